@@ -1,0 +1,105 @@
+//! One run: what was tested and how, and the directory that keeps its scores.
+//!
+//! The types stand here and build everywhere; the run directory with its Parquet parts is in
+//! `run/directory.rs` and `run/parquet.rs`.
+
+use crate::backend::{BackendInfo, TokenScores};
+use crate::digest::{Digest, FileDigest};
+use crate::items::{InputManifest, ItemId};
+use crate::tokens::BosChoice;
+use crate::window::{Form, WindowConfig, WindowId};
+use serde::{Deserialize, Serialize};
+
+/// Exactly which model was tested.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
+pub struct ModelIdentity {
+    /// The model as the user named it.
+    pub reference: String,
+    /// Where it came from: `builtin`, a folder, a file, or `hub:org/name`.
+    pub source: String,
+    /// The commit of a hub repository.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub revision: Option<String>,
+    /// Every file that was read: weights, config, tokenizer.
+    pub files: Vec<FileDigest>,
+    /// SHA-256 over the per-file digests in order of their names.
+    pub digest: Digest,
+    pub backend: BackendInfo,
+    /// SHA-256 of the tokenizer as it is used (vocabulary, merges, normalization, special tokens).
+    pub tokenizer_fingerprint: Digest,
+}
+
+/// How it was tested.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
+pub struct Settings {
+    pub window: WindowConfig,
+    pub bos: BosChoice,
+    /// The token that was put in front of every window, after `bos` was applied.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bos_token: Option<u32>,
+    /// Whether text and token ids are kept in the scores and shown in reports.
+    pub reveal: bool,
+}
+
+/// Text statistics of one window's suffix. They need the text, so they are taken while it is at hand.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct TextStats {
+    /// Unicode characters in the suffix.
+    pub suffix_chars: u32,
+    /// Bits a character of the suffix under zlib, level 9.
+    pub zlib_bits_per_char: f64,
+    /// Share of the suffix's token n-grams that already stand in the prefix: copying, not memory.
+    pub copied_from_prefix: f64,
+}
+
+/// One window with its scores: a row of `scores/part-*.parquet`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ScoredWindow {
+    pub item: ItemId,
+    pub window: WindowId,
+    pub form: Form,
+    pub start_token: u32,
+    pub start_byte: u64,
+    pub suffix_byte: u64,
+    pub end_byte: u64,
+    /// Tokens of context, BOS included.
+    pub prefix_len: u32,
+    pub suffix_len: u32,
+    pub straddles: bool,
+    pub text: TextStats,
+    /// Only with `--reveal`: token ids are text.
+    pub token_ids: Option<Vec<u32>>,
+    /// The scores, or why there are none.
+    pub scores: Result<TokenScores, String>,
+}
+
+/// `run.json`: all that identifies a run. Two runs with equal manifests (but for `created_at`,
+/// `command` and `salt`) score the same windows of the same texts with the same weights.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RunManifest {
+    /// `byrote.run/v1`.
+    pub schema: String,
+    /// `byrote 0.1.0`.
+    pub tool: String,
+    /// RFC 3339, UTC.
+    pub created_at: String,
+    /// The command line, for the record.
+    pub command: Vec<String>,
+    /// Random, 32 hexadecimal digits; salts the content digests of reports and never leaves this file.
+    pub salt: String,
+    pub model: ModelIdentity,
+    pub probe_set: InputManifest,
+    pub settings: Settings,
+    pub plan: Plan,
+}
+
+/// The windows of a run and how they are divided into parts.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Plan {
+    /// Windows in all.
+    pub windows: u64,
+    /// Windows a part; the last part may be shorter.
+    pub part_size: u64,
+    /// SHA-256 over all windows' ids, token ids and prefix lengths, in order.
+    pub digest: Digest,
+}

@@ -1,0 +1,84 @@
+//! Cutting items into windows: `prefix` + `suffix` tokens of one encoding.
+//!
+//! The one place where text becomes tokens to probe. Nothing downstream joins strings or tokenizes again.
+
+use crate::items::ItemId;
+use serde::{Deserialize, Serialize};
+use std::fmt;
+
+/// A window's id: made of its item's id, form and offset, never of its text.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(transparent)]
+pub struct WindowId(pub String);
+
+impl fmt::Display for WindowId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// In which layout a text was probed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Form {
+    /// As it was given.
+    AsGiven,
+    /// Hard line breaks inside paragraphs replaced by spaces.
+    Reflowed,
+}
+
+/// Distance between the starts of neighbouring windows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Stride {
+    /// In tokens of one encoding of the whole text.
+    Tokens(u32),
+    /// In characters; the text is encoded anew from each cursor (the book protocol, arXiv 2505.12546).
+    Chars(u32),
+}
+
+/// Whether to probe a reflowed copy of text that looks hard-wrapped.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Reflow {
+    /// Both forms where the text looks wrapped.
+    #[default]
+    Auto,
+    /// As given only.
+    Off,
+    /// Reflowed only.
+    Only,
+}
+
+/// How windows are cut.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+pub struct WindowConfig {
+    /// Prefix length in tokens, BOS not counted.
+    pub prefix: u32,
+    /// Suffix length in tokens.
+    pub suffix: u32,
+    pub stride: Stride,
+    pub reflow: Reflow,
+}
+
+/// One window, ready to be scored.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Window {
+    pub id: WindowId,
+    pub item: ItemId,
+    pub form: Form,
+    /// Offset of the first token (BOS not counted) in the item's encoding; under `Stride::Chars`, in
+    /// tokens of the encoding from the window's own cursor, so 0.
+    pub start_token: u32,
+    /// Bytes of the item's text (in this form) that the window covers: prefix from `start_byte`,
+    /// suffix from `suffix_byte` up to `end_byte`. Exact where a token ends inside a character, too.
+    pub start_byte: u64,
+    pub suffix_byte: u64,
+    pub end_byte: u64,
+    /// Token ids as the model is to see them, BOS included where the convention has one.
+    pub token_ids: Vec<u32>,
+    /// How many of `token_ids` are context, BOS included.
+    pub prefix_len: u32,
+    /// A pre-split item's boundary fell inside a token, which then belongs to the prefix.
+    pub straddles: bool,
+}
