@@ -1,1 +1,1 @@
-//! (being written)
+//! Metrics: pure functions of one observation. They know no file, clock, model or policy.

@@ -5,7 +5,7 @@
 
 use crate::backend::{BackendInfo, TokenScores};
 use crate::digest::{Digest, FileDigest};
-use crate::items::{InputManifest, ItemId};
+use crate::items::{InputManifest, Item, ItemId};
 use crate::tokens::BosChoice;
 use crate::window::{Form, WindowConfig, WindowId};
 use serde::{Deserialize, Serialize};
@@ -62,6 +62,8 @@ pub struct ScoredWindow {
     pub start_byte: u64,
     pub suffix_byte: u64,
     pub end_byte: u64,
+    pub suffix_char: u64,
+    pub end_char: u64,
     /// Tokens of context, BOS included.
     pub prefix_len: u32,
     pub suffix_len: u32,
@@ -71,6 +73,31 @@ pub struct ScoredWindow {
     pub token_ids: Option<Vec<u32>>,
     /// The scores, or why there are none.
     pub scores: Result<TokenScores, String>,
+}
+
+/// An item as it was probed: what a report may know of it, and its text only with `--reveal`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProbedItem {
+    /// The item itself. Reports take its id, kind, provenance and counts; its text never.
+    pub item: Item,
+    /// SHA-256 over the run's salt and the item's text.
+    pub salted_digest: Digest,
+    /// The layouts in which it was probed. Empty if it couldn't be probed at all.
+    pub forms: Vec<ProbedForm>,
+    /// Why no window could be cut, if none could: the item is then inconclusive, never clear.
+    pub unprobed: Option<String>,
+}
+
+/// One layout of an item's text.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProbedForm {
+    pub form: Form,
+    pub bytes: u64,
+    pub chars: u64,
+    pub tokens: u64,
+    pub windows: u64,
+    /// The text in this layout.
+    pub text: String,
 }
 
 /// `run.json`: all that identifies a run. Two runs with equal manifests (but for `created_at`,

@@ -75,6 +75,9 @@ pub struct Window {
     pub start_byte: u64,
     pub suffix_byte: u64,
     pub end_byte: u64,
+    /// The same two ends of the suffix in characters: how many characters of the text begin before them.
+    pub suffix_char: u64,
+    pub end_char: u64,
     /// Token ids as the model is to see them, BOS included where the convention has one.
     pub token_ids: Vec<u32>,
     /// How many of `token_ids` are context, BOS included.
