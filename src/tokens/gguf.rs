@@ -66,7 +66,8 @@ struct Pre {
 
 const GPT2: &str = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+";
 const CL100K: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
-const QWEN2: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
+const QWEN2: &str =
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
 const O200K: &str = r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+(?i:'s|'t|'re|'ve|'m|'ll|'d)?|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*(?i:'s|'t|'re|'ve|'m|'ll|'d)?|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+";
 const TEKKEN: &str = r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+";
 const DEEPSEEK3: &str = r##"[!"#$%&'()*+,\-./:;<=>?@\[\\\]^_`{|}~][A-Za-z]+|[^\r\n\p{L}\p{P}\p{S}]?[\p{L}\p{M}]+| ?[\p{P}\p{S}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"##;
@@ -99,10 +100,7 @@ const PRES: &[Pre] = &[
         ..PLAIN
     },
     Pre {
-        names: &["deepseek-v3"],
-        patterns: &[r"\p{N}{1,3}", r"[一-龥぀-ゟ゠-ヿ]+", DEEPSEEK3],
-        bos: true,
-        ..PLAIN
+        names: &["deepseek-v3"], patterns: &[r"\p{N}{1,3}", r"[一-龥぀-ゟ゠-ヿ]+", DEEPSEEK3], bos: true, ..PLAIN
     },
 ];
 
@@ -135,10 +133,8 @@ impl GgufVocab {
         if self.tokens.is_empty() {
             return Err(damaged("tokenizer.ggml.tokens is empty".to_owned()));
         }
-        let lengths = [
-            ("token_type", self.token_types.as_ref().map(Vec::len)),
-            ("scores", self.scores.as_ref().map(Vec::len)),
-        ];
+        let lengths =
+            [("token_type", self.token_types.as_ref().map(Vec::len)), ("scores", self.scores.as_ref().map(Vec::len))];
         for (key, len) in lengths {
             if len.is_some_and(|len| len != self.tokens.len()) {
                 return Err(damaged(format!(
@@ -220,17 +216,26 @@ impl GgufVocab {
         let mut table = Pieces::default();
         let mut vocab = Vocab::with_capacity(self.tokens.len());
         let mut user_defined = Vec::new();
-        let joined: HashSet<String> = merges.iter().map(|(left, right)| format!("{left}{right}")).collect();
         let tokens = std::mem::take(&mut self.tokens);
+        let control = |index: usize| matches!(self.kind(index), UNKNOWN | CONTROL);
+        let mut unmade: HashSet<&str> =
+            tokens.iter().enumerate().filter(|(i, _)| control(*i)).map(|(_, t)| t.as_str()).collect();
+        let mut joined = String::new();
+        for (left, right) in &merges {
+            joined.clear();
+            joined.push_str(left);
+            joined.push_str(right);
+            unmade.remove(joined.as_str());
+        }
+        let unmade: HashSet<String> = unmade.into_iter().map(str::to_owned).collect();
         for (index, token) in tokens.into_iter().enumerate() {
             let id = index as u32;
-            let kind = self.kind(index);
             // Without its control tokens the vocabulary can't give one, whatever stands in the text.
-            if matches!(kind, UNKNOWN | CONTROL) && !joined.contains(&token) {
+            if control(index) && unmade.contains(&token) {
                 table.push(token.into_bytes());
                 continue;
             }
-            if kind == USER_DEFINED {
+            if self.kind(index) == USER_DEFINED {
                 table.push(token.bytes());
                 user_defined.push(AddedToken::from(token.clone(), false).normalized(false));
             } else {
@@ -239,11 +244,8 @@ impl GgufVocab {
             vocab.insert(token, id);
         }
         let library = |e: tokenizers::Error| damaged(e.to_string());
-        let model = BPE::builder()
-            .vocab_and_merges(vocab, merges)
-            .ignore_merges(pre.ignore_merges)
-            .build()
-            .map_err(library)?;
+        let model =
+            BPE::builder().vocab_and_merges(vocab, merges).ignore_merges(pre.ignore_merges).build().map_err(library)?;
         let mut made = tokenizers::Tokenizer::new(model);
         if pre.nfc {
             made.with_normalizer(Some(NFC)).map_err(library)?;

@@ -289,7 +289,10 @@ mod tests {
     fn unknown_token_stands_for_what_it_replaces_and_is_not_exact() {
         let (model, pieces) = small(false, false);
         let encoding = model.encode("aéa", &pieces).unwrap();
-        assert_eq!((encoding.ids, encoding.bytes, encoding.exact), (vec![1, 8, 1], vec![(0, 1), (1, 3), (3, 4)], false));
+        assert_eq!(
+            (encoding.ids, encoding.bytes, encoding.exact),
+            (vec![1, 8, 1], vec![(0, 1), (1, 3), (3, 4)], false)
+        );
     }
 
     #[test]

@@ -276,3 +276,276 @@ fn step_types(part: &Value, out: &mut Vec<String>) {
         _ => {}
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use candle_core::quantized::gguf_file::{self, Value as Gguf};
+    use std::path::{Path, PathBuf};
+    use std::time::Instant;
+
+    const SMOLLM2: &str = "SmolLM2-135M-Instruct.Q4_1.gguf";
+    const GEMMA3: &str = "gemma-3-270m-q4_k_m.gguf";
+
+    const NASTY: &[&str] = &[
+        "",
+        " ",
+        "\n\n \t\n",
+        "Hello  world\r\n",
+        "é e\u{301} ñ Å",
+        "😀👨‍👩‍👧‍👦🏳️‍🌈",
+        "שלום עולם",
+        "日本語のテキスト",
+        "\u{202e}rtl\u{202c}",
+        "  42 007 ½",
+        "<|endoftext|><bos><eos></s><pad>",
+        "a\u{a0}b\u{3000}c",
+        "\u{fffd}\u{feff}",
+        "zero\u{200b}width",
+        "don't WE'LL",
+    ];
+
+    fn models() -> Option<PathBuf> {
+        let folder = std::env::var_os("BYROTE_TEST_MODELS").map(PathBuf::from);
+        if folder.is_none() {
+            println!("skipped: BYROTE_TEST_MODELS doesn't name the folder of test checkpoints");
+        }
+        folder
+    }
+
+    fn read_gguf(path: &Path) -> GgufVocab {
+        let mut file = std::io::BufReader::new(std::fs::File::open(path).unwrap());
+        let content = gguf_file::Content::read(&mut file).unwrap();
+        let get = |key: &str| content.metadata.get(&format!("tokenizer.ggml.{key}"));
+        let list = |key: &str| get(key).map(|value| value.to_vec().unwrap());
+        let texts = |key: &str| list(key).map(|l| l.iter().map(|v| v.to_string().unwrap().clone()).collect::<Vec<_>>());
+        let flag = |key: &str| get(key).map(|value| value.to_bool().unwrap());
+        let id = |key: &str| get(key).map(|value| value.to_u32().unwrap());
+        GgufVocab {
+            model: get("model").unwrap().to_string().unwrap().clone(),
+            pre: get("pre").map(|value| value.to_string().unwrap().clone()),
+            tokens: texts("tokens").unwrap(),
+            scores: list("scores").map(|l| l.iter().map(|v| v.to_f32().unwrap()).collect()),
+            merges: texts("merges"),
+            token_types: list("token_type").map(|l| l.iter().map(|v: &Gguf| v.to_i32().unwrap()).collect()),
+            bos: id("bos_token_id"),
+            eos: id("eos_token_id"),
+            unk: id("unknown_token_id"),
+            add_bos: flag("add_bos_token"),
+            add_space_prefix: flag("add_space_prefix"),
+        }
+    }
+
+    fn checkpoint(folder: &Path, name: &str) -> Tokenizer {
+        let vocab = read_gguf(&folder.join(name));
+        let start = Instant::now();
+        let tokenizer = Tokenizer::from_gguf(vocab, name).unwrap();
+        println!("{name}: tokenizer built in {:?}", start.elapsed());
+        tokenizer
+    }
+
+    /// A byte-level tokenizer of 256 bytes and a few merges, as tokenizer.json.
+    fn small_json(extra: &str) -> String {
+        let alphabet: Vec<char> =
+            (0u32..0x180).filter_map(char::from_u32).filter(|&c| pieces::byte_of(c).is_some()).collect();
+        let mut vocab = serde_json::Map::new();
+        for c in alphabet {
+            vocab.insert(c.to_string(), vocab.len().into());
+        }
+        for merged in ["th", "the", "Ġthe"] {
+            vocab.insert(merged.to_owned(), vocab.len().into());
+        }
+        let end = vocab.len();
+        vocab.insert("<|end|>".to_owned(), end.into());
+        format!(
+            r#"{{"version":"1.0","truncation":null,"padding":null,
+            "added_tokens":[{{"id":{end},"content":"<|end|>","single_word":false,"lstrip":false,"rstrip":false,"normalized":false,"special":true}}],
+            "normalizer":null,"pre_tokenizer":{{"type":"ByteLevel","add_prefix_space":false,"trim_offsets":true,"use_regex":true}},
+            "decoder":{{"type":"ByteLevel","add_prefix_space":true,"trim_offsets":true,"use_regex":true}},
+            "model":{{"type":"BPE","vocab":{},"merges":["t h","th e","Ġ the"]}}{extra}}}"#,
+            Value::Object(vocab)
+        )
+    }
+
+    const BOS_PROCESSOR: &str = r#","post_processor":{"type":"TemplateProcessing",
+        "single":[{"SpecialToken":{"id":"<|end|>","type_id":0}},{"Sequence":{"id":"A","type_id":0}}],
+        "pair":[{"Sequence":{"id":"A","type_id":0}},{"Sequence":{"id":"B","type_id":1}}],
+        "special_tokens":{"<|end|>":{"id":"<|end|>","ids":[259],"tokens":["<|end|>"]}}}"#;
+
+    fn assert_spells(tokenizer: &Tokenizer, text: &str) {
+        let encoding = tokenizer.encode(text).unwrap();
+        assert!(encoding.exact, "{text:?}");
+        assert_eq!(tokenizer.decode(&encoding.ids), text);
+        let mut at = 0;
+        for (&id, &(start, end)) in encoding.ids.iter().zip(&encoding.bytes) {
+            assert_eq!(start, at, "{text:?}");
+            assert_eq!(tokenizer.token_bytes(id), &text.as_bytes()[start..end], "{text:?}");
+            at = end;
+        }
+        assert_eq!(at, text.len(), "{text:?}");
+    }
+
+    #[test]
+    fn byte_ranges_of_a_json_tokenizer_are_exact_on_any_text() {
+        let tokenizer = Tokenizer::from_json(small_json("").as_bytes(), None, "t.json").unwrap();
+        for text in NASTY {
+            assert_spells(&tokenizer, text);
+        }
+        assert_eq!(tokenizer.encode("the the").unwrap().ids, [257, 258]);
+    }
+
+    #[test]
+    fn special_token_in_a_text_is_plain_text() {
+        let tokenizer = Tokenizer::from_json(small_json("").as_bytes(), None, "t.json").unwrap();
+        let ids = tokenizer.encode("a<|end|>b").unwrap().ids;
+        assert!(!ids.contains(&259), "{ids:?}");
+        assert_eq!(tokenizer.decode(&ids), "a<|end|>b");
+    }
+
+    #[test]
+    fn normalized_text_falls_back_to_whole_characters_and_says_so() {
+        let json = small_json("").replace(r#""normalizer":null"#, r#""normalizer":{"type":"NFC"}"#);
+        let tokenizer = Tokenizer::from_json(json.as_bytes(), None, "t.json").unwrap();
+        let encoding = tokenizer.encode("e\u{301}a").unwrap();
+        assert!(!encoding.exact);
+        assert_eq!(encoding.bytes.last(), Some(&(3, 4)));
+        assert!(tokenizer.encode("\u{e9}a").unwrap().exact);
+    }
+
+    #[test]
+    fn bos_is_what_the_configuration_says_else_what_the_post_processor_does() {
+        let bos = |extra: &str, config: Option<&str>, choice| {
+            let json = small_json(extra);
+            Tokenizer::from_json(json.as_bytes(), config.map(str::as_bytes), "t.json").unwrap().bos(choice)
+        };
+        let named = Some(r#"{"bos_token":{"content":"<|end|>"}}"#);
+        let off = Some(r#"{"add_bos_token":false,"bos_token":"<|end|>"}"#);
+        let on = Some(r#"{"add_bos_token":true,"bos_token":"<|end|>"}"#);
+        for (extra, config, auto, always) in [
+            ("", None, Some(None), None),
+            ("", named, Some(None), Some(259)),
+            ("", on, Some(Some(259)), Some(259)),
+            (BOS_PROCESSOR, None, Some(Some(259)), Some(259)),
+            (BOS_PROCESSOR, off, Some(None), Some(259)),
+            ("", Some(r#"{"add_bos_token":true}"#), None, None),
+        ] {
+            assert_eq!(bos(extra, config, BosChoice::Auto).ok(), auto, "{extra} {config:?}");
+            assert_eq!(bos(extra, config, BosChoice::Always).ok(), always.map(Some), "{extra} {config:?}");
+            assert_eq!(bos(extra, config, BosChoice::Never).unwrap(), None);
+        }
+        let error = bos("", None, BosChoice::Always).unwrap_err().to_string();
+        assert!(error.starts_with("t.json: ") && error.ends_with("use --bos never"), "{error}");
+    }
+
+    #[test]
+    fn fingerprint_depends_on_content_and_not_on_layout() {
+        let json = small_json("");
+        let of = |json: &str| Tokenizer::from_json(json.as_bytes(), None, "t").unwrap().fingerprint().clone();
+        let laid_out = serde_json::to_string_pretty(&serde_json::from_str::<Value>(&json).unwrap()).unwrap();
+        assert_ne!(json, laid_out);
+        assert_eq!(of(&json), of(&laid_out));
+        assert_ne!(of(&json), of(&json.replace(r#""t h","th e""#, r#""th e","t h""#)));
+        assert_ne!(of(&json), of(&small_json(BOS_PROCESSOR)));
+    }
+
+    #[test]
+    fn unusable_gguf_tokenizers_are_named_with_a_fix() {
+        let words = |list: &[&str]| list.iter().map(|&s| s.to_owned()).collect::<Vec<_>>();
+        let good = GgufVocab {
+            model: "gpt2".to_owned(),
+            tokens: words(&["a", "b", "ab"]),
+            merges: Some(words(&["a b"])),
+            ..GgufVocab::default()
+        };
+        assert_eq!(Tokenizer::from_gguf(good.clone(), "m.gguf").unwrap().encode("abab").unwrap().ids, [2, 2]);
+        for (vocab, part) in [
+            (GgufVocab { model: "bert".to_owned(), ..good.clone() }, "tokenizer.ggml.model is \"bert\""),
+            (GgufVocab { pre: Some("newest".to_owned()), ..good.clone() }, "tokenizer.ggml.pre is \"newest\""),
+            (GgufVocab { merges: None, ..good.clone() }, "merges is missing"),
+            (GgufVocab { merges: Some(words(&["ab"])), ..good.clone() }, "isn't two tokens"),
+            (GgufVocab { merges: Some(words(&["a c"])), ..good.clone() }, "damaged"),
+            (GgufVocab { token_types: Some(vec![1]), ..good.clone() }, "1 entries for 3 tokens"),
+            (GgufVocab { bos: Some(3), ..good.clone() }, "bos_token_id is 3"),
+            (GgufVocab { tokens: vec![], ..good.clone() }, "tokens is empty"),
+            (GgufVocab { model: "llama".to_owned(), ..good }, "scores is missing"),
+        ] {
+            let error = Tokenizer::from_gguf(vocab, "m.gguf").unwrap_err().to_string();
+            assert!(error.starts_with("m.gguf: ") && error.contains(part), "{error}");
+        }
+    }
+
+    #[test]
+    fn every_known_pattern_compiles_and_cuts_text_into_all_its_bytes() {
+        let alphabet: Vec<String> = (0u32..0x180)
+            .filter_map(char::from_u32)
+            .filter(|&c| pieces::byte_of(c).is_some())
+            .map(String::from)
+            .collect();
+        let names = [
+            "default",
+            "gpt-2",
+            "smollm",
+            "llama-bpe",
+            "qwen2",
+            "olmo",
+            "dbrx",
+            "gpt-4o",
+            "tekken",
+            "deepseek-coder",
+            "deepseek-v3",
+        ];
+        for name in names {
+            let vocab = GgufVocab {
+                model: "gpt2".to_owned(),
+                pre: Some(name.to_owned()),
+                tokens: alphabet.clone(),
+                merges: Some(vec![]),
+                ..GgufVocab::default()
+            };
+            let tokenizer = Tokenizer::from_gguf(vocab, name).unwrap();
+            for text in NASTY.iter().filter(|text| !text.contains('\u{301}')) {
+                assert_spells(&tokenizer, text);
+            }
+        }
+    }
+
+    #[test]
+    fn ids_of_real_checkpoints_equal_the_golden_ones() {
+        let Some(folder) = models() else { return };
+        let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/tokenizers");
+        for (name, golden) in [(SMOLLM2, "smollm2.jsonl"), (GEMMA3, "gemma3.jsonl")] {
+            let tokenizer = checkpoint(&folder, name);
+            let lines = std::fs::read_to_string(fixtures.join(golden)).unwrap();
+            let mut differing = Vec::new();
+            for line in lines.lines() {
+                let line: Value = serde_json::from_str(line).unwrap();
+                let text = line["text"].as_str().unwrap();
+                let ids: Vec<u32> =
+                    line["ids"].as_array().unwrap().iter().map(|id| id.as_u64().unwrap() as u32).collect();
+                let encoding = tokenizer.encode(text).unwrap();
+                if encoding.ids != ids {
+                    differing.push(format!("{text:?}: {:?} and not {ids:?}", encoding.ids));
+                }
+            }
+            assert!(differing.is_empty(), "{golden}: {differing:#?}");
+            assert!(lines.lines().count() > 50, "{golden} is too short to show anything");
+        }
+    }
+
+    #[test]
+    fn real_checkpoints_spell_nasty_text_and_never_give_a_special_token() {
+        let Some(folder) = models() else { return };
+        for (name, specials, bos) in [(SMOLLM2, vec![0, 1, 2], None), (GEMMA3, vec![0, 1, 2, 3, 105, 106], Some(2))] {
+            let tokenizer = checkpoint(&folder, name);
+            for text in NASTY {
+                assert_spells(&tokenizer, text);
+            }
+            let text: String = specials.iter().map(|&id| tokenizer.decode(&[id])).collect();
+            let ids = tokenizer.encode(&text).unwrap().ids;
+            assert!(specials.iter().all(|id| !ids.contains(id)), "{name}: {text:?} gave {ids:?}");
+            assert_eq!(tokenizer.decode(&ids), text);
+            assert_eq!(tokenizer.bos(BosChoice::Auto).unwrap(), bos, "{name}");
+            println!("{name}: {}", tokenizer.fingerprint());
+        }
+    }
+}
