@@ -2,9 +2,11 @@
 //!
 //! A backend takes token ids and gives scores. It knows models; it doesn't know items, metrics or reports.
 
+pub mod logits;
 #[cfg(feature = "native")]
 pub mod native;
 pub mod scripted;
+pub mod self_test;
 
 use serde::{Deserialize, Serialize};
 
@@ -38,7 +40,7 @@ impl Scheme {
 
 /// What to score: token ids exactly as the model is to see them (BOS included), the first
 /// `prefix_len` of which are context.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ScoreInput<'a> {
     pub token_ids: &'a [u32],
     pub prefix_len: usize,

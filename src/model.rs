@@ -1,1 +1,91 @@
-//! (being written)
+//! Models: open weights in, logits out. Knows tensors; knows nothing of windows, items or metrics.
+//!
+//! A checkpoint is found ([`source`]), its files are opened ([`weights`], [`gguf`]), and its family
+//! ([`families`]) joins the shared [`layers`] into a [`decoder::Decoder`].
+//!
+//! Activations are f32 everywhere; only a matrix in memory may be narrower. On the CPU a narrower
+//! matrix is widened for its product, so bf16 and quantized weights give the very numbers that the same
+//! weights written out in f32 give.
+
+pub mod decoder;
+pub mod families;
+pub mod gguf;
+pub mod layers;
+pub mod load;
+pub mod weights;
+
+
+use candle_core::{Device, Tensor};
+use std::ops::Range;
+use std::path::PathBuf;
+
+/// What a model says of itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Facts {
+    /// `model_type` of config.json or `general.architecture` of a GGUF.
+    pub architecture: String,
+    pub vocab_size: usize,
+    /// Longest sequence in tokens.
+    pub context_length: usize,
+    pub parameters: u64,
+}
+
+/// A rectangular batch of token ids, and which rows' outputs are wanted.
+#[derive(Clone, Debug)]
+pub struct Pass<'a> {
+    /// `batch x len` token ids, row by row.
+    pub ids: &'a [u32],
+    pub batch: usize,
+    pub len: usize,
+    /// Positions (of each sequence) whose hidden states are wanted, counted in this pass.
+    pub rows: Range<usize>,
+    /// Length of the whole sequence, cached tokens and ones never fed included: what length-dependent
+    /// rotary scaling goes by.
+    pub sequence_len: usize,
+}
+
+/// A decoder that gives logits for any range of positions.
+pub trait CausalLm: Send + Sync {
+    fn facts(&self) -> &Facts;
+
+    fn device(&self) -> &Device;
+
+    /// Hidden states after the final norm, f32, shape `[batch * rows, hidden]`. With a cache, the ids
+    /// continue what the cache holds.
+    ///
+    /// # Errors
+    /// When a tensor operation fails, such as for want of memory.
+    fn hidden(&self, pass: &Pass<'_>, cache: Option<&mut decoder::Cache>) -> candle_core::Result<Tensor>;
+
+    /// Logits of hidden states: f32, `[n, hidden]` to `[n, vocab]`. Row `i` says what follows position `i`.
+    ///
+    /// # Errors
+    /// As for [`CausalLm::hidden`].
+    fn logits(&self, hidden: &Tensor) -> candle_core::Result<Tensor>;
+
+    /// An empty cache for generating token by token.
+    fn cache(&self) -> decoder::Cache;
+}
+
+/// Why a model can't be loaded.
+#[derive(Debug, thiserror::Error)]
+pub enum ModelError {
+    #[error("{}: {source}", path.display())]
+    Io { path: PathBuf, source: std::io::Error },
+    #[error("{}: {what}", path.display())]
+    BadFile { path: PathBuf, what: String },
+    #[error("{file}: there is no tensor \"{name}\": the checkpoint is incomplete or of another architecture than its config says")]
+    MissingTensor { name: String, file: String },
+    #[error("{file}: tensor \"{name}\" has shape {found:?} where the config asks for {wanted:?}")]
+    WrongShape { name: String, file: String, found: Vec<usize>, wanted: Vec<usize> },
+    #[error("{file}: {what}")]
+    Config { file: String, what: String },
+    #[error("{file}: architecture \"{found}\" is not supported; byrote reads {known}")]
+    UnknownArchitecture { file: String, found: String, known: String },
+    #[error(transparent)]
+    Tokenizer(#[from] crate::tokens::tokenizer::TokenizerError),
+    #[error("device \"{name}\": {what}")]
+    Device { name: String, what: String },
+    #[error("tensor operation failed: {0}")]
+    Tensor(#[from] candle_core::Error),
+}

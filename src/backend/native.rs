@@ -1,1 +1,341 @@
-//! (being written)
+//! Scoring with Candle: windows to rectangular batches to scores.
+//!
+//! One batch runs on one thread, so that the numbers don't depend on how many threads there are.
+//! The shift by one has its home here: see [`predicting`].
+
+use super::logits::{score_row, top};
+use super::{Backend, BackendInfo, GreedyToken, Scheme, ScoreError, ScoreInput, TokenScores};
+use crate::model::{CausalLm, Pass};
+use candle_core::Tensor;
+use rayon::{ThreadPool, ThreadPoolBuilder};
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+/// How the native backend spends the machine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NativeConfig {
+    /// Batches scored at the same time, each on one thread.
+    pub threads: usize,
+    /// Windows a batch at most.
+    pub batch: usize,
+}
+
+/// Tokens a batch at most: longer windows make smaller batches, which bounds memory.
+const BATCH_TOKENS: usize = 2_048;
+
+/// Logits held at once, in elements (32 MiB): a few rows of a large vocabulary.
+const LOGIT_ELEMENTS: usize = 8 << 20;
+
+/// A model that scores windows.
+pub struct Native {
+    model: Box<dyn CausalLm>,
+    info: BackendInfo,
+    pools: Vec<ThreadPool>,
+    batch: usize,
+}
+
+impl std::fmt::Debug for Native {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Native").field("info", &self.info).field("threads", &self.pools.len()).finish_non_exhaustive()
+    }
+}
+
+/// The positions whose logits predict the suffix: token `i` is predicted at position `i - 1`, so the
+/// suffix `prefix_len..len` is predicted at `prefix_len - 1..len - 1`. Nothing else in byrote shifts.
+fn predicting(prefix_len: usize, len: usize) -> Range<usize> {
+    prefix_len - 1..len - 1
+}
+
+impl Native {
+    /// Takes a model; `dtype` is what its weights are kept in, for the record.
+    ///
+    /// # Errors
+    /// When threads can't be started.
+    pub fn new(
+        model: Box<dyn CausalLm>,
+        dtype: &str,
+        schemes: Vec<Scheme>,
+        config: NativeConfig,
+    ) -> Result<Self, ScoreError> {
+        let facts = model.facts();
+        let device = match model.device() {
+            candle_core::Device::Cpu => "cpu",
+            candle_core::Device::Cuda(_) => "cuda",
+            candle_core::Device::Metal(_) => "metal",
+        };
+        let info = BackendInfo {
+            name: "native".to_owned(),
+            architecture: facts.architecture.clone(),
+            device: device.to_owned(),
+            dtype: dtype.to_owned(),
+            parameters: facts.parameters,
+            vocab_size: u32::try_from(facts.vocab_size).unwrap_or(u32::MAX),
+            context_length: u32::try_from(facts.context_length).unwrap_or(u32::MAX),
+            schemes,
+        };
+        // A GPU takes its batches one after the other.
+        let threads = if model.device().is_cpu() { config.threads.max(1) } else { 1 };
+        let pool = |_| ThreadPoolBuilder::new().num_threads(1).build().map_err(|e| ScoreError::Backend(e.to_string()));
+        let pools = (0..threads).map(pool).collect::<Result<_, _>>()?;
+        Ok(Self { model, info, pools, batch: config.batch.max(1) })
+    }
+
+    fn check(&self, input: &ScoreInput<'_>) -> Result<(), ScoreError> {
+        let context = self.info.context_length as usize;
+        match input {
+            ScoreInput { prefix_len: 0, .. } => Err(ScoreError::EmptyPrefix),
+            ScoreInput { token_ids, prefix_len } if token_ids.len() <= *prefix_len => Err(ScoreError::EmptySuffix),
+            ScoreInput { token_ids, .. } if token_ids.len() > context => {
+                Err(ScoreError::TooLong { tokens: token_ids.len(), context })
+            }
+            ScoreInput { token_ids, .. } => match token_ids.iter().find(|id| **id >= self.info.vocab_size) {
+                Some(id) => Err(ScoreError::UnknownToken { id: *id, vocab: self.info.vocab_size }),
+                None => Ok(()),
+            },
+        }
+    }
+
+    /// Scores windows of one length and one prefix length.
+    fn score_batch(&self, inputs: &[ScoreInput<'_>]) -> candle_core::Result<Vec<Result<TokenScores, ScoreError>>> {
+        let Some(first) = inputs.first() else { return Ok(Vec::new()) };
+        let (len, prefix_len) = (first.token_ids.len(), first.prefix_len);
+        // The last token is only ever predicted: it needn't be fed.
+        let fed = len - 1;
+        let ids: Vec<u32> = inputs.iter().flat_map(|input| &input.token_ids[..fed]).copied().collect();
+        let pass = Pass {
+            ids: &ids,
+            batch: inputs.len(),
+            len: fed,
+            rows: predicting(prefix_len, len),
+            sequence_len: len,
+        };
+        let hidden = self.model.hidden(&pass, None)?;
+        let targets: Vec<u32> = inputs.iter().flat_map(|input| &input.token_ids[prefix_len..]).copied().collect();
+        let scored = self.score_rows(&hidden, &targets)?;
+        let suffix = len - prefix_len;
+        Ok(scored.chunks(suffix).map(|rows| collect(rows, self.info.schemes.len())).collect())
+    }
+
+    /// Scores one target a hidden state, a few rows of logits at a time.
+    fn score_rows(&self, hidden: &Tensor, targets: &[u32]) -> candle_core::Result<Vec<Option<super::logits::RowScore>>> {
+        let vocab = self.info.vocab_size as usize;
+        let step = (LOGIT_ELEMENTS / vocab.max(1)).max(1);
+        let mut scores = Vec::with_capacity(targets.len());
+        for (start, targets) in (0..).step_by(step).zip(targets.chunks(step)) {
+            let logits = self.model.logits(&hidden.narrow(0, start, targets.len())?)?;
+            let values = logits.flatten_all()?.to_vec1::<f32>()?;
+            let rows = values.chunks(vocab).zip(targets);
+            scores.extend(rows.map(|(row, target)| score_row(row, *target as usize, &self.info.schemes)));
+        }
+        Ok(scores)
+    }
+
+    fn generate(&self, prefix: &[u32], tokens: usize) -> candle_core::Result<Result<Vec<GreedyToken>, ScoreError>> {
+        let mut cache = self.model.cache();
+        let mut out = Vec::with_capacity(tokens);
+        let mut fed = prefix.to_vec();
+        for position in 0..tokens {
+            let last = fed.len() - 1;
+            let pass = Pass {
+                ids: &fed,
+                batch: 1,
+                len: fed.len(),
+                rows: last..fed.len(),
+                sequence_len: prefix.len() + tokens,
+            };
+            let hidden = self.model.hidden(&pass, Some(&mut cache))?;
+            let logits = self.model.logits(&hidden)?.flatten_all()?.to_vec1::<f32>()?;
+            let Some((id, logprob)) = top(&logits) else { return Ok(Err(ScoreError::NonFinite { position })) };
+            out.push(GreedyToken { id, logprob });
+            fed = vec![id];
+        }
+        Ok(Ok(out))
+    }
+}
+
+/// One window's rows as lists.
+fn collect(rows: &[Option<super::logits::RowScore>], schemes: usize) -> Result<TokenScores, ScoreError> {
+    let mut scores = TokenScores { scheme_logprob: vec![Vec::with_capacity(rows.len()); schemes], ..Default::default() };
+    for (position, row) in rows.iter().enumerate() {
+        let row = row.as_ref().ok_or(ScoreError::NonFinite { position })?;
+        scores.logprob.push(row.logprob);
+        scores.rank.push(row.rank);
+        scores.margin.push(row.margin);
+        for (list, value) in scores.scheme_logprob.iter_mut().zip(&row.schemes) {
+            list.push(*value);
+        }
+    }
+    Ok(scores)
+}
+
+fn broken(error: &candle_core::Error) -> ScoreError {
+    ScoreError::Backend(format!("tensor operation failed: {error}"))
+}
+
+impl Backend for Native {
+    fn info(&self) -> &BackendInfo {
+        &self.info
+    }
+
+    fn score(&self, inputs: &[ScoreInput<'_>]) -> Vec<Result<TokenScores, ScoreError>> {
+        let mut out: Vec<Result<TokenScores, ScoreError>> =
+            inputs.iter().map(|input| self.check(input).map(|()| TokenScores::default())).collect();
+        // Windows of one shape go together: rectangular batches need no padding, which could leak.
+        let mut shapes: BTreeMap<(usize, usize), Vec<usize>> = BTreeMap::new();
+        for (i, input) in inputs.iter().enumerate().filter(|(i, _)| out[*i].is_ok()) {
+            shapes.entry((input.token_ids.len(), input.prefix_len)).or_default().push(i);
+        }
+        let batches: Vec<&[usize]> = shapes
+            .iter()
+            .flat_map(|((len, _), windows)| windows.chunks((BATCH_TOKENS / len).clamp(1, self.batch)))
+            .collect();
+        let next = AtomicUsize::new(0);
+        let work = || {
+            let mut done = Vec::new();
+            while let Some(batch) = batches.get(next.fetch_add(1, Ordering::Relaxed)) {
+                let windows: Vec<ScoreInput<'_>> = batch.iter().map(|i| inputs[*i]).collect();
+                let scores = match self.score_batch(&windows) {
+                    Ok(scores) => scores,
+                    Err(error) => vec![Err(broken(&error)); windows.len()],
+                };
+                done.extend(batch.iter().copied().zip(scores));
+            }
+            done
+        };
+        let scored = std::thread::scope(|scope| {
+            let threads: Vec<_> = self.pools.iter().map(|pool| scope.spawn(|| pool.install(work))).collect();
+            threads.into_iter().flat_map(|t| t.join().unwrap_or_default()).collect::<Vec<_>>()
+        });
+        let mut missing: Vec<bool> = out.iter().map(Result::is_ok).collect();
+        for (i, scores) in scored {
+            out[i] = scores;
+            missing[i] = false;
+        }
+        // A thread that died leaves its windows without scores, which must not look like scores.
+        for i in (0..out.len()).filter(|i| missing[*i]) {
+            out[i] = Err(ScoreError::Backend("the scoring thread died".to_owned()));
+        }
+        out
+    }
+
+    fn greedy(&self, prefix: &[u32], tokens: usize) -> Result<Vec<GreedyToken>, ScoreError> {
+        if prefix.is_empty() {
+            return Err(ScoreError::EmptyPrefix);
+        }
+        let context = self.info.context_length as usize;
+        if prefix.len() + tokens > context {
+            return Err(ScoreError::TooLong { tokens: prefix.len() + tokens, context });
+        }
+        match self.pools.first() {
+            Some(pool) => pool.install(|| self.generate(prefix, tokens)).map_err(|e| broken(&e))?,
+            None => Err(ScoreError::Backend("there is no thread to run on".to_owned())),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::Facts;
+    use crate::model::decoder::Cache;
+    use candle_core::{Device, Result};
+
+    /// A model whose logits at position `i` after token `t` favour token `(t + i) % vocab`: what it
+    /// predicts gives away both the position and the token it was asked at.
+    struct Giveaway {
+        facts: Facts,
+    }
+
+    impl Giveaway {
+        fn new() -> Self {
+            let facts = Facts { architecture: "giveaway".into(), vocab_size: 97, context_length: 64, parameters: 0 };
+            Self { facts }
+        }
+
+        fn next(token: u32, position: usize) -> u32 {
+            (token + position as u32) % 97
+        }
+    }
+
+    impl CausalLm for Giveaway {
+        fn facts(&self) -> &Facts {
+            &self.facts
+        }
+        fn device(&self) -> &Device {
+            &Device::Cpu
+        }
+        fn cache(&self) -> Cache {
+            Cache::default()
+        }
+        fn hidden(&self, pass: &Pass<'_>, _: Option<&mut Cache>) -> Result<Tensor> {
+            let favoured: Vec<f32> = pass
+                .ids
+                .chunks(pass.len)
+                .flat_map(|ids| pass.rows.clone().map(|i| Self::next(ids[i], i) as f32))
+                .collect();
+            let rows = favoured.len();
+            Tensor::from_vec(favoured, (rows, 1), &Device::Cpu)
+        }
+        fn logits(&self, hidden: &Tensor) -> Result<Tensor> {
+            let favoured = hidden.flatten_all()?.to_vec1::<f32>()?;
+            let rows = favoured.len();
+            let logits: Vec<f32> =
+                favoured.iter().flat_map(|f| (0..97).map(move |v| if v as f32 == *f { 9.0 } else { 0.0 })).collect();
+            Tensor::from_vec(logits, (rows, 97), &Device::Cpu)
+        }
+    }
+
+    fn backend(threads: usize, batch: usize) -> Native {
+        let config = NativeConfig { threads, batch };
+        Native::new(Box::new(Giveaway::new()), "f32", Scheme::defaults(), config).unwrap()
+    }
+
+    fn recited(start: u32, len: usize) -> Vec<u32> {
+        let mut ids = vec![start];
+        while ids.len() < len {
+            ids.push(Giveaway::next(ids[ids.len() - 1], ids.len() - 1));
+        }
+        ids
+    }
+
+    #[test]
+    fn every_suffix_token_is_scored_at_the_position_before_it() {
+        let ids = recited(5, 20);
+        for prefix_len in 1..20 {
+            let scores = backend(1, 4).score(&[ScoreInput { token_ids: &ids, prefix_len }]).remove(0).unwrap();
+            assert_eq!(scores.rank, vec![0; 20 - prefix_len]);
+            assert!(scores.margin.iter().all(|m| *m == 9.0));
+        }
+        // One token off anywhere and exactly it and what follows from it are no longer on top.
+        let mut ids = ids;
+        ids[12] = (ids[12] + 1) % 97;
+        let scores = backend(1, 4).score(&[ScoreInput { token_ids: &ids, prefix_len: 10 }]).remove(0).unwrap();
+        assert_eq!(scores.rank.iter().map(|r| *r == 0).collect::<Vec<_>>()[..4], [true, true, false, false]);
+    }
+
+    #[test]
+    fn a_window_that_cannot_be_scored_does_not_disturb_the_others() {
+        let (ids, long) = (recited(1, 9), recited(1, 65));
+        let cases = [(&ids[..], 4), (&ids, 0), (&ids, 9), (&long, 4), (&[1, 97], 1), (&ids, 4)];
+        let inputs = cases.map(|(token_ids, prefix_len)| ScoreInput { token_ids, prefix_len });
+        let scores = backend(2, 3).score(&inputs);
+        assert_eq!(scores[0], scores[5]);
+        assert!(scores[0].is_ok());
+        assert_eq!(scores[1], Err(ScoreError::EmptyPrefix));
+        assert_eq!(scores[2], Err(ScoreError::EmptySuffix));
+        assert_eq!(scores[3], Err(ScoreError::TooLong { tokens: 65, context: 64 }));
+        assert_eq!(scores[4], Err(ScoreError::UnknownToken { id: 97, vocab: 97 }));
+    }
+
+    #[test]
+    fn batches_and_threads_change_no_score() {
+        let windows: Vec<Vec<u32>> = (0..23).map(|i| recited(i, 8 + (i as usize % 3))).collect();
+        let inputs: Vec<ScoreInput<'_>> =
+            windows.iter().enumerate().map(|(i, ids)| ScoreInput { token_ids: ids, prefix_len: 2 + i % 2 }).collect();
+        let alone = backend(1, 1).score(&inputs);
+        for (threads, batch) in [(1, 3), (2, 16), (3, 5)] {
+            assert_eq!(backend(threads, batch).score(&inputs), alone);
+        }
+    }
+}

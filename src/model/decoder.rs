@@ -1,0 +1,167 @@
+//! A decoder: token vectors, blocks, final norm, output matrix. Families differ in what they put into it.
+
+use super::layers::attention::{Attention, LayerCache, Surroundings, mask};
+use super::layers::linear::{Embedding, Linear};
+use super::layers::mlp::Mlp;
+use super::layers::norm::Norm;
+use super::layers::rope::Rope;
+use super::{CausalLm, Facts, Pass};
+use candle_core::{Device, Result, Tensor};
+use std::ops::Range;
+
+/// One block.
+#[derive(Debug)]
+pub struct Block {
+    pub attention_norm: Norm,
+    pub attention: Attention,
+    /// Norm of the attention's outcome before it is added (Gemma).
+    pub attention_post_norm: Option<Norm>,
+    pub mlp_norm: Norm,
+    pub mlp: Mlp,
+    /// Norm of the feed-forward outcome before it is added (Gemma).
+    pub mlp_post_norm: Option<Norm>,
+    pub residual: Residual,
+}
+
+/// How a block's two halves are added.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Residual {
+    /// The feed-forward half sees the attention's outcome.
+    Sequential,
+    /// Both see the block's input (GPT-NeoX).
+    Parallel,
+}
+
+/// A decoder, joined from shared layers.
+#[derive(Debug)]
+pub struct Decoder {
+    pub facts: Facts,
+    pub device: Device,
+    pub embedding: Embedding,
+    /// Factor on token vectors (Gemma: the root of the hidden size).
+    pub embedding_scale: Option<f64>,
+    /// Learned position vectors, `[context, hidden]` (GPT-2).
+    pub positions: Option<Embedding>,
+    pub ropes: Vec<Rope>,
+    pub blocks: Vec<Block>,
+    pub final_norm: Norm,
+    /// The output matrix; absent where it is the embedding (tied).
+    pub head: Option<Linear>,
+    /// Logits become `cap * tanh(logit / cap)`.
+    pub logit_softcap: Option<f64>,
+}
+
+/// Keys and values of a sequence so far.
+#[derive(Clone, Debug, Default)]
+pub struct Cache {
+    layers: Vec<LayerCache>,
+    tokens: usize,
+}
+
+impl CausalLm for Decoder {
+    fn facts(&self) -> &Facts {
+        &self.facts
+    }
+
+    fn device(&self) -> &Device {
+        &self.device
+    }
+
+    fn cache(&self) -> Cache {
+        Cache { layers: vec![LayerCache::default(); self.blocks.len()], tokens: 0 }
+    }
+
+    fn hidden(&self, pass: &Pass<'_>, cache: Option<&mut Cache>) -> Result<Tensor> {
+        let (mut layers, start) = match cache {
+            Some(cache) => {
+                let start = cache.tokens;
+                cache.tokens += pass.len;
+                (Some(&mut cache.layers), start)
+            }
+            None => (None, 0),
+        };
+        let around = self.surroundings(pass, start)?;
+        let mut x = self.vectors(pass, start)?;
+        for (i, block) in self.blocks.iter().enumerate() {
+            // Below the last block every position is needed as a key; from there on only what is asked for.
+            let rows = if i + 1 == self.blocks.len() { pass.rows.clone() } else { 0..pass.len };
+            let cache = layers.as_mut().and_then(|layers| layers.get_mut(i));
+            x = block.forward(&x, &rows, &around, cache)?;
+        }
+        let hidden = self.final_norm.forward(&x)?;
+        let width = hidden.dim(2)?;
+        hidden.reshape((pass.batch * pass.rows.len(), width))
+    }
+
+    fn logits(&self, hidden: &Tensor) -> Result<Tensor> {
+        let logits = match &self.head {
+            Some(head) => head.forward(hidden)?,
+            None => self.embedding.logits(hidden)?,
+        };
+        match self.logit_softcap {
+            Some(cap) => (logits / cap)?.tanh()? * cap,
+            None => Ok(logits),
+        }
+    }
+}
+
+impl Decoder {
+    /// `[batch, len, hidden]`.
+    fn vectors(&self, pass: &Pass<'_>, start: usize) -> Result<Tensor> {
+        let ids = Tensor::from_slice(pass.ids, pass.batch * pass.len, &self.device)?;
+        let vectors = self.embedding.vectors(&ids)?;
+        let width = vectors.dim(1)?;
+        let mut x = vectors.reshape((pass.batch, pass.len, width))?;
+        if let Some(scale) = self.embedding_scale {
+            x = (x * scale)?;
+        }
+        if let Some(positions) = &self.positions {
+            let at = Tensor::arange(start as u32, (start + pass.len) as u32, &self.device)?;
+            x = x.broadcast_add(&positions.vectors(&at)?)?;
+        }
+        Ok(x)
+    }
+
+    fn surroundings(&self, pass: &Pass<'_>, start: usize) -> Result<Surroundings> {
+        let tables = self
+            .ropes
+            .iter()
+            .map(|rope| rope.tables(start, pass.len, pass.sequence_len, &self.device))
+            .collect::<Result<_>>()?;
+        let mut masks: Vec<(Option<usize>, Tensor)> = Vec::new();
+        for window in self.blocks.iter().map(|block| block.attention.window) {
+            if !masks.iter().any(|(w, _)| *w == window) {
+                masks.push((window, mask(start, pass.len, window, &self.device)?));
+            }
+        }
+        Ok(Surroundings { tables, masks })
+    }
+}
+
+impl Block {
+    fn forward(
+        &self,
+        x: &Tensor,
+        rows: &Range<usize>,
+        around: &Surroundings,
+        cache: Option<&mut LayerCache>,
+    ) -> Result<Tensor> {
+        let attended = self.attention.forward(&self.attention_norm.forward(x)?, rows, around, cache)?;
+        let attended = post(self.attention_post_norm.as_ref(), attended)?;
+        let x = x.narrow(1, rows.start, rows.len())?;
+        let added = (&x + attended)?;
+        let seen = match self.residual {
+            Residual::Sequential => &added,
+            Residual::Parallel => &x,
+        };
+        let fed = self.mlp.forward(&self.mlp_norm.forward(seen)?)?;
+        &added + post(self.mlp_post_norm.as_ref(), fed)?
+    }
+}
+
+fn post(norm: Option<&Norm>, x: Tensor) -> Result<Tensor> {
+    match norm {
+        Some(norm) => norm.forward(&x),
+        None => Ok(x),
+    }
+}

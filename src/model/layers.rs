@@ -1,0 +1,7 @@
+//! The layers that every family is joined from, each written once.
+
+pub mod attention;
+pub mod linear;
+pub mod mlp;
+pub mod norm;
+pub mod rope;

@@ -1,0 +1,189 @@
+//! From files to a model that can score: device, precision, family, weights, tokenizer.
+
+use super::families::Family;
+use super::gguf::{Gguf, Value};
+use super::weights::{Precision, Weights};
+use super::{CausalLm, ModelError};
+use crate::tokens::gguf::GgufVocab;
+use crate::tokens::tokenizer::Tokenizer;
+use candle_core::Device;
+use std::path::{Path, PathBuf};
+
+/// The files of a checkpoint in Hugging Face's layout.
+#[derive(Clone, Debug)]
+pub struct Checkpoint {
+    pub config: PathBuf,
+    /// All shards.
+    pub weights: Vec<PathBuf>,
+    pub tokenizer: Option<PathBuf>,
+    pub tokenizer_config: Option<PathBuf>,
+}
+
+/// How to load.
+#[derive(Clone, Debug, Default)]
+pub struct LoadConfig {
+    /// In what form weights are kept; `None` chooses f32, or what the files have where f32 would take more
+    /// than half of the free memory.
+    pub precision: Option<Precision>,
+    /// `auto`, `cpu`, `cuda`, `cuda:N` or `metal`.
+    pub device: String,
+    /// Overrides `model_type`, for checkpoints whose config doesn't tell.
+    pub family: Option<String>,
+}
+
+/// A model, ready to score.
+pub struct Loaded {
+    pub model: Box<dyn CausalLm>,
+    /// Absent where the checkpoint has none: token ids can be scored all the same.
+    pub tokenizer: Option<Tokenizer>,
+    pub precision: Precision,
+}
+
+impl std::fmt::Debug for Loaded {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Loaded").field("facts", self.model.facts()).field("precision", &self.precision).finish_non_exhaustive()
+    }
+}
+
+/// Loads a checkpoint of safetensors.
+///
+/// # Errors
+/// When a file can't be read or isn't what it should be.
+pub fn safetensors(checkpoint: &Checkpoint, options: &LoadConfig) -> Result<Loaded, ModelError> {
+    let device = device(&options.device)?;
+    let config = read(&checkpoint.config)?;
+    let family = Family::from_config(&config, &checkpoint.config.display().to_string(), options.family.as_deref())?;
+    let stored: u64 = checkpoint.weights.iter().filter_map(|f| std::fs::metadata(f).ok()).map(|m| m.len()).sum();
+    let precision = match options.precision {
+        Some(Precision::Quantized) => {
+            return Err(ModelError::Config {
+                file: checkpoint.config.display().to_string(),
+                what: "\"--dtype quantized\" is for GGUF files; this checkpoint is safetensors".to_owned(),
+            });
+        }
+        Some(precision) => precision,
+        // Nearly all checkpoints are in 16 bit, so f32 takes twice what the files take.
+        None if device.is_cpu() && fits(stored.saturating_mul(2)) => Precision::F32,
+        None => Precision::Bf16,
+    };
+    let tokenizer = match &checkpoint.tokenizer {
+        Some(path) => {
+            let config = checkpoint.tokenizer_config.as_deref().map(read).transpose()?;
+            Some(Tokenizer::from_json(&read(path)?, config.as_deref(), &path.display().to_string())?)
+        }
+        None => None,
+    };
+    let weights = Weights::safetensors(&checkpoint.weights, precision, &device)?;
+    Ok(Loaded { model: Box::new(family.load(&weights)?), tokenizer, precision })
+}
+
+/// Loads a GGUF file, tokenizer and config out of it.
+///
+/// # Errors
+/// When it can't be read or isn't what it should be.
+pub fn gguf(path: &Path, options: &LoadConfig) -> Result<Loaded, ModelError> {
+    let device = device(&options.device)?;
+    let gguf = Gguf::open(path)?;
+    let family = Family::from_gguf(&gguf)?;
+    let tokenizer = vocabulary(&gguf).map(|vocab| Tokenizer::from_gguf(vocab, &path.display().to_string())).transpose()?;
+    let elements: u64 = gguf.tensors.values().map(|t| t.shape.iter().product::<usize>() as u64).sum();
+    let precision = match options.precision {
+        Some(precision) => precision,
+        None if fits(elements.saturating_mul(4)) => Precision::F32,
+        None => Precision::Quantized,
+    };
+    let names = family.names();
+    let weights = Weights::gguf(gguf, names, precision, &device);
+    Ok(Loaded { model: Box::new(family.load(&weights)?), tokenizer, precision })
+}
+
+/// The vocabulary in a GGUF's metadata, if it has one.
+fn vocabulary(gguf: &Gguf) -> Option<GgufVocab> {
+    let key = |key: &str| format!("tokenizer.ggml.{key}");
+    let id = |name: &str| gguf.int(&key(name)).and_then(|n| u32::try_from(n).ok());
+    let texts = |name: &str| match gguf.metadata.get(&key(name)) {
+        Some(Value::Texts(texts)) => Some(texts.clone()),
+        _ => None,
+    };
+    Some(GgufVocab {
+        model: gguf.text(&key("model"))?.to_owned(),
+        pre: gguf.text(&key("pre")).map(str::to_owned),
+        tokens: texts("tokens")?,
+        scores: match gguf.metadata.get(&key("scores")) {
+            Some(Value::Floats(scores)) => Some(scores.clone()),
+            _ => None,
+        },
+        merges: texts("merges"),
+        token_types: match gguf.metadata.get(&key("token_type")) {
+            Some(Value::Ints(types)) => Some(types.iter().map(|t| i32::try_from(*t).unwrap_or(0)).collect()),
+            _ => None,
+        },
+        bos: id("bos_token_id"),
+        eos: id("eos_token_id"),
+        unk: id("unknown_token_id"),
+        add_bos: gguf.bool(&key("add_bos_token")),
+        add_space_prefix: gguf.bool(&key("add_space_prefix")),
+    })
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, ModelError> {
+    std::fs::read(path).map_err(|source| ModelError::Io { path: path.to_owned(), source })
+}
+
+/// Whether so many bytes are at most half of the memory that is free; yes where that can't be told.
+fn fits(bytes: u64) -> bool {
+    let Ok(info) = std::fs::read_to_string("/proc/meminfo") else { return true };
+    let free = info.lines().find_map(|line| line.strip_prefix("MemAvailable:")?.trim().strip_suffix(" kB")?.parse::<u64>().ok());
+    free.is_none_or(|kib| bytes <= kib * 512)
+}
+
+/// The device of a name on the command line.
+///
+/// # Errors
+/// When this build doesn't have it or the machine doesn't.
+pub fn device(name: &str) -> Result<Device, ModelError> {
+    let fail = |what: String| ModelError::Device { name: name.to_owned(), what };
+    let unavailable = |e: candle_core::Error| fail(e.to_string());
+    match name {
+        "" | "auto" => {
+            if cfg!(feature = "cuda") {
+                // A build with CUDA on a machine without one still works.
+                return Ok(Device::new_cuda(0).unwrap_or(Device::Cpu));
+            }
+            if cfg!(feature = "metal") {
+                return Ok(Device::new_metal(0).unwrap_or(Device::Cpu));
+            }
+            Ok(Device::Cpu)
+        }
+        "cpu" => Ok(Device::Cpu),
+        "metal" if cfg!(feature = "metal") => Device::new_metal(0).map_err(unavailable),
+        "metal" => Err(fail("this build has no Metal; build with --features metal".to_owned())),
+        other => match other.strip_prefix("cuda") {
+            Some(number) => {
+                let number = number.strip_prefix(':').unwrap_or(if number.is_empty() { "0" } else { number });
+                let number = number.parse().map_err(|_| fail("write cuda or cuda:N".to_owned()))?;
+                if !cfg!(feature = "cuda") {
+                    return Err(fail("this build has no CUDA; build with --features cuda".to_owned()));
+                }
+                Device::new_cuda(number).map_err(unavailable)
+            }
+            None => Err(fail("unknown; use auto, cpu, cuda:N or metal".to_owned())),
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn devices_that_are_not_there_say_how_to_get_them() {
+        for (name, said) in [("tpu", "unknown; use auto"), ("cuda:x", "write cuda or cuda:N")] {
+            let error = device(name).unwrap_err().to_string();
+            assert!(error.contains(name) && error.contains(said), "{error}");
+        }
+        assert!(device("auto").is_ok());
+        #[cfg(not(feature = "cuda"))]
+        assert!(device("cuda:0").unwrap_err().to_string().contains("--features cuda"));
+    }
+}

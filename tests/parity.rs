@@ -1,0 +1,90 @@
+//! Every family against transformers in f32, found by folder: a new fixture needs no code here.
+
+#[path = "support/golden.rs"]
+mod golden;
+
+use byrote::backend::{Backend, ScoreInput, self_test};
+use byrote::model::weights::Precision;
+use golden::{Golden, backend, compare, files, load, read};
+use std::path::{Path, PathBuf};
+
+/// Nats a token. The references themselves are within 2e-5 of the same pass in f64.
+const BOUND: f32 = 1e-4;
+
+fn fixtures() -> Vec<(PathBuf, PathBuf)> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures");
+    let models = files(&root.join("models")).into_iter().map(|dir| (dir.clone(), dir.join("golden.jsonl")));
+    let gguf = files(&root.join("gguf")).into_iter().map(|dir| (dir.join("model.gguf"), dir.join("golden.jsonl")));
+    let all: Vec<_> = models.chain(gguf).collect();
+    assert!(all.len() > 30, "fixtures are missing");
+    all
+}
+
+#[test]
+fn every_family_scores_as_transformers_does() {
+    let mut failures = Vec::new();
+    for (model, golden) in fixtures() {
+        let backend = backend(load(&model, Some(Precision::F32)), 2, 16);
+        let windows = read(&golden);
+        let difference = compare(&backend, &windows, BOUND);
+        println!("{}: worst {:.1e} mean {:.1e}", model.display(), difference.worst, difference.mean());
+        if !(difference.worst <= BOUND && difference.flags == 0) {
+            failures.push(format!("{}: {difference:?}", model.display()));
+        }
+    }
+    assert!(failures.is_empty(), "{}", failures.join("\n"));
+}
+
+#[test]
+fn a_window_alone_scores_as_in_any_batch() {
+    for (model, golden) in fixtures() {
+        let windows = read(&golden);
+        let inputs: Vec<ScoreInput<'_>> = windows.iter().map(Golden::input).collect();
+        let batched = backend(load(&model, Some(Precision::F32)), 2, 16).score(&inputs);
+        let one = backend(load(&model, Some(Precision::F32)), 1, 1);
+        for ((golden, input), batched) in windows.iter().zip(&inputs).zip(batched) {
+            let (alone, batched) = (one.score(&[*input]).remove(0).unwrap(), batched.unwrap());
+            for (a, b) in alone.logprob.iter().zip(&batched.logprob) {
+                assert!((a - b).abs() < 2e-5, "{} {}: {a} alone, {b} in a batch", model.display(), golden.id);
+            }
+            assert!(
+                alone.rank.iter().zip(&batched.rank).zip(&alone.margin).all(|((a, b), m)| a == b || m.abs() < 1e-4),
+                "{} {}",
+                model.display(),
+                golden.id
+            );
+        }
+    }
+}
+
+#[test]
+fn every_family_passes_the_self_test_and_generates_what_it_scores() {
+    for (model, golden) in fixtures() {
+        let backend = backend(load(&model, Some(Precision::F32)), 1, 4);
+        self_test::run(&backend, None).unwrap_or_else(|e| panic!("{}: {e}", model.display()));
+        // The fixture's greedy window is transformers' own continuation: ours, through the cache, is the same.
+        let windows = read(&golden);
+        let greedy = windows.iter().find(|w| w.id.contains("greedy-0"));
+        if let Some(window) = greedy.filter(|w| w.top1_top2_gap.iter().all(|gap| *gap > 1e-3)) {
+            let (prefix, suffix) = window.token_ids.split_at(window.prefix_len);
+            let generated: Vec<u32> = backend.greedy(prefix, suffix.len()).unwrap().iter().map(|t| t.id).collect();
+            assert_eq!(generated, suffix, "{}", model.display());
+        }
+    }
+}
+
+#[test]
+fn weights_kept_narrow_give_the_numbers_of_the_same_weights_in_f32() {
+    for (model, golden) in fixtures() {
+        let windows = read(&golden);
+        let inputs: Vec<ScoreInput<'_>> = windows.iter().take(3).map(Golden::input).collect();
+        let f32 = backend(load(&model, Some(Precision::F32)), 1, 8).score(&inputs);
+        // GGUF fixtures hold f16 matrices; safetensors ones hold bf16 but for a few.
+        let kept = if model.extension().is_some() { Precision::Quantized } else { Precision::Bf16 };
+        let narrow = backend(load(&model, Some(kept)), 1, 8).score(&inputs);
+        let stored = std::fs::read_to_string(model.join("config.json")).unwrap_or_default();
+        if model.extension().is_some() || stored.contains("\"bfloat16\"") {
+            assert_eq!(f32, narrow, "{}", model.display());
+        }
+    }
+}
