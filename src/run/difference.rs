@@ -71,7 +71,7 @@ mod tests {
             (|m| m.salt = "ff".to_owned(), None),
             (|m| m.created_at = "2030-01-01T00:00:00Z".to_owned(), None),
             (|m| m.command.push("--quiet".to_owned()), None),
-            (|m| m.tool = "byrote 9.0.0".to_owned(), Some("tool (\"byrote 0.1.0\", now \"byrote 9.0.0\")")),
+            (|m| m.tool = "byrote 9.0.0".to_owned(), Some("tool (\"byrote 8.0.0\", now \"byrote 9.0.0\")")),
             (|m| m.model.digest = Digest::of_bytes(b"other"), Some("model.digest")),
             (
                 |m| {
@@ -83,7 +83,7 @@ mod tests {
             (|m| m.settings.bos = BosChoice::Never, Some("settings.bos (\"auto\", now \"never\")")),
             (|m| m.plan.digest = Digest::of_bytes(b"other"), Some("plan.digest")),
         ];
-        let old = fixture::manifest(40);
+        let old = RunManifest { tool: "byrote 8.0.0".to_owned(), ..fixture::manifest(40) };
         for (change, expected) in cases {
             let mut new = old.clone();
             change(&mut new);

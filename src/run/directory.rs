@@ -48,6 +48,8 @@ pub enum RunError {
         "{path}: holds other windows than the run's plan; run the same `byrote probe` again to score this part anew"
     )]
     WrongWindows { path: PathBuf },
+    #[error("{path}: token ids are text and aren't kept without --reveal")]
+    Unrevealed { path: PathBuf },
     #[error("{path}: can't write scores: {source}")]
     Encode { path: PathBuf, source: ScoresError },
     #[error("the system gave no random bytes for the run's salt: {0}")]
@@ -161,7 +163,7 @@ impl RunDir {
     /// Writes the scores of part `index`, replacing what is there.
     ///
     /// # Errors
-    /// When `rows` aren't the part's windows in order or don't fit the manifest's schemes, the disk can't be
+    /// When `rows` aren't the part's windows in order, hold token ids without `--reveal` or don't fit the manifest's schemes, the disk can't be
     /// written, or the directory was opened with [`RunDir::load`].
     pub fn write_part(&self, index: u64, rows: &[ScoredWindow]) -> Result<(), RunError> {
         if self.lock.is_none() {
@@ -170,6 +172,9 @@ impl RunDir {
         let path = self.part_path(index);
         if !self.manifest.plan.is_part(index, rows.iter().map(|row| &row.window)) {
             return Err(RunError::WrongWindows { path });
+        }
+        if !self.manifest.settings.reveal && rows.iter().any(|row| row.token_ids.is_some()) {
+            return Err(RunError::Unrevealed { path });
         }
         let mut bytes = Vec::new();
         parquet::write(rows, &self.manifest.model.backend.schemes, &mut bytes)
@@ -441,6 +446,24 @@ mod tests {
         assert_eq!(missing.parts, [0]);
         assert!(missing.warnings[0].contains("holds other windows"), "{:?}", missing.warnings);
         assert!(matches!(run.read_all(), Err(RunError::WrongWindows { .. })));
+    }
+
+    #[test]
+    fn token_ids_reach_the_disk_only_with_reveal() {
+        let rows: Vec<_> = fixture::scored(&fixture::windows(16))
+            .into_iter()
+            .map(|row| ScoredWindow { token_ids: Some(vec![1]), ..row })
+            .collect();
+        for reveal in [false, true] {
+            let temp = tempfile::tempdir().unwrap();
+            let mut manifest = fixture::manifest(16);
+            manifest.settings.reveal = reveal;
+            let run = RunDir::open(temp.path(), manifest).unwrap();
+            match run.write_part(0, &rows) {
+                Ok(()) => assert!(reveal && run.read_all().unwrap() == rows),
+                Err(error) => assert!(!reveal && error.to_string().contains("without --reveal"), "{error}"),
+            }
+        }
     }
 
     #[test]

@@ -7,20 +7,18 @@
 //! absent is not zero. Every column says in its Arrow field metadata what it is (`description`) and in
 //! what it is measured (`unit`).
 
+mod decode;
+mod identity;
+
 use crate::backend::{Scheme, TokenScores};
-use crate::digest::Digest;
-use crate::items::ItemId;
-use crate::run::{ScoredWindow, TOOL, TextStats};
+use crate::run::parquet::identity::rows_digest;
+use crate::run::{ScoredWindow, TOOL};
 use crate::window::{Form, WindowId};
 use arrow_array::builder::{ListBuilder, PrimitiveBuilder};
-use arrow_array::cast::AsArray;
 use arrow_array::types::{ArrowPrimitiveType, Float32Type, UInt32Type};
-use arrow_array::{
-    Array, ArrayRef, BooleanArray, Float64Array, ListArray, RecordBatch, StringArray, UInt32Array, UInt64Array,
-};
+use arrow_array::{Array, ArrayRef, BooleanArray, Float64Array, RecordBatch, StringArray, UInt32Array, UInt64Array};
 use arrow_schema::{Field, Schema};
 use parquet::arrow::ArrowWriter;
-use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::file::metadata::KeyValue;
 use parquet::file::properties::WriterProperties;
@@ -84,28 +82,7 @@ pub fn write(rows: &[ScoredWindow], schemes: &[Scheme], out: &mut (impl Write + 
 pub fn read(file: File) -> Result<Vec<ScoredWindow>, ScoresError> {
     // The decoder panics on some damaged pages ("Decoder for dict should have been set"). A resumed run has
     // to survive that, and nothing outlives the closure that a panic could have left half done.
-    std::panic::catch_unwind(|| read_trusting(file)).unwrap_or(Err(ScoresError::Damaged))
-}
-
-fn read_trusting(file: File) -> Result<Vec<ScoredWindow>, ScoresError> {
-    let builder = ParquetRecordBatchReaderBuilder::try_new(file)?;
-    let metadata = |key: &str| -> Option<String> {
-        let pairs = builder.metadata().file_metadata().key_value_metadata()?;
-        pairs.iter().find(|pair| pair.key == key)?.value.clone()
-    };
-    match metadata(KEY_SCHEMA) {
-        Some(found) if found == SCORES_SCHEMA => {}
-        found => return Err(ScoresError::Schema { found: found.unwrap_or_else(|| "absent".to_owned()) }),
-    }
-    let digest = metadata(KEY_ROWS);
-    let mut rows = Vec::new();
-    for batch in builder.build()? {
-        read_batch(&batch?, &mut rows)?;
-    }
-    if digest.as_deref() != Some(rows_digest(&rows).as_str()) {
-        return Err(ScoresError::Damaged);
-    }
-    Ok(rows)
+    std::panic::catch_unwind(|| decode::decode(file)).unwrap_or(Err(ScoresError::Damaged))
 }
 
 fn check(row: &ScoredWindow, schemes: &[Scheme]) -> Result<(), ScoresError> {
@@ -291,169 +268,14 @@ fn form_name(form: Form) -> &'static str {
     }
 }
 
-fn read_batch(batch: &RecordBatch, rows: &mut Vec<ScoredWindow>) -> Result<(), ScoresError> {
-    let item = whole::<StringArray>(batch, "item_id")?;
-    let window = whole::<StringArray>(batch, "window_id")?;
-    let form = whole::<StringArray>(batch, "form")?;
-    let start_token = whole::<UInt32Array>(batch, "start_token")?;
-    let start_byte = whole::<UInt64Array>(batch, "start_byte")?;
-    let suffix_byte = whole::<UInt64Array>(batch, "suffix_byte")?;
-    let end_byte = whole::<UInt64Array>(batch, "end_byte")?;
-    let suffix_char = whole::<UInt64Array>(batch, "suffix_char")?;
-    let end_char = whole::<UInt64Array>(batch, "end_char")?;
-    let prefix_len = whole::<UInt32Array>(batch, "prefix_len")?;
-    let suffix_len = whole::<UInt32Array>(batch, "suffix_len")?;
-    let straddles = whole::<BooleanArray>(batch, "straddles")?;
-    let suffix_chars = whole::<UInt32Array>(batch, "suffix_chars")?;
-    let zlib = whole::<Float64Array>(batch, "zlib_bits_per_char")?;
-    let copied = whole::<Float64Array>(batch, "copied_from_prefix")?;
-    let error = any::<StringArray>(batch, "error")?;
-    let lists = Lists::of(batch)?;
-    let token_ids = match batch.column_by_name("token_ids") {
-        Some(_) => Some(any::<ListArray>(batch, "token_ids")?),
-        None => None,
-    };
-
-    for i in 0..batch.num_rows() {
-        let bad = |name: &str| ScoresError::Column(name.to_owned());
-        let form = [Form::AsGiven, Form::Reflowed].into_iter().find(|&f| form_name(f) == form.value(i));
-        rows.push(ScoredWindow {
-            item: ItemId(item.value(i).to_owned()),
-            window: WindowId(window.value(i).to_owned()),
-            form: form.ok_or_else(|| bad("form"))?,
-            start_token: start_token.value(i),
-            start_byte: start_byte.value(i),
-            suffix_byte: suffix_byte.value(i),
-            end_byte: end_byte.value(i),
-            suffix_char: suffix_char.value(i),
-            end_char: end_char.value(i),
-            prefix_len: prefix_len.value(i),
-            suffix_len: suffix_len.value(i),
-            straddles: straddles.value(i),
-            text: TextStats {
-                suffix_chars: suffix_chars.value(i),
-                zlib_bits_per_char: zlib.value(i),
-                copied_from_prefix: copied.value(i),
-            },
-            token_ids: match token_ids {
-                Some(ids) if ids.is_valid(i) => Some(values::<UInt32Type>(ids, i, "token_ids")?),
-                _ => None,
-            },
-            scores: if error.is_valid(i) { Err(error.value(i).to_owned()) } else { Ok(lists.scores(i)?) },
-        });
-    }
-    Ok(())
-}
-
-/// The per-token columns of a batch.
-struct Lists<'a> {
-    logprob: &'a ListArray,
-    rank: &'a ListArray,
-    margin: &'a ListArray,
-    schemes: Vec<&'a ListArray>,
-}
-
-impl<'a> Lists<'a> {
-    fn of(batch: &'a RecordBatch) -> Result<Self, ScoresError> {
-        let schema = batch.schema_ref();
-        let names = schema.fields().iter().map(|f| f.name()).filter(|name| name.starts_with(SCHEME_PREFIX));
-        Ok(Self {
-            logprob: any(batch, "logprob")?,
-            rank: any(batch, "rank")?,
-            margin: any(batch, "margin")?,
-            schemes: names.map(|name| any(batch, name)).collect::<Result<_, _>>()?,
-        })
-    }
-
-    fn scores(&self, i: usize) -> Result<TokenScores, ScoresError> {
-        Ok(TokenScores {
-            logprob: values::<Float32Type>(self.logprob, i, "logprob")?,
-            rank: values::<UInt32Type>(self.rank, i, "rank")?,
-            margin: values::<Float32Type>(self.margin, i, "margin")?,
-            scheme_logprob: self
-                .schemes
-                .iter()
-                .map(|list| values::<Float32Type>(list, i, SCHEME_PREFIX))
-                .collect::<Result<_, _>>()?,
-        })
-    }
-}
-
-/// A column, whose values may be null.
-fn any<'a, A: Array + 'static>(batch: &'a RecordBatch, name: &str) -> Result<&'a A, ScoresError> {
-    batch
-        .column_by_name(name)
-        .and_then(|column| column.as_any().downcast_ref())
-        .ok_or_else(|| ScoresError::Column(name.to_owned()))
-}
-
-/// A column without nulls.
-fn whole<'a, A: Array + 'static>(batch: &'a RecordBatch, name: &str) -> Result<&'a A, ScoresError> {
-    any::<A>(batch, name).and_then(|column| match column.null_count() {
-        0 => Ok(column),
-        _ => Err(ScoresError::Column(name.to_owned())),
-    })
-}
-
-fn values<T: ArrowPrimitiveType>(list: &ListArray, i: usize, name: &str) -> Result<Vec<T::Native>, ScoresError> {
-    let bad = || ScoresError::Column(name.to_owned());
-    if list.is_null(i) {
-        return Err(bad());
-    }
-    let values = list.value(i);
-    let values = values.as_primitive_opt::<T>().filter(|v| v.null_count() == 0).ok_or_else(bad)?;
-    Ok(values.values().to_vec())
-}
-
-/// SHA-256 over everything in `rows`, bit for bit, schemes in order.
-fn rows_digest(rows: &[ScoredWindow]) -> Digest {
-    let mut all = String::with_capacity(64 * rows.len());
-    for row in rows {
-        all.push_str(Digest::of_bytes(&row_bytes(row)).as_str());
-    }
-    Digest::of_bytes(all.as_bytes())
-}
-
-fn row_bytes(row: &ScoredWindow) -> Vec<u8> {
-    fn put<const N: usize>(bytes: &mut Vec<u8>, values: impl ExactSizeIterator<Item = [u8; N]>) {
-        bytes.extend((values.len() as u64).to_le_bytes());
-        values.for_each(|value| bytes.extend(value));
-    }
-    let mut bytes = Vec::new();
-    for text in [&row.item.0, &row.window.0] {
-        put(&mut bytes, text.bytes().map(|b| [b]));
-    }
-    bytes.extend([row.form as u8, u8::from(row.straddles)]);
-    for value in [row.start_token, row.prefix_len, row.suffix_len, row.text.suffix_chars] {
-        bytes.extend(value.to_le_bytes());
-    }
-    for value in [row.start_byte, row.suffix_byte, row.end_byte, row.suffix_char, row.end_char] {
-        bytes.extend(value.to_le_bytes());
-    }
-    for value in [row.text.zlib_bits_per_char, row.text.copied_from_prefix] {
-        bytes.extend(value.to_le_bytes());
-    }
-    bytes.push(u8::from(row.token_ids.is_some()));
-    put(&mut bytes, row.token_ids.as_deref().unwrap_or_default().iter().map(|v| v.to_le_bytes()));
-    match &row.scores {
-        Ok(scores) => {
-            bytes.push(1);
-            put(&mut bytes, scores.rank.iter().map(|v| v.to_le_bytes()));
-            for list in [&scores.logprob, &scores.margin].into_iter().chain(&scores.scheme_logprob) {
-                put(&mut bytes, list.iter().map(|v| v.to_le_bytes()));
-            }
-        }
-        Err(error) => {
-            bytes.push(0);
-            put(&mut bytes, error.bytes().map(|b| [b]));
-        }
-    }
-    bytes
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::items::ItemId;
+    use crate::run::TextStats;
+    use crate::run::parquet::decode::any;
+    use crate::run::parquet::identity::row_bytes;
+    use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
     use std::io::Seek as _;
 
     fn row(index: u32, scores: Result<TokenScores, String>) -> ScoredWindow {

@@ -46,7 +46,7 @@ impl Plan {
     }
 
     /// Whether `ids` are the windows planned for part `index`, all of them and in order.
-    pub(crate) fn is_part<'a>(&self, index: u64, ids: impl Iterator<Item = &'a WindowId>) -> bool {
+    pub fn is_part<'a>(&self, index: u64, ids: impl Iterator<Item = &'a WindowId>) -> bool {
         usize::try_from(index).ok().and_then(|i| self.part_ids.get(i)).is_some_and(|planned| *planned == id_digest(ids))
     }
 }
