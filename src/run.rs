@@ -3,12 +3,29 @@
 //! The types stand here and build everywhere; the run directory with its Parquet parts is in
 //! `run/directory.rs` and `run/parquet.rs`.
 
+#[cfg(feature = "native")]
+mod atomic;
+#[cfg(feature = "native")]
+mod difference;
+#[cfg(feature = "native")]
+pub mod directory;
+#[cfg(all(test, feature = "native"))]
+mod fixture;
+#[cfg(feature = "native")]
+pub mod parquet;
+pub mod plan;
+
 use crate::backend::{BackendInfo, TokenScores};
 use crate::digest::{Digest, FileDigest};
 use crate::items::{InputManifest, Item, ItemId};
 use crate::tokens::BosChoice;
 use crate::window::{Form, WindowConfig, WindowId};
 use serde::{Deserialize, Serialize};
+
+/// [`RunManifest::schema`] of the runs this version writes and reads.
+pub const RUN_SCHEMA: &str = "byrote.run/v1";
+/// [`RunManifest::tool`] of this version.
+pub const TOOL: &str = concat!("byrote ", env!("CARGO_PKG_VERSION"));
 
 /// Exactly which model was tested.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
@@ -104,9 +121,9 @@ pub struct ProbedForm {
 /// `command` and `salt`) score the same windows of the same texts with the same weights.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct RunManifest {
-    /// `byrote.run/v1`.
+    /// [`RUN_SCHEMA`].
     pub schema: String,
-    /// `byrote 0.1.0`.
+    /// [`TOOL`].
     pub tool: String,
     /// RFC 3339, UTC.
     pub created_at: String,
@@ -129,4 +146,7 @@ pub struct Plan {
     pub part_size: u64,
     /// SHA-256 over all windows' ids, token ids and prefix lengths, in order.
     pub digest: Digest,
+    /// One SHA-256 a part over the ids of its windows, in order: by these a part on disk is known to hold
+    /// the windows planned for it.
+    pub part_ids: Vec<Digest>,
 }

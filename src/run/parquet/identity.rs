@@ -1,0 +1,50 @@
+//! What makes rows these rows: a digest of all that is in them, bit for bit.
+
+use crate::digest::Digest;
+use crate::run::ScoredWindow;
+
+/// SHA-256 over everything in `rows`, bit for bit, schemes in order.
+pub(super) fn rows_digest(rows: &[ScoredWindow]) -> Digest {
+    let mut all = String::with_capacity(64 * rows.len());
+    for row in rows {
+        all.push_str(Digest::of_bytes(&row_bytes(row)).as_str());
+    }
+    Digest::of_bytes(all.as_bytes())
+}
+
+pub(super) fn row_bytes(row: &ScoredWindow) -> Vec<u8> {
+    fn put<const N: usize>(bytes: &mut Vec<u8>, values: impl ExactSizeIterator<Item = [u8; N]>) {
+        bytes.extend((values.len() as u64).to_le_bytes());
+        values.for_each(|value| bytes.extend(value));
+    }
+    let mut bytes = Vec::new();
+    for text in [&row.item.0, &row.window.0] {
+        put(&mut bytes, text.bytes().map(|b| [b]));
+    }
+    bytes.extend([row.form as u8, u8::from(row.straddles)]);
+    for value in [row.start_token, row.prefix_len, row.suffix_len, row.text.suffix_chars] {
+        bytes.extend(value.to_le_bytes());
+    }
+    for value in [row.start_byte, row.suffix_byte, row.end_byte, row.suffix_char, row.end_char] {
+        bytes.extend(value.to_le_bytes());
+    }
+    for value in [row.text.zlib_bits_per_char, row.text.copied_from_prefix] {
+        bytes.extend(value.to_le_bytes());
+    }
+    bytes.push(u8::from(row.token_ids.is_some()));
+    put(&mut bytes, row.token_ids.as_deref().unwrap_or_default().iter().map(|v| v.to_le_bytes()));
+    match &row.scores {
+        Ok(scores) => {
+            bytes.push(1);
+            put(&mut bytes, scores.rank.iter().map(|v| v.to_le_bytes()));
+            for list in [&scores.logprob, &scores.margin].into_iter().chain(&scores.scheme_logprob) {
+                put(&mut bytes, list.iter().map(|v| v.to_le_bytes()));
+            }
+        }
+        Err(error) => {
+            bytes.push(0);
+            put(&mut bytes, error.bytes().map(|b| [b]));
+        }
+    }
+    bytes
+}
