@@ -2,9 +2,76 @@
 //!
 //! Knows files and formats. Knows nothing of tokens, models or reports.
 
-use crate::digest::FileDigest;
+pub mod error;
+
+mod duplicates;
+mod folder;
+mod jsonl;
+mod open;
+mod reading;
+
+use crate::digest::{Digest, FileDigest};
+use error::ItemError;
+use reading::Reading;
 use serde::{Deserialize, Serialize};
 use std::fmt;
+use std::path::{Path, PathBuf};
+
+/// Where a probe set comes from.
+#[derive(Clone, Copy, Debug)]
+pub enum Source<'a> {
+    /// A JSONL file, a text file, or a folder of both.
+    Path(&'a Path),
+    /// A file inside the program. Its name tells its format, as a file's does.
+    Embedded { name: &'a str, bytes: &'a [u8] },
+}
+
+/// Reads files and folders into one probe set.
+///
+/// A file is JSONL (`.jsonl`, `.ndjson`, `.json`, or no ending) or one text (`.txt`, `.md`; its id is the file's name).
+/// gzip and zstd are known by their magic bytes, whatever the name. A folder is read with its subfolders, first the JSONL
+/// files and then the texts (their ids are their paths inside the folder), each in order of path. Hidden entries are passed
+/// over; links are followed, but no folder is entered and no file read twice.
+///
+/// # Errors
+/// When anything that was asked for can't be read in full: see [`ItemError`].
+pub fn read(paths: &[PathBuf]) -> Result<ProbeSet, ItemError> {
+    let sources: Vec<Source<'_>> = paths.iter().map(|path| Source::Path(path)).collect();
+    read_sources(&sources)
+}
+
+/// Reads one file that is already in memory, such as an embedded probe set.
+///
+/// # Errors
+/// As [`read`]; also when an item gives `path`, since there is no folder to look in.
+pub fn read_bytes(name: &str, bytes: &[u8]) -> Result<ProbeSet, ItemError> {
+    read_sources(&[Source::Embedded { name, bytes }])
+}
+
+/// Reads several sources into one probe set, in the order given. Ids are unique over all of them.
+///
+/// # Errors
+/// As [`read`].
+pub fn read_sources(sources: &[Source<'_>]) -> Result<ProbeSet, ItemError> {
+    let mut reading = Reading::default();
+    for source in sources {
+        match source {
+            Source::Path(path) => reading.path(path)?,
+            Source::Embedded { name, bytes } => reading.embedded(name, bytes)?,
+        }
+    }
+    reading.finish()
+}
+
+/// SHA-256 over the salt, a zero byte and the item's text; for a split item prefix, a zero byte and suffix.
+/// Names a text in a report without giving it away.
+pub fn digest_salted(salt: &str, item: &Item) -> Digest {
+    let parts: &[&str] = match &item.content {
+        Content::Text(text) => &[salt, text],
+        Content::Split { prefix, suffix } => &[salt, prefix, suffix],
+    };
+    Digest::of_bytes(parts.join("\0").as_bytes())
+}
 
 /// An item's id, unique in a run.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, schemars::JsonSchema)]
@@ -92,6 +159,8 @@ pub struct Item {
     pub opt_out: Option<OptOut>,
     /// How often a canary stood in the training data; absent where it isn't known.
     pub repetitions: Option<u32>,
+    /// The opted-out items or windows a control was written to match; kept, not used yet.
+    pub matches: Vec<String>,
     pub origin: Origin,
 }
 

@@ -1,0 +1,100 @@
+//! Items that repeat or contradict each other.
+
+use super::error::{Faults, ItemError, Wrong, quoted};
+use super::{Content, Dropped, Item, Kind};
+use crate::digest::Digest;
+use std::collections::HashMap;
+use unicode_normalization::UnicodeNormalization as _;
+
+/// The items that stay and those left out, because the same text of the same kind stood earlier.
+///
+/// Texts are the same if they are equal in Unicode NFC with every run of white space as one space. A split item
+/// repeats another only if it is cut at the same place. The same text for one kind and another stays,
+/// but for a control: a text that the model is asked to know can't show how it treats what it doesn't know.
+pub(super) fn settle(items: Vec<Item>) -> Result<(Vec<Item>, Vec<Dropped>), ItemError> {
+    let mut faults = Faults::default();
+    let mut by_id: HashMap<&str, &Item> = HashMap::new();
+    for item in &items {
+        if let Some(first) = by_id.insert(&item.id.0, item) {
+            let problem = format!("the id {} is already taken at {}", quoted(&item.id.0), first.origin);
+            faults.push(&item.origin, Wrong::line(problem, "give every item an id of its own"));
+            by_id.insert(&first.id.0, first);
+        }
+    }
+
+    let keys: Vec<Key> = items.iter().map(Key::of).collect();
+    // Per text: the first control and the first item of another kind.
+    let mut sides: HashMap<&Digest, [Option<usize>; 2]> = HashMap::new();
+    let mut firsts: HashMap<(Kind, &Key), usize> = HashMap::new();
+    let mut repeats: Vec<Option<usize>> = Vec::with_capacity(items.len());
+    for (index, (item, key)) in items.iter().zip(&keys).enumerate() {
+        let side = usize::from(item.kind == Kind::Control);
+        let found = sides.entry(&key.text).or_default();
+        if let Some(other) = found[1 - side] {
+            let problem = format!(
+                "the same text is {} here and {} at {} ({})",
+                a_kind(item.kind),
+                a_kind(items[other].kind),
+                items[other].origin,
+                quoted(&items[other].id.0)
+            );
+            let fix = "a control must be a text the model can't have seen, so remove one of the two";
+            faults.push(&item.origin, Wrong::line(problem, fix));
+        }
+        found[side].get_or_insert(index);
+        let first = *firsts.entry((item.kind, key)).or_insert(index);
+        repeats.push((first != index).then_some(first));
+    }
+    if faults.total > 0 {
+        return Err(ItemError::Clashes { faults: faults.kept, total: faults.total });
+    }
+
+    let dropped = items
+        .iter()
+        .zip(&repeats)
+        .filter_map(|(item, first)| {
+            let first = &items[(*first)?];
+            let reason = format!("same text as {:?} ({})", first.id.0, first.origin);
+            Some(Dropped { id: item.id.clone(), origin: item.origin.clone(), reason })
+        })
+        .collect();
+    let kept = items.into_iter().zip(repeats).filter(|(_, first)| first.is_none()).map(|(item, _)| item).collect();
+    Ok((kept, dropped))
+}
+
+#[derive(PartialEq, Eq, Hash)]
+struct Key {
+    text: Digest,
+    /// The part before the cut, of a split item.
+    prefix: Option<Digest>,
+}
+
+impl Key {
+    fn of(item: &Item) -> Self {
+        match &item.content {
+            Content::Text(text) => Self { text: normalized(text), prefix: None },
+            Content::Split { prefix, suffix } => {
+                Self { text: normalized(&format!("{prefix}{suffix}")), prefix: Some(normalized(prefix)) }
+            }
+        }
+    }
+}
+
+fn normalized(text: &str) -> Digest {
+    let mut plain = String::with_capacity(text.len());
+    for word in text.split_whitespace() {
+        if !plain.is_empty() {
+            plain.push(' ');
+        }
+        plain.extend(word.nfc());
+    }
+    Digest::of_bytes(plain.as_bytes())
+}
+
+fn a_kind(kind: Kind) -> &'static str {
+    match kind {
+        Kind::OptOut => "opted out",
+        Kind::Control => "a control",
+        Kind::Canary => "a canary",
+    }
+}

@@ -1,0 +1,150 @@
+//! What can be wrong with a probe set. Every message names the file, the line where there is one, and the fix.
+
+use super::Origin;
+use std::fmt;
+use std::io;
+
+/// How many faults of one kind a message lists.
+pub(super) const FAULTS_SHOWN: usize = 20;
+
+/// Why a probe set was refused.
+#[derive(Debug, thiserror::Error)]
+pub enum ItemError {
+    /// A file or folder as a whole.
+    #[error("{file}: {problem}")]
+    File { file: String, problem: FileProblem },
+    /// Bad lines of one JSONL file: the first 20, and how many there are in all.
+    #[error("{}", listing(faults, *total))]
+    Lines { faults: Vec<Fault>, total: usize },
+    /// Items that contradict each other: an id used twice, a text that is both asked for and a control.
+    #[error("{}", listing(faults, *total))]
+    Clashes { faults: Vec<Fault>, total: usize },
+    /// Nothing was named, or nothing was in it.
+    #[error("no items to probe; name a .jsonl file, a .txt or .md file, or a folder of them")]
+    NoItems,
+}
+
+/// One thing wrong with one item.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fault {
+    pub origin: Origin,
+    pub wrong: Wrong,
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.origin, self.wrong)
+    }
+}
+
+/// What is wrong and what to do about it, wherever it stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Wrong {
+    /// The field, such as `text` or `opt_out.signal`; absent where the whole line is wrong.
+    pub field: Option<String>,
+    pub problem: String,
+    pub fix: String,
+}
+
+impl Wrong {
+    pub(super) fn field(field: &str, problem: impl Into<String>, fix: impl Into<String>) -> Self {
+        Self { field: Some(field.to_owned()), problem: problem.into(), fix: fix.into() }
+    }
+
+    pub(super) fn line(problem: impl Into<String>, fix: impl Into<String>) -> Self {
+        Self { field: None, problem: problem.into(), fix: fix.into() }
+    }
+}
+
+impl fmt::Display for Wrong {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(field) = &self.field {
+            write!(f, "field \"{field}\" ")?;
+        }
+        write!(f, "{}; {}", self.problem, self.fix)
+    }
+}
+
+/// What is wrong with a file or folder as a whole.
+#[derive(Debug, thiserror::Error)]
+pub enum FileProblem {
+    #[error("no such file or folder; check the path")]
+    Missing,
+    #[error("can't be read ({0}); check the path and its permissions")]
+    Unreadable(io::Error),
+    #[error("not a regular file; give the path of a text file")]
+    NotAFile,
+    #[error("{0}, which byrote doesn't read; convert it to .jsonl, .txt or .md")]
+    Foreign(String),
+    #[error("the {format} data ends too early, so the file looks truncated; copy or download it again")]
+    Truncated { format: &'static str },
+    #[error("the {format} data is damaged ({source}); copy or download the file again")]
+    Damaged { format: &'static str, source: io::Error },
+    #[error("more than {} of text in one file; split the file", size(*limit))]
+    TooLarge { limit: u64 },
+    #[error("line {line}: not UTF-8 at byte {offset} of the file; save it as UTF-8{}", packed_note(*packed))]
+    NotUtf8 { line: u64, offset: u64, packed: bool },
+    #[error("encoded as UTF-16; save it as UTF-8")]
+    Utf16,
+    #[error("empty; remove the file or put a text in it")]
+    EmptyText,
+    #[error("holds no items; remove the file or add a line such as {{\"id\": \"a-1\", \"text\": \"...\"}}")]
+    NoLines,
+    #[error("no .txt, .md or .jsonl file in this folder or below it; check the path")]
+    NoTextFiles,
+    #[error("the name can't be an id, since it isn't UTF-8 or holds control characters; rename the file")]
+    UnfitName,
+}
+
+impl FileProblem {
+    pub(super) fn of_io(error: io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::NotFound => Self::Missing,
+            _ => Self::Unreadable(error),
+        }
+    }
+
+    pub(super) fn at(self, file: &str) -> ItemError {
+        ItemError::File { file: file.to_owned(), problem: self }
+    }
+}
+
+/// Faults as they are found; all are counted, the first ones kept.
+#[derive(Debug, Default)]
+pub(super) struct Faults {
+    pub(super) kept: Vec<Fault>,
+    pub(super) total: usize,
+}
+
+impl Faults {
+    pub(super) fn push(&mut self, origin: &Origin, wrong: Wrong) {
+        self.total += 1;
+        if self.kept.len() < FAULTS_SHOWN {
+            self.kept.push(Fault { origin: origin.clone(), wrong });
+        }
+    }
+}
+
+/// Text from a probe set as it may stand in a message: quoted, control characters escaped, at most 60 characters.
+pub(super) fn quoted(text: &str) -> String {
+    match text.char_indices().nth(60) {
+        Some((end, _)) => format!("{:?}...", &text[..end]),
+        None => format!("{text:?}"),
+    }
+}
+
+fn listing(faults: &[Fault], total: usize) -> String {
+    let mut lines: Vec<String> = faults.iter().map(Fault::to_string).collect();
+    if total > faults.len() {
+        lines.push(format!("... and {} more", total - faults.len()));
+    }
+    lines.join("\n")
+}
+
+fn size(bytes: u64) -> String {
+    if bytes >= 1 << 30 { format!("{} GiB", bytes >> 30) } else { format!("{bytes} bytes") }
+}
+
+fn packed_note(packed: bool) -> &'static str {
+    if packed { " (the byte is counted in the decompressed data)" } else { "" }
+}

@@ -1,0 +1,207 @@
+//! Reading sources one after another into one probe set, with the record of what was read.
+
+use super::error::{FileProblem, ItemError, Wrong, quoted};
+use super::folder::{self, Format};
+use super::open::{self, LIMIT};
+use super::{Content, InputManifest, Item, ItemId, Kind, Origin, ProbeSet, duplicates, jsonl};
+use crate::digest::{Digest, FileDigest};
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// How many names a warning lists.
+const NAMES_SHOWN: usize = 10;
+
+/// What was read so far.
+#[derive(Debug, Default)]
+pub(super) struct Reading {
+    items: Vec<Item>,
+    record: Record,
+    /// Files read as a source, by their real path, and the name under which they were read.
+    read: HashMap<PathBuf, String>,
+}
+
+#[derive(Debug, Default)]
+struct Record {
+    files: Vec<FileDigest>,
+    warnings: Vec<String>,
+    /// Texts that a `path` field named, by their real path.
+    named: HashSet<PathBuf>,
+}
+
+impl Reading {
+    /// A file or a folder.
+    pub(super) fn path(&mut self, path: &Path) -> Result<(), ItemError> {
+        let name = path.display().to_string();
+        let kind = fs::metadata(path).map_err(|error| FileProblem::of_io(error).at(&name))?;
+        if kind.is_dir() {
+            return self.folder(path, &name);
+        }
+        let id = path.file_name().unwrap_or_default().to_string_lossy();
+        let format = Format::named(&id).map_err(|problem| problem.at(&name))?;
+        if format == Format::Text && path.file_name().is_some_and(|name| name.to_str().is_none()) {
+            return Err(FileProblem::UnfitName.at(&name));
+        }
+        self.file(path, &id, format)
+    }
+
+    /// A file of the program itself.
+    pub(super) fn embedded(&mut self, name: &str, bytes: &[u8]) -> Result<(), ItemError> {
+        let format = Format::named(name).map_err(|problem| problem.at(name))?;
+        self.bytes(name, name, format, bytes, None)
+    }
+
+    /// The probe set, once repeated and contradicting items are settled.
+    pub(super) fn finish(self) -> Result<ProbeSet, ItemError> {
+        let (items, dropped) = duplicates::settle(self.items)?;
+        if items.is_empty() {
+            return Err(ItemError::NoItems);
+        }
+        let count = |kind| items.iter().filter(|item| item.kind == kind).count() as u64;
+        let manifest = InputManifest {
+            files: self.record.files,
+            opt_outs: count(Kind::OptOut),
+            controls: count(Kind::Control),
+            canaries: count(Kind::Canary),
+            dropped,
+            warnings: self.record.warnings,
+        };
+        Ok(ProbeSet { items, manifest })
+    }
+
+    fn folder(&mut self, path: &Path, name: &str) -> Result<(), ItemError> {
+        let listing = folder::list(path)?;
+        for found in listing.files {
+            // A text that a line of JSONL stands for isn't an item of its own as well.
+            if found.format == Format::Text && self.record.named.contains(&real_path(&found.path)) {
+                continue;
+            }
+            self.file(&found.path, &found.id, found.format)?;
+        }
+        if !listing.others.is_empty() {
+            let others = names(listing.others.iter());
+            self.record
+                .warnings
+                .push(format!("{name}: files that are neither text nor JSONL were passed over: {others}"));
+        }
+        Ok(())
+    }
+
+    fn file(&mut self, path: &Path, id: &str, format: Format) -> Result<(), ItemError> {
+        let name = path.display().to_string();
+        if let Some(first) = self.read.insert(real_path(path), name.clone()) {
+            self.record.warnings.push(format!("{name}: the same file as {first}; read once"));
+            self.read.insert(real_path(path), first);
+            return Ok(());
+        }
+        let raw = open::raw_bytes(path, LIMIT).map_err(|problem| problem.at(&name))?;
+        let folder = path.parent().unwrap_or(Path::new(""));
+        self.bytes(&name, id, format, &raw, Some(folder))
+    }
+
+    fn bytes(
+        &mut self,
+        name: &str,
+        id: &str,
+        format: Format,
+        raw: &[u8],
+        folder: Option<&Path>,
+    ) -> Result<(), ItemError> {
+        self.record.file(name, raw);
+        match format {
+            Format::Jsonl => {
+                let record = &mut self.record;
+                let parsed = jsonl::parse(name, raw, LIMIT, &mut |path| record.text_at(path, folder))?;
+                self.record.unknown_fields(name, &parsed.unknown);
+                self.items.extend(parsed.items);
+            }
+            Format::Text => {
+                if id.chars().any(char::is_control) {
+                    return Err(FileProblem::UnfitName.at(name));
+                }
+                let text = self.record.text(name, raw).map_err(|problem| problem.at(name))?;
+                self.items.push(text_item(id, name, text));
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Record {
+    fn file(&mut self, name: &str, raw: &[u8]) {
+        self.files.push(FileDigest { name: name.to_owned(), bytes: raw.len() as u64, sha256: Digest::of_bytes(raw) });
+    }
+
+    fn text(&mut self, name: &str, raw: &[u8]) -> Result<String, FileProblem> {
+        let read = open::whole_text(raw, LIMIT)?;
+        if read.had_crlf {
+            self.warnings.push(format!("{name}: CRLF line ends were read as LF"));
+        }
+        Ok(read.text)
+    }
+
+    /// The text that a `path` field names, relative to the folder of its JSONL file.
+    fn text_at(&mut self, path: &str, folder: Option<&Path>) -> Result<String, Wrong> {
+        let Some(folder) = folder else {
+            let problem = format!("names {}, but a built-in probe set has no folder", quoted(path));
+            return Err(Wrong::field("path", problem, r#"give "text""#));
+        };
+        let full = folder.join(path);
+        let name = full.display().to_string();
+        self.text_of(&full, &name).map_err(|problem| {
+            let message = problem.to_string();
+            let (problem, fix) = message.rsplit_once("; ").unwrap_or((&message, "check the path"));
+            Wrong::field("path", format!("names {name}: {problem}"), fix)
+        })
+    }
+
+    fn text_of(&mut self, path: &Path, name: &str) -> Result<String, FileProblem> {
+        // Anything else, such as a pipe, might never end.
+        if !fs::metadata(path).map_err(FileProblem::of_io)?.is_file() {
+            return Err(FileProblem::NotAFile);
+        }
+        let raw = open::raw_bytes(path, LIMIT)?;
+        if !self.named.insert(real_path(path)) {
+            return Ok(open::whole_text(&raw, LIMIT)?.text);
+        }
+        self.file(name, &raw);
+        self.text(name, &raw)
+    }
+
+    fn unknown_fields(&mut self, file: &str, unknown: &BTreeSet<String>) {
+        if !unknown.is_empty() {
+            self.warnings.push(format!("{file}: unknown fields were ignored: {}", names(unknown.iter())));
+        }
+    }
+}
+
+fn text_item(id: &str, file: &str, text: String) -> Item {
+    Item {
+        id: ItemId(id.to_owned()),
+        kind: Kind::default(),
+        content: Content::Text(text),
+        title: None,
+        author: None,
+        source_url: None,
+        license: None,
+        tags: Vec::new(),
+        opt_out: None,
+        repetitions: None,
+        matches: Vec::new(),
+        origin: Origin { file: file.to_owned(), line: None },
+    }
+}
+
+/// The path without links; the path itself where the system has no such thing, as for a pipe.
+fn real_path(path: &Path) -> PathBuf {
+    fs::canonicalize(path).unwrap_or_else(|_| path.to_path_buf())
+}
+
+fn names<'a>(names: impl ExactSizeIterator<Item = &'a String>) -> String {
+    let more = names.len().saturating_sub(NAMES_SHOWN);
+    let mut shown: Vec<String> = names.take(NAMES_SHOWN).map(|name| quoted(name)).collect();
+    if more > 0 {
+        shown.push(format!("and {more} more"));
+    }
+    shown.join(", ")
+}
