@@ -1,1 +1,5 @@
 //! (being written)
+
+#[cfg(feature = "hub")]
+pub mod hub;
+pub mod source;
