@@ -49,8 +49,8 @@ pub struct ModelEntry {
     /// Expected SHA-256 of files, by name relative to the model's folder.
     pub sha256: BTreeMap<String, Digest>,
     pub notes: Option<String>,
-    /// Line of `models.toml`, counted from 1, at which the entry begins.
-    pub line: u64,
+    /// Where the entry begins, as `FILE:LINE`.
+    pub origin: String,
 }
 
 /// The models that have names, in the order of the file.
@@ -156,7 +156,7 @@ impl Registry {
     }
 }
 
-/// `; did you mean "a", "b"?`, or nothing.
+/// ` (did you mean "a", "b"?)`, or nothing.
 fn did_you_mean(near: &[String]) -> String {
     match near {
         [] => String::new(),
@@ -275,7 +275,7 @@ impl Check<'_> {
             bos: raw.bos,
             sha256,
             notes: raw.notes,
-            line: line_of(self.text, at),
+            origin: format!("{}:{}", self.file, line_of(self.text, at)),
         })
     }
 
@@ -385,11 +385,17 @@ mod tests {
         let [zeta, alpha] = registry.entries.as_slice() else { panic!("{registry:?}") };
         assert_eq!(zeta.source, EntrySource::Hub("org/zeta-GGUF".to_owned()));
         assert_eq!((zeta.revision.as_deref(), zeta.file.as_deref()), (Some("refs/pr/1"), Some("q4/zeta.gguf")));
-        assert_eq!((zeta.dtype, zeta.bos, zeta.line), (DtypeChoice::Bf16, BosChoice::Never, 3));
+        assert_eq!(
+            (zeta.dtype, zeta.bos, zeta.origin.as_str()),
+            (DtypeChoice::Bf16, BosChoice::Never, "my/models.toml:3")
+        );
         assert_eq!((zeta.family.as_deref(), zeta.notes.as_deref()), (Some("llama"), Some("n")));
         assert_eq!(zeta.sha256["q4/zeta.gguf"].as_str(), digest.to_lowercase());
         assert_eq!(alpha.source, EntrySource::Path(PathBuf::from("my/./alpha")));
-        assert_eq!((alpha.dtype, alpha.bos, alpha.line), (DtypeChoice::Auto, BosChoice::Auto, 13));
+        assert_eq!(
+            (alpha.dtype, alpha.bos, alpha.origin.as_str()),
+            (DtypeChoice::Auto, BosChoice::Auto, "my/models.toml:13")
+        );
     }
 
     #[test]

@@ -121,7 +121,7 @@ fn main_is_resolved_to_a_commit_and_only_the_models_files_are_fetched() {
         options.progress =
             Some(Arc::new(move |step| its.lock().unwrap().push((step.file.to_owned(), step.done, step.total))));
         let located = find(REPO, &options).unwrap();
-        assert_eq!((located.source.as_str(), located.revision), ("hub:org/model", Some(commit('a'))));
+        assert_eq!((located.source.as_str(), located.revision.clone()), ("hub:org/model", Some(commit('a'))));
         assert_eq!(located.format, Format::Safetensors);
         assert_eq!(names(&located.weights), ["model-1.safetensors", "model-2.safetensors"]);
         assert_eq!(fs::read(&located.weights[1]).unwrap(), weights(2));

@@ -197,8 +197,8 @@ pub enum SourceError {
     NotAModel { path: PathBuf },
     #[error("{}: expected SHA-256 {expected} ({by}), found {found}: {fix}", .path.display())]
     Digest { path: PathBuf, by: String, expected: String, found: String, fix: String },
-    #[error("models.toml:{line}: model \"{name}\" has a digest for \"{file}\", which is none of its files ({found})")]
-    DigestOfNothing { line: u64, name: String, file: String, found: String },
+    #[error("{origin}: model \"{name}\" has a digest for \"{file}\", which is none of its files ({found}); remove it")]
+    DigestOfNothing { origin: String, name: String, file: String, found: String },
     #[error("the built-in model has no files on disk to take digests of")]
     NoFilesOfBuiltin,
     #[cfg(not(feature = "hub"))]

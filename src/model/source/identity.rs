@@ -23,15 +23,15 @@ pub fn digests(model: &Located) -> Result<Vec<FileDigest>, SourceError> {
     let mut found: Vec<FileDigest> =
         paths.par_iter().map(|path| digest_of(model, path)).collect::<Result<_, SourceError>>()?;
     found.sort_by(|a, b| a.name.cmp(&b.name));
-    if let Some(entry) = &model.entry {
-        for file in entry.sha256.keys().filter(|file| !found.iter().any(|f| &&f.name == file)) {
-            return Err(SourceError::DigestOfNothing {
-                line: entry.line,
-                name: entry.name.clone(),
-                file: file.clone(),
-                found: found.iter().map(|f| f.name.as_str()).collect::<Vec<_>>().join(", "),
-            });
-        }
+    if let Some(entry) = &model.entry
+        && let Some(file) = entry.sha256.keys().find(|file| !found.iter().any(|f| f.name == **file))
+    {
+        return Err(SourceError::DigestOfNothing {
+            origin: entry.origin.clone(),
+            name: entry.name.clone(),
+            file: file.clone(),
+            found: found.iter().map(|f| f.name.as_str()).collect::<Vec<_>>().join(", "),
+        });
     }
     Ok(found)
 }
@@ -78,7 +78,7 @@ fn digest_of(model: &Located, path: &Path) -> Result<FileDigest, SourceError> {
         && let Some(expected) = entry.sha256.get(&name)
         && *expected != sha256
     {
-        let by = format!("models.toml:{}, model \"{}\"", entry.line, entry.name);
+        let by = format!("{}, model \"{}\"", entry.origin, entry.name);
         return Err(differs(by, expected, path.to_owned(), "this isn't the file that the entry means"));
     }
     Ok(FileDigest { name, bytes, sha256 })
