@@ -1,5 +1,7 @@
 //! Verdicts: validity (against controls) by extraction cost (samples).
 
+mod conformal;
+
 use crate::items::ItemId;
 use serde::{Deserialize, Serialize};
 
