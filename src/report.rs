@@ -4,6 +4,11 @@
 //! only when the run was made with `--reveal`, in [`ReportItem::revealed`] and nowhere else: a rendering
 //! that prints every other field leaks nothing.
 
+mod assemble;
+pub mod json_v1;
+
+pub use assemble::{assemble, rejudge};
+
 use crate::digest::Digest;
 use crate::gate::Decision;
 use crate::items::{InputManifest, ItemId, Kind, OptOut, Origin};
@@ -162,3 +167,6 @@ pub struct Timings {
     /// Scored windows a second; absent if none was scored in this call.
     pub windows_per_second: Option<f64>,
 }
+
+#[cfg(test)]
+pub(crate) mod tests;
