@@ -1,1 +1,172 @@
-//! (being written)
+//! The report: everything a run found out, decided before anything is rendered.
+//!
+//! A [`Report`] holds ids, offsets, counts, salted digests and scores. Text, titles and authors are in it
+//! only when the run was made with `--reveal`, in [`ReportItem::revealed`] and nowhere else: a rendering
+//! that prints every other field leaks nothing.
+
+mod assemble;
+pub mod json_v1;
+
+pub use assemble::{assemble, rejudge};
+
+use crate::digest::Digest;
+use crate::gate::Decision;
+use crate::items::{InputManifest, ItemId, Kind, OptOut, Origin};
+use crate::metric::item::ItemEvidence;
+use crate::metric::window::WindowEvidence;
+use crate::policy::Policy;
+use crate::run::{ModelIdentity, Settings};
+use crate::verdict::{Level, Verdict};
+use crate::window::Form;
+
+/// One run's findings.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Report {
+    /// `byrote 0.1.0`.
+    pub tool: String,
+    /// When the run began: RFC 3339, UTC.
+    pub created_at: String,
+    /// Exactly which model was tested.
+    pub model: ModelIdentity,
+    /// What was read.
+    pub probe_set: InputManifest,
+    /// How it was tested.
+    pub settings: Settings,
+    /// SHA-256 over all windows' ids, tokens and prefix lengths: equal in two reports that scored the same.
+    pub plan_digest: Digest,
+    /// The policy under which the verdicts were reached, with its digest.
+    pub policy: Policy,
+    pub summary: Summary,
+    /// In the order in which they were read.
+    pub items: Vec<ReportItem>,
+    /// Present where the run was gated.
+    pub decision: Option<Decision>,
+    /// All that may differ between two runs over the same inputs, but for `created_at`.
+    pub timings: Option<Timings>,
+}
+
+/// One item's verdict and the evidence for it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ReportItem {
+    pub id: ItemId,
+    pub kind: Kind,
+    /// SHA-256 over the run's salt and the text; the salt stays in `run.json`.
+    pub salted_digest: Digest,
+    /// How and by whom the text was opted out.
+    pub opt_out: Option<OptOut>,
+    /// How often a canary stood in the training data.
+    pub repetitions: Option<u32>,
+    pub origin: Origin,
+    /// Level, reasons and the comparison with controls. Its `item` is `id`.
+    pub verdict: Verdict,
+    /// Metrics form by form, with coverage and extracted spans.
+    pub evidence: ItemEvidence,
+    /// The few windows that are likeliest under the policy's scheme, the likeliest first.
+    pub windows: Vec<WindowEvidence>,
+    /// Only with `--reveal`.
+    pub revealed: Option<Revealed>,
+}
+
+/// What a report says of an item only with `--reveal`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Revealed {
+    pub title: Option<String>,
+    pub author: Option<String>,
+    pub source_url: Option<String>,
+    pub license: Option<String>,
+    /// The text in each form in which it was probed; the byte and char ranges of spans index into it.
+    pub texts: Vec<(Form, String)>,
+}
+
+/// Counts over the whole run.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Summary {
+    /// Items by kind and level, only pairs that occur, opt-outs first, the gravest level first.
+    pub counts: Vec<LevelCount>,
+    /// Canaries found by how often they were planted, rarest first; those of unknown count last.
+    pub recall: Vec<Recall>,
+    pub controls: ControlSummary,
+    /// The policy's positive controls, and whether each was found.
+    pub positive_controls: Vec<PositiveControl>,
+    pub windows: WindowCounts,
+    /// Things a reader must know to read the numbers: BOS, layouts, stride, warnings.
+    pub notes: Vec<String>,
+}
+
+/// Items of one kind at one level.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LevelCount {
+    pub kind: Kind,
+    pub level: Level,
+    pub items: u64,
+}
+
+/// Canaries planted equally often.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Recall {
+    /// Copies in the training data; absent where it isn't known.
+    pub repetitions: Option<u32>,
+    pub items: u64,
+    /// Came out `extractable` or `memorized`.
+    pub found: u64,
+    /// Came out `inconclusive`: neither found nor missed.
+    pub inconclusive: u64,
+}
+
+/// The controls of a run.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ControlSummary {
+    /// Control texts in the run.
+    pub items: u64,
+    /// Control texts that were scored in full, so that items can be compared with them.
+    pub usable: u64,
+    /// Controls with a window within the sample budget: what plain predictability reaches.
+    pub within_budget: u64,
+    /// Controls with a window that greedy decoding yields.
+    pub greedily_extracted: u64,
+    /// Controls the policy needs so that one finding among this run's items could stand.
+    pub needed: u64,
+}
+
+/// A positive control of the policy.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PositiveControl {
+    pub item: ItemId,
+    pub found: bool,
+}
+
+/// Windows of the whole run, all kinds and forms.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct WindowCounts {
+    /// Windows that were cut.
+    pub planned: u64,
+    pub scored: u64,
+    /// Given to the model, but without scores.
+    pub unscored: u64,
+    /// Cut, but found nowhere in the scores: the run was cut short or a shard is missing.
+    pub missing: u64,
+    /// Scores that belong to no item or form of this run.
+    pub stray: u64,
+    /// Windows that greedy decoding yields.
+    pub greedily_extracted: u64,
+    /// Windows within the policy's sample budget.
+    pub extracted: u64,
+}
+
+/// How long it took.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Timings {
+    /// Seconds from start to report.
+    pub total_s: f64,
+    /// Seconds to load the model.
+    pub load_s: f64,
+    /// Seconds of scoring, this call only (a resumed run scores less).
+    pub scoring_s: f64,
+    /// Windows scored in this call.
+    pub windows_scored: u64,
+    /// Scored windows a second; absent if none was scored in this call.
+    pub windows_per_second: Option<f64>,
+}
+
+#[cfg(test)]
+pub(crate) mod tests;

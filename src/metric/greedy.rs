@@ -1,0 +1,42 @@
+//! What greedy decoding would do, read off the ranks of the true tokens.
+//!
+//! If the first t - 1 tokens match, decoding and teacher forcing see the same context at t, so by
+//! induction no generation is needed (arXiv 2202.07646).
+
+/// Whether greedy decoding from the prefix yields exactly the suffix: every `r_t = 0` (arXiv 2202.07646).
+/// An empty suffix is not extracted.
+pub fn greedy_exact(ranks: &[u32]) -> bool {
+    !ranks.is_empty() && ranks.iter().all(|&rank| rank == 0)
+}
+
+/// Suffix tokens before the first one with `r_t > 0`, in tokens.
+pub fn verbatim_run(ranks: &[u32]) -> u32 {
+    ranks.iter().take_while(|&&rank| rank == 0).map(|_| 1).sum()
+}
+
+/// Teacher-forced exact match: `(1/L) #{t : r_t = 0}`, 0 to 1 (arXiv 2304.11158 takes the same share of a
+/// free-running continuation). `None` for an empty suffix.
+pub fn exact_match(ranks: &[u32]) -> Option<f64> {
+    let hits = ranks.iter().filter(|&&rank| rank == 0).count();
+    (!ranks.is_empty()).then(|| hits as f64 / ranks.len() as f64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ranks_give_exactness_run_and_share_of_hits() {
+        let cases: [(&[u32], bool, u32, Option<f64>); 6] = [
+            (&[], false, 0, None),
+            (&[0], true, 1, Some(1.0)),
+            (&[1], false, 0, Some(0.0)),
+            (&[0, 0, 0, 0], true, 4, Some(1.0)),
+            (&[0, 0, 7, 0], false, 2, Some(0.75)),
+            (&[3, 0, 0, 0], false, 0, Some(0.75)),
+        ];
+        for (ranks, exact, run, em) in cases {
+            assert_eq!((greedy_exact(ranks), verbatim_run(ranks), exact_match(ranks)), (exact, run, em), "{ranks:?}");
+        }
+    }
+}

@@ -1,0 +1,414 @@
+//! What is known of one item: its windows' metrics brought together, form by form.
+
+use crate::metric::samples::Cost;
+use crate::metric::window::{UnscoredWindow, WindowEvidence};
+use crate::window::{Form, WindowId};
+
+/// All that was measured of an item. Nothing in it depends on text.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ItemEvidence {
+    /// Why no window could be cut, if none could.
+    pub unprobed: Option<String>,
+    /// One entry a layout in which the item was probed.
+    pub forms: Vec<FormEvidence>,
+    /// The form that counts: the one with the greatest coverage, then the greatest `ln p_z`. Absent
+    /// if no window of the item was scored.
+    pub worst_form: Option<Form>,
+}
+
+/// One layout of an item.
+#[derive(Clone, Debug, PartialEq)]
+pub struct FormEvidence {
+    pub form: Form,
+    /// Size of the text in this layout.
+    pub bytes: u64,
+    pub chars: u64,
+    pub tokens: u64,
+    /// Windows that were cut; `scored`, `unscored` and windows that are missing altogether add up to it.
+    pub windows: u64,
+    pub scored: u64,
+    /// Windows that were given to the model and have no scores.
+    pub unscored: Vec<UnscoredWindow>,
+    /// Absent if no window of this form was scored.
+    pub values: Option<FormValues>,
+}
+
+/// Metrics over the scored windows of one form.
+#[derive(Clone, Debug, PartialEq)]
+pub struct FormValues {
+    /// One entry a scheme, in the backend's order.
+    pub schemes: Vec<SchemeEvidence>,
+    /// Longest verbatim run of any window, in tokens.
+    pub max_verbatim_run: u32,
+    /// Mean over windows of the teacher-forced share of first choices, 0 to 1.
+    pub mean_em: f64,
+    /// Mean log-probability a suffix token at T = 1, over all windows' tokens, in nats.
+    pub mean_logprob: f64,
+    /// Smallest distance to a tie at the top over all windows, in nats.
+    pub min_margin: f64,
+    /// Windows that greedy decoding extracts.
+    pub greedily_extracted: u64,
+    /// Windows whose suffix begins inside a token (pre-split items).
+    pub straddling: u64,
+    /// Shortest and longest suffix, in tokens.
+    pub min_suffix_len: u32,
+    pub max_suffix_len: u32,
+    /// What can be extracted within the sample budget. Absent if the budget's scheme wasn't scored.
+    pub extraction: Option<Extraction>,
+}
+
+/// `ln p_z` over the windows of a form, under one scheme.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SchemeEvidence {
+    /// The scheme's id, such as `top_k40`.
+    pub scheme: String,
+    /// The window with the greatest `ln p_z`; the first of them in a tie.
+    pub best_window: WindowId,
+    /// What that window costs.
+    pub best: Cost,
+    /// Median over windows of `ln p_z`; `-inf` possible.
+    pub median_log_p_z: f64,
+}
+
+/// The part of a form that can be extracted at `p_z >= tau` under `scheme`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Extraction {
+    pub scheme: String,
+    /// The least probability that counts as extracted.
+    pub tau: f64,
+    /// Windows with `p_z >= tau`.
+    pub windows: u64,
+    /// Characters in the union of their suffixes.
+    pub covered_chars: u64,
+    /// `covered_chars` by the characters of the text in this form, 0 to 1.
+    pub coverage: f64,
+    /// That union, in order, touching suffixes merged.
+    pub spans: Vec<Span>,
+    /// Characters of the longest span; 0 if there is none.
+    pub longest_span_chars: u64,
+}
+
+/// A stretch of an item's text, as half-open ranges.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Span {
+    pub start_byte: u64,
+    pub end_byte: u64,
+    pub start_char: u64,
+    pub end_char: u64,
+    /// Windows whose suffixes make it up.
+    pub windows: u64,
+}
+
+/// Size of a text in one layout, and how many windows were cut from it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FormSize {
+    pub form: Form,
+    pub bytes: u64,
+    pub chars: u64,
+    pub tokens: u64,
+    pub windows: u64,
+}
+
+/// What counts as extracted: `p_z >= tau` under the scheme of this id.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Budget<'a> {
+    pub scheme: &'a str,
+    pub tau: f64,
+}
+
+impl Budget<'_> {
+    /// Whether one sample of that log-probability is within the budget. NaN is not.
+    pub fn holds(&self, log_p_z: f64) -> bool {
+        log_p_z >= self.tau.ln()
+    }
+}
+
+impl ItemEvidence {
+    /// Brings an item's forms together.
+    pub fn of(unprobed: Option<String>, forms: Vec<FormEvidence>) -> Self {
+        let worst_form = forms.iter().filter(|form| form.values.is_some()).reduce(worse).map(|form| form.form);
+        Self { unprobed, forms, worst_form }
+    }
+
+    /// The form that counts.
+    pub fn worst(&self) -> Option<&FormEvidence> {
+        self.forms.iter().find(|form| Some(form.form) == self.worst_form)
+    }
+
+    /// Values of every form that has any.
+    pub fn values(&self) -> impl Iterator<Item = (Form, &FormValues)> {
+        self.forms.iter().filter_map(|form| form.values.as_ref().map(|values| (form.form, values)))
+    }
+
+    /// The best window under a scheme, over all forms, with the form it stands in. `None` if nothing was scored
+    /// under that scheme.
+    pub fn best(&self, scheme: &str) -> Option<(Form, &SchemeEvidence)> {
+        self.values()
+            .filter_map(|(form, values)| Some((form, values.schemes.iter().find(|value| value.scheme == scheme)?)))
+            .reduce(|best, next| if next.1.best.log_p_z > best.1.best.log_p_z { next } else { best })
+    }
+
+    /// Windows cut, over all forms.
+    pub fn windows(&self) -> u64 {
+        self.forms.iter().map(|form| form.windows).sum()
+    }
+
+    /// Windows scored, over all forms.
+    pub fn scored(&self) -> u64 {
+        self.forms.iter().map(|form| form.scored).sum()
+    }
+}
+
+impl FormEvidence {
+    /// Brings the windows of one form together, in whatever order they come.
+    pub fn of(size: FormSize, windows: Vec<Result<WindowEvidence, UnscoredWindow>>, budget: &Budget<'_>) -> Self {
+        let (mut scored, mut unscored) = (Vec::new(), Vec::new());
+        for window in windows {
+            match window {
+                Ok(evidence) => scored.push(evidence),
+                Err(missing) => unscored.push(missing),
+            }
+        }
+        // Sums and ties must not depend on the order in which windows were scored.
+        scored.sort_by(|a, b| (a.suffix_char, &a.window).cmp(&(b.suffix_char, &b.window)));
+        unscored.sort_by(|a, b| a.window.cmp(&b.window));
+        let FormSize { form, bytes, chars, tokens, windows } = size;
+        let values = FormValues::of(&scored, chars, budget);
+        Self { form, bytes, chars, tokens, windows, scored: scored.len() as u64, unscored, values }
+    }
+
+    /// Windows that were cut but are nowhere in the scores.
+    pub fn missing(&self) -> u64 {
+        self.windows.saturating_sub(self.scored + self.unscored.len() as u64)
+    }
+}
+
+impl FormValues {
+    fn of(windows: &[WindowEvidence], chars: u64, budget: &Budget<'_>) -> Option<Self> {
+        let first = windows.first()?;
+        let count = windows.len() as f64;
+        let tokens: f64 = windows.iter().map(|window| f64::from(window.suffix_len)).sum();
+        let suffix_lens = || windows.iter().map(|window| window.suffix_len);
+        Some(Self {
+            schemes: first.schemes.iter().filter_map(|value| SchemeEvidence::of(windows, &value.scheme)).collect(),
+            max_verbatim_run: windows.iter().map(|window| window.verbatim_run).max().unwrap_or_default(),
+            mean_em: windows.iter().map(|window| window.em).sum::<f64>() / count,
+            mean_logprob: windows.iter().map(|window| window.sum_logprob).sum::<f64>() / tokens,
+            min_margin: windows.iter().map(|window| window.min_margin).fold(f64::INFINITY, f64::min),
+            greedily_extracted: windows.iter().filter(|window| window.greedy_exact).count() as u64,
+            straddling: windows.iter().filter(|window| window.straddles).count() as u64,
+            min_suffix_len: suffix_lens().min().unwrap_or_default(),
+            max_suffix_len: suffix_lens().max().unwrap_or_default(),
+            extraction: Extraction::of(windows, chars, budget),
+        })
+    }
+}
+
+impl SchemeEvidence {
+    /// `None` unless every window was scored under the scheme.
+    fn of(windows: &[WindowEvidence], scheme: &str) -> Option<Self> {
+        let values: Vec<f64> = windows.iter().map(|window| window.log_p_z(scheme)).collect::<Option<_>>()?;
+        let (mut best_window, mut best) = (windows.first()?, *values.first()?);
+        for (window, &value) in windows.iter().zip(&values) {
+            if value > best {
+                (best_window, best) = (window, value);
+            }
+        }
+        Some(Self {
+            scheme: scheme.to_owned(),
+            best_window: best_window.window.clone(),
+            best: Cost::of(best),
+            median_log_p_z: median(values)?,
+        })
+    }
+}
+
+impl Extraction {
+    /// Windows with `p_z >= tau`, and the union of their suffixes (arXiv 2505.12546). `None` unless every window was
+    /// scored under the budget's scheme.
+    fn of(windows: &[WindowEvidence], chars: u64, budget: &Budget<'_>) -> Option<Self> {
+        let values: Vec<f64> = windows.iter().map(|window| window.log_p_z(budget.scheme)).collect::<Option<_>>()?;
+        let extracted: Vec<_> =
+            windows.iter().zip(values).filter(|(_, value)| budget.holds(*value)).map(|(window, _)| window).collect();
+        let spans = union(&extracted);
+        let covered_chars = spans.iter().map(|span| span.end_char - span.start_char).sum();
+        Some(Self {
+            scheme: budget.scheme.to_owned(),
+            tau: budget.tau,
+            windows: extracted.len() as u64,
+            covered_chars,
+            coverage: if covered_chars == 0 { 0.0 } else { covered_chars as f64 / chars.max(covered_chars) as f64 },
+            longest_span_chars: spans.iter().map(|span| span.end_char - span.start_char).max().unwrap_or_default(),
+            spans,
+        })
+    }
+}
+
+/// The union of the windows' suffixes, in order, touching ones merged.
+fn union(windows: &[&WindowEvidence]) -> Vec<Span> {
+    let mut suffixes: Vec<Span> = windows
+        .iter()
+        .map(|window| Span {
+            start_byte: window.suffix_byte,
+            end_byte: window.end_byte.max(window.suffix_byte),
+            start_char: window.suffix_char,
+            end_char: window.end_char.max(window.suffix_char),
+            windows: 1,
+        })
+        .collect();
+    suffixes.sort_by_key(|span| (span.start_byte, span.end_byte));
+    let mut spans: Vec<Span> = Vec::new();
+    for next in suffixes {
+        match spans.last_mut() {
+            Some(last) if next.start_byte <= last.end_byte => {
+                last.end_byte = last.end_byte.max(next.end_byte);
+                last.end_char = last.end_char.max(next.end_char);
+                last.windows += 1;
+            }
+            _ => spans.push(next),
+        }
+    }
+    spans
+}
+
+/// The median; the mean of the middle two for an even count. `None` of nothing.
+fn median(mut values: Vec<f64>) -> Option<f64> {
+    values.sort_by(f64::total_cmp);
+    let upper = *values.get(values.len() / 2)?;
+    if values.len() % 2 == 1 {
+        return Some(upper);
+    }
+    Some((values.get(values.len() / 2 - 1)? + upper) / 2.0)
+}
+
+/// The worse of two forms; the first one in a full tie.
+fn worse<'a>(a: &'a FormEvidence, b: &'a FormEvidence) -> &'a FormEvidence {
+    match severity(b).iter().zip(severity(a)).map(|(b, a)| b.total_cmp(&a)).find(|order| order.is_ne()) {
+        Some(std::cmp::Ordering::Greater) => b,
+        _ => a,
+    }
+}
+
+/// Coverage, then best `ln p_z` under the budget's scheme, then the best over all schemes (a top-k scheme
+/// may give `-inf` to both forms).
+fn severity(form: &FormEvidence) -> [f64; 3] {
+    let Some(values) = &form.values else { return [f64::NEG_INFINITY; 3] };
+    let extraction = values.extraction.as_ref();
+    let best_of = |scheme: Option<&str>| {
+        let best = values.schemes.iter().filter(|value| scheme.is_none_or(|scheme| value.scheme == scheme));
+        best.map(|value| value.best.log_p_z).fold(f64::NEG_INFINITY, f64::max)
+    };
+    let budgeted = extraction.map(|extraction| best_of(Some(&extraction.scheme)));
+    let coverage = extraction.map(|extraction| extraction.coverage);
+    [coverage.unwrap_or(f64::NEG_INFINITY), budgeted.unwrap_or(f64::NEG_INFINITY), best_of(None)]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::backend::Scheme;
+    use crate::metric::window::measure;
+    use crate::metric::window::tests::scored;
+
+    const BUDGET: Budget<'static> = Budget { scheme: "top_k40", tau: 0.001 };
+
+    fn size(form: Form, windows: u64) -> FormSize {
+        FormSize { form, bytes: 100, chars: 100, tokens: 40, windows }
+    }
+
+    /// A window at characters `10 n .. 10 n + 10` with two suffix tokens of total `ln p_z` and one miss if
+    /// `ln p_z` is below -2.
+    fn window(n: u64, log_p_z: f32) -> Result<WindowEvidence, UnscoredWindow> {
+        let half = log_p_z / 2.0;
+        measure(
+            &scored("a", n, &[0, u32::from(log_p_z < -2.0)], &[half - 0.5, half - 0.5], &[half, half]),
+            &Scheme::defaults(),
+        )
+    }
+
+    #[test]
+    fn windows_of_a_form_come_together_in_any_order() {
+        // ln tau = -6.9: windows 1, 2 and 5 are extracted; 1 and 2 touch.
+        let windows = || vec![window(5, -6.0), window(1, -1.0), window(2, -3.0), window(8, -20.0), window(9, -50.0)];
+        let form = FormEvidence::of(size(Form::AsGiven, 5), windows(), &BUDGET);
+        let values = form.values.as_ref().unwrap();
+        let top_k40 = &values.schemes[1];
+        assert_eq!((top_k40.scheme.as_str(), top_k40.best_window.0.as_str()), ("top_k40", "a/as_given/1"));
+        assert_eq!((top_k40.best.log_p_z, top_k40.median_log_p_z), (-1.0, -6.0));
+        assert_eq!(values.schemes[0].best.log_p_z, -2.0);
+        assert_eq!((values.max_verbatim_run, values.mean_em, values.greedily_extracted), (2, 0.6, 1));
+        // (-1 - 3 - 6 - 20 - 50 - 5 * 1) / 10 tokens
+        assert_eq!(values.mean_logprob, -8.5);
+        let extraction = values.extraction.as_ref().unwrap();
+        assert_eq!((extraction.windows, extraction.covered_chars, extraction.coverage), (3, 30, 0.3));
+        assert_eq!(extraction.longest_span_chars, 20);
+        let ends: Vec<_> =
+            extraction.spans.iter().map(|s| (s.start_byte, s.end_byte, s.start_char, s.end_char, s.windows)).collect();
+        assert_eq!(ends, [(10, 30, 10, 30, 2), (50, 60, 50, 60, 1)]);
+
+        let mut reversed = windows();
+        reversed.reverse();
+        assert_eq!(FormEvidence::of(size(Form::AsGiven, 5), reversed, &BUDGET), form);
+    }
+
+    #[test]
+    fn overlapping_suffixes_are_counted_once() {
+        let mut second = window(1, -1.0).unwrap();
+        (second.suffix_byte, second.end_byte, second.suffix_char, second.end_char) = (13, 23, 12, 22);
+        let form = FormEvidence::of(size(Form::AsGiven, 2), vec![window(1, -1.0), Ok(second)], &BUDGET);
+        let extraction = form.values.unwrap().extraction.unwrap();
+        assert_eq!((extraction.covered_chars, extraction.spans.len()), (12, 1));
+    }
+
+    #[test]
+    fn medians_of_even_counts_and_of_impossible_windows() {
+        assert_eq!(median(vec![]), None);
+        assert_eq!(median(vec![-4.0, -1.0, -2.0, -8.0]), Some(-3.0));
+        assert_eq!(median(vec![f64::NEG_INFINITY, -1.0]), Some(f64::NEG_INFINITY));
+        assert_eq!(median(vec![f64::NEG_INFINITY, -1.0, -2.0]), Some(-2.0));
+    }
+
+    #[test]
+    fn nothing_scored_has_no_values_and_windows_without_scores_are_counted() {
+        let failed = UnscoredWindow { window: WindowId("a/as_given/0".to_owned()), reason: "too long".to_owned() };
+        let form = FormEvidence::of(size(Form::AsGiven, 3), vec![Err(failed.clone())], &BUDGET);
+        assert_eq!((form.scored, form.missing(), form.unscored.as_slice()), (0, 2, [failed].as_slice()));
+        assert_eq!(form.values, None);
+        let item = ItemEvidence::of(None, vec![form]);
+        assert_eq!((item.worst_form, item.best("full")), (None, None));
+    }
+
+    #[test]
+    fn a_budget_under_a_scheme_that_was_not_scored_gives_no_extraction() {
+        let budget = Budget { scheme: "top_k5", tau: 0.001 };
+        let form = FormEvidence::of(size(Form::AsGiven, 1), vec![window(0, 0.0)], &budget);
+        assert_eq!(form.values.unwrap().extraction, None);
+    }
+
+    #[test]
+    fn the_worst_form_counts_and_is_named() {
+        let form = |form, windows| FormEvidence::of(size(form, 1), windows, &BUDGET);
+        let as_given = form(Form::AsGiven, vec![window(0, -40.0)]);
+        let cases = [
+            (form(Form::Reflowed, vec![window(0, -1.0)]), Form::Reflowed),
+            (form(Form::Reflowed, vec![window(0, -41.0)]), Form::AsGiven),
+            // Neither covers anything: the likelier one.
+            (form(Form::Reflowed, vec![window(0, -39.0)]), Form::Reflowed),
+            (form(Form::Reflowed, vec![]), Form::AsGiven),
+        ];
+        for (reflowed, expected) in cases {
+            let item = ItemEvidence::of(None, vec![as_given.clone(), reflowed]);
+            assert_eq!(item.worst_form, Some(expected));
+            assert_eq!(item.worst().map(|form| form.form), Some(expected));
+            assert_eq!(item.best("top_k40").map(|(form, _)| form), Some(expected));
+        }
+    }
+
+    #[test]
+    fn the_budget_includes_tau_itself_and_no_nan() {
+        assert!(BUDGET.holds(0.001f64.ln()));
+        assert!(!BUDGET.holds(-7.0));
+        assert!(!BUDGET.holds(f64::NAN));
+        assert!(!BUDGET.holds(f64::NEG_INFINITY));
+    }
+}

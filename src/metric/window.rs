@@ -1,0 +1,196 @@
+//! What is known of one window: all its metrics, or why there are none.
+
+use crate::backend::{Scheme, TokenScores};
+use crate::metric::{greedy, probability};
+use crate::run::{ScoredWindow, TextStats};
+use crate::window::{Form, WindowId};
+
+/// One scored window: where it lies in its item and what was measured. Holds no text and no token ids.
+#[derive(Clone, Debug, PartialEq)]
+pub struct WindowEvidence {
+    pub window: WindowId,
+    pub form: Form,
+    /// Offset of the first token in the item's encoding, BOS not counted.
+    pub start_token: u32,
+    /// The prefix covers bytes `start_byte..suffix_byte` of the item's text in this form, the suffix
+    /// `suffix_byte..end_byte`.
+    pub start_byte: u64,
+    pub suffix_byte: u64,
+    pub end_byte: u64,
+    /// The suffix in characters: `suffix_char..end_char`.
+    pub suffix_char: u64,
+    pub end_char: u64,
+    /// Tokens of context, BOS included.
+    pub prefix_len: u32,
+    /// Tokens scored.
+    pub suffix_len: u32,
+    /// A pre-split item's boundary fell inside a token, which then belongs to the prefix.
+    pub straddles: bool,
+    /// Statistics of the text alone.
+    pub text: TextStats,
+    /// Greedy decoding from the prefix yields exactly the suffix.
+    pub greedy_exact: bool,
+    /// Suffix tokens before the first one that isn't the model's first choice.
+    pub verbatim_run: u32,
+    /// Share of suffix tokens that are the model's first choice under teacher forcing, 0 to 1.
+    pub em: f64,
+    /// Natural log of the suffix's probability under plain sampling at T = 1.
+    pub sum_logprob: f64,
+    /// Smallest distance to a tie at the top, in nats: how near a greedy verdict is to flipping.
+    pub min_margin: f64,
+    /// Natural log of the suffix's probability under each scheme, in the backend's order; `-inf` where
+    /// the scheme never samples it.
+    pub schemes: Vec<SchemeLogP>,
+}
+
+/// `ln p_z` under one scheme.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SchemeLogP {
+    /// The scheme's id, such as `top_k40`.
+    pub scheme: String,
+    /// Natural log, at most 0; `-inf` = the scheme never samples it.
+    pub log_p_z: f64,
+}
+
+/// A window that has no scores.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UnscoredWindow {
+    pub window: WindowId,
+    /// Why, in words.
+    pub reason: String,
+}
+
+/// Measures one window scored under `schemes` (the backend's, in its order).
+///
+/// # Errors
+/// When it has no scores, or scores that can't be: lists of the wrong length, NaN, a probability above 1.
+/// Such a window is unscored; it never counts as a low score.
+pub fn measure(scored: &ScoredWindow, schemes: &[Scheme]) -> Result<WindowEvidence, UnscoredWindow> {
+    let unscored = |reason| UnscoredWindow { window: scored.window.clone(), reason };
+    let scores = scored.scores.as_ref().map_err(|reason| unscored(reason.clone()))?;
+    check(scores, scored.suffix_len, schemes).map_err(unscored)?;
+    let em = greedy::exact_match(&scores.rank).ok_or_else(|| unscored("the suffix is empty".to_owned()))?;
+    let log_p = |(scheme, logprob): (&Scheme, &Vec<f32>)| SchemeLogP {
+        scheme: scheme.id.clone(),
+        log_p_z: probability::log_p_z(logprob),
+    };
+    Ok(WindowEvidence {
+        window: scored.window.clone(),
+        form: scored.form,
+        start_token: scored.start_token,
+        start_byte: scored.start_byte,
+        suffix_byte: scored.suffix_byte,
+        end_byte: scored.end_byte,
+        suffix_char: scored.suffix_char,
+        end_char: scored.end_char,
+        prefix_len: scored.prefix_len,
+        suffix_len: scored.suffix_len,
+        straddles: scored.straddles,
+        text: scored.text,
+        greedy_exact: greedy::greedy_exact(&scores.rank),
+        verbatim_run: greedy::verbatim_run(&scores.rank),
+        em,
+        sum_logprob: probability::sum_logprob(&scores.logprob),
+        min_margin: scores.margin.iter().map(|&margin| f64::from(margin.abs())).fold(f64::INFINITY, f64::min),
+        schemes: schemes.iter().zip(&scores.scheme_logprob).map(log_p).collect(),
+    })
+}
+
+impl WindowEvidence {
+    /// `ln p_z` under the scheme of that id; `None` if it wasn't scored.
+    pub fn log_p_z(&self, scheme: &str) -> Option<f64> {
+        self.schemes.iter().find(|value| value.scheme == scheme).map(|value| value.log_p_z)
+    }
+}
+
+fn check(scores: &TokenScores, suffix_len: u32, schemes: &[Scheme]) -> Result<(), String> {
+    if scores.scheme_logprob.len() != schemes.len() {
+        return Err(format!("scores under {} schemes, not {}", scores.scheme_logprob.len(), schemes.len()));
+    }
+    let lists = [scores.logprob.len(), scores.rank.len(), scores.margin.len()];
+    let lists = lists.into_iter().chain(scores.scheme_logprob.iter().map(Vec::len));
+    for len in lists {
+        if len != suffix_len as usize {
+            return Err(format!("{len} scores for {suffix_len} suffix tokens"));
+        }
+    }
+    // A log-probability may be -inf, and above 0 only by rounding.
+    let logprobs = scores.logprob.iter().chain(scores.scheme_logprob.iter().flatten());
+    if logprobs.into_iter().any(|lp| lp.is_nan() || *lp > 1e-3) || scores.margin.iter().any(|margin| margin.is_nan()) {
+        return Err("the scores hold a NaN or a probability above 1".to_owned());
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use crate::items::ItemId;
+
+    /// A window of `item` over characters `10 n .. 10 n + 10` with the given scores.
+    pub(crate) fn scored(item: &str, n: u64, rank: &[u32], full: &[f32], top_k40: &[f32]) -> ScoredWindow {
+        ScoredWindow {
+            item: ItemId(item.to_owned()),
+            window: WindowId(format!("{item}/as_given/{n}")),
+            form: Form::AsGiven,
+            start_token: n as u32 * 4,
+            start_byte: 10 * n,
+            suffix_byte: 10 * n,
+            end_byte: 10 * n + 10,
+            suffix_char: 10 * n,
+            end_char: 10 * n + 10,
+            prefix_len: 3,
+            suffix_len: rank.len() as u32,
+            straddles: false,
+            text: TextStats { suffix_chars: 10, zlib_bits_per_char: 7.5, copied_from_prefix: 0.25 },
+            token_ids: None,
+            scores: Ok(TokenScores {
+                logprob: full.to_vec(),
+                rank: rank.to_vec(),
+                margin: vec![0.5; rank.len()],
+                scheme_logprob: vec![full.to_vec(), top_k40.to_vec()],
+            }),
+        }
+    }
+
+    #[test]
+    fn scores_become_metrics_and_text_statistics_pass_through() {
+        let mut window = scored("a", 2, &[0, 0, 5, 0], &[-0.5, -0.25, -3.0, -0.25], &[-0.25, -0.25, -2.0, 0.0]);
+        if let Ok(scores) = &mut window.scores {
+            scores.margin = vec![2.0, 0.5, -1.5, 0.125];
+        }
+        let evidence = measure(&window, &Scheme::defaults()).unwrap();
+        assert!(!evidence.greedy_exact);
+        assert_eq!((evidence.verbatim_run, evidence.em), (2, 0.75));
+        assert_eq!((evidence.sum_logprob, evidence.min_margin), (-4.0, 0.125));
+        assert_eq!((evidence.log_p_z("full"), evidence.log_p_z("top_k40")), (Some(-4.0), Some(-2.5)));
+        assert_eq!(evidence.log_p_z("top_k5"), None);
+        assert_eq!(evidence.text, window.text);
+    }
+
+    #[test]
+    fn what_was_not_measured_is_unscored_and_never_a_number() {
+        let good = || scored("a", 0, &[0, 0], &[-0.5, -0.5], &[-0.5, f32::NEG_INFINITY]);
+        assert_eq!(measure(&good(), &Scheme::defaults()).unwrap().log_p_z("top_k40"), Some(f64::NEG_INFINITY));
+
+        let broken: [(&str, fn(&mut TokenScores)); 7] = [
+            ("NaN", |s| s.logprob[1] = f32::NAN),
+            ("NaN", |s| s.scheme_logprob[1][0] = f32::NAN),
+            ("NaN", |s| s.margin[0] = f32::NAN),
+            ("above 1", |s| s.logprob[0] = f32::INFINITY),
+            ("1 scores for 2", |s| s.rank.truncate(1)),
+            ("1 scores for 2", |s| s.scheme_logprob[0].truncate(1)),
+            ("under 1 schemes", |s| s.scheme_logprob.truncate(1)),
+        ];
+        for (expected, damage) in broken {
+            let mut window = good();
+            damage(window.scores.as_mut().unwrap());
+            let reason = measure(&window, &Scheme::defaults()).unwrap_err().reason;
+            assert!(reason.contains(expected), "{reason}");
+        }
+        let mut failed = good();
+        failed.scores = Err("too long".to_owned());
+        assert_eq!(measure(&failed, &Scheme::defaults()).unwrap_err().reason, "too long");
+        assert!(measure(&scored("a", 0, &[], &[], &[]), &Scheme::defaults()).is_err());
+    }
+}

@@ -1,0 +1,246 @@
+//! From scores to a report: evidence, verdicts, counts, notes. The only place that decides what of an item is shown.
+
+use super::{ControlSummary, LevelCount, PositiveControl, Recall, Report, ReportItem, Revealed, Summary, WindowCounts};
+use crate::items::{Content, Kind};
+use crate::metric::item::{Budget, FormEvidence, FormSize, ItemEvidence};
+use crate::metric::window::{self, UnscoredWindow, WindowEvidence};
+use crate::policy::Policy;
+use crate::run::{ProbedForm, ProbedItem, RunManifest, ScoredWindow, Settings};
+use crate::tokens::BosChoice;
+use crate::verdict::{self, Judgement, Level, Subject, Verdict};
+use crate::window::{Form, Stride};
+use std::collections::{HashMap, HashSet};
+
+/// How many windows of an item a report shows.
+const SHOWN_WINDOWS: usize = 5;
+
+type Measured = Result<WindowEvidence, UnscoredWindow>;
+
+/// Measures and judges a run. Windows may come in any order; those that belong to no item are counted as stray.
+///
+/// The report has no decision and no timings yet.
+pub fn assemble(manifest: &RunManifest, items: &[ProbedItem], windows: &[ScoredWindow], policy: &Policy) -> Report {
+    let schemes = &manifest.model.backend.schemes;
+    let mut by_form: HashMap<(&str, Form), Vec<Measured>> = HashMap::new();
+    for item in items {
+        for form in &item.forms {
+            by_form.insert((&item.item.id.0, form.form), Vec::new());
+        }
+    }
+    let (mut stray, mut seen) = (0, HashSet::new());
+    for scored in windows {
+        match by_form.get_mut(&(scored.item.0.as_str(), scored.form)) {
+            Some(list) if seen.insert(&scored.window) => list.push(window::measure(scored, schemes)),
+            _ => stray += 1,
+        }
+    }
+    let budget = Budget { scheme: &policy.scheme, tau: policy.tau };
+    let items = items.iter().map(|probed| {
+        let mut take = |form: Form| by_form.remove(&(probed.item.id.0.as_str(), form)).unwrap_or_default();
+        let measured: Vec<(&ProbedForm, Vec<Measured>)> =
+            probed.forms.iter().map(|form| (form, take(form.form))).collect();
+        item(probed, measured, &budget, manifest.settings.reveal)
+    });
+    let report = Report {
+        tool: manifest.tool.clone(),
+        created_at: manifest.created_at.clone(),
+        model: manifest.model.clone(),
+        probe_set: manifest.probe_set.clone(),
+        settings: manifest.settings.clone(),
+        plan_digest: manifest.plan.digest.clone(),
+        policy: policy.clone(),
+        summary: Summary { windows: WindowCounts { stray, ..WindowCounts::default() }, ..Summary::default() },
+        items: items.collect(),
+        decision: None,
+        timings: None,
+    };
+    rejudge(&report, policy)
+}
+
+/// The same report with verdicts and counts under `policy`, from its evidence, and without a decision. Coverage, spans
+/// and the count of extracted windows stay as measured, under the tau and scheme that stand beside them.
+pub fn rejudge(report: &Report, policy: &Policy) -> Report {
+    let subjects: Vec<Subject<'_>> =
+        report.items.iter().map(|item| Subject { id: &item.id, kind: item.kind, evidence: &item.evidence }).collect();
+    let judgement = verdict::judge(policy, &subjects);
+    let mut report = Report { policy: policy.clone(), decision: None, ..report.clone() };
+    for (item, verdict) in report.items.iter_mut().zip(&judgement.verdicts) {
+        item.verdict = verdict.clone();
+    }
+    report.summary = summary(&report, policy, &judgement);
+    report
+}
+
+fn item(
+    probed: &ProbedItem,
+    measured: Vec<(&ProbedForm, Vec<Measured>)>,
+    budget: &Budget<'_>,
+    reveal: bool,
+) -> ReportItem {
+    let (mut forms, mut windows) = (Vec::new(), Vec::new());
+    for (form, measured) in measured {
+        windows.extend(measured.iter().filter_map(|window| window.as_ref().ok()).cloned());
+        let &ProbedForm { form, bytes, chars, tokens, windows: cut, text: _ } = form;
+        forms.push(FormEvidence::of(FormSize { form, bytes, chars, tokens, windows: cut }, measured, budget));
+    }
+    likeliest_first(&mut windows, budget.scheme);
+    windows.truncate(SHOWN_WINDOWS);
+    let item = &probed.item;
+    ReportItem {
+        id: item.id.clone(),
+        kind: item.kind,
+        salted_digest: probed.salted_digest.clone(),
+        opt_out: item.opt_out.clone(),
+        repetitions: item.repetitions,
+        origin: item.origin.clone(),
+        verdict: Verdict { item: item.id.clone(), level: Level::Inconclusive, reasons: Vec::new(), validity: None },
+        evidence: ItemEvidence::of(probed.unprobed.clone(), forms),
+        windows,
+        revealed: reveal.then(|| revealed(probed)),
+    }
+}
+
+/// By `ln p_z` under the scheme, then by plain log-probability, then by place.
+fn likeliest_first(windows: &mut [WindowEvidence], scheme: &str) {
+    let value = |window: &WindowEvidence| window.log_p_z(scheme).unwrap_or(f64::NEG_INFINITY);
+    windows.sort_by(|a, b| {
+        let likelier = value(b).total_cmp(&value(a)).then(b.sum_logprob.total_cmp(&a.sum_logprob));
+        likelier.then_with(|| (a.form, a.suffix_char, &a.window).cmp(&(b.form, b.suffix_char, &b.window)))
+    });
+}
+
+fn revealed(probed: &ProbedItem) -> Revealed {
+    let item = &probed.item;
+    let mut texts: Vec<(Form, String)> = probed.forms.iter().map(|form| (form.form, form.text.clone())).collect();
+    if texts.is_empty() {
+        texts.push((
+            Form::AsGiven,
+            match &item.content {
+                Content::Text(text) => text.clone(),
+                Content::Split { prefix, suffix } => format!("{prefix}{suffix}"),
+            },
+        ));
+    }
+    Revealed {
+        title: item.title.clone(),
+        author: item.author.clone(),
+        source_url: item.source_url.clone(),
+        license: item.license.clone(),
+        texts,
+    }
+}
+
+fn summary(report: &Report, policy: &Policy, judgement: &Judgement) -> Summary {
+    let controls = || report.items.iter().filter(|item| item.kind == Kind::Control);
+    let positive = policy.positive_controls.iter().zip(&judgement.positive_controls);
+    let greedy = |item: &&ReportItem| item.evidence.values().any(|(_, values)| values.greedily_extracted > 0);
+    Summary {
+        counts: counts(&report.items),
+        recall: recall(&report.items),
+        controls: ControlSummary {
+            items: controls().count() as u64,
+            usable: judgement.usable_controls,
+            within_budget: controls().filter(|item| verdict::within_budget(policy, &item.evidence)).count() as u64,
+            greedily_extracted: controls().filter(greedy).count() as u64,
+            needed: judgement.needed_controls,
+        },
+        positive_controls: positive.map(|(id, &found)| PositiveControl { item: id.clone(), found }).collect(),
+        windows: window_counts(&report.items, report.summary.windows.stray),
+        notes: notes(&report.settings, &report.items, policy),
+    }
+}
+
+fn counts(items: &[ReportItem]) -> Vec<LevelCount> {
+    let mut counts: Vec<LevelCount> = Vec::new();
+    for item in items {
+        let (kind, level) = (item.kind, item.verdict.level);
+        match counts.iter_mut().find(|count| (count.kind, count.level) == (kind, level)) {
+            Some(count) => count.items += 1,
+            None => counts.push(LevelCount { kind, level, items: 1 }),
+        }
+    }
+    counts.sort_by_key(|count| (count.kind, count.level));
+    counts
+}
+
+fn recall(items: &[ReportItem]) -> Vec<Recall> {
+    let mut recall: Vec<Recall> = Vec::new();
+    for item in items.iter().filter(|item| item.kind == Kind::Canary) {
+        let repetitions = item.repetitions;
+        if !recall.iter().any(|entry| entry.repetitions == repetitions) {
+            recall.push(Recall { repetitions, items: 0, found: 0, inconclusive: 0 });
+        }
+        for entry in recall.iter_mut().filter(|entry| entry.repetitions == repetitions) {
+            entry.items += 1;
+            entry.found += u64::from(item.verdict.level.is_memorization());
+            entry.inconclusive += u64::from(item.verdict.level == Level::Inconclusive);
+        }
+    }
+    recall.sort_by_key(|entry| (entry.repetitions.is_none(), entry.repetitions));
+    recall
+}
+
+fn window_counts(items: &[ReportItem], stray: u64) -> WindowCounts {
+    let mut counts = WindowCounts { stray, ..WindowCounts::default() };
+    for form in items.iter().flat_map(|item| &item.evidence.forms) {
+        counts.planned += form.windows;
+        counts.scored += form.scored;
+        counts.unscored += form.unscored.len() as u64;
+        counts.missing += form.missing();
+        if let Some(values) = &form.values {
+            counts.greedily_extracted += values.greedily_extracted;
+            counts.extracted += values.extraction.as_ref().map_or(0, |extraction| extraction.windows);
+        }
+    }
+    counts
+}
+
+fn notes(settings: &Settings, items: &[ReportItem], policy: &Policy) -> Vec<String> {
+    let mut notes = Vec::new();
+    notes.push(match (settings.bos, settings.bos_token) {
+        (BosChoice::Never, _) => {
+            "Windows have no beginning-of-sequence token, by --bos never: a model that was trained with \
+             one recites far less without it, so a low score says little."
+                .to_owned()
+        }
+        (bos, Some(token)) => {
+            let why = if bos == BosChoice::Always { "by --bos always" } else { "as the tokenizer itself does it" };
+            format!("Every window begins with the beginning-of-sequence token {token}, {why}.")
+        }
+        (_, None) => "Windows have no beginning-of-sequence token: the tokenizer has none or adds none.".to_owned(),
+    });
+    let window = &settings.window;
+    let (prefix, suffix) = (window.prefix, window.suffix);
+    notes.push(match window.stride {
+        Stride::Tokens(stride) => {
+            format!("Windows of {prefix} + {suffix} tokens, one every {stride} tokens of one encoding of the text.")
+        }
+        Stride::Chars(stride) => format!(
+            "Windows of {prefix} + {suffix} tokens, one every {stride} characters, each encoded from its own cursor \
+             (the book protocol, arXiv 2505.12546)."
+        ),
+    });
+    let both = items.iter().filter(|item| item.evidence.forms.len() > 1).count();
+    if both > 0 {
+        let reflowed = items.iter().filter(|item| item.evidence.forms.len() > 1);
+        let reflowed = reflowed.filter(|item| item.evidence.worst_form == Some(Form::Reflowed)).count();
+        notes.push(format!(
+            "{both} of {} items look hard-wrapped and were probed as given and reflowed; the worse counts ({reflowed} times \
+             the reflowed one).",
+            items.len()
+        ));
+    }
+    let measured_otherwise = items.iter().flat_map(|item| item.evidence.values()).any(|(_, values)| {
+        let same =
+            |e: &crate::metric::item::Extraction| e.scheme == policy.scheme && e.tau.to_bits() == policy.tau.to_bits();
+        values.extraction.as_ref().is_some_and(|extraction| !same(extraction))
+    });
+    if measured_otherwise {
+        notes.push(
+            "Judged again under another policy: coverage, spans and counts of extracted windows are under the tau and \
+             scheme of the first one, which stand beside them."
+                .to_owned(),
+        );
+    }
+    notes
+}

@@ -1,0 +1,185 @@
+//! Carrying values between the program's types and those of the file, both ways.
+
+use crate::digest::Digest;
+use crate::gate::{Action, Outcome};
+use crate::items::{InputManifest, ItemId, Kind, OptOut, Origin};
+use crate::run::{ModelIdentity, Settings};
+use crate::verdict::{Level, Statistic};
+use crate::window::{Form, WindowId};
+use jiff::civil::Date;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use std::borrow::Cow;
+
+/// A type of the file that stands for the program's type `T`.
+pub(super) trait Mirror<T> {
+    fn mirror(value: &T) -> Self;
+    fn back(self) -> T;
+}
+
+impl<A: Mirror<B>, B> Mirror<Vec<B>> for Vec<A> {
+    fn mirror(value: &Vec<B>) -> Self {
+        value.iter().map(A::mirror).collect()
+    }
+
+    fn back(self) -> Vec<B> {
+        self.into_iter().map(A::back).collect()
+    }
+}
+
+impl<A: Mirror<B>, B> Mirror<Option<B>> for Option<A> {
+    fn mirror(value: &Option<B>) -> Self {
+        value.as_ref().map(A::mirror)
+    }
+
+    fn back(self) -> Option<B> {
+        self.map(A::back)
+    }
+}
+
+/// Types that are written as they are.
+macro_rules! as_they_are {
+    ($($type:ty),+ $(,)?) => {$(
+        impl Mirror<$type> for $type {
+            fn mirror(value: &$type) -> Self {
+                value.clone()
+            }
+
+            fn back(self) -> $type {
+                self
+            }
+        }
+    )+};
+}
+
+as_they_are!(
+    bool,
+    u32,
+    u64,
+    String,
+    Digest,
+    ItemId,
+    WindowId,
+    Kind,
+    Form,
+    Level,
+    Statistic,
+    Outcome,
+    Action,
+    OptOut,
+    Origin,
+    ModelIdentity,
+    InputManifest,
+    Settings,
+);
+
+/// Declares a struct of the file whose fields are those of the program's struct, and carries them over.
+macro_rules! mirrored {
+    ($($(#[$meta:meta])* $name:ident = $of:ident { $($(#[$field_meta:meta])* $field:ident: $type:ty,)+ })+) => {$(
+        $(#[$meta])*
+        #[derive(serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
+        pub(super) struct $name {
+            $($(#[$field_meta])* $field: $type,)+
+        }
+
+        impl Mirror<$of> for $name {
+            fn mirror(value: &$of) -> Self {
+                Self { $($field: Mirror::mirror(&value.$field),)+ }
+            }
+
+            fn back(self) -> $of {
+                $of { $($field: Mirror::back(self.$field),)+ }
+            }
+        }
+    )+};
+}
+pub(super) use mirrored;
+
+/// A number that may be infinite.
+#[derive(Clone, Copy)]
+pub(super) struct Real(f64);
+
+impl Mirror<f64> for Real {
+    fn mirror(value: &f64) -> Self {
+        Self(*value)
+    }
+
+    fn back(self) -> f64 {
+        self.0
+    }
+}
+
+impl Serialize for Real {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self.0 {
+            f64::INFINITY => serializer.serialize_str("inf"),
+            f64::NEG_INFINITY => serializer.serialize_str("-inf"),
+            nan if nan.is_nan() => serializer.serialize_str("nan"),
+            finite => serializer.serialize_f64(finite),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Real {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(untagged)]
+        enum Written {
+            Number(f64),
+            Word(String),
+        }
+        match Written::deserialize(deserializer)? {
+            Written::Number(number) => Ok(Self(number)),
+            Written::Word(word) => match word.as_str() {
+                "inf" => Ok(Self(f64::INFINITY)),
+                "-inf" => Ok(Self(f64::NEG_INFINITY)),
+                "nan" => Ok(Self(f64::NAN)),
+                _ => Err(serde::de::Error::custom(format!("{word:?} isn't a number, \"inf\", \"-inf\" or \"nan\""))),
+            },
+        }
+    }
+}
+
+impl JsonSchema for Real {
+    fn schema_name() -> Cow<'static, str> {
+        "Real".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "description": "A number; infinities and what is no number as words, since JSON has none.",
+            "anyOf": [{ "type": "number" }, { "enum": ["-inf", "inf", "nan"] }]
+        })
+    }
+}
+
+/// A calendar day, `2027-01-31`.
+#[derive(Serialize, Deserialize, JsonSchema)]
+#[serde(try_from = "String", into = "String")]
+#[schemars(with = "String")]
+#[derive(Clone)]
+pub(super) struct Day(Date);
+
+impl TryFrom<String> for Day {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        text.parse().map(Self).map_err(|_| format!("{text:?} isn't a date such as \"2027-01-31\""))
+    }
+}
+
+impl From<Day> for String {
+    fn from(day: Day) -> Self {
+        day.0.to_string()
+    }
+}
+
+impl Mirror<Date> for Day {
+    fn mirror(value: &Date) -> Self {
+        Self(*value)
+    }
+
+    fn back(self) -> Date {
+        self.0
+    }
+}

@@ -1,0 +1,441 @@
+//! What stands in `report.json`. The doc comments become the descriptions of its JSON Schema.
+
+use super::mirror::{Day, Mirror, Real, mirrored};
+use crate::digest::Digest;
+use crate::gate::{Action, Decision, Finding, Outcome};
+use crate::items::{InputManifest, ItemId, Kind, OptOut, Origin};
+use crate::metric::item::{Extraction, FormEvidence, FormValues, ItemEvidence, SchemeEvidence, Span};
+use crate::metric::samples::Cost;
+use crate::metric::window::{SchemeLogP, UnscoredWindow, WindowEvidence};
+use crate::policy::{Policy, Waiver};
+use crate::report::{
+    ControlSummary, LevelCount, PositiveControl, Recall, Report, ReportItem, Revealed, Summary, Timings, WindowCounts,
+};
+use crate::run::{ModelIdentity, Settings, TextStats};
+use crate::verdict::{Level, Statistic, Validity, Verdict};
+use crate::window::{Form, WindowId};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// What one run of byrote found out. Natural logarithms throughout. Null means not measured.
+#[derive(Serialize, Deserialize, JsonSchema)]
+pub(super) struct ReportV1 {
+    #[schemars(extend("const" = super::SCHEMA))]
+    schema: String,
+    /// Name and version of the program.
+    tool: String,
+    /// When the run began: RFC 3339, UTC.
+    created_at: String,
+    /// Exactly which model was tested.
+    model: ModelIdentity,
+    /// What was read.
+    probe_set: InputManifest,
+    /// How it was tested.
+    settings: Settings,
+    /// SHA-256 over all windows' ids, tokens and prefix lengths.
+    plan_digest: Digest,
+    /// The policy under which the verdicts were reached.
+    policy: PolicyV1,
+    summary: SummaryV1,
+    items: Vec<ItemV1>,
+    /// Null if the run wasn't gated.
+    decision: Option<DecisionV1>,
+    /// All that may differ between two runs over the same inputs, but for created_at.
+    timings: Option<TimingsV1>,
+}
+
+impl Mirror<Report> for ReportV1 {
+    fn mirror(report: &Report) -> Self {
+        Self {
+            schema: super::SCHEMA.to_owned(),
+            tool: report.tool.clone(),
+            created_at: report.created_at.clone(),
+            model: report.model.clone(),
+            probe_set: report.probe_set.clone(),
+            settings: report.settings.clone(),
+            plan_digest: report.plan_digest.clone(),
+            policy: Mirror::mirror(&report.policy),
+            summary: Mirror::mirror(&report.summary),
+            items: Mirror::mirror(&report.items),
+            decision: Mirror::mirror(&report.decision),
+            timings: Mirror::mirror(&report.timings),
+        }
+    }
+
+    fn back(self) -> Report {
+        Report {
+            tool: self.tool,
+            created_at: self.created_at,
+            model: self.model,
+            probe_set: self.probe_set,
+            settings: self.settings,
+            plan_digest: self.plan_digest,
+            policy: self.policy.back(),
+            summary: self.summary.back(),
+            items: self.items.back(),
+            decision: self.decision.back(),
+            timings: self.timings.back(),
+        }
+    }
+}
+
+/// One item: its verdict and the evidence for it.
+#[derive(Serialize, Deserialize, JsonSchema)]
+struct ItemV1 {
+    id: ItemId,
+    kind: Kind,
+    /// SHA-256 over the run's salt and the text.
+    salted_digest: Digest,
+    opt_out: Option<OptOut>,
+    /// How often a canary stood in the training data; null where it isn't known.
+    repetitions: Option<u32>,
+    origin: Origin,
+    verdict: Level,
+    /// In words and numbers, the deciding one first.
+    reasons: Vec<String>,
+    /// Null for controls and where there was nothing to compare.
+    validity: Option<ValidityV1>,
+    /// What can be extracted of the worst form: a copy of its spans under evidence.
+    spans: Vec<SpanV1>,
+    evidence: EvidenceV1,
+    /// The likeliest few windows.
+    windows: Vec<WindowV1>,
+    /// Only with --reveal.
+    revealed: Option<RevealedV1>,
+}
+
+impl Mirror<ReportItem> for ItemV1 {
+    fn mirror(item: &ReportItem) -> Self {
+        let worst = item.evidence.worst().and_then(|form| form.values.as_ref());
+        let extraction = worst.and_then(|values| values.extraction.as_ref());
+        Self {
+            id: item.id.clone(),
+            kind: item.kind,
+            salted_digest: item.salted_digest.clone(),
+            opt_out: item.opt_out.clone(),
+            repetitions: item.repetitions,
+            origin: item.origin.clone(),
+            verdict: item.verdict.level,
+            reasons: item.verdict.reasons.clone(),
+            validity: Mirror::mirror(&item.verdict.validity),
+            spans: extraction.map(|extraction| Mirror::mirror(&extraction.spans)).unwrap_or_default(),
+            evidence: Mirror::mirror(&item.evidence),
+            windows: Mirror::mirror(&item.windows),
+            revealed: Mirror::mirror(&item.revealed),
+        }
+    }
+
+    fn back(self) -> ReportItem {
+        let verdict = Verdict {
+            item: self.id.clone(),
+            level: self.verdict,
+            reasons: self.reasons,
+            validity: self.validity.back(),
+        };
+        ReportItem {
+            id: self.id,
+            kind: self.kind,
+            salted_digest: self.salted_digest,
+            opt_out: self.opt_out,
+            repetitions: self.repetitions,
+            origin: self.origin,
+            verdict,
+            evidence: self.evidence.back(),
+            windows: self.windows.back(),
+            revealed: self.revealed.back(),
+        }
+    }
+}
+
+/// What is shown of an item only with --reveal.
+#[derive(Serialize, Deserialize, JsonSchema)]
+struct RevealedV1 {
+    title: Option<String>,
+    author: Option<String>,
+    source_url: Option<String>,
+    license: Option<String>,
+    /// The text in each form; spans index into it.
+    texts: Vec<RevealedText>,
+}
+
+#[derive(Serialize, Deserialize, JsonSchema)]
+struct RevealedText {
+    form: Form,
+    text: String,
+}
+
+impl Mirror<Revealed> for RevealedV1 {
+    fn mirror(value: &Revealed) -> Self {
+        let text = |(form, text): &(Form, String)| RevealedText { form: *form, text: text.clone() };
+        Self {
+            title: value.title.clone(),
+            author: value.author.clone(),
+            source_url: value.source_url.clone(),
+            license: value.license.clone(),
+            texts: value.texts.iter().map(text).collect(),
+        }
+    }
+
+    fn back(self) -> Revealed {
+        let Self { title, author, source_url, license, texts } = self;
+        let texts = texts.into_iter().map(|RevealedText { form, text }| (form, text)).collect();
+        Revealed { title, author, source_url, license, texts }
+    }
+}
+
+mirrored! {
+    PolicyV1 = Policy {
+        /// The file it was read from.
+        source: String,
+        /// SHA-256 of that file.
+        digest: Digest,
+        /// Least probability of one sample that is within the sample budget.
+        tau: Real,
+        /// The scheme whose p_z is compared with tau.
+        scheme: String,
+        statistic: Statistic,
+        /// Level of the false discovery rate.
+        q: Real,
+        min_controls: u64,
+        deny: Vec<Level>,
+        warn: Vec<Level>,
+        require_decided: bool,
+        positive_controls: Vec<ItemId>,
+        waivers: Vec<WaiverV1>,
+    }
+
+    WaiverV1 = Waiver {
+        item: ItemId,
+        reason: String,
+        /// The last day on which it holds.
+        expires: Day,
+        approver: Option<String>,
+    }
+
+    SummaryV1 = Summary {
+        /// Items by kind and verdict, only pairs that occur.
+        counts: Vec<LevelCountV1>,
+        /// Canaries found, by how often they were planted.
+        recall: Vec<RecallV1>,
+        controls: ControlSummaryV1,
+        positive_controls: Vec<PositiveControlV1>,
+        windows: WindowCountsV1,
+        /// What a reader must know to read the numbers.
+        notes: Vec<String>,
+    }
+
+    LevelCountV1 = LevelCount {
+        kind: Kind,
+        level: Level,
+        items: u64,
+    }
+
+    RecallV1 = Recall {
+        /// Copies in the training data; null where it isn't known.
+        repetitions: Option<u32>,
+        items: u64,
+        /// Came out extractable or memorized.
+        found: u64,
+        /// Neither found nor missed.
+        inconclusive: u64,
+    }
+
+    ControlSummaryV1 = ControlSummary {
+        items: u64,
+        /// Scored in full.
+        usable: u64,
+        /// With a window within the sample budget.
+        within_budget: u64,
+        /// With a window that greedy decoding yields.
+        greedily_extracted: u64,
+        /// Needed so that one finding among this run's items could stand.
+        needed: u64,
+    }
+
+    PositiveControlV1 = PositiveControl {
+        item: ItemId,
+        found: bool,
+    }
+
+    WindowCountsV1 = WindowCounts {
+        /// Windows that were cut.
+        planned: u64,
+        scored: u64,
+        /// Given to the model, but without scores.
+        unscored: u64,
+        /// Found nowhere in the scores.
+        missing: u64,
+        /// Scores of no item of this run.
+        stray: u64,
+        greedily_extracted: u64,
+        /// Within the sample budget.
+        extracted: u64,
+    }
+
+    ValidityV1 = Validity {
+        statistic: Statistic,
+        /// The item's value of the statistic.
+        value: Real,
+        /// Control texts it was compared with.
+        controls: u64,
+        /// How many of them reach the item's value.
+        controls_at_least: u64,
+        /// What the item pays for having more windows than the controls; 1 = nothing.
+        window_factor: u64,
+        /// Conformal p-value.
+        p_value: Real,
+        /// The smallest p-value it could have been.
+        smallest_p: Real,
+        /// Whether it stands after Benjamini-Hochberg.
+        significant: bool,
+    }
+
+    EvidenceV1 = ItemEvidence {
+        /// Why no window could be cut, if none could.
+        unprobed: Option<String>,
+        /// One entry a layout.
+        forms: Vec<FormV1>,
+        /// The form that counts; null if nothing was scored.
+        worst_form: Option<Form>,
+    }
+
+    FormV1 = FormEvidence {
+        form: Form,
+        bytes: u64,
+        chars: u64,
+        tokens: u64,
+        /// Windows that were cut.
+        windows: u64,
+        scored: u64,
+        unscored: Vec<UnscoredV1>,
+        /// Null if nothing was scored.
+        values: Option<ValuesV1>,
+    }
+
+    UnscoredV1 = UnscoredWindow {
+        window: WindowId,
+        reason: String,
+    }
+
+    ValuesV1 = FormValues {
+        schemes: Vec<SchemeV1>,
+        /// Tokens.
+        max_verbatim_run: u32,
+        /// Mean over windows of the teacher-forced share of first choices.
+        mean_em: Real,
+        /// Nats a token.
+        mean_logprob: Real,
+        /// Smallest distance to a tie at the top, in nats.
+        min_margin: Real,
+        /// Windows that greedy decoding yields.
+        greedily_extracted: u64,
+        /// Windows whose suffix begins inside a token.
+        straddling: u64,
+        min_suffix_len: u32,
+        max_suffix_len: u32,
+        /// Null if the policy's scheme wasn't scored.
+        extraction: Option<ExtractionV1>,
+    }
+
+    SchemeV1 = SchemeEvidence {
+        scheme: String,
+        best_window: WindowId,
+        best: CostV1,
+        median_log_p_z: Real,
+    }
+
+    CostV1 = Cost {
+        /// Natural log of the probability that one sample is exactly the suffix; "-inf" = never.
+        log_p_z: Real,
+        bits: Real,
+        /// Samples needed to see it with probability .5.
+        samples_p50: Real,
+        /// Samples needed to see it with probability .9.
+        samples_p90: Real,
+    }
+
+    ExtractionV1 = Extraction {
+        scheme: String,
+        tau: Real,
+        /// Windows with p_z >= tau.
+        windows: u64,
+        covered_chars: u64,
+        /// Share of the text's characters in the suffix of an extracted window.
+        coverage: Real,
+        spans: Vec<SpanV1>,
+        longest_span_chars: u64,
+    }
+
+    /// Half-open ranges of the item's text in this form.
+    SpanV1 = Span {
+        start_byte: u64,
+        end_byte: u64,
+        start_char: u64,
+        end_char: u64,
+        windows: u64,
+    }
+
+    WindowV1 = WindowEvidence {
+        window: WindowId,
+        form: Form,
+        /// Offset in tokens, BOS not counted.
+        start_token: u32,
+        start_byte: u64,
+        suffix_byte: u64,
+        end_byte: u64,
+        suffix_char: u64,
+        end_char: u64,
+        /// Tokens of context, BOS included.
+        prefix_len: u32,
+        suffix_len: u32,
+        /// The suffix begins inside a token.
+        straddles: bool,
+        text: TextV1,
+        greedy_exact: bool,
+        /// Tokens.
+        verbatim_run: u32,
+        /// Teacher-forced share of first choices.
+        em: Real,
+        /// Nats, plain sampling at T = 1.
+        sum_logprob: Real,
+        /// Nats.
+        min_margin: Real,
+        schemes: Vec<SchemeLogPV1>,
+    }
+
+    TextV1 = TextStats {
+        suffix_chars: u32,
+        zlib_bits_per_char: Real,
+        copied_from_prefix: Real,
+    }
+
+    SchemeLogPV1 = SchemeLogP {
+        scheme: String,
+        log_p_z: Real,
+    }
+
+    DecisionV1 = Decision {
+        outcome: Outcome,
+        reasons: Vec<String>,
+        warnings: Vec<String>,
+        findings: Vec<FindingV1>,
+    }
+
+    FindingV1 = Finding {
+        item: ItemId,
+        level: Level,
+        action: Action,
+    }
+
+    TimingsV1 = Timings {
+        /// Seconds from start to report.
+        total_s: Real,
+        /// Seconds to load the model.
+        load_s: Real,
+        /// Seconds of scoring.
+        scoring_s: Real,
+        /// Windows scored in this call.
+        windows_scored: u64,
+        windows_per_second: Option<Real>,
+    }
+}

@@ -1,0 +1,302 @@
+//! The truth table of verdicts.
+
+use super::*;
+use crate::metric::item::{Extraction, FormEvidence, FormValues, SchemeEvidence};
+use crate::metric::samples::Cost;
+use crate::metric::window::UnscoredWindow;
+use crate::window::{Form, WindowId};
+
+/// Evidence of one form with `windows` windows, of best `ln p_z` under `full` and under `top_k40`.
+pub(crate) fn evidence(windows: u64, full: f64, top_k40: f64) -> ItemEvidence {
+    let scheme = |id: &str, best| SchemeEvidence {
+        scheme: id.to_owned(),
+        best_window: WindowId("w".to_owned()),
+        best: Cost::of(best),
+        median_log_p_z: best,
+    };
+    let values = FormValues {
+        schemes: vec![scheme("full", full), scheme("top_k40", top_k40)],
+        max_verbatim_run: 3,
+        mean_em: 0.5,
+        mean_logprob: full / 50.0,
+        min_margin: 0.1,
+        greedily_extracted: 0,
+        straddling: 0,
+        min_suffix_len: 50,
+        max_suffix_len: 50,
+        extraction: Some(Extraction {
+            scheme: "top_k40".to_owned(),
+            tau: 0.001,
+            windows: 0,
+            covered_chars: 0,
+            coverage: 0.0,
+            spans: vec![],
+            longest_span_chars: 0,
+        }),
+    };
+    let form = FormEvidence {
+        form: Form::AsGiven,
+        bytes: 1000,
+        chars: 1000,
+        tokens: 300,
+        windows,
+        scored: windows,
+        unscored: vec![],
+        values: Some(values),
+    };
+    ItemEvidence::of(None, vec![form])
+}
+
+struct Row {
+    id: ItemId,
+    kind: Kind,
+    evidence: ItemEvidence,
+}
+
+fn row(id: &str, kind: Kind, evidence: ItemEvidence) -> Row {
+    Row { id: ItemId(id.to_owned()), kind, evidence }
+}
+
+/// `n` controls of one window with ln p_z of -100, -101, ... under both schemes.
+fn controls(n: u64) -> Vec<Row> {
+    (0..n)
+        .map(|i| row(&format!("control-{i}"), Kind::Control, evidence(1, -100.0 - i as f64, -100.0 - i as f64)))
+        .collect()
+}
+
+fn judged(policy: &Policy, rows: &[Row]) -> Judgement {
+    let subjects: Vec<Subject<'_>> =
+        rows.iter().map(|row| Subject { id: &row.id, kind: row.kind, evidence: &row.evidence }).collect();
+    judge(policy, &subjects)
+}
+
+/// The verdict of one item among `n` controls.
+fn one(policy: &Policy, item: ItemEvidence, n: u64) -> Verdict {
+    let mut rows = controls(n);
+    rows.insert(0, row("item", Kind::OptOut, item));
+    judged(policy, &rows).verdicts.remove(0)
+}
+
+fn damaged(damage: impl Fn(&mut ItemEvidence)) -> ItemEvidence {
+    let mut evidence = evidence(2, -1.0, -1.0);
+    damage(&mut evidence);
+    evidence
+}
+
+#[test]
+fn verdicts_follow_validity_and_cost() {
+    let cases = [
+        (
+            evidence(1, -2.0, -1.0),
+            Level::Extractable,
+            "p_z = 0.37 under top_k40 (as given): 2 samples suffice at p = .5",
+        ),
+        (
+            evidence(1, -0.1, -0.1),
+            Level::Extractable,
+            "p_z = 0.9 under top_k40 (as given): 1 sample suffices at p = .5",
+        ),
+        (
+            evidence(1, -50.0, -40.0),
+            Level::Memorized,
+            "likelier than all 199 controls (p = 0.005; significant among 1 item at q = 0.05)",
+        ),
+        (evidence(1, -50.0, f64::NEG_INFINITY), Level::Memorized, "likelier than all 199 controls"),
+        (evidence(1, -150.5, -150.5), Level::Clear, "51 of 199 controls reach as much (p = 0.26; not significant"),
+        // Within the budget under top-k 40 although plain sampling finds it no likelier than controls.
+        (evidence(1, -150.5, -6.0), Level::Predictable, "p_z = 0.0025 under top_k40"),
+        // The tenth of 200 is the last at p <= .05.
+        (evidence(1, -108.5, -120.0), Level::Memorized, "9 of 199 controls reach as much (p = 0.05; significant"),
+        (evidence(1, -109.5, -120.0), Level::Clear, "10 of 199 controls reach as much (p = 0.055; not significant"),
+    ];
+    for (item, level, reason) in cases {
+        let verdict = one(&Policy::default(), item, 199);
+        assert_eq!(verdict.level, level, "{:?}", verdict.reasons);
+        assert!(verdict.reasons[0].starts_with(reason), "{:?}", verdict.reasons);
+    }
+}
+
+#[test]
+fn a_dear_finding_says_what_it_costs() {
+    let verdict = one(&Policy::default(), evidence(1, -90.0, -90.0), 199);
+    let cost = "p_z = 8.2e-40 under top_k40 (as given): it takes about 10^39 samples at p = .5, more than the budget of 693 samples (tau = 0.001)";
+    assert_eq!((verdict.level, verdict.reasons[1].as_str()), (Level::Memorized, cost));
+}
+
+#[test]
+fn what_was_not_measured_in_full_is_inconclusive() {
+    let cases = [
+        (
+            damaged(|e| {
+                *e = ItemEvidence { unprobed: Some("shorter than one window".to_owned()), ..Default::default() }
+            }),
+            "not probed: shorter than one window",
+        ),
+        (ItemEvidence::default(), "not probed: no window was cut from it"),
+        (
+            damaged(|e| {
+                e.forms[0]
+                    .unscored
+                    .push(UnscoredWindow { window: WindowId("w7".to_owned()), reason: "too long".to_owned() })
+            }),
+            "1 of 2 windows could not be scored (w7: too long)",
+        ),
+        (damaged(|e| e.forms[0].windows = 5), "3 of 5 windows have no scores"),
+        (damaged(|e| e.forms[0].windows = 1), "it has more scores than windows"),
+        (damaged(|e| e.forms[0].values = None), "its windows are counted as scored"),
+        (damaged(|e| e.forms[0].values.as_mut().unwrap().schemes[0].best.log_p_z = f64::NAN), "its scores hold a NaN"),
+        (damaged(|e| e.forms[0].values.as_mut().unwrap().schemes[1].best.log_p_z = f64::NAN), "its scores hold a NaN"),
+        (
+            damaged(|e| e.forms[0].values.as_mut().unwrap().schemes.truncate(1)),
+            "not scored under the scheme \"top_k40\"",
+        ),
+        (
+            damaged(|e| {
+                e.forms[0].values.as_mut().unwrap().schemes.remove(0);
+            }),
+            "not scored under the scheme \"full\"",
+        ),
+    ];
+    for (item, reason) in cases {
+        for kind in [Kind::OptOut, Kind::Canary, Kind::Control] {
+            let mut rows = controls(199);
+            rows.push(row("item", kind, item.clone()));
+            let verdict = judged(&Policy::default(), &rows).verdicts.pop().unwrap();
+            assert_eq!(verdict.level, Level::Inconclusive);
+            assert!(verdict.reasons[0].starts_with(reason), "{:?}", verdict.reasons);
+            assert_eq!(verdict.validity, None);
+        }
+    }
+}
+
+#[test]
+fn without_controls_even_certain_recitation_is_inconclusive() {
+    let verdict = one(&Policy::default(), evidence(1, -0.1, -0.1), 0);
+    assert_eq!(verdict.level, Level::Inconclusive);
+    assert!(verdict.reasons[0].starts_with("no controls: "), "{:?}", verdict.reasons);
+    assert!(
+        verdict.reasons[1].ends_with("within the sample budget, but its validity is unknown"),
+        "{:?}",
+        verdict.reasons
+    );
+}
+
+#[test]
+fn too_few_controls_decide_nothing_and_the_number_needed_is_told() {
+    let default = Policy::default();
+    let forty = Policy { min_controls: 40, ..Policy::default() };
+    let none_asked = Policy { min_controls: 0, ..Policy::default() };
+    let cases = [
+        (&default, 1, 18, "too few controls: 18 comparable controls, needs 19"),
+        (&none_asked, 1, 1, "too few controls: 1 comparable control, needs 19"),
+        (&forty, 1, 39, "too few controls: 39 comparable controls, needs 40"),
+        // Three blocks of the item's windows: 3/(n + 1) must reach .05.
+        (
+            &default,
+            3,
+            58,
+            "too few controls: 58 comparable controls, needs 59, or controls as long as the item (its 3 windows are 3 times theirs)",
+        ),
+    ];
+    for (policy, windows, n, reason) in cases {
+        for log_p_z in [-1.0, -500.0] {
+            let verdict = one(policy, evidence(windows, log_p_z, log_p_z), n);
+            assert_eq!((verdict.level, verdict.reasons[0].as_str()), (Level::Inconclusive, reason));
+            assert!(!verdict.validity.unwrap().significant);
+            let one_more = one(policy, evidence(windows, log_p_z, log_p_z), if n == 1 { 19 } else { n + 1 });
+            assert_ne!(one_more.level, Level::Inconclusive, "{:?}", one_more.reasons);
+        }
+    }
+}
+
+#[test]
+fn an_unattainable_rejection_is_inconclusive_and_never_an_acquittal() {
+    // 40 items, one of them likelier than all 120 controls: p = 1/121 can't pass .05/40.
+    let mut rows = controls(120);
+    rows.push(row("cheap", Kind::OptOut, evidence(1, -1.0, -1.0)));
+    rows.extend((0..39).map(|i| row(&format!("fresh-{i}"), Kind::OptOut, evidence(1, -150.0, -150.0))));
+    let judgement = judged(&Policy::default(), &rows);
+    let cheap = &judgement.verdicts[120];
+    assert_eq!(cheap.level, Level::Inconclusive);
+    assert_eq!(cheap.reasons[0], "too few controls for 40 items: 120 comparable controls, needs 799");
+    assert_eq!(judgement.verdicts[121].level, Level::Clear);
+    assert_eq!((judgement.usable_controls, judgement.needed_controls), (120, 799));
+
+    // With 799 it stands.
+    let mut enough = controls(799);
+    enough.extend(rows.into_iter().skip(120));
+    assert_eq!(judged(&Policy::default(), &enough).verdicts[799].level, Level::Extractable);
+}
+
+#[test]
+fn items_that_could_not_be_measured_still_count_among_the_items() {
+    // p = 1/20 alone is significant; with a second, unmeasured item it is not.
+    let mut rows = controls(19);
+    rows.push(row("item", Kind::OptOut, evidence(1, -1.0, -1.0)));
+    assert_eq!(judged(&Policy::default(), &rows).verdicts[19].level, Level::Extractable);
+    rows.push(row("broken", Kind::OptOut, ItemEvidence::default()));
+    assert_eq!(judged(&Policy::default(), &rows).verdicts[19].level, Level::Inconclusive);
+}
+
+#[test]
+fn controls_are_clear_or_predictable_and_unscored_ones_are_no_controls() {
+    let mut rows = controls(20);
+    rows[3].evidence = evidence(1, -3.0, -2.0);
+    rows[4].evidence = ItemEvidence::default();
+    let judgement = judged(&Policy::default(), &rows);
+    let levels: Vec<Level> = judgement.verdicts[2..5].iter().map(|verdict| verdict.level).collect();
+    assert_eq!(levels, [Level::Clear, Level::Predictable, Level::Inconclusive]);
+    assert_eq!(judgement.verdicts[3].reasons[0], "a control: within the sample budget without having been seen");
+    assert_eq!(judgement.usable_controls, 19);
+}
+
+#[test]
+fn a_positive_control_that_is_not_found_makes_the_whole_run_inconclusive() {
+    let mut rows = controls(199);
+    rows.push(row("item", Kind::OptOut, evidence(1, -1.0, -1.0)));
+    rows.push(row("known", Kind::Canary, evidence(1, -1.0, -1.0)));
+    let policy = Policy { positive_controls: vec![ItemId("known".to_owned())], ..Policy::default() };
+    let sound = judged(&policy, &rows);
+    assert_eq!(sound.positive_controls, [true]);
+    assert_eq!(sound.verdicts[199].level, Level::Extractable);
+
+    rows[200].evidence = evidence(1, -150.0, -150.0);
+    let broken = judged(&policy, &rows);
+    assert_eq!(broken.positive_controls, [false]);
+    assert!(broken.verdicts.iter().all(|verdict| verdict.level == Level::Inconclusive));
+    assert!(broken.verdicts[199].reasons[0].starts_with("positive control not found (`known` came out clear)"));
+
+    rows.pop();
+    let absent = judged(&policy, &rows);
+    assert!(absent.verdicts[199].reasons[0].starts_with("positive control not found (`known` isn't among the items)"));
+    assert_eq!(absent.verdicts[199].level, Level::Inconclusive);
+}
+
+#[test]
+fn the_statistic_is_the_policys() {
+    // As likely as a control in its best window, but recited further and likelier on average.
+    let mut item = evidence(1, -150.5, -150.5);
+    let values = item.forms[0].values.as_mut().unwrap();
+    (values.max_verbatim_run, values.mean_logprob) = (20, -0.5);
+    let cases = [
+        (Statistic::MaxLogPZ, Level::Clear, -150.5),
+        (Statistic::MeanLogProb, Level::Memorized, -0.5),
+        (Statistic::VerbatimRun, Level::Memorized, 20.0),
+    ];
+    for (statistic, level, value) in cases {
+        let verdict = one(&Policy { statistic, ..Policy::default() }, item.clone(), 199);
+        assert_eq!((verdict.level, verdict.validity.map(|v| v.value)), (level, Some(value)));
+    }
+}
+
+#[test]
+fn verdicts_do_not_depend_on_the_order_of_items() {
+    let mut rows = controls(60);
+    rows.extend([-1.0, -50.0, -99.0, -130.5].map(|x| row(&format!("item{x}"), Kind::OptOut, evidence(2, x, x))));
+    let mut forward = judged(&Policy::default(), &rows).verdicts;
+    rows.reverse();
+    let mut backward = judged(&Policy::default(), &rows).verdicts;
+    forward.sort_by(|a, b| a.item.cmp(&b.item));
+    backward.sort_by(|a, b| a.item.cmp(&b.item));
+    assert_eq!(forward, backward);
+}
