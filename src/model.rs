@@ -6,15 +6,23 @@
 //! Activations are f32 everywhere; only a matrix in memory may be narrower. On the CPU a narrower
 //! matrix is widened for its product, so bf16 and quantized weights give the very numbers that the same
 //! weights written out in f32 give.
+
 pub mod decoder;
 pub mod families;
 pub mod gguf;
 pub mod layers;
 pub mod load;
+pub mod source;
 pub mod weights;
+
+#[cfg(feature = "hub")]
+pub mod hub;
+
+
 use candle_core::{Device, Tensor};
 use std::ops::Range;
 use std::path::PathBuf;
+
 /// What a model says of itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Facts {
@@ -25,6 +33,7 @@ pub struct Facts {
     pub context_length: usize,
     pub parameters: u64,
 }
+
 /// A rectangular batch of token ids, and which rows' outputs are wanted.
 #[derive(Clone, Debug)]
 pub struct Pass<'a> {
@@ -38,24 +47,30 @@ pub struct Pass<'a> {
     /// rotary scaling goes by.
     pub sequence_len: usize,
 }
+
 /// A decoder that gives logits for any range of positions.
 pub trait CausalLm: Send + Sync {
     fn facts(&self) -> &Facts;
+
     fn device(&self) -> &Device;
+
     /// Hidden states after the final norm, f32, shape `[batch * rows, hidden]`. With a cache, the ids
     /// continue what the cache holds.
     ///
     /// # Errors
     /// When a tensor operation fails, such as for want of memory.
     fn hidden(&self, pass: &Pass<'_>, cache: Option<&mut decoder::Cache>) -> candle_core::Result<Tensor>;
+
     /// Logits of hidden states: f32, `[n, hidden]` to `[n, vocab]`. Row `i` says what follows position `i`.
     ///
     /// # Errors
     /// As for [`CausalLm::hidden`].
     fn logits(&self, hidden: &Tensor) -> candle_core::Result<Tensor>;
+
     /// An empty cache for generating token by token.
     fn cache(&self) -> decoder::Cache;
 }
+
 /// Why a model can't be loaded.
 #[derive(Debug, thiserror::Error)]
 pub enum ModelError {
@@ -78,7 +93,3 @@ pub enum ModelError {
     #[error("tensor operation failed: {0}")]
     Tensor(#[from] candle_core::Error),
 }
-//! (being written)
-#[cfg(feature = "hub")]
-pub mod hub;
-pub mod source;
