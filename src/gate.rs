@@ -238,7 +238,8 @@ mod tests {
         let strict = Policy::open("strict").unwrap();
         let lenient = Policy { require_decided: false, ..Policy::default() };
         let opt_out = Kind::OptOut;
-        let cases: [(&[(Kind, Level)], &Policy, Outcome, &str); 14] = [
+        type Case<'a> = (&'a [(Kind, Level)], &'a Policy, Outcome, &'a str);
+        let cases: [Case<'_>; 14] = [
             (&[(opt_out, Clear)], &default, Outcome::Pass, "nothing the policy denies was found in 1 item"),
             (&[(opt_out, Extractable)], &default, Outcome::Block, "1 item extractable, denied by the policy: `i0`"),
             (&[(opt_out, Memorized)], &default, Outcome::Block, "1 item memorized"),

@@ -173,7 +173,8 @@ pub(crate) mod tests {
         let good = || scored("a", 0, &[0, 0], &[-0.5, -0.5], &[-0.5, f32::NEG_INFINITY]);
         assert_eq!(measure(&good(), &Scheme::defaults()).unwrap().log_p_z("top_k40"), Some(f64::NEG_INFINITY));
 
-        let broken: [(&str, fn(&mut TokenScores)); 7] = [
+        type Damage = fn(&mut TokenScores);
+        let broken: [(&str, Damage); 7] = [
             ("NaN", |s| s.logprob[1] = f32::NAN),
             ("NaN", |s| s.scheme_logprob[1][0] = f32::NAN),
             ("NaN", |s| s.margin[0] = f32::NAN),
