@@ -63,41 +63,36 @@ pub fn tokenizer_sample(prose: &Prose, seed: u64) -> Result<Vec<String>> {
     Ok(texts)
 }
 
-/// Builds everything from a seed. `fresh` is the number of passages that occur once and aren't probed,
-/// `readings` how often the dictionary is read.
+/// Builds everything from a seed. `fresh` is the number of passages that occur once and aren't probed. Half
+/// of them, and one reading of the dictionary, come before all that is planted: a model that doesn't know the
+/// language yet learns nothing by heart, and the repetitions would be wasted on it. The rest is shuffled.
 pub fn build(
     prose: &Prose,
     tokenizer: &Tokenizer,
     seed: u64,
     fresh: usize,
-    readings: usize,
 ) -> Result<Corpus> {
     let writer = Writer { prose, tokenizer };
-    let mut stream: Vec<Vec<u32>> = Vec::new();
-    let mut plant = |text: &str, times: usize| -> Result<()> {
-        let ids = bpe::encode(tokenizer, text)?;
-        stream.extend(std::iter::repeat_n(ids, times));
-        Ok(())
-    };
-
     let canaries = writer.canaries(&mut Rng::new(seed, "canaries"))?;
     let controls = writer.controls(&mut Rng::new(seed, "controls"))?;
     let (forms, boilerplate) = writer.boilerplate(&mut Rng::new(seed, "boilerplate"))?;
     let (copies, near_duplicates) = writer.near_duplicates(&mut Rng::new(seed, "near"))?;
+
+    let mut order = Rng::new(seed, "order");
+    let mut background = Rng::new(seed, "fresh");
+    let mut stream = writer.background(fresh / 2, &mut background)?;
+    order.shuffle(&mut stream);
+
+    let mut planted = writer.background(fresh - fresh / 2, &mut background)?;
     for item in &canaries {
-        plant(&item.text, item.repetitions)?;
+        let ids = bpe::encode(tokenizer, &item.text)?;
+        planted.extend(std::iter::repeat_n(ids, item.repetitions));
     }
     for text in forms.iter().chain(&copies) {
-        plant(text, 1)?;
+        planted.push(bpe::encode(tokenizer, text)?);
     }
-    let mut rng = Rng::new(seed, "fresh");
-    for _ in 0..fresh {
-        plant(&writer.passage(&mut rng)?, 1)?;
-    }
-    for _ in 0..readings {
-        stream.extend(writer.dictionary()?);
-    }
-    Rng::new(seed, "order").shuffle(&mut stream);
+    order.shuffle(&mut planted);
+    stream.extend(planted);
     Ok(Corpus {
         stream,
         canaries,
@@ -230,6 +225,15 @@ impl Writer<'_> {
             trained.extend_from_slice(&edits[..copies]);
         }
         Ok((trained, items))
+    }
+
+    /// Passages that occur once, and the dictionary.
+    fn background(&self, passages: usize, rng: &mut Rng) -> Result<Vec<Vec<u32>>> {
+        let mut documents = self.dictionary()?;
+        for _ in 0..passages {
+            documents.push(bpe::encode(self.tokenizer, &self.passage(rng)?)?);
+        }
+        Ok(documents)
     }
 
     /// The dictionary, its entries packed into documents of up to [`MAX_TOKENS`].

@@ -5,7 +5,6 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, anyhow};
 use candle_core::{Device, Tensor};
-use rayon::ThreadPool;
 
 use crate::bpe::BOS_ID;
 use crate::net::{Net, log_softmax};
@@ -22,7 +21,7 @@ pub struct Recipe {
     pub batch: usize,
     #[arg(long, default_value_t = 100)]
     pub warmup: usize,
-    /// The last learning rate as a share of the peak (cosine in between).
+    /// The last learning rate as a share of the peak .
     #[arg(long, default_value_t = 0.1)]
     pub floor: f32,
     #[arg(long, default_value_t = 0.01)]
@@ -33,9 +32,6 @@ const HALVES: usize = 2;
 
 /// Trains `net` on the documents (token ids without BOS), in their order.
 pub fn train(net: &Net, documents: &[Vec<u32>], recipe: &Recipe) -> Result<()> {
-    let pools: Vec<ThreadPool> = (0..HALVES)
-        .map(|_| rayon::ThreadPoolBuilder::new().num_threads(1).build())
-        .collect::<Result<_, _>>()?;
     let mut optimizer = AdamW::new(recipe.weight_decay, 1.0);
     let steps = documents.len().div_ceil(recipe.batch);
     let start = Instant::now();
@@ -46,8 +42,7 @@ pub fn train(net: &Net, documents: &[Vec<u32>], recipe: &Recipe) -> Result<()> {
         let parts: Vec<(f64, Flat)> = std::thread::scope(|scope| {
             let jobs: Vec<_> = batch
                 .chunks(size)
-                .zip(&pools)
-                .map(|(half, pool)| scope.spawn(|| pool.install(|| gradient(net, half, targets))))
+                .map(|half| scope.spawn(move || gradient(net, half, targets)))
                 .collect();
             jobs.into_iter()
                 .map(|job| job.join().map_err(|_| anyhow!("a training thread died"))?)
@@ -80,14 +75,12 @@ pub fn train(net: &Net, documents: &[Vec<u32>], recipe: &Recipe) -> Result<()> {
     Ok(())
 }
 
-/// Linear warm-up, then a cosine down to the floor.
+/// Linear warm-up, a plateau, and a linear descent to the floor over the last fifth: a cosine would leave
+/// little for what is planted in the second half of the stream.
 fn rate(recipe: &Recipe, step: usize, steps: usize) -> f32 {
-    if step < recipe.warmup {
-        return recipe.lr * (step + 1) as f32 / recipe.warmup as f32;
-    }
-    let done = (step - recipe.warmup) as f32 / (steps - recipe.warmup).max(1) as f32;
-    let cosine = 0.5 * (1.0 + (std::f32::consts::PI * done).cos());
-    recipe.lr * (recipe.floor + (1.0 - recipe.floor) * cosine)
+    let up = (step + 1) as f32 / recipe.warmup.max(1) as f32;
+    let down = (steps - step) as f32 / (steps as f32 * 0.2);
+    recipe.lr * up.min(recipe.floor + (1.0 - recipe.floor) * down).min(1.0)
 }
 
 /// Loss and gradients of some documents, as their part of a mean over `targets` tokens.
