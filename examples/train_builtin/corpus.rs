@@ -20,7 +20,7 @@ const COPIES: [usize; 3] = [16, 32, 64];
 const EDITS: usize = 4;
 /// Lengths of a passage in tokens: one window of 50 + 50 fits, a second at stride 50 doesn't.
 const PASSAGE: std::ops::RangeInclusive<usize> = 112..=146;
-/// The longest document in training, without BOS.
+/// The longest document made of dictionary entries, without BOS.
 pub const MAX_TOKENS: usize = 160;
 const LICENSE: &str = "MIT OR Apache-2.0";
 
@@ -66,12 +66,7 @@ pub fn tokenizer_sample(prose: &Prose, seed: u64) -> Result<Vec<String>> {
 /// Builds everything from a seed. `fresh` is the number of passages that occur once and aren't probed. Half
 /// of them, and one reading of the dictionary, come before all that is planted: a model that doesn't know the
 /// language yet learns nothing by heart, and the repetitions would be wasted on it. The rest is shuffled.
-pub fn build(
-    prose: &Prose,
-    tokenizer: &Tokenizer,
-    seed: u64,
-    fresh: usize,
-) -> Result<Corpus> {
+pub fn build(prose: &Prose, tokenizer: &Tokenizer, seed: u64, fresh: usize) -> Result<Corpus> {
     let writer = Writer { prose, tokenizer };
     let canaries = writer.canaries(&mut Rng::new(seed, "canaries"))?;
     let controls = writer.controls(&mut Rng::new(seed, "controls"))?;
@@ -214,14 +209,39 @@ impl Writer<'_> {
                 let tags = tags(role);
                 let tags: Vec<&str> = tags.iter().map(String::as_str).collect();
                 let id = format!("{family}-{role}");
-                items.push(item(id, text.to_owned(), kind, title.to_owned(), &tags, repetitions));
+                items.push(item(
+                    id,
+                    text.to_owned(),
+                    kind,
+                    title.to_owned(),
+                    &tags,
+                    repetitions,
+                ));
             };
             let title = format!("The text behind {copies} edited copies, itself never trained on");
             add("original", &text, "opt_out", &title, 0);
-            add("copy", &edits[0], "canary", "An edited copy, planted once", 1);
-            add("new-copy", &edits[copies], "opt_out", "An edited copy, never trained on", 0);
+            add(
+                "copy",
+                &edits[0],
+                "canary",
+                "An edited copy, planted once",
+                1,
+            );
+            add(
+                "new-copy",
+                &edits[copies],
+                "opt_out",
+                "An edited copy, never trained on",
+                0,
+            );
             add("twin", &twin, "control", "A twin without trained copies", 0);
-            add("twin-copy", &twin_edit, "control", "An edited copy of the twin, never trained on", 0);
+            add(
+                "twin-copy",
+                &twin_edit,
+                "control",
+                "An edited copy of the twin, never trained on",
+                0,
+            );
             trained.extend_from_slice(&edits[..copies]);
         }
         Ok((trained, items))

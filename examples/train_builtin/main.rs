@@ -37,13 +37,13 @@ struct Args {
     #[arg(long, default_value_t = 20)]
     seed: u64,
     /// Passages that occur once and aren't probed.
-    #[arg(long, default_value_t = 6_000)]
+    #[arg(long, default_value_t = 1_600)]
     fresh: usize,
     #[arg(long, default_value_t = 2_048)]
     vocab: usize,
-    #[arg(long, default_value_t = 128)]
+    #[arg(long, default_value_t = 192)]
     hidden: usize,
-    #[arg(long, default_value_t = 4)]
+    #[arg(long, default_value_t = 3)]
     layers: usize,
     /// Where the scores of all probed windows go, as JSON lines.
     #[arg(long)]
@@ -60,7 +60,10 @@ const THREADS: &str = "CANDLE_NUM_THREADS";
 fn main() -> Result<()> {
     if std::env::var_os(THREADS).is_none() {
         let mut again = Command::new(std::env::current_exe()?);
-        let status = again.args(std::env::args_os().skip(1)).env(THREADS, "1").status()?;
+        let status = again
+            .args(std::env::args_os().skip(1))
+            .env(THREADS, "1")
+            .status()?;
         anyhow::ensure!(status.success(), "training failed: {status}");
         return Ok(());
     }
@@ -93,11 +96,18 @@ fn main() -> Result<()> {
     output::probe_set(&prompts.join("canaries.jsonl"), &corpus.canaries)?;
     output::probe_set(&prompts.join("controls.jsonl"), &corpus.controls)?;
     output::probe_set(&prompts.join("boilerplate.jsonl"), &corpus.boilerplate)?;
-    output::probe_set(&prompts.join("near_duplicates.jsonl"), &corpus.near_duplicates)?;
+    output::probe_set(
+        &prompts.join("near_duplicates.jsonl"),
+        &corpus.near_duplicates,
+    )?;
     evaluate(&args, &net, &tokenizer, &corpus)?;
     for name in ["tokenizer.json", "model.safetensors"] {
         let bytes = std::fs::read(folder.join(name))?;
-        println!("{:x}  {name}, {} bytes", Sha256::digest(&bytes), bytes.len());
+        println!(
+            "{:x}  {name}, {} bytes",
+            Sha256::digest(&bytes),
+            bytes.len()
+        );
     }
     println!("{:.0} s in all", start.elapsed().as_secs_f64());
     Ok(())
@@ -115,7 +125,10 @@ fn evaluate(
     let forms = eval::score(net, tokenizer, &corpus.boilerplate)?;
     let near = eval::score(net, tokenizer, &corpus.near_duplicates)?;
     for times in REPETITIONS {
-        let some: Vec<_> = canaries.iter().filter(|w| w.item.repetitions == times).collect();
+        let some: Vec<_> = canaries
+            .iter()
+            .filter(|w| w.item.repetitions == times)
+            .collect();
         eval::print_row(&format!("canaries, {times} times"), &some);
     }
     eval::print_row("controls", &controls.iter().collect::<Vec<_>>());
@@ -130,7 +143,10 @@ fn evaluate(
     }
     eval::print_row("near-duplicates, twin", &tagged(&near, &["twin"]));
     if let Some(path) = &args.dump {
-        let all: Vec<Scored> = [canaries, controls, forms, near].into_iter().flatten().collect();
+        let all: Vec<Scored> = [canaries, controls, forms, near]
+            .into_iter()
+            .flatten()
+            .collect();
         eval::dump(path, &all)?;
     }
     Ok(())

@@ -23,7 +23,7 @@ pub struct Shape {
 
 pub const RMS_NORM_EPS: f32 = 1e-5;
 pub const ROPE_THETA: f64 = 10_000.0;
-/// What config.json promises. Training sees documents of at most [`crate::corpus::MAX_TOKENS`] tokens.
+/// What config.json promises. Training sees documents of up to about 170 tokens.
 pub const MAX_POSITIONS: usize = 512;
 
 /// The weights under their HF names.
@@ -48,12 +48,7 @@ impl Net {
             vars.insert(name, Var::from_vec(data, (rows, cols), &Device::Cpu)?);
             Ok(())
         };
-        matrix(
-            "model.embed_tokens.weight".into(),
-            shape.vocab_size,
-            h,
-            std,
-        )?;
+        matrix("model.embed_tokens.weight".into(), shape.vocab_size, h, std)?;
         for n in 0..shape.num_hidden_layers {
             let at = |part: &str| format!("model.layers.{n}.{part}.weight");
             matrix(at("self_attn.q_proj"), h, h, std)?;
@@ -86,12 +81,17 @@ impl Net {
     /// the causal mask is all the mask there is.
     pub fn forward(&self, ids: &Tensor) -> Result<Tensor> {
         let (batch, length) = ids.dims2()?;
-        let (cos, sin) = (self.cos.narrow(0, 0, length)?, self.sin.narrow(0, 0, length)?);
+        let (cos, sin) = (
+            self.cos.narrow(0, 0, length)?,
+            self.sin.narrow(0, 0, length)?,
+        );
         let mask = causal(length)?;
         let embed = self.weight("model.embed_tokens")?;
-        let mut x = embed
-            .index_select(&ids.flatten_all()?, 0)?
-            .reshape((batch, length, self.shape.hidden_size))?;
+        let mut x = embed.index_select(&ids.flatten_all()?, 0)?.reshape((
+            batch,
+            length,
+            self.shape.hidden_size,
+        ))?;
         for n in 0..self.shape.num_hidden_layers {
             let at = |part: &str| format!("model.layers.{n}.{part}");
             let normed = self.norm(&x, &at("input_layernorm"))?;
@@ -114,7 +114,10 @@ impl Net {
         mask: &Tensor,
     ) -> Result<Tensor> {
         let (batch, length, hidden) = x.dims3()?;
-        let (heads, groups) = (self.shape.num_attention_heads, self.shape.num_key_value_heads);
+        let (heads, groups) = (
+            self.shape.num_attention_heads,
+            self.shape.num_key_value_heads,
+        );
         let width = hidden / heads;
         let split = |name: &str, heads: usize| -> Result<Tensor> {
             let y = self.linear(x, &format!("{at}.{name}"))?;
@@ -133,7 +136,10 @@ impl Net {
             .broadcast_add(mask)?;
         let shares = exp_normalized(&scores)?.reshape((batch, groups, rows, length))?;
         let y = shares.matmul(&v)?.reshape((batch, heads, length, width))?;
-        let y = y.transpose(1, 2)?.contiguous()?.reshape((batch, length, hidden))?;
+        let y = y
+            .transpose(1, 2)?
+            .contiguous()?
+            .reshape((batch, length, hidden))?;
         self.linear(&y, &format!("{at}.o_proj"))
     }
 
@@ -190,7 +196,9 @@ fn rotary(width: usize) -> Result<(Tensor, Tensor)> {
         position as f64 * ROPE_THETA.powf(-2.0 * i as f64 / width as f64)
     };
     let table = |f: fn(f64) -> f64| {
-        let data: Vec<f32> = (0..MAX_POSITIONS * half).map(|n| f(angle(n)) as f32).collect();
+        let data: Vec<f32> = (0..MAX_POSITIONS * half)
+            .map(|n| f(angle(n)) as f32)
+            .collect();
         Tensor::from_vec(data, (MAX_POSITIONS, half), &Device::Cpu)
     };
     Ok((table(f64::cos)?, table(f64::sin)?))

@@ -41,7 +41,11 @@ impl AdamW {
         let (fix1, fix2) = (1.0 - BETA1.powi(self.steps), 1.0 - BETA2.powi(self.steps));
         for (name, grad) in grads {
             let var = &vars[name];
-            let decay = if var.rank() > 1 { self.weight_decay } else { 0.0 };
+            let decay = if var.rank() > 1 {
+                self.weight_decay
+            } else {
+                0.0
+            };
             let mut weight = var.flatten_all()?.to_vec1::<f32>()?;
             let (m, v) = self
                 .moments

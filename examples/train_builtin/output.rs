@@ -61,7 +61,10 @@ pub fn checkpoint(folder: &Path, net: &Net, tokenizer: &Tokenizer) -> Result<()>
     };
     let pretty = |value: &Value| serde_json::to_string_pretty(value).map(|s| s + "\n");
     write("config.json", pretty(&config)?.as_bytes())?;
-    write("tokenizer_config.json", pretty(&tokenizer_config)?.as_bytes())?;
+    write(
+        "tokenizer_config.json",
+        pretty(&tokenizer_config)?.as_bytes(),
+    )?;
     let vocabulary = tokenizer
         .to_string(false)
         .map_err(|e| anyhow::anyhow!("tokenizer.json: {e}"))?;

@@ -101,10 +101,12 @@ impl Prose {
 
     /// The list that a bare lower-case word or a first name stands in.
     fn list_of(&self, word: &str) -> Option<&Vec<String>> {
-        ["adj", "noun", "trade", "animal", "thing", "verb", "adv", "name"]
-            .iter()
-            .filter_map(|name| self.lists.get(*name))
-            .find(|list| list.iter().any(|w| w == word))
+        [
+            "adj", "noun", "trade", "animal", "thing", "verb", "adv", "name",
+        ]
+        .iter()
+        .filter_map(|name| self.lists.get(*name))
+        .find(|list| list.iter().any(|w| w == word))
     }
 
     /// Fills every `{slot}` of a frame.
@@ -154,7 +156,10 @@ fn plural(word: &str) -> String {
     if let Some(stem) = word.strip_suffix("man") {
         return format!("{stem}men");
     }
-    if ["s", "x", "ch", "sh", "z"].iter().any(|e| word.ends_with(e)) {
+    if ["s", "x", "ch", "sh", "z"]
+        .iter()
+        .any(|e| word.ends_with(e))
+    {
         return format!("{word}es");
     }
     match word.strip_suffix('y') {

@@ -17,12 +17,12 @@ pub struct Recipe {
     #[arg(long, default_value_t = 3e-3)]
     pub lr: f32,
     /// Documents a step.
-    #[arg(long, default_value_t = 8)]
+    #[arg(long, default_value_t = 2)]
     pub batch: usize,
     #[arg(long, default_value_t = 100)]
     pub warmup: usize,
     /// The last learning rate as a share of the peak .
-    #[arg(long, default_value_t = 0.1)]
+    #[arg(long, default_value_t = 0.03)]
     pub floor: f32,
     #[arg(long, default_value_t = 0.01)]
     pub weight_decay: f32,
@@ -53,7 +53,9 @@ pub fn train(net: &Net, documents: &[Vec<u32>], recipe: &Recipe) -> Result<()> {
         for (more, others) in parts {
             total += more;
             for (name, other) in others {
-                let grad = grads.get_mut(&name).context("a gradient without its pair")?;
+                let grad = grads
+                    .get_mut(&name)
+                    .context("a gradient without its pair")?;
                 for (g, o) in grad.iter_mut().zip(other) {
                     *g += o;
                 }
@@ -75,11 +77,11 @@ pub fn train(net: &Net, documents: &[Vec<u32>], recipe: &Recipe) -> Result<()> {
     Ok(())
 }
 
-/// Linear warm-up, a plateau, and a linear descent to the floor over the last fifth: a cosine would leave
+/// Linear warm-up, a plateau, and a linear descent to the floor over the last two fifths: a cosine would leave
 /// little for what is planted in the second half of the stream.
 fn rate(recipe: &Recipe, step: usize, steps: usize) -> f32 {
     let up = (step + 1) as f32 / recipe.warmup.max(1) as f32;
-    let down = (steps - step) as f32 / (steps as f32 * 0.2);
+    let down = (steps - step) as f32 / (steps as f32 * 0.4);
     recipe.lr * up.min(recipe.floor + (1.0 - recipe.floor) * down).min(1.0)
 }
 
