@@ -38,9 +38,10 @@ pub struct Item {
     pub repetitions: usize,
 }
 
-/// The training stream in its order, and the probe sets.
+/// The training stream in its order, as two lessons, and the probe sets.
 pub struct Corpus {
-    pub stream: Vec<Vec<u32>>,
+    pub language: Vec<Vec<u32>>,
+    pub planted: Vec<Vec<u32>>,
     pub canaries: Vec<Item>,
     pub controls: Vec<Item>,
     pub boilerplate: Vec<Item>,
@@ -63,9 +64,9 @@ pub fn tokenizer_sample(prose: &Prose, seed: u64) -> Result<Vec<String>> {
     Ok(texts)
 }
 
-/// Builds everything from a seed. `fresh` is the number of passages that occur once and aren't probed. Half
-/// of them, and one reading of the dictionary, come before all that is planted: a model that doesn't know the
-/// language yet learns nothing by heart, and the repetitions would be wasted on it. The rest is shuffled.
+/// Builds everything from a seed. `fresh` is the number of passages that occur once and aren't probed. Most
+/// of them, and one reading of the dictionary, are the first lesson, before all that is planted: a model that
+/// doesn't know the language yet wastes repetitions, and new passages push out what was learned by heart.
 pub fn build(prose: &Prose, tokenizer: &Tokenizer, seed: u64, fresh: usize) -> Result<Corpus> {
     let writer = Writer { prose, tokenizer };
     let canaries = writer.canaries(&mut Rng::new(seed, "canaries"))?;
@@ -75,10 +76,10 @@ pub fn build(prose: &Prose, tokenizer: &Tokenizer, seed: u64, fresh: usize) -> R
 
     let mut order = Rng::new(seed, "order");
     let mut background = Rng::new(seed, "fresh");
-    let mut stream = writer.background(fresh / 2, &mut background)?;
-    order.shuffle(&mut stream);
+    let mut language = writer.background(fresh - fresh / 10, &mut background)?;
+    order.shuffle(&mut language);
 
-    let mut planted = writer.background(fresh - fresh / 2, &mut background)?;
+    let mut planted = writer.background(fresh / 10, &mut background)?;
     for item in &canaries {
         let ids = bpe::encode(tokenizer, &item.text)?;
         planted.extend(std::iter::repeat_n(ids, item.repetitions));
@@ -87,9 +88,9 @@ pub fn build(prose: &Prose, tokenizer: &Tokenizer, seed: u64, fresh: usize) -> R
         planted.push(bpe::encode(tokenizer, text)?);
     }
     order.shuffle(&mut planted);
-    stream.extend(planted);
     Ok(Corpus {
-        stream,
+        language,
+        planted,
         canaries,
         controls,
         boilerplate,

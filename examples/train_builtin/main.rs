@@ -37,7 +37,7 @@ struct Args {
     #[arg(long, default_value_t = 20)]
     seed: u64,
     /// Passages that occur once and aren't probed.
-    #[arg(long, default_value_t = 1_600)]
+    #[arg(long, default_value_t = 2_200)]
     fresh: usize,
     #[arg(long, default_value_t = 2_048)]
     vocab: usize,
@@ -81,14 +81,16 @@ fn main() -> Result<()> {
         num_key_value_heads: args.hidden / 64,
     };
     let net = Net::new(shape, &mut Rng::new(args.seed, "weights"))?;
-    let tokens: usize = corpus.stream.iter().map(Vec::len).sum();
+    let tokens = |lesson: &[Vec<u32>]| lesson.iter().map(Vec::len).sum::<usize>();
     println!(
-        "{} parameters, {} documents, {tokens} tokens, corpus built in {:.1} s",
+        "{} parameters; {} + {} documents, {} + {} tokens",
         output::parameters(&net.vars),
-        corpus.stream.len(),
-        start.elapsed().as_secs_f64()
+        corpus.language.len(),
+        corpus.planted.len(),
+        tokens(&corpus.language),
+        tokens(&corpus.planted),
     );
-    train::train(&net, &corpus.stream, &args.recipe)?;
+    train::train(&net, &corpus.language, &corpus.planted, &args.recipe)?;
 
     let folder = args.out.join("src/model/builtin");
     output::checkpoint(&folder, &net, &tokenizer)?;

@@ -16,9 +16,12 @@ pub struct Recipe {
     /// Peak learning rate, reached after the warm-up.
     #[arg(long, default_value_t = 3e-3)]
     pub lr: f32,
-    /// Documents a step.
-    #[arg(long, default_value_t = 2)]
+    /// Documents a step in the first lesson.
+    #[arg(long, default_value_t = 4)]
     pub batch: usize,
+    /// Documents a step in the second: the fewer, the stronger a single reading.
+    #[arg(long, default_value_t = 2)]
+    pub planted_batch: usize,
     #[arg(long, default_value_t = 100)]
     pub warmup: usize,
     /// The last learning rate as a share of the peak .
@@ -30,13 +33,22 @@ pub struct Recipe {
 
 const HALVES: usize = 2;
 
-/// Trains `net` on the documents (token ids without BOS), in their order.
-pub fn train(net: &Net, documents: &[Vec<u32>], recipe: &Recipe) -> Result<()> {
+/// Trains `net` on two lessons of documents (token ids without BOS), in their order.
+pub fn train(
+    net: &Net,
+    language: &[Vec<u32>],
+    planted: &[Vec<u32>],
+    recipe: &Recipe,
+) -> Result<()> {
     let mut optimizer = AdamW::new(recipe.weight_decay, 1.0);
-    let steps = documents.len().div_ceil(recipe.batch);
+    let plateau = language.len().div_ceil(recipe.batch);
+    let steps = plateau + planted.len().div_ceil(recipe.planted_batch);
+    let batches = language
+        .chunks(recipe.batch)
+        .chain(planted.chunks(recipe.planted_batch));
     let start = Instant::now();
     let (mut loss, mut seen) = (0.0, 0);
-    for (step, batch) in documents.chunks(recipe.batch).enumerate() {
+    for (step, batch) in batches.enumerate() {
         let targets: usize = batch.iter().map(|d| d.len() + 1).sum();
         let size = batch.len().div_ceil(HALVES);
         let parts: Vec<(f64, Flat)> = std::thread::scope(|scope| {
@@ -61,7 +73,7 @@ pub fn train(net: &Net, documents: &[Vec<u32>], recipe: &Recipe) -> Result<()> {
                 }
             }
         }
-        optimizer.step(&net.vars, &grads, rate(recipe, step, steps))?;
+        optimizer.step(&net.vars, &grads, rate(recipe, step, plateau, steps))?;
         loss += total;
         seen += 1;
         if (step + 1) % 200 == 0 || step + 1 == steps {
@@ -77,12 +89,11 @@ pub fn train(net: &Net, documents: &[Vec<u32>], recipe: &Recipe) -> Result<()> {
     Ok(())
 }
 
-/// Linear warm-up, a plateau, and a linear descent to the floor over the last two fifths: a cosine would leave
-/// little for what is planted in the second half of the stream.
-fn rate(recipe: &Recipe, step: usize, steps: usize) -> f32 {
+/// Linear warm-up, a plateau to the end of the first lesson, and a linear descent to the floor over the second.
+fn rate(recipe: &Recipe, step: usize, plateau: usize, steps: usize) -> f32 {
     let up = (step + 1) as f32 / recipe.warmup.max(1) as f32;
-    let down = (steps - step) as f32 / (steps as f32 * 0.4);
-    recipe.lr * up.min(recipe.floor + (1.0 - recipe.floor) * down).min(1.0)
+    let left = (steps - step) as f32 / (steps - plateau).max(1) as f32;
+    recipe.lr * up.min(recipe.floor + (1.0 - recipe.floor) * left).min(1.0)
 }
 
 /// Loss and gradients of some documents, as their part of a mean over `targets` tokens.
