@@ -7,6 +7,7 @@
 //! matrix is widened for its product, so bf16 and quantized weights give the very numbers that the same
 //! weights written out in f32 give.
 
+pub mod builtin;
 pub mod decoder;
 pub mod families;
 pub mod gguf;
@@ -17,7 +18,6 @@ pub mod weights;
 
 #[cfg(feature = "hub")]
 pub mod hub;
-
 
 use candle_core::{Device, Tensor};
 use std::ops::Range;

@@ -2,21 +2,21 @@
 
 use super::families::Family;
 use super::gguf::{Gguf, Value};
-use super::weights::{Precision, Weights};
+use super::weights::{Place, Precision, Weights};
 use super::{CausalLm, ModelError};
 use crate::tokens::gguf::GgufVocab;
 use crate::tokens::tokenizer::Tokenizer;
 use candle_core::Device;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// The files of a checkpoint in Hugging Face's layout.
 #[derive(Clone, Debug)]
 pub struct Checkpoint {
-    pub config: PathBuf,
+    pub config: Place,
     /// All shards.
-    pub weights: Vec<PathBuf>,
-    pub tokenizer: Option<PathBuf>,
-    pub tokenizer_config: Option<PathBuf>,
+    pub weights: Vec<Place>,
+    pub tokenizer: Option<Place>,
+    pub tokenizer_config: Option<Place>,
 }
 
 /// How to load.
@@ -51,13 +51,13 @@ impl std::fmt::Debug for Loaded {
 /// When a file can't be read or isn't what it should be.
 pub fn safetensors(checkpoint: &Checkpoint, options: &LoadConfig) -> Result<Loaded, ModelError> {
     let device = device(&options.device)?;
-    let config = read(&checkpoint.config)?;
-    let family = Family::from_config(&config, &checkpoint.config.display().to_string(), options.family.as_deref())?;
-    let stored: u64 = checkpoint.weights.iter().filter_map(|f| std::fs::metadata(f).ok()).map(|m| m.len()).sum();
+    let (config, config_name) = (checkpoint.config.read_all()?, checkpoint.config.path().display().to_string());
+    let family = Family::from_config(&config, &config_name, options.family.as_deref())?;
+    let stored = checkpoint.weights.iter().map(Place::size).sum::<Result<u64, _>>()?;
     let precision = match options.precision {
         Some(Precision::Quantized) => {
             return Err(ModelError::Config {
-                file: checkpoint.config.display().to_string(),
+                file: config_name,
                 what: "\"--dtype quantized\" is for GGUF files; this checkpoint is safetensors".to_owned(),
             });
         }
@@ -67,9 +67,9 @@ pub fn safetensors(checkpoint: &Checkpoint, options: &LoadConfig) -> Result<Load
         None => Precision::Bf16,
     };
     let tokenizer = match &checkpoint.tokenizer {
-        Some(path) => {
-            let config = checkpoint.tokenizer_config.as_deref().map(read).transpose()?;
-            Some(Tokenizer::from_json(&read(path)?, config.as_deref(), &path.display().to_string())?)
+        Some(place) => {
+            let config = checkpoint.tokenizer_config.as_ref().map(Place::read_all).transpose()?;
+            Some(Tokenizer::from_json(&place.read_all()?, config.as_deref(), &place.path().display().to_string())?)
         }
         None => None,
     };
@@ -124,10 +124,6 @@ fn vocabulary(gguf: &Gguf) -> Option<GgufVocab> {
         add_bos: gguf.bool(&key("add_bos_token")),
         add_space_prefix: gguf.bool(&key("add_space_prefix")),
     })
-}
-
-fn read(path: &Path) -> Result<Vec<u8>, ModelError> {
-    std::fs::read(path).map_err(|source| ModelError::Io { path: path.to_owned(), source })
 }
 
 /// Whether so many bytes are at most half of the memory that is free; yes where that can't be told.

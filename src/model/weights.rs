@@ -67,10 +67,17 @@ enum Source {
     Gguf { gguf: Gguf, names: Names },
 }
 
+/// A file on disk, or one inside the program.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Place {
+    File(PathBuf),
+    Embedded { name: &'static str, bytes: &'static [u8] },
+}
+
 /// Where a safetensors tensor lies.
 #[derive(Debug)]
 struct Slot {
-    file: PathBuf,
+    file: Place,
     dtype: Dtype,
     shape: Vec<usize>,
     offset: u64,
@@ -99,19 +106,19 @@ impl Weights {
     ///
     /// # Errors
     /// When a file is truncated, its header is damaged, or two shards hold the same tensor.
-    pub fn safetensors(files: &[PathBuf], precision: Precision, device: &Device) -> Result<Self, ModelError> {
+    pub fn safetensors(files: &[Place], precision: Precision, device: &Device) -> Result<Self, ModelError> {
         let mut slots = BTreeMap::new();
         for file in files {
             for (name, slot) in slots_of(file)? {
                 if let Some(other) = slots.insert(name.clone(), slot) {
                     return Err(ModelError::BadFile {
-                        path: file.clone(),
-                        what: format!("tensor \"{name}\" stands in {} too", other.file.display()),
+                        path: file.path(),
+                        what: format!("tensor \"{name}\" stands in {} too", other.file.path().display()),
                     });
                 }
             }
         }
-        let label = files.first().map(|f| f.display().to_string()).unwrap_or_default();
+        let label = files.first().map(|f| f.path().display().to_string()).unwrap_or_default();
         Ok(Self::new(Source::Safetensors(slots), label, precision, device))
     }
 
@@ -189,9 +196,9 @@ impl Weights {
                     name: name.to_owned(),
                     file: self.label.clone(),
                 })?;
-                let bytes = read_range(&slot.file, slot.offset, slot.bytes)?;
+                let bytes = slot.file.read(slot.offset, slot.bytes)?;
                 let dtype = candle_dtype(slot.dtype).ok_or_else(|| ModelError::BadFile {
-                    path: slot.file.clone(),
+                    path: slot.file.path(),
                     what: format!("tensor \"{name}\" is of type {:?}; byrote reads F32, BF16, F16 and F64", slot.dtype),
                 })?;
                 Stored::Dense(Tensor::from_raw_buffer(&bytes, dtype, &slot.shape, &self.device)?)
@@ -368,30 +375,75 @@ fn gguf_name(name: &str, names: Names) -> Option<String> {
 
 /// Reads `len` bytes at `offset`.
 pub(super) fn read_range(path: &Path, offset: u64, len: usize) -> Result<Vec<u8>, ModelError> {
-    let io = |source| ModelError::Io { path: path.to_owned(), source };
-    let mut file = File::open(path).map_err(io)?;
-    file.seek(SeekFrom::Start(offset)).map_err(io)?;
+    let mut file = File::open(path).map_err(|e| io(path, e))?;
+    file.seek(SeekFrom::Start(offset)).map_err(|e| io(path, e))?;
     let mut bytes = vec![0u8; len];
-    file.read_exact(&mut bytes).map_err(io)?;
+    file.read_exact(&mut bytes).map_err(|e| io(path, e))?;
     Ok(bytes)
 }
 
+impl Place {
+    /// The path, or the name of what is inside the program.
+    pub fn path(&self) -> PathBuf {
+        match self {
+            Self::File(path) => path.clone(),
+            Self::Embedded { name, .. } => PathBuf::from(format!("builtin:{name}")),
+        }
+    }
+
+    /// Size in bytes.
+    ///
+    /// # Errors
+    /// When there is no such file.
+    pub fn size(&self) -> Result<u64, ModelError> {
+        match self {
+            Self::File(path) => Ok(std::fs::metadata(path).map_err(|e| io(path, e))?.len()),
+            Self::Embedded { bytes, .. } => Ok(bytes.len() as u64),
+        }
+    }
+
+    /// All of it.
+    ///
+    /// # Errors
+    /// When it can't be read.
+    pub fn read_all(&self) -> Result<Vec<u8>, ModelError> {
+        match self {
+            Self::File(path) => std::fs::read(path).map_err(|e| io(path, e)),
+            Self::Embedded { bytes, .. } => Ok(bytes.to_vec()),
+        }
+    }
+
+    fn read(&self, offset: u64, len: usize) -> Result<Vec<u8>, ModelError> {
+        match self {
+            Self::File(path) => read_range(path, offset, len),
+            Self::Embedded { bytes, .. } => {
+                let rest = bytes.get(offset as usize..).and_then(|rest| rest.get(..len));
+                rest.map(<[u8]>::to_vec).ok_or_else(|| io(&self.path(), std::io::ErrorKind::UnexpectedEof.into()))
+            }
+        }
+    }
+}
+
+fn io(path: &Path, source: std::io::Error) -> ModelError {
+    ModelError::Io { path: path.to_owned(), source }
+}
+
 /// The tensors of a safetensors file, every length checked against the file's.
-fn slots_of(path: &Path) -> Result<Vec<(String, Slot)>, ModelError> {
-    let bad = |what: String| ModelError::BadFile { path: path.to_owned(), what };
-    let size = std::fs::metadata(path).map_err(|source| ModelError::Io { path: path.to_owned(), source })?.len();
+fn slots_of(place: &Place) -> Result<Vec<(String, Slot)>, ModelError> {
+    let bad = |what: String| ModelError::BadFile { path: place.path(), what };
+    let size = place.size()?;
     if size < 8 {
         return Err(bad(format!("{size} bytes are no safetensors file; fetch it again")));
     }
     let mut length = [0; 8];
-    length.copy_from_slice(&read_range(path, 0, 8)?);
+    length.copy_from_slice(&place.read(0, 8)?);
     let length = u64::from_le_bytes(length);
     if length > size - 8 {
         return Err(bad(format!(
             "its header claims {length} bytes where the file has {size}: it is truncated or no safetensors file; fetch it again"
         )));
     }
-    let header = read_range(path, 8, length as usize)?;
+    let header = place.read(8, length as usize)?;
     let metadata: Metadata =
         serde_json::from_slice(&header).map_err(|e| bad(format!("its safetensors header is damaged: {e}")))?;
     let data = length + 8;
@@ -406,7 +458,7 @@ fn slots_of(path: &Path) -> Result<Vec<(String, Slot)>, ModelError> {
             return Err(bad(format!("the extent of tensor \"{name}\" doesn't fit its shape: the header is damaged")));
         }
         let (dtype, shape) = (info.dtype, info.shape.clone());
-        Ok((name, Slot { file: path.to_owned(), dtype, shape, offset: data + start as u64, bytes: end - start }))
+        Ok((name, Slot { file: place.clone(), dtype, shape, offset: data + start as u64, bytes: end - start }))
     };
     metadata.tensors().into_iter().map(slot).collect()
 }
@@ -429,7 +481,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("model.safetensors");
         std::fs::write(&path, bytes).unwrap();
-        Weights::safetensors(&[path], Precision::F32, &Device::Cpu)
+        Weights::safetensors(&[Place::File(path)], Precision::F32, &Device::Cpu)
     }
 
     #[test]

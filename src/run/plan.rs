@@ -8,7 +8,7 @@ use std::ops::Range;
 /// A run has about this many parts, so that a kill loses about a sixty-fourth of the work.
 const PARTS: usize = 64;
 /// Fewer windows than this aren't worth a file of their own.
-const SMALLEST_PART: usize = 16;
+const SMALLEST_PART: usize = 64;
 /// More would lose too much to a kill, however long the run.
 const LARGEST_PART: usize = 1024;
 

@@ -3,7 +3,7 @@
 use byrote::backend::native::{Native, NativeConfig};
 use byrote::backend::{Backend, Scheme, ScoreInput, TokenScores};
 use byrote::model::load::{self, Checkpoint, LoadConfig, Loaded};
-use byrote::model::weights::Precision;
+use byrote::model::weights::{Place, Precision};
 use serde::Deserialize;
 use std::path::{Path, PathBuf};
 
@@ -37,9 +37,10 @@ pub(crate) fn load(path: &Path, precision: Option<Precision>) -> Loaded {
     let loaded = if path.extension().is_some_and(|e| e == "gguf") {
         load::gguf(path, &options)
     } else {
-        let mut weights: Vec<PathBuf> = files(path).into_iter().filter(|f| f.extension().is_some_and(|e| e == "safetensors")).collect();
-        weights.sort();
-        let checkpoint = Checkpoint { config: path.join("config.json"), weights, tokenizer: None, tokenizer_config: None };
+        let shards = files(path).into_iter().filter(|f| f.extension().is_some_and(|e| e == "safetensors"));
+        let weights = shards.map(Place::File).collect();
+        let config = Place::File(path.join("config.json"));
+        let checkpoint = Checkpoint { config, weights, tokenizer: None, tokenizer_config: None };
         load::safetensors(&checkpoint, &options)
     };
     loaded.unwrap_or_else(|e| panic!("{}: {e}", path.display()))

@@ -1,0 +1,237 @@
+//! The command line. Nothing below `cmd` sees a flag: each command turns its arguments into plain settings.
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use std::path::PathBuf;
+
+/// Finds out what a released language model knows by rote.
+///
+/// `byrote probe` with no arguments probes the built-in model: the whole job, offline, in seconds.
+#[derive(Debug, Parser)]
+#[command(
+    name = "byrote",
+    version,
+    after_long_help = "Exit codes, the same for every format:\n  \
+        0    pass, or: did what was asked\n  \
+        1    the policy blocks (only gate, and probe --gate)\n  \
+        2    could not decide: wrong usage, bad input, something not measured\n  \
+        130  stopped by Ctrl-C; what was scored is kept, the same command resumes"
+)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Probe a model with opted-out text and write a memorization report
+    #[cfg(feature = "native")]
+    Probe(ProbeArgs),
+    /// Score given windows, token by token, and nothing else
+    #[cfg(feature = "native")]
+    Score(ScoreArgs),
+    /// Decide again on a report, without the model
+    Gate(GateArgs),
+    /// Render a report again
+    Report(ReportArgs),
+    /// Check probe sets without a model
+    Lint(LintArgs),
+    /// List models by name, or fetch one
+    #[command(subcommand)]
+    Models(ModelsCommand),
+    /// Print a completion script for a shell
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+    /// Print the manual page
+    Man,
+}
+
+/// Which model, and how it is loaded.
+#[cfg(feature = "native")]
+#[derive(Debug, Args)]
+pub(crate) struct ModelArgs {
+    /// Where weights are put: auto, cpu, cuda:N or metal
+    #[arg(long, default_value = "auto", value_name = "DEVICE")]
+    pub(crate) device: String,
+    /// How weights are kept; auto is f32 where that fits into half of the free memory
+    #[arg(long, default_value = "auto")]
+    pub(crate) dtype: Dtype,
+    /// Token at the start of every window; auto is the tokenizer's own convention
+    #[arg(long, default_value = "auto")]
+    pub(crate) bos: Bos,
+    /// Batches scored at the same time [default: the number of cores]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=4096))]
+    pub(crate) threads: Option<u32>,
+    /// Windows a batch at most
+    #[arg(long, default_value_t = 16, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=4096))]
+    pub(crate) batch: u32,
+    /// Use only what is on this disk already (also: HF_HUB_OFFLINE=1)
+    #[arg(long)]
+    pub(crate) offline: bool,
+    /// Names for models [default: the built-in models.toml]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) registry: Option<PathBuf>,
+}
+
+#[cfg(feature = "native")]
+#[derive(Debug, Args)]
+pub(crate) struct ProbeArgs {
+    /// A name of models.toml, a folder, a .gguf file, or org/name[@revision] on the hub; may be given several times
+    /// [default: the built-in model]
+    #[arg(long, value_name = "REF")]
+    pub(crate) model: Vec<String>,
+    /// A probe set: JSONL (also .gz, .zst), a text, or a folder; may be given several times
+    /// [default: the built-in canaries and controls, for the built-in model only]
+    #[arg(long, value_name = "PATH")]
+    pub(crate) prompts: Vec<PathBuf>,
+    /// Folder for scores and reports; a run that was cut short resumes there
+    /// [default: byrote-runs/ and a name made of what is tested]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) out: Option<PathBuf>,
+    /// Decide by a policy: `default`, `strict`, or a file. Exit 1 if it blocks, 2 if it can't be decided
+    #[arg(long, value_name = "POLICY")]
+    pub(crate) gate: Option<String>,
+    /// Tokens of context, BOS not counted
+    #[arg(long, default_value_t = 50, value_name = "TOKENS", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub(crate) prefix: u32,
+    /// Tokens to be recited
+    #[arg(long, default_value_t = 50, value_name = "TOKENS", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub(crate) suffix: u32,
+    /// Tokens between the starts of windows [default: the suffix length, so that suffixes tile the text]
+    #[arg(long, value_name = "TOKENS", conflicts_with = "stride_chars", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub(crate) stride: Option<u32>,
+    /// Characters between the starts of windows, each encoded anew (the book protocol)
+    #[arg(long, value_name = "CHARS", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub(crate) stride_chars: Option<u32>,
+    /// Whether text that looks hard-wrapped is probed reflowed too
+    #[arg(long, default_value = "auto")]
+    pub(crate) reflow: ReflowArg,
+    /// Keep text and token ids in scores and reports
+    #[arg(long)]
+    pub(crate) reveal: bool,
+    /// What is printed at the end
+    #[arg(long, default_value = "text")]
+    pub(crate) format: Printed,
+    #[command(flatten)]
+    pub(crate) load: ModelArgs,
+}
+
+#[cfg(feature = "native")]
+#[derive(Debug, Args)]
+pub(crate) struct ScoreArgs {
+    /// A name of models.toml, a folder, a .gguf file, or org/name[@revision] on the hub
+    #[arg(long, value_name = "REF")]
+    pub(crate) model: String,
+    /// Windows, one a line: {"id", "token_ids", "prefix_len"} or {"id", "prefix", "suffix"}; - is standard input
+    #[arg(long, value_name = "FILE")]
+    pub(crate) input: PathBuf,
+    /// Scores, one line a window, in the same order; - is standard output
+    #[arg(long, value_name = "FILE")]
+    pub(crate) output: PathBuf,
+    #[command(flatten)]
+    pub(crate) load: ModelArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct GateArgs {
+    /// A run's folder or its report.json
+    #[arg(value_name = "RUN|REPORT")]
+    pub(crate) report: PathBuf,
+    /// `default`, `strict`, or a file
+    #[arg(long, value_name = "POLICY")]
+    pub(crate) policy: String,
+    /// What is printed
+    #[arg(long, default_value = "text")]
+    pub(crate) format: Printed,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ReportArgs {
+    /// A run's folder or its report.json
+    #[arg(value_name = "RUN|REPORT")]
+    pub(crate) report: PathBuf,
+    /// The format
+    #[arg(long, default_value = "text")]
+    pub(crate) format: Rendered,
+    /// Where it goes [default: standard output]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) output: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct LintArgs {
+    /// Probe sets
+    #[arg(required = true, value_name = "PATH")]
+    pub(crate) paths: Vec<PathBuf>,
+    /// What is printed
+    #[arg(long, default_value = "text")]
+    pub(crate) format: Printed,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ModelsCommand {
+    /// List the names of models.toml
+    List {
+        /// What is printed
+        #[arg(long, default_value = "text")]
+        format: Printed,
+        /// Names for models [default: the built-in models.toml]
+        #[arg(long, value_name = "FILE")]
+        registry: Option<PathBuf>,
+    },
+    /// Fetch a model's files into the hub cache and check them
+    #[cfg(feature = "native")]
+    Pull {
+        /// A name of models.toml, or org/name[@revision]
+        #[arg(value_name = "REF")]
+        model: String,
+        /// Names for models [default: the built-in models.toml]
+        #[arg(long, value_name = "FILE")]
+        registry: Option<PathBuf>,
+    },
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Printed {
+    Text,
+    Json,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Rendered {
+    Text,
+    Json,
+    Md,
+    Html,
+}
+
+#[cfg(feature = "native")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Dtype {
+    Auto,
+    F32,
+    Bf16,
+    F16,
+    /// As the GGUF has them
+    Quantized,
+}
+
+#[cfg(feature = "native")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Bos {
+    Auto,
+    Always,
+    Never,
+}
+
+#[cfg(feature = "native")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ReflowArg {
+    /// Both forms where the text looks wrapped
+    Auto,
+    /// As given only
+    Off,
+    /// Reflowed only
+    Only,
+}

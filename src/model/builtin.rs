@@ -1,0 +1,40 @@
+//! The built-in model and its probe set, inside the program. The model was trained by
+//! `examples/train_builtin` with canaries planted a known number of times, so the truth is known.
+
+use super::load::Checkpoint;
+use super::weights::Place;
+use crate::digest::{Digest, FileDigest};
+
+const CONFIG: Place = Place::Embedded { name: "config.json", bytes: include_bytes!("builtin/config.json") };
+const WEIGHTS: Place = Place::Embedded { name: "model.safetensors", bytes: include_bytes!("builtin/model.safetensors") };
+const TOKENIZER: Place = Place::Embedded { name: "tokenizer.json", bytes: include_bytes!("builtin/tokenizer.json") };
+const TOKENIZER_CONFIG: Place =
+    Place::Embedded { name: "tokenizer_config.json", bytes: include_bytes!("builtin/tokenizer_config.json") };
+
+/// Names and contents of the built-in probe set: planted canaries, and controls that were never trained on.
+pub const PROBE_SET: [(&str, &[u8]); 2] = [
+    ("builtin:canaries.jsonl", include_bytes!("../../prompts/builtin/canaries.jsonl")),
+    ("builtin:controls.jsonl", include_bytes!("../../prompts/builtin/controls.jsonl")),
+];
+
+/// The built-in model's files.
+pub fn checkpoint() -> Checkpoint {
+    Checkpoint {
+        config: CONFIG,
+        weights: vec![WEIGHTS],
+        tokenizer: Some(TOKENIZER),
+        tokenizer_config: Some(TOKENIZER_CONFIG),
+    }
+}
+
+/// Their names, sizes and digests.
+pub fn digests() -> Vec<FileDigest> {
+    let files = [CONFIG, WEIGHTS, TOKENIZER, TOKENIZER_CONFIG];
+    let digest = |place| match place {
+        Place::Embedded { name, bytes } => {
+            Some(FileDigest { name: name.to_owned(), bytes: bytes.len() as u64, sha256: Digest::of_bytes(bytes) })
+        }
+        Place::File(_) => None,
+    };
+    files.into_iter().filter_map(digest).collect()
+}
