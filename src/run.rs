@@ -43,7 +43,8 @@ pub struct ModelIdentity {
     pub digest: Digest,
     pub backend: BackendInfo,
     /// SHA-256 of the tokenizer as it is used (vocabulary, merges, normalization, special tokens).
-    pub tokenizer_fingerprint: Digest,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tokenizer_fingerprint: Option<Digest>,
 }
 
 /// How it was tested.

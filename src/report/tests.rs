@@ -62,7 +62,7 @@ fn manifest(reveal: bool) -> RunManifest {
                 context_length: 128,
                 schemes: Scheme::defaults(),
             },
-            tokenizer_fingerprint: digest(),
+            tokenizer_fingerprint: Some(digest()),
         },
         probe_set: InputManifest { files: vec![file()], opt_outs: 2, controls: 199, canaries: 2, ..Default::default() },
         settings: Settings {

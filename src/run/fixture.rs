@@ -75,7 +75,7 @@ pub(crate) fn manifest(count: u32) -> RunManifest {
             files: vec![FileDigest { name: "model.safetensors".to_owned(), bytes: 9, sha256: digest.clone() }],
             digest: digest.clone(),
             backend: backend().info().clone(),
-            tokenizer_fingerprint: digest,
+            tokenizer_fingerprint: Some(digest),
         },
         probe_set: InputManifest::default(),
         settings: Settings {

@@ -1,0 +1,144 @@
+//! From a model's name on the command line to a backend that has passed its self-test.
+
+use super::out;
+use crate::cli::{Bos, Dtype, ModelArgs};
+use anyhow::{Context, Result};
+use byrote::backend::native::{Native, NativeConfig};
+use byrote::backend::{Backend, Scheme, self_test};
+use byrote::digest::FileDigest;
+use byrote::model::builtin;
+use byrote::model::load::{self, Checkpoint, LoadConfig};
+use byrote::model::source::{self, Format, LocateOptions, Located, identity};
+use byrote::model::weights::{Place, Precision};
+use byrote::registry::{DtypeChoice, Registry};
+use byrote::run::ModelIdentity;
+use byrote::tokens::BosChoice;
+use byrote::tokens::tokenizer::Tokenizer;
+use indicatif::{ProgressBar, ProgressStyle};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// A model that is ready, and exactly which one it is.
+pub(crate) struct Ready {
+    pub(crate) backend: Native,
+    pub(crate) tokenizer: Option<Tokenizer>,
+    pub(crate) identity: ModelIdentity,
+    pub(crate) bos: BosChoice,
+    /// What `bos` comes to.
+    pub(crate) bos_token: Option<u32>,
+}
+
+/// Finds a model's files, fetching them if they are on the hub.
+pub(crate) fn locate(reference: &str, registry: &Registry, offline: bool) -> Result<Located> {
+    let mut options = LocateOptions::from_env();
+    options.offline |= offline;
+    let bar = ProgressBar::new(0).with_style(
+        ProgressStyle::with_template("{msg} {bytes}/{total_bytes} {bytes_per_sec} {eta}")
+            .unwrap_or_else(|_| ProgressStyle::default_bar()),
+    );
+    let shown = bar.clone();
+    options.progress = Some(Arc::new(move |transfer| {
+        shown.set_length(transfer.total);
+        shown.set_message(transfer.file.to_owned());
+        shown.set_position(transfer.done);
+    }));
+    let located = source::locate(reference, registry, &options);
+    bar.finish_and_clear();
+    Ok(located?)
+}
+
+/// Digests of all of a model's files.
+pub(crate) fn digests(located: &Located) -> Result<Vec<FileDigest>> {
+    match located.format {
+        Format::Builtin => Ok(builtin::digests()),
+        _ => Ok(identity::digests(located)?),
+    }
+}
+
+/// Loads a located model and runs the self-test.
+pub(crate) fn ready(located: &Located, args: &ModelArgs) -> Result<Ready> {
+    let entry = located.entry.as_ref();
+    let config = LoadConfig {
+        precision: precision(args.dtype, entry.map(|e| e.dtype)),
+        device: args.device.clone(),
+        family: entry.and_then(|e| e.family.clone()),
+    };
+    let (files, loaded) = rayon::join(|| digests(located), || read(located, &config));
+    let (files, loaded) = (files?, loaded?);
+    let bos = match (args.bos, entry) {
+        (Bos::Always, _) => BosChoice::Always,
+        (Bos::Never, _) => BosChoice::Never,
+        (Bos::Auto, Some(entry)) => entry.bos,
+        (Bos::Auto, None) => BosChoice::Auto,
+    };
+    let bos_token = match &loaded.tokenizer {
+        Some(tokenizer) => tokenizer.bos(bos)?,
+        None => None,
+    };
+    let threads = args.threads.map_or_else(cores, |n| n as usize);
+    let native = NativeConfig { threads, batch: args.batch as usize };
+    let backend = Native::new(loaded.model, loaded.precision.name(), Scheme::defaults(), native)?;
+    self_test::run(&backend, bos_token).with_context(|| format!("{}: can't be scored", located.reference))?;
+    let identity = ModelIdentity {
+        reference: located.reference.clone(),
+        source: located.source.clone(),
+        revision: located.revision.clone(),
+        digest: identity::root_digest(&files),
+        files,
+        backend: backend.info().clone(),
+        tokenizer_fingerprint: loaded.tokenizer.as_ref().map(|t| t.fingerprint().clone()),
+    };
+    Ok(Ready { backend, tokenizer: loaded.tokenizer, identity, bos, bos_token })
+}
+
+fn read(located: &Located, config: &LoadConfig) -> Result<load::Loaded> {
+    let file = |path: &Option<PathBuf>| path.clone().map(Place::File);
+    Ok(match located.format {
+        Format::Builtin => load::safetensors(&builtin::checkpoint(), config)?,
+        Format::Gguf => {
+            let path = located.weights.first().context("there is no GGUF file")?;
+            load::gguf(path, config)?
+        }
+        Format::Safetensors => {
+            let checkpoint = Checkpoint {
+                config: file(&located.config).context("there is no config.json")?,
+                weights: located.weights.iter().cloned().map(Place::File).collect(),
+                tokenizer: file(&located.tokenizer),
+                tokenizer_config: file(&located.tokenizer_config),
+            };
+            load::safetensors(&checkpoint, config)?
+        }
+    })
+}
+
+/// The command line's word wins over the registry's.
+fn precision(asked: Dtype, entry: Option<DtypeChoice>) -> Option<Precision> {
+    match (asked, entry) {
+        (Dtype::F32, _) | (Dtype::Auto, Some(DtypeChoice::F32)) => Some(Precision::F32),
+        (Dtype::Bf16, _) | (Dtype::Auto, Some(DtypeChoice::Bf16)) => Some(Precision::Bf16),
+        (Dtype::F16, _) | (Dtype::Auto, Some(DtypeChoice::F16)) => Some(Precision::F16),
+        (Dtype::Quantized, _) => Some(Precision::Quantized),
+        (Dtype::Auto, None | Some(DtypeChoice::Auto)) => None,
+    }
+}
+
+fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
+}
+
+/// Tells in a line what is about to be scored.
+pub(crate) fn announce(ready: &Ready) {
+    let info = ready.backend.info();
+    out::note(format_args!(
+        "{}: {}, {:.1} M parameters, {} on {}, {}",
+        ready.identity.reference,
+        info.architecture,
+        info.parameters as f64 / 1e6,
+        info.dtype,
+        info.device,
+        match ready.bos_token {
+            Some(id) => format!("BOS {id}"),
+            None => "no BOS".to_owned(),
+        }
+    ));
+}

@@ -1,0 +1,326 @@
+//! `byrote probe`: the whole job, from opted-out text to a report and an exit code.
+
+use super::model::{Ready, announce, locate, ready};
+use super::{gate, out, report as render};
+use crate::Outcome;
+use crate::cli::{Printed, ProbeArgs, ReflowArg};
+use anyhow::{Context, Result, bail};
+use byrote::backend::{Backend, ScoreInput, TokenScores};
+use byrote::digest::Digest;
+use byrote::gate::decide;
+use byrote::items::{self, ItemId, ProbeSet, Source};
+use byrote::metric::text::text_stats;
+use byrote::model::builtin;
+use byrote::model::source::{Format, Located};
+use byrote::policy::Policy;
+use byrote::report::{self, Report, Timings, html, json_v1, markdown};
+use byrote::run::directory::{RunDir, salt};
+use byrote::run::{Plan, ProbedForm, ProbedItem, RUN_SCHEMA, RunManifest, ScoredWindow, Settings, TOOL};
+use byrote::window::{Form, Reflow, Stride, Window, WindowConfig, cut};
+use indicatif::{ProgressBar, ProgressStyle};
+use jiff::{Timestamp, Zoned};
+use rayon::prelude::*;
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+/// Where runs go unless `--out` says so.
+const RUNS: &str = "byrote-runs";
+
+/// Set by Ctrl-C.
+static STOP: AtomicBool = AtomicBool::new(false);
+
+pub(crate) fn run(args: &ProbeArgs) -> Result<Outcome> {
+    let policy = Policy::open(args.gate.as_deref().unwrap_or("default"))?;
+    let registry = super::models::open(args.load.registry.as_deref())?;
+    let references = if args.model.is_empty() { vec![registry.default.clone()] } else { args.model.clone() };
+    // What can fail cheaply fails before any model is fetched or loaded.
+    let given = if args.prompts.is_empty() { None } else { Some(items::read(&args.prompts)?) };
+    let root = args.out.clone().unwrap_or_else(|| PathBuf::from(RUNS));
+    writable(&root)?;
+    stop_on_ctrl_c()?;
+    let mut worst = Outcome::Done;
+    for reference in &references {
+        let started = Instant::now();
+        let located = locate(reference, &registry, args.load.offline)?;
+        let set = match &given {
+            Some(set) => set.clone(),
+            None => builtin_set(&located)?,
+        };
+        let out = match (&args.out, references.len()) {
+            (Some(dir), 1) => Some(dir.clone()),
+            (Some(dir), _) => Some(dir.join(slug(reference))),
+            (None, _) => None,
+        };
+        let outcome = probe(args, &policy, &located, set, out, started)?;
+        if outcome == Outcome::Interrupted {
+            return Ok(outcome);
+        }
+        worst = graver(worst, outcome);
+    }
+    Ok(worst)
+}
+
+/// A block is proven and stands, whatever else could not be decided.
+fn graver(a: Outcome, b: Outcome) -> Outcome {
+    let weight = |outcome| match outcome {
+        Outcome::Done => 0,
+        Outcome::Undecided => 1,
+        Outcome::Blocked => 2,
+        Outcome::Interrupted => 3,
+    };
+    if weight(b) > weight(a) { b } else { a }
+}
+
+fn probe(
+    args: &ProbeArgs,
+    policy: &Policy,
+    located: &Located,
+    set: ProbeSet,
+    out: Option<PathBuf>,
+    started: Instant,
+) -> Result<Outcome> {
+    for warning in &set.manifest.warnings {
+        out::note(format_args!("warning: {warning}"));
+    }
+    let model = ready(located, &args.load)?;
+    announce(&model);
+    let load_s = started.elapsed().as_secs_f64();
+    let settings = Settings { window: windows_asked(args), bos: model.bos, bos_token: model.bos_token, reveal: args.reveal };
+    let (mut items, windows) = cut_all(&set, &model, &settings.window)?;
+    check_context(&windows, &model)?;
+    let plan = Plan::of(&windows);
+    let manifest = RunManifest {
+        schema: RUN_SCHEMA.to_owned(),
+        tool: TOOL.to_owned(),
+        created_at: Timestamp::now().to_string(),
+        command: std::env::args().collect(),
+        salt: salt()?,
+        model: model.identity.clone(),
+        probe_set: set.manifest,
+        settings,
+        plan,
+    };
+    let path = out.unwrap_or_else(|| Path::new(RUNS).join(default_name(&manifest)));
+    let dir = RunDir::open(&path, manifest)?;
+    for probed in &mut items {
+        // A resumed run keeps its first salt.
+        probed.salted_digest = items::digest_salted(&dir.manifest().salt, &probed.item);
+    }
+    let scoring = Instant::now();
+    let scored = score(&dir, &windows, &items, &model)?;
+    let scoring_s = scoring.elapsed().as_secs_f64();
+    let Some(windows_scored) = scored else {
+        out::note(format_args!("stopped; what was scored is in {}, the same command resumes there", path.display()));
+        return Ok(Outcome::Interrupted);
+    };
+    let mut report = report::assemble(dir.manifest(), &items, &dir.read_all()?, policy);
+    if args.gate.is_some() {
+        report.decision = Some(decide(&report, policy, Zoned::now().date()));
+    }
+    report.timings = Some(Timings {
+        total_s: started.elapsed().as_secs_f64(),
+        load_s,
+        scoring_s,
+        windows_scored,
+        windows_per_second: (windows_scored > 0).then(|| windows_scored as f64 / scoring_s),
+    });
+    finish(&dir, &report, args)?;
+    Ok(match &report.decision {
+        Some(decision) => gate::outcome(decision),
+        // Without a gate nothing is decided, but what was asked for must have been measured.
+        None if report.summary.windows.scored == report.summary.windows.planned && report.summary.windows.planned > 0 => {
+            Outcome::Done
+        }
+        None => Outcome::Undecided,
+    })
+}
+
+/// Writes the reports and says where they are.
+fn finish(dir: &RunDir, report: &Report, args: &ProbeArgs) -> Result<()> {
+    dir.write_file("report.json", &json_v1::render(report))?;
+    dir.write_file("report.md", markdown::render(report).as_bytes())?;
+    dir.write_file("report.html", html::render(report)?.as_bytes())?;
+    match args.format {
+        Printed::Json => out::print(&json_v1::render(report))?,
+        Printed::Text => out::print(render::text(report).as_bytes())?,
+    };
+    out::note(format_args!("report: {}", dir.path().join("report.html").display()));
+    Ok(())
+}
+
+/// The built-in canaries and controls, which say nothing of any other model.
+fn builtin_set(located: &Located) -> Result<ProbeSet> {
+    if located.format != Format::Builtin {
+        bail!(
+            "{}: which texts? The built-in canaries were planted in the built-in model only; give --prompts PATH",
+            located.reference
+        );
+    }
+    let sources = builtin::PROBE_SET.map(|(name, bytes)| Source::Embedded { name, bytes });
+    Ok(items::read_sources(&sources)?)
+}
+
+fn windows_asked(args: &ProbeArgs) -> WindowConfig {
+    WindowConfig {
+        prefix: args.prefix,
+        suffix: args.suffix,
+        stride: match args.stride_chars {
+            Some(chars) => Stride::Chars(chars),
+            None => Stride::Tokens(args.stride.unwrap_or(args.suffix)),
+        },
+        reflow: match args.reflow {
+            ReflowArg::Auto => Reflow::Auto,
+            ReflowArg::Off => Reflow::Off,
+            ReflowArg::Only => Reflow::Only,
+        },
+    }
+}
+
+/// Cuts every item, in order, and takes what a report may know of it.
+fn cut_all(set: &ProbeSet, model: &Ready, config: &WindowConfig) -> Result<(Vec<ProbedItem>, Vec<Window>)> {
+    let tokenizer = model.tokenizer.as_ref().with_context(|| {
+        format!("{}: the model has no tokenizer, so no text can be probed; put its tokenizer.json beside it", model.identity.reference)
+    })?;
+    let cuts: Vec<(ProbedItem, Vec<Window>)> = set
+        .items
+        .par_iter()
+        .map(|item| {
+            let cut = cut::cut(item, tokenizer, model.bos_token, config)?;
+            let probed = ProbedItem {
+                item: item.clone(),
+                salted_digest: Digest::of_bytes(&[]),
+                forms: cut.forms,
+                unprobed: cut.unprobed,
+            };
+            Ok((probed, cut.windows))
+        })
+        .collect::<Result<_>>()?;
+    let (items, windows): (Vec<_>, Vec<_>) = cuts.into_iter().unzip();
+    Ok((items, windows.into_iter().flatten().collect()))
+}
+
+fn check_context(windows: &[Window], model: &Ready) -> Result<()> {
+    let context = model.backend.info().context_length as usize;
+    let longest = windows.iter().map(|w| w.token_ids.len()).max().unwrap_or(0);
+    if longest > context {
+        bail!(
+            "windows of {longest} tokens are more than the {context} that {} was made for; shorten --prefix or --suffix",
+            model.identity.reference
+        );
+    }
+    Ok(())
+}
+
+/// Scores what the run directory doesn't hold yet; `None` if it was stopped. Gives the number of windows scored now.
+fn score(dir: &RunDir, windows: &[Window], items: &[ProbedItem], model: &Ready) -> Result<Option<u64>> {
+    let plan = &dir.manifest().plan;
+    let missing = dir.missing_parts()?;
+    for warning in &missing.warnings {
+        out::note(format_args!("warning: {warning}"));
+    }
+    let todo: u64 = missing.parts.iter().map(|part| plan.part_range(*part).len() as u64).sum();
+    if todo < plan.windows {
+        out::note(format_args!("{} of {} windows are scored already", plan.windows - todo, plan.windows));
+    }
+    let bar = ProgressBar::new(todo).with_style(
+        ProgressStyle::with_template("{bar:30} {pos}/{len} windows, {per_sec}, {eta} left")
+            .unwrap_or_else(|_| ProgressStyle::default_bar()),
+    );
+    let forms: HashMap<(&ItemId, Form), &ProbedForm> = items
+        .iter()
+        .flat_map(|probed| probed.forms.iter().map(move |form| ((&probed.item.id, form.form), form)))
+        .collect();
+    let reveal = dir.manifest().settings.reveal;
+    let mut scored = 0;
+    for part in missing.parts {
+        if STOP.load(Ordering::Relaxed) {
+            bar.abandon();
+            return Ok(None);
+        }
+        let windows = &windows[plan.part_range(part)];
+        let inputs: Vec<ScoreInput<'_>> = windows
+            .iter()
+            .map(|w| ScoreInput { token_ids: &w.token_ids, prefix_len: w.prefix_len as usize })
+            .collect();
+        let scores = model.backend.score(&inputs);
+        let rows: Vec<ScoredWindow> = windows
+            .iter()
+            .zip(scores)
+            .map(|(window, scores)| {
+                let suffix = forms.get(&(&window.item, window.form)).map(|form| suffix_text(form, window));
+                row(window, scores.map_err(|e| e.to_string()), &suffix.unwrap_or_default(), reveal)
+            })
+            .collect();
+        dir.write_part(part, &rows)?;
+        scored += rows.len() as u64;
+        bar.inc(rows.len() as u64);
+    }
+    bar.finish_and_clear();
+    Ok(Some(scored))
+}
+
+fn row(window: &Window, scores: Result<TokenScores, String>, suffix: &str, reveal: bool) -> ScoredWindow {
+    ScoredWindow {
+        item: window.item.clone(),
+        window: window.id.clone(),
+        form: window.form,
+        start_token: window.start_token,
+        start_byte: window.start_byte,
+        suffix_byte: window.suffix_byte,
+        end_byte: window.end_byte,
+        suffix_char: window.suffix_char,
+        end_char: window.end_char,
+        prefix_len: window.prefix_len,
+        suffix_len: window.token_ids.len() as u32 - window.prefix_len,
+        straddles: window.straddles,
+        text: text_stats(suffix, &window.token_ids, window.prefix_len as usize),
+        token_ids: reveal.then(|| window.token_ids.clone()),
+        scores,
+    }
+}
+
+/// The text of a window's suffix. A token may end inside a character, which then counts as a whole.
+fn suffix_text(form: &ProbedForm, window: &Window) -> String {
+    let bytes = form.text.as_bytes();
+    let (start, end) = (window.suffix_byte as usize, window.end_byte as usize);
+    String::from_utf8_lossy(bytes.get(start..end).unwrap_or_default()).into_owned()
+}
+
+/// A folder's name for a run without `--out`: other inputs, another folder; the same inputs, the same one.
+fn default_name(manifest: &RunManifest) -> String {
+    let identity = serde_json::json!([
+        manifest.model.digest, manifest.model.backend, manifest.probe_set.files, manifest.settings, manifest.plan.digest,
+        manifest.tool,
+    ]);
+    let digest = Digest::of_bytes(identity.to_string().as_bytes());
+    format!("{}-{}", slug(&manifest.model.reference), &digest.as_str()[..8])
+}
+
+/// A model's reference as a folder's name.
+fn slug(reference: &str) -> String {
+    let name = reference.trim_end_matches('/').rsplit(['/', ':']).find(|part| !part.is_empty()).unwrap_or("model");
+    let kept = |c: char| if c.is_ascii_alphanumeric() || "-_.".contains(c) { c } else { '-' };
+    name.chars().map(kept).collect::<String>().trim_matches('.').to_owned()
+}
+
+/// Makes the folder that will hold the run, so that what can't be written shows before a model is loaded.
+fn writable(root: &Path) -> Result<()> {
+    let fix = "give another folder with --out";
+    std::fs::create_dir_all(root).with_context(|| format!("{}: the folder can't be made; {fix}", root.display()))?;
+    tempfile::tempfile_in(root).with_context(|| format!("{}: the folder can't be written to; {fix}", root.display()))?;
+    Ok(())
+}
+
+/// The first Ctrl-C ends the run after the part in hand; the second ends it at once.
+fn stop_on_ctrl_c() -> Result<()> {
+    ctrlc::set_handler(|| {
+        if STOP.swap(true, Ordering::Relaxed) {
+            #[expect(clippy::exit, reason = "the user insists, and what is on disk is whole at any moment")]
+            std::process::exit(130);
+        }
+        out::note("stopping after the windows in hand; press Ctrl-C again to stop at once");
+    })
+    .context("Ctrl-C can't be caught")
+}

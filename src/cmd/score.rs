@@ -1,0 +1,185 @@
+//! `byrote score`: token scores for given windows, and nothing else.
+
+use super::model::{Ready, announce, locate, ready};
+use super::out;
+use crate::Outcome;
+use crate::cli::ScoreArgs;
+use anyhow::{Context, Result};
+use byrote::backend::{Backend, ScoreInput, TokenScores};
+use byrote::items::{Content, Item, ItemId, Kind, Origin};
+use byrote::window::{Reflow, Stride, WindowConfig, cut};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, BufWriter, Write};
+use std::path::Path;
+
+/// Lines scored together: what a kill may lose, and enough for every thread to have batches.
+const LINES: usize = 256;
+
+/// A line of input.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Asked {
+    id: Value,
+    token_ids: Option<Vec<u32>>,
+    prefix_len: Option<usize>,
+    prefix: Option<String>,
+    suffix: Option<String>,
+}
+
+/// A line of output.
+#[derive(Serialize)]
+struct Told<'a> {
+    id: &'a Value,
+    token_ids: &'a [u32],
+    prefix_len: usize,
+    logprobs: &'a [f32],
+    ranks: &'a [u32],
+    greedy_match: Vec<bool>,
+    sum_logprob: f64,
+    greedy_exact: bool,
+}
+
+#[derive(Serialize)]
+struct Failed<'a> {
+    id: &'a Value,
+    error: &'a str,
+}
+
+/// A line that was understood.
+struct Window {
+    token_ids: Vec<u32>,
+    prefix_len: usize,
+}
+
+pub(crate) fn run(args: &ScoreArgs) -> Result<Outcome> {
+    // Both ends are opened before the model is: what can't be read or written shows at once.
+    let input = reader(&args.input)?;
+    let registry = super::models::open(args.load.registry.as_deref())?;
+    let located = locate(&args.model, &registry, args.load.offline)?;
+    let mut output = writer(&args.output)?;
+    let model = ready(&located, &args.load)?;
+    announce(&model);
+    let name = args.input.display().to_string();
+    let (mut scored, mut failed) = (0u64, 0u64);
+    let mut lines = Vec::with_capacity(LINES);
+    let mut rest = input.split(b'\n').enumerate().peekable();
+    while rest.peek().is_some() {
+        lines.clear();
+        for (number, line) in rest.by_ref().take(LINES) {
+            let line = line.with_context(|| format!("{name}: can't be read"))?;
+            if !line.trim_ascii().is_empty() {
+                lines.push(understand(&line, number + 1, &name, &model));
+            }
+        }
+        let inputs: Vec<ScoreInput<'_>> = lines
+            .iter()
+            .filter_map(|(_, window)| window.as_ref().ok())
+            .map(|w| ScoreInput { token_ids: &w.token_ids, prefix_len: w.prefix_len })
+            .collect();
+        let mut scores = model.backend.score(&inputs).into_iter();
+        for (id, window) in &lines {
+            let told = match window {
+                Ok(window) => match scores.next() {
+                    Some(Ok(scores)) => Ok((window, scores)),
+                    Some(Err(error)) => Err(error.to_string()),
+                    None => Err("no score came back".to_owned()),
+                },
+                Err(error) => Err(error.clone()),
+            };
+            match told {
+                Ok((window, scores)) => {
+                    scored += 1;
+                    serde_json::to_writer(&mut output, &tell(id, window, &scores))?;
+                }
+                Err(error) => {
+                    failed += 1;
+                    serde_json::to_writer(&mut output, &Failed { id, error: &error })?;
+                }
+            }
+            output.write_all(b"\n")?;
+        }
+        output.flush().with_context(|| format!("{}: can't be written", args.output.display()))?;
+    }
+    out::note(format_args!("{scored} windows scored, {failed} not"));
+    if scored + failed == 0 {
+        out::note(format_args!("{name}: there is no window in it"));
+        return Ok(Outcome::Undecided);
+    }
+    Ok(if failed == 0 { Outcome::Done } else { Outcome::Undecided })
+}
+
+fn reader(path: &Path) -> Result<Box<dyn BufRead>> {
+    if path == Path::new("-") {
+        return Ok(Box::new(BufReader::new(io::stdin())));
+    }
+    let file = File::open(path).with_context(|| format!("{}: can't be read", path.display()))?;
+    Ok(Box::new(BufReader::new(file)))
+}
+
+fn writer(path: &Path) -> Result<Box<dyn Write>> {
+    if path == Path::new("-") {
+        return Ok(Box::new(BufWriter::new(io::stdout())));
+    }
+    let file = File::create(path).with_context(|| format!("{}: can't be written", path.display()))?;
+    Ok(Box::new(BufWriter::new(file)))
+}
+
+/// A line's id, and its window or what is wrong with it.
+fn understand(line: &[u8], number: usize, file: &str, model: &Ready) -> (Value, Result<Window, String>) {
+    let at = |what: String| format!("{file}:{number}: {what}");
+    let asked: Asked = match serde_json::from_slice(line) {
+        Ok(asked) => asked,
+        Err(error) => {
+            let id = serde_json::from_slice::<Value>(line).ok().and_then(|v| v.get("id").cloned()).unwrap_or(Value::Null);
+            return (id, Err(at(error.to_string())));
+        }
+    };
+    let window = match (asked.token_ids, asked.prefix_len, asked.prefix, asked.suffix) {
+        (Some(token_ids), Some(prefix_len), None, None) => Ok(Window { token_ids, prefix_len }),
+        (None, None, Some(prefix), Some(suffix)) => encode(prefix, suffix, model).map_err(at),
+        _ => Err(at("give \"token_ids\" and \"prefix_len\", or \"prefix\" and \"suffix\"".to_owned())),
+    };
+    (asked.id, window)
+}
+
+/// Prefix and suffix encoded as one text.
+fn encode(prefix: String, suffix: String, model: &Ready) -> Result<Window, String> {
+    let tokenizer = model.tokenizer.as_ref().ok_or("the model has no tokenizer; give \"token_ids\"")?;
+    let item = Item {
+        id: ItemId(String::new()),
+        kind: Kind::OptOut,
+        content: Content::Split { prefix, suffix },
+        title: None,
+        author: None,
+        source_url: None,
+        license: None,
+        tags: Vec::new(),
+        opt_out: None,
+        repetitions: None,
+        matches: Vec::new(),
+        origin: Origin { file: String::new(), line: None },
+    };
+    // A split item is one window, whatever its length.
+    let config = WindowConfig { prefix: 1, suffix: 1, stride: Stride::Tokens(1), reflow: Reflow::Off };
+    let mut cut = cut::cut(&item, tokenizer, model.bos_token, &config).map_err(|e| e.to_string())?;
+    match cut.windows.pop() {
+        Some(window) => Ok(Window { token_ids: window.token_ids, prefix_len: window.prefix_len as usize }),
+        None => Err(cut.unprobed.unwrap_or_else(|| "there is nothing to score".to_owned())),
+    }
+}
+
+fn tell<'a>(id: &'a Value, window: &'a Window, scores: &'a TokenScores) -> Told<'a> {
+    let greedy_match: Vec<bool> = scores.rank.iter().map(|rank| *rank == 0).collect();
+    Told {
+        id,
+        token_ids: &window.token_ids,
+        prefix_len: window.prefix_len,
+        logprobs: &scores.logprob,
+        ranks: &scores.rank,
+        greedy_exact: greedy_match.iter().all(|m| *m),
+        greedy_match,
+        sum_logprob: scores.logprob.iter().map(|lp| f64::from(*lp)).sum(),
+    }
+}
