@@ -21,6 +21,7 @@ enum Outcome {
 }
 
 fn main() -> ExitCode {
+    one_thread_a_batch();
     // clap itself exits with 2 on wrong usage, and with 0 on --help and --version.
     let outcome = cmd::run(cli::Cli::parse());
     ExitCode::from(match outcome {
@@ -35,3 +36,17 @@ fn main() -> ExitCode {
         }
     })
 }
+
+/// Turns off Candle's own threads for elementwise operations, which serialize whoever calls them: byrote scores one batch
+/// a thread instead, which is faster and gives the same numbers for any number of threads.
+#[cfg(feature = "native")]
+fn one_thread_a_batch() {
+    #[expect(unsafe_code, reason = "first statement of the program: no other thread can be reading the environment")]
+    // SAFETY: nothing has started a thread yet.
+    unsafe {
+        std::env::set_var("CANDLE_NUM_THREADS", "1");
+    }
+}
+
+#[cfg(not(feature = "native"))]
+fn one_thread_a_batch() {}
