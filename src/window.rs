@@ -2,6 +2,10 @@
 //!
 //! The one place where text becomes tokens to probe. Nothing downstream joins strings or tokenizes again.
 
+#[cfg(feature = "native")]
+pub mod cut;
+pub mod reflow;
+
 use crate::items::ItemId;
 use serde::{Deserialize, Serialize};
 use std::fmt;

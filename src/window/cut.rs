@@ -1,0 +1,528 @@
+//! Cutting one item into windows.
+
+use super::reflow::{looks_wrapped, reflow};
+use super::{Form, Reflow, Stride, Window, WindowConfig, WindowId};
+use crate::items::{Content, Item};
+use crate::run::ProbedForm;
+use crate::tokens::Encoding;
+use crate::tokens::tokenizer::{Tokenizer, TokenizerError};
+use rayon::prelude::*;
+
+/// Why an item can't be cut, through no fault of its text's length.
+#[derive(Debug, thiserror::Error)]
+pub enum WindowError {
+    #[error("{origin}: item \"{item}\": {source}")]
+    Encode { origin: String, item: String, source: TokenizerError },
+    #[error("a suffix of 0 tokens leaves nothing to score; give --suffix 1 or more")]
+    NoSuffix,
+    #[error("a stride of 0 never gets to the end of a text; give 1 or more")]
+    NoStride,
+    #[error(
+        "with --prefix 0 and no BOS the first token has no context to be scored in; give --prefix 1 or more, or --bos always"
+    )]
+    NoContext,
+}
+
+/// An item's windows, in order of form and offset.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Cut {
+    pub windows: Vec<Window>,
+    /// The layouts in which the text is probed.
+    pub forms: Vec<ProbedForm>,
+    /// Why there is no window, if there is none.
+    pub unprobed: Option<String>,
+}
+
+/// Cuts an item. `bos` is put in front of every window.
+///
+/// Under [`Stride::Tokens`] a last window stands flush with the text's end where the stride doesn't reach it.
+/// An item that was given as prefix and suffix is one window, as given, whatever lengths and layout `config` asks for.
+///
+/// # Errors
+/// When the tokenizer can't encode the text, or when `config` asks for windows that can't be scored.
+pub fn cut(item: &Item, tokenizer: &Tokenizer, bos: Option<u32>, config: &WindowConfig) -> Result<Cut, WindowError> {
+    let cutter = Cutter { item, tokenizer, bos };
+    match &item.content {
+        Content::Split { prefix, suffix } => cutter.split(prefix, suffix),
+        Content::Text(text) => {
+            check(bos, config)?;
+            let mut cut = Cut::default();
+            for (form, text) in forms(text, config.reflow) {
+                let probed = cutter.form(form, text, config, &mut cut.windows)?;
+                cut.forms.push(probed);
+            }
+            if cut.windows.is_empty() {
+                let tokens = cut.forms.iter().map(|form| form.tokens).max().unwrap_or_default();
+                cut.unprobed = Some(format!(
+                    "it has {tokens} tokens, and a window takes {} (prefix {} + suffix {})",
+                    u64::from(config.prefix) + u64::from(config.suffix),
+                    config.prefix,
+                    config.suffix
+                ));
+            }
+            Ok(cut)
+        }
+    }
+}
+
+fn check(bos: Option<u32>, config: &WindowConfig) -> Result<(), WindowError> {
+    let (Stride::Tokens(stride) | Stride::Chars(stride)) = config.stride;
+    if config.suffix == 0 {
+        return Err(WindowError::NoSuffix);
+    }
+    if stride == 0 {
+        return Err(WindowError::NoStride);
+    }
+    if config.prefix == 0 && bos.is_none() {
+        return Err(WindowError::NoContext);
+    }
+    Ok(())
+}
+
+/// The layouts in which a text is to be probed.
+fn forms(text: &str, choice: Reflow) -> Vec<(Form, String)> {
+    let given = || (Form::AsGiven, text.to_owned());
+    match choice {
+        Reflow::Off => vec![given()],
+        Reflow::Only => vec![(Form::Reflowed, reflow(text))],
+        Reflow::Auto if looks_wrapped(text) => {
+            let reflowed = Some(reflow(text)).filter(|reflowed| reflowed != text);
+            std::iter::once(given()).chain(reflowed.map(|text| (Form::Reflowed, text))).collect()
+        }
+        Reflow::Auto => vec![given()],
+    }
+}
+
+/// What is the same for all windows of an item.
+struct Cutter<'a> {
+    item: &'a Item,
+    tokenizer: &'a Tokenizer,
+    bos: Option<u32>,
+}
+
+/// Where a window lies: tokens `start..end` of an encoding, of which the suffix begins at `suffix`.
+#[derive(Clone, Copy)]
+struct Span {
+    start: usize,
+    suffix: usize,
+    end: usize,
+}
+
+impl Cutter<'_> {
+    fn encode(&self, text: &str) -> Result<Encoding, WindowError> {
+        self.tokenizer.encode(text).map_err(|source| WindowError::Encode {
+            origin: self.item.origin.to_string(),
+            item: self.item.id.to_string(),
+            source,
+        })
+    }
+
+    fn form(
+        &self,
+        form: Form,
+        text: String,
+        config: &WindowConfig,
+        windows: &mut Vec<Window>,
+    ) -> Result<ProbedForm, WindowError> {
+        let encoding = self.encode(&text)?;
+        let chars = Chars::of(&text);
+        let (prefix, suffix) = (config.prefix as usize, config.suffix as usize);
+        let span = |start| Span { start, suffix: start + prefix, end: start + prefix + suffix };
+        let mark = match form {
+            Form::AsGiven => "",
+            Form::Reflowed => "r",
+        };
+        let before = windows.len();
+        match config.stride {
+            Stride::Tokens(stride) => {
+                let starts = starts(encoding.ids.len(), prefix + suffix, stride as usize);
+                windows.extend(starts.into_iter().map(|start| {
+                    let id = format!("{}#{mark}{start}", self.item.id);
+                    self.window(id, form, &encoding, span(start), 0, &chars)
+                }));
+            }
+            Stride::Chars(stride) => {
+                let cursors: Vec<(usize, usize)> =
+                    text.char_indices().map(|(byte, _)| byte).enumerate().step_by(stride as usize).collect();
+                let cut: Result<Vec<Option<Window>>, WindowError> = cursors
+                    .into_par_iter()
+                    .map(|(char, byte)| {
+                        let id = format!("{}#{mark}c{char}", self.item.id);
+                        let head = self.encode_head(&text[byte..], prefix + suffix)?;
+                        Ok(head.map(|encoding| self.window(id, form, &encoding, span(0), byte, &chars)))
+                    })
+                    .collect();
+                windows.extend(cut?.into_iter().flatten());
+            }
+        }
+        Ok(ProbedForm {
+            form,
+            bytes: text.len() as u64,
+            chars: chars.before(text.len()),
+            tokens: encoding.ids.len() as u64,
+            windows: (windows.len() - before) as u64,
+            text,
+        })
+    }
+
+    /// The first `need` tokens of the encoding of `rest`, if it has so many.
+    ///
+    /// A book encoded anew from each of its characters would take time in the square of its length, so only
+    /// its head is encoded. What follows the head may change the tokens at its end, not those far from it: a
+    /// head is taken only if one twice as long begins with the same tokens.
+    fn encode_head(&self, rest: &str, need: usize) -> Result<Option<Encoding>, WindowError> {
+        let mut bytes = need * 6 + 256;
+        let mut shorter: Option<Encoding> = None;
+        loop {
+            let head = &rest[..rest.floor_char_boundary(bytes)];
+            let encoding = self.encode(head)?;
+            let enough = encoding.ids.len() >= need;
+            if head.len() == rest.len() {
+                return Ok(enough.then_some(encoding));
+            }
+            if let Some(shorter) = &shorter
+                && enough
+                && shorter.ids.len() >= need
+                && shorter.ids[..need] == encoding.ids[..need]
+            {
+                return Ok(Some(encoding));
+            }
+            shorter = Some(encoding);
+            bytes *= 2;
+        }
+    }
+
+    fn split(&self, prefix: &str, suffix: &str) -> Result<Cut, WindowError> {
+        let text = format!("{prefix}{suffix}");
+        let encoding = self.encode(&text)?;
+        let chars = Chars::of(&text);
+        let boundary = encoding.bytes.iter().position(|&(start, _)| start >= prefix.len());
+        let boundary = boundary.unwrap_or(encoding.ids.len());
+        let straddles = boundary > 0 && encoding.bytes[boundary - 1].1 > prefix.len();
+        let unprobed = if suffix.is_empty() {
+            Some("its suffix is empty".to_owned())
+        } else if boundary == encoding.ids.len() {
+            Some("its whole suffix lies in the token that ends its prefix; give a longer suffix".to_owned())
+        } else if boundary == 0 && self.bos.is_none() {
+            Some("its prefix is empty, and there is no BOS token before it; give a prefix, or --bos always".to_owned())
+        } else {
+            None
+        };
+        let mut windows = Vec::new();
+        if unprobed.is_none() {
+            let span = Span { start: 0, suffix: boundary, end: encoding.ids.len() };
+            let window = self.window(format!("{}#0", self.item.id), Form::AsGiven, &encoding, span, 0, &chars);
+            windows.push(Window { straddles, ..window });
+        }
+        let form = ProbedForm {
+            form: Form::AsGiven,
+            bytes: text.len() as u64,
+            chars: chars.before(text.len()),
+            tokens: encoding.ids.len() as u64,
+            windows: windows.len() as u64,
+            text,
+        };
+        Ok(Cut { windows, forms: vec![form], unprobed })
+    }
+
+    /// The window at `span` of an encoding of the text from byte `offset` on.
+    fn window(&self, id: String, form: Form, encoding: &Encoding, span: Span, offset: usize, chars: &Chars) -> Window {
+        let begin = |token: usize| offset + encoding.bytes[token].0;
+        let suffix_byte = begin(span.suffix);
+        let end_byte = offset + encoding.bytes[span.end - 1].1;
+        let mut token_ids = Vec::with_capacity(span.end - span.start + 1);
+        token_ids.extend(self.bos);
+        token_ids.extend(&encoding.ids[span.start..span.end]);
+        Window {
+            id: WindowId(id),
+            item: self.item.id.clone(),
+            form,
+            start_token: span.start as u32,
+            start_byte: begin(span.start) as u64,
+            suffix_byte: suffix_byte as u64,
+            end_byte: end_byte as u64,
+            suffix_char: chars.before(suffix_byte),
+            end_char: chars.before(end_byte),
+            prefix_len: (span.suffix - span.start + usize::from(self.bos.is_some())) as u32,
+            token_ids,
+            straddles: false,
+        }
+    }
+}
+
+/// Where windows of `need` tokens begin: every `stride` tokens, and once more flush with the end.
+fn starts(tokens: usize, need: usize, stride: usize) -> Vec<usize> {
+    let Some(last) = tokens.checked_sub(need) else { return Vec::new() };
+    let mut starts: Vec<usize> = (0..=last).step_by(stride).collect();
+    if starts.last() != Some(&last) {
+        starts.push(last);
+    }
+    starts
+}
+
+/// Counts the characters of a text that begin before a byte.
+struct Chars<'a> {
+    text: &'a [u8],
+    /// The count at every multiple of [`Chars::STEP`].
+    counts: Vec<u64>,
+}
+
+impl<'a> Chars<'a> {
+    const STEP: usize = 256;
+
+    fn of(text: &'a str) -> Self {
+        let text = text.as_bytes();
+        let mut counts = vec![0];
+        let mut total = 0;
+        for block in text.chunks(Self::STEP) {
+            total += first_bytes(block);
+            counts.push(total);
+        }
+        Self { text, counts }
+    }
+
+    fn before(&self, byte: usize) -> u64 {
+        let block = byte / Self::STEP;
+        self.counts[block] + first_bytes(&self.text[block * Self::STEP..byte])
+    }
+}
+
+/// How many characters begin in `bytes`.
+fn first_bytes(bytes: &[u8]) -> u64 {
+    bytes.iter().filter(|&&byte| byte & 0xc0 != 0x80).count() as u64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::items::{ItemId, Kind, Origin};
+    use crate::tokens::gguf::GgufVocab;
+    use proptest::prelude::*;
+    use std::sync::LazyLock;
+    use tokenizers::pre_tokenizers::byte_level::ByteLevel;
+
+    /// All bytes, and merges that join across words' insides and across the bytes of characters.
+    static SMALL: LazyLock<Tokenizer> = LazyLock::new(|| {
+        let mut tokens: Vec<String> = ByteLevel::alphabet().into_iter().map(String::from).collect();
+        tokens.sort();
+        let pairs =
+            [("t", "h"), ("th", "e"), ("Ġ", "the"), ("a", "a"), ("aa", "aa"), ("ð", "Ł"), ("e", "Ì"), ("×", "©")];
+        tokens.extend(pairs.map(|(left, right)| format!("{left}{right}")));
+        tokens.push("<s>".to_owned());
+        let merges = pairs.map(|(left, right)| format!("{left} {right}")).to_vec();
+        let vocab = GgufVocab { model: "gpt2".to_owned(), tokens, merges: Some(merges), ..GgufVocab::default() };
+        Tokenizer::from_gguf(vocab, "small").unwrap()
+    });
+
+    const BOS: u32 = 264;
+
+    fn item(content: Content) -> Item {
+        Item {
+            id: ItemId("x".to_owned()),
+            kind: Kind::OptOut,
+            content,
+            title: None,
+            author: None,
+            source_url: None,
+            license: None,
+            tags: Vec::new(),
+            opt_out: None,
+            repetitions: None,
+            origin: Origin { file: "x.jsonl".to_owned(), line: Some(3) },
+        }
+    }
+
+    fn config(prefix: u32, suffix: u32, stride: Stride) -> WindowConfig {
+        WindowConfig { prefix, suffix, stride, reflow: Reflow::Off }
+    }
+
+    fn cut_text(text: &str, bos: Option<u32>, config: &WindowConfig) -> Cut {
+        cut(&item(Content::Text(text.to_owned())), &SMALL, bos, config).unwrap()
+    }
+
+    fn ids(cut: &Cut) -> Vec<&str> {
+        cut.windows.iter().map(|window| window.id.0.as_str()).collect()
+    }
+
+    /// Text with combining marks, right-to-left letters, emoji and joiners, as well as any other.
+    fn nasty() -> impl Strategy<Value = String> {
+        let part = prop_oneof![
+            Just("the ".to_owned()),
+            Just("aaaa".to_owned()),
+            Just("e\u{301}".to_owned()),
+            Just("😀".to_owned()),
+            Just("👨‍👩‍👧".to_owned()),
+            Just("שלום ".to_owned()),
+            Just("\r\n".to_owned()),
+            "\\PC{0,6}",
+            any::<char>().prop_map(String::from),
+        ];
+        proptest::collection::vec(part, 0..30).prop_map(|parts| parts.concat())
+    }
+
+    fn assert_consistent(text: &str, cut: &Cut, bos: usize) {
+        for window in &cut.windows {
+            let (start, suffix, end) =
+                (window.start_byte as usize, window.suffix_byte as usize, window.end_byte as usize);
+            let bytes_of = |ids: &[u32]| ids.iter().flat_map(|&id| SMALL.token_bytes(id)).copied().collect::<Vec<u8>>();
+            let (context, scored) = window.token_ids.split_at(window.prefix_len as usize);
+            assert_eq!(bytes_of(&context[bos..]), &text.as_bytes()[start..suffix]);
+            assert_eq!(bytes_of(scored), &text.as_bytes()[suffix..end]);
+            let begun = |byte: usize| text.char_indices().filter(|&(at, _)| at < byte).count() as u64;
+            assert_eq!((window.suffix_char, window.end_char), (begun(suffix), begun(end)));
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn windows_are_slices_of_one_encoding_and_suffixes_tile_it(
+            text in nasty(), prefix in 1u32..7, suffix in 1u32..7, with_bos in any::<bool>()
+        ) {
+            let bos = with_bos.then_some(BOS);
+            let config = config(prefix, suffix, Stride::Tokens(suffix));
+            let cut = cut_text(&text, bos, &config);
+            let encoding = SMALL.encode(&text).unwrap();
+            prop_assert!(encoding.exact);
+            let (prefix, suffix) = (prefix as usize, suffix as usize);
+            let mut covered = vec![false; encoding.ids.len()];
+            for window in &cut.windows {
+                let start = window.start_token as usize;
+                prop_assert_eq!(&window.token_ids[bos.iter().len()..], &encoding.ids[start..start + prefix + suffix]);
+                prop_assert_eq!(window.prefix_len as usize, prefix + bos.iter().len());
+                prop_assert_eq!(bos.is_some(), window.token_ids[0] == BOS);
+                covered[start + prefix..start + prefix + suffix].fill(true);
+            }
+            assert_consistent(&text, &cut, bos.iter().len());
+            if encoding.ids.len() < prefix + suffix {
+                prop_assert!(cut.windows.is_empty() && cut.unprobed.is_some());
+            } else {
+                prop_assert!(covered[prefix..].iter().all(|&covered| covered), "the end is unprobed");
+                prop_assert!(!covered[..prefix].iter().any(|&covered| covered));
+                prop_assert_eq!(&cut.unprobed, &None);
+            }
+            let mut ids = ids(&cut);
+            ids.dedup();
+            prop_assert_eq!(ids.len(), cut.windows.len(), "ids are unique");
+            prop_assert_eq!(cut_text(&text, bos, &config), cut);
+        }
+
+        #[test]
+        fn windows_from_cursors_equal_the_head_of_the_encoding_of_the_rest(text in nasty(), stride in 1u32..9) {
+            let cut = cut_text(&text, None, &config(3, 4, Stride::Chars(stride)));
+            let mut windows = cut.windows.iter();
+            for (char, (byte, _)) in text.char_indices().enumerate().step_by(stride as usize) {
+                let rest = SMALL.encode(&text[byte..]).unwrap();
+                if rest.ids.len() >= 7 {
+                    let window = windows.next().unwrap();
+                    prop_assert_eq!(&window.id.0, &format!("x#c{char}"));
+                    prop_assert_eq!(&window.token_ids, &rest.ids[..7]);
+                    prop_assert_eq!((window.start_token, window.start_byte as usize), (0, byte));
+                }
+            }
+            prop_assert!(windows.next().is_none());
+            assert_consistent(&text, &cut, 0);
+        }
+
+        #[test]
+        fn split_items_keep_every_token_of_the_joint_encoding(prefix in nasty(), suffix in nasty()) {
+            let joint = SMALL.encode(&format!("{prefix}{suffix}")).unwrap();
+            let cut = cut(
+                &item(Content::Split { prefix: prefix.clone(), suffix }), &SMALL, Some(BOS), &config(1, 1, Stride::Tokens(1)),
+            ).unwrap();
+            prop_assert_eq!(cut.windows.is_empty(), cut.unprobed.is_some());
+            for window in &cut.windows {
+                prop_assert_eq!(&window.token_ids[1..], &joint.ids[..]);
+                prop_assert_eq!(window.straddles, window.suffix_byte as usize != prefix.len());
+                prop_assert!(window.suffix_byte as usize >= prefix.len());
+            }
+        }
+    }
+
+    #[test]
+    fn last_window_stands_flush_with_the_end() {
+        for (text, expected) in [
+            ("bcdefghijk", vec!["x#0", "x#3", "x#5"]),
+            ("bcdefghi", vec!["x#0", "x#3"]),
+            ("bcdef", vec!["x#0"]),
+            ("bcde", vec![]),
+        ] {
+            assert_eq!(ids(&cut_text(text, None, &config(2, 3, Stride::Tokens(3)))), expected, "{text}");
+        }
+        let short = cut_text("bcde", None, &config(2, 3, Stride::Tokens(3)));
+        assert_eq!(short.unprobed.as_deref(), Some("it has 4 tokens, and a window takes 5 (prefix 2 + suffix 3)"));
+    }
+
+    #[test]
+    fn split_item_whose_boundary_falls_inside_a_token_says_so() {
+        let split = |prefix: &str, suffix: &str, bos| {
+            let content = Content::Split { prefix: prefix.to_owned(), suffix: suffix.to_owned() };
+            cut(&item(content), &SMALL, bos, &config(50, 50, Stride::Tokens(50))).unwrap()
+        };
+        let cut = split("b t", "he b", None);
+        let window = &cut.windows[0];
+        assert!(window.straddles);
+        assert_eq!((window.prefix_len, window.suffix_byte, window.end_byte), (2, 5, 7));
+        assert!(!split("b", " the", None).windows[0].straddles);
+
+        assert_eq!(split("", "bcd", Some(BOS)).windows[0].prefix_len, 1);
+        for (prefix, suffix, bos, reason) in [
+            ("", "bcd", None, "its prefix is empty"),
+            ("b", "", None, "its suffix is empty"),
+            ("th", "e", Some(BOS), "its whole suffix lies in the token"),
+            ("", "", Some(BOS), "its suffix is empty"),
+        ] {
+            let cut = split(prefix, suffix, bos);
+            assert!(cut.windows.is_empty());
+            assert!(cut.unprobed.as_ref().is_some_and(|why| why.starts_with(reason)), "{:?}", cut.unprobed);
+        }
+    }
+
+    #[test]
+    fn wrapped_text_is_probed_in_both_layouts() {
+        let wrapped = "the first of several lines that all end just where the next word would\n\
+                       have gone over the width of the page, as a typist would have set them,\n\
+                       and which go on in this way for long enough that nobody could take one\n\
+                       for anything else but the wrapped prose it was always meant to be here";
+        let forms = |text: &str, reflow| {
+            let config = WindowConfig { reflow, ..config(50, 50, Stride::Tokens(50)) };
+            let cut = cut_text(text, None, &config);
+            for form in &cut.forms {
+                let of_form = cut.windows.iter().filter(|window| window.form == form.form);
+                assert!(form.windows > 0 && of_form.count() as u64 == form.windows);
+                assert_eq!((form.bytes, form.chars), (form.text.len() as u64, form.text.chars().count() as u64));
+            }
+            let reflowed = cut.windows.iter().filter(|window| window.form == Form::Reflowed);
+            assert!(reflowed.clone().all(|window| window.id.0.starts_with("x#r")));
+            cut.forms.into_iter().map(|form| form.form).collect::<Vec<_>>()
+        };
+        assert_eq!(forms(wrapped, Reflow::Auto), [Form::AsGiven, Form::Reflowed]);
+        assert_eq!(forms(wrapped, Reflow::Off), [Form::AsGiven]);
+        assert_eq!(forms(wrapped, Reflow::Only), [Form::Reflowed]);
+        assert_eq!(forms(&wrapped.replace('\n', " "), Reflow::Auto), [Form::AsGiven]);
+    }
+
+    #[test]
+    fn settings_that_leave_nothing_to_score_are_refused() {
+        let text = item(Content::Text("bcdef".to_owned()));
+        for (config, bos, refused) in [
+            (config(1, 0, Stride::Tokens(1)), None, true),
+            (config(1, 1, Stride::Tokens(0)), None, true),
+            (config(1, 1, Stride::Chars(0)), None, true),
+            (config(0, 1, Stride::Tokens(1)), None, true),
+            (config(0, 1, Stride::Tokens(1)), Some(BOS), false),
+        ] {
+            assert_eq!(cut(&text, &SMALL, bos, &config).is_err(), refused, "{config:?}");
+        }
+    }
+
+    #[test]
+    fn characters_are_counted_past_the_first_block() {
+        let text = "é😀".repeat(200);
+        let chars = Chars::of(&text);
+        for (count, (byte, _)) in text.char_indices().enumerate() {
+            assert_eq!(chars.before(byte), count as u64);
+            assert_eq!(chars.before(byte + 1), count as u64 + 1);
+        }
+        assert_eq!(chars.before(text.len()), 400);
+    }
+}
