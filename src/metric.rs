@@ -2,11 +2,14 @@
 //!
 //! A metric is its function, with formula and citation in its doc comment, and a line in [`METRICS`],
 //! from which the documentation and the legends of reports are made.
+
 pub mod greedy;
 pub mod item;
 pub mod probability;
 pub mod samples;
+pub mod text;
 pub mod window;
+
 /// What a reader needs to know of a metric.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Metric {
@@ -20,6 +23,7 @@ pub struct Metric {
     /// Where it comes from; `-` for plain counts of our own.
     pub citation: &'static str,
 }
+
 /// Every metric of a report: of windows first, then of items.
 pub const METRICS: &[Metric] = &[
     Metric {
@@ -128,10 +132,12 @@ pub const METRICS: &[Metric] = &[
         citation: "Vovk, Gammerman, Shafer 2005; multiple items: Benjamini, Hochberg 1995",
     },
 ];
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use std::collections::HashSet;
+
     #[test]
     fn every_metric_is_described_once_and_in_full() {
         let ids: HashSet<_> = METRICS.iter().map(|metric| metric.id).collect();
@@ -143,4 +149,3 @@ mod tests {
         }
     }
 }
-pub mod text;

@@ -216,7 +216,7 @@ fn check_context(windows: &[Window], model: &Ready) -> Result<()> {
 /// Scores what the run directory doesn't hold yet; `None` if it was stopped. Gives the number of windows scored now.
 fn score(dir: &RunDir, windows: &[Window], items: &[ProbedItem], model: &Ready) -> Result<Option<u64>> {
     let plan = &dir.manifest().plan;
-    let missing = dir.missing_parts()?;
+    let missing = dir.missing_parts();
     for warning in &missing.warnings {
         out::note(format_args!("warning: {warning}"));
     }
