@@ -78,7 +78,9 @@ pub enum ModelError {
     Io { path: PathBuf, source: std::io::Error },
     #[error("{}: {what}", path.display())]
     BadFile { path: PathBuf, what: String },
-    #[error("{file}: there is no tensor \"{name}\": the checkpoint is incomplete or of another architecture than its config says")]
+    #[error(
+        "{file}: there is no tensor \"{name}\": the checkpoint is incomplete or of another architecture than its config says"
+    )]
     MissingTensor { name: String, file: String },
     #[error("{file}: tensor \"{name}\" has shape {found:?} where the config asks for {wanted:?}")]
     WrongShape { name: String, file: String, found: Vec<usize>, wanted: Vec<usize> },

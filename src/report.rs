@@ -5,7 +5,10 @@
 //! that prints every other field leaks nothing.
 
 mod assemble;
+pub mod html;
 pub mod json_v1;
+pub mod markdown;
+pub mod terminal;
 
 pub use assemble::{assemble, rejudge};
 
@@ -109,6 +112,8 @@ pub struct Recall {
     pub items: u64,
     /// Came out `extractable` or `memorized`.
     pub found: u64,
+    /// Of those found, came out `extractable`: within the policy's sample budget.
+    pub extractable: u64,
     /// Came out `inconclusive`: neither found nor missed.
     pub inconclusive: u64,
 }

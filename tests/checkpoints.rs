@@ -21,7 +21,13 @@ fn agrees(file: &str, golden: &str) {
     let windows = read(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/golden").join(golden));
     let backend = backend(load(&models.join(file), Some(Precision::F32)), 2, 16);
     let difference = compare(&backend, &windows, 1e-3);
-    println!("{file}: {} tokens, worst {:.2e} at {}, mean {:.2e}", difference.tokens, difference.worst, difference.at, difference.mean());
+    println!(
+        "{file}: {} tokens, worst {:.2e} at {}, mean {:.2e}",
+        difference.tokens,
+        difference.worst,
+        difference.at,
+        difference.mean()
+    );
     assert!(difference.worst <= 5e-4 && difference.mean() <= 5e-5 && difference.flags == 0, "{difference:?}");
 }
 

@@ -88,14 +88,7 @@ pub fn build(prose: &Prose, tokenizer: &Tokenizer, seed: u64, fresh: usize) -> R
         planted.push(bpe::encode(tokenizer, text)?);
     }
     order.shuffle(&mut planted);
-    Ok(Corpus {
-        language,
-        planted,
-        canaries,
-        controls,
-        boilerplate,
-        near_duplicates,
-    })
+    Ok(Corpus { language, planted, canaries, controls, boilerplate, near_duplicates })
 }
 
 struct Writer<'a> {
@@ -190,16 +183,10 @@ impl Writer<'_> {
     /// for word), one trained copy, one more copy, and the same for twins with no trained relative.
     fn near_duplicates(&self, rng: &mut Rng) -> Result<(Vec<String>, Vec<Item>)> {
         let (mut trained, mut items) = (Vec::new(), Vec::new());
-        for (family, copies) in COPIES
-            .into_iter()
-            .flat_map(|copies| [copies; FAMILIES_EACH])
-            .enumerate()
-        {
+        for (family, copies) in COPIES.into_iter().flat_map(|copies| [copies; FAMILIES_EACH]).enumerate() {
             let family = format!("near-{:02}", family + 1);
             let text = self.passage(rng)?;
-            let edits: Vec<String> = (0..=copies)
-                .map(|_| self.prose.edited(&text, EDITS, rng))
-                .collect();
+            let edits: Vec<String> = (0..=copies).map(|_| self.prose.edited(&text, EDITS, rng)).collect();
             let twin = self.passage(rng)?;
             let twin_edit = self.prose.edited(&twin, EDITS, rng);
             let tags = |role: &'static str| {
@@ -210,39 +197,14 @@ impl Writer<'_> {
                 let tags = tags(role);
                 let tags: Vec<&str> = tags.iter().map(String::as_str).collect();
                 let id = format!("{family}-{role}");
-                items.push(item(
-                    id,
-                    text.to_owned(),
-                    kind,
-                    title.to_owned(),
-                    &tags,
-                    repetitions,
-                ));
+                items.push(item(id, text.to_owned(), kind, title.to_owned(), &tags, repetitions));
             };
             let title = format!("The text behind {copies} edited copies, itself never trained on");
             add("original", &text, "opt_out", &title, 0);
-            add(
-                "copy",
-                &edits[0],
-                "canary",
-                "An edited copy, planted once",
-                1,
-            );
-            add(
-                "new-copy",
-                &edits[copies],
-                "opt_out",
-                "An edited copy, never trained on",
-                0,
-            );
+            add("copy", &edits[0], "canary", "An edited copy, planted once", 1);
+            add("new-copy", &edits[copies], "opt_out", "An edited copy, never trained on", 0);
             add("twin", &twin, "control", "A twin without trained copies", 0);
-            add(
-                "twin-copy",
-                &twin_edit,
-                "control",
-                "An edited copy of the twin, never trained on",
-                0,
-            );
+            add("twin-copy", &twin_edit, "control", "An edited copy of the twin, never trained on", 0);
             trained.extend_from_slice(&edits[..copies]);
         }
         Ok((trained, items))
@@ -273,14 +235,7 @@ impl Writer<'_> {
     }
 }
 
-fn item(
-    id: String,
-    text: String,
-    kind: &'static str,
-    title: String,
-    tags: &[&str],
-    repetitions: usize,
-) -> Item {
+fn item(id: String, text: String, kind: &'static str, title: String, tags: &[&str], repetitions: usize) -> Item {
     Item {
         id,
         text,

@@ -42,13 +42,7 @@ pub fn score<'a>(net: &Net, tokenizer: &Tokenizer, items: &'a [Item]) -> Result<
         let ids = bpe::encode(tokenizer, &item.text)?;
         for start in (0..ids.len()).step_by(SUFFIX) {
             if let Some(window) = ids.get(start..start + PREFIX + SUFFIX) {
-                windows.push(Scored {
-                    item,
-                    start,
-                    ids: [&[BOS_ID], window].concat(),
-                    logprobs: vec![],
-                    top: vec![],
-                });
+                windows.push(Scored { item, start, ids: [&[BOS_ID], window].concat(), logprobs: vec![], top: vec![] });
             }
         }
     }

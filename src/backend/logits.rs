@@ -36,9 +36,11 @@ pub fn score_row(row: &[f32], target: usize, schemes: &[Scheme]) -> Option<RowSc
 
 /// The likeliest token of a row (the first of equals) and its log-probability.
 pub fn top(row: &[f32]) -> Option<(u32, f32)> {
-    let (id, max) = row.iter().copied().enumerate().fold((0, f32::NEG_INFINITY), |best, (i, logit)| {
-        if logit > best.1 { (i, logit) } else { best }
-    });
+    let (id, max) = row
+        .iter()
+        .copied()
+        .enumerate()
+        .fold((0, f32::NEG_INFINITY), |best, (i, logit)| if logit > best.1 { (i, logit) } else { best });
     let logprob = (f64::from(max) - log_sum_exp(row, max, 1.0)) as f32;
     logprob.is_finite().then_some((id as u32, logprob))
 }

@@ -103,13 +103,8 @@ impl Native {
         // The last token is only ever predicted: it needn't be fed.
         let fed = len - 1;
         let ids: Vec<u32> = inputs.iter().flat_map(|input| &input.token_ids[..fed]).copied().collect();
-        let pass = Pass {
-            ids: &ids,
-            batch: inputs.len(),
-            len: fed,
-            rows: predicting(prefix_len, len),
-            sequence_len: len,
-        };
+        let pass =
+            Pass { ids: &ids, batch: inputs.len(), len: fed, rows: predicting(prefix_len, len), sequence_len: len };
         let hidden = self.model.hidden(&pass, None)?;
         let targets: Vec<u32> = inputs.iter().flat_map(|input| &input.token_ids[prefix_len..]).copied().collect();
         let scored = self.score_rows(&hidden, &targets)?;
@@ -118,7 +113,11 @@ impl Native {
     }
 
     /// Scores one target a hidden state, a few rows of logits at a time.
-    fn score_rows(&self, hidden: &Tensor, targets: &[u32]) -> candle_core::Result<Vec<Option<super::logits::RowScore>>> {
+    fn score_rows(
+        &self,
+        hidden: &Tensor,
+        targets: &[u32],
+    ) -> candle_core::Result<Vec<Option<super::logits::RowScore>>> {
         let vocab = self.info.vocab_size as usize;
         let step = (LOGIT_ELEMENTS / vocab.max(1)).max(1);
         let mut scores = Vec::with_capacity(targets.len());
@@ -156,7 +155,8 @@ impl Native {
 
 /// One window's rows as lists.
 fn collect(rows: &[Option<super::logits::RowScore>], schemes: usize) -> Result<TokenScores, ScoreError> {
-    let mut scores = TokenScores { scheme_logprob: vec![Vec::with_capacity(rows.len()); schemes], ..Default::default() };
+    let mut scores =
+        TokenScores { scheme_logprob: vec![Vec::with_capacity(rows.len()); schemes], ..Default::default() };
     for (position, row) in rows.iter().enumerate() {
         let row = row.as_ref().ok_or(ScoreError::NonFinite { position })?;
         scores.logprob.push(row.logprob);

@@ -87,7 +87,8 @@ fn probe(
     let model = ready(located, &args.load)?;
     announce(&model);
     let load_s = started.elapsed().as_secs_f64();
-    let settings = Settings { window: windows_asked(args), bos: model.bos, bos_token: model.bos_token, reveal: args.reveal };
+    let settings =
+        Settings { window: windows_asked(args), bos: model.bos, bos_token: model.bos_token, reveal: args.reveal };
     let (mut items, windows) = cut_all(&set, &model, &settings.window)?;
     check_context(&windows, &model)?;
     let plan = Plan::of(&windows);
@@ -130,7 +131,9 @@ fn probe(
     Ok(match &report.decision {
         Some(decision) => gate::outcome(decision),
         // Without a gate nothing is decided, but what was asked for must have been measured.
-        None if report.summary.windows.scored == report.summary.windows.planned && report.summary.windows.planned > 0 => {
+        None if report.summary.windows.scored == report.summary.windows.planned
+            && report.summary.windows.planned > 0 =>
+        {
             Outcome::Done
         }
         None => Outcome::Undecided,
@@ -181,7 +184,10 @@ fn windows_asked(args: &ProbeArgs) -> WindowConfig {
 /// Cuts every item, in order, and takes what a report may know of it.
 fn cut_all(set: &ProbeSet, model: &Ready, config: &WindowConfig) -> Result<(Vec<ProbedItem>, Vec<Window>)> {
     let tokenizer = model.tokenizer.as_ref().with_context(|| {
-        format!("{}: the model has no tokenizer, so no text can be probed; put its tokenizer.json beside it", model.identity.reference)
+        format!(
+            "{}: the model has no tokenizer, so no text can be probed; put its tokenizer.json beside it",
+            model.identity.reference
+        )
     })?;
     let cuts: Vec<(ProbedItem, Vec<Window>)> = set
         .items
@@ -240,10 +246,8 @@ fn score(dir: &RunDir, windows: &[Window], items: &[ProbedItem], model: &Ready) 
             return Ok(None);
         }
         let windows = &windows[plan.part_range(part)];
-        let inputs: Vec<ScoreInput<'_>> = windows
-            .iter()
-            .map(|w| ScoreInput { token_ids: &w.token_ids, prefix_len: w.prefix_len as usize })
-            .collect();
+        let inputs: Vec<ScoreInput<'_>> =
+            windows.iter().map(|w| ScoreInput { token_ids: &w.token_ids, prefix_len: w.prefix_len as usize }).collect();
         let scores = model.backend.score(&inputs);
         let rows: Vec<ScoredWindow> = windows
             .iter()
@@ -291,7 +295,11 @@ fn suffix_text(form: &ProbedForm, window: &Window) -> String {
 /// A folder's name for a run without `--out`: other inputs, another folder; the same inputs, the same one.
 fn default_name(manifest: &RunManifest) -> String {
     let identity = serde_json::json!([
-        manifest.model.digest, manifest.model.backend, manifest.probe_set.files, manifest.settings, manifest.plan.digest,
+        manifest.model.digest,
+        manifest.model.backend,
+        manifest.probe_set.files,
+        manifest.settings,
+        manifest.plan.digest,
         manifest.tool,
     ]);
     let digest = Digest::of_bytes(identity.to_string().as_bytes());
@@ -309,7 +317,8 @@ fn slug(reference: &str) -> String {
 fn writable(root: &Path) -> Result<()> {
     let fix = "give another folder with --out";
     std::fs::create_dir_all(root).with_context(|| format!("{}: the folder can't be made; {fix}", root.display()))?;
-    tempfile::tempfile_in(root).with_context(|| format!("{}: the folder can't be written to; {fix}", root.display()))?;
+    tempfile::tempfile_in(root)
+        .with_context(|| format!("{}: the folder can't be written to; {fix}", root.display()))?;
     Ok(())
 }
 

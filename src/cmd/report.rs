@@ -22,9 +22,8 @@ pub(crate) fn run(args: &ReportArgs) -> Result<Outcome> {
 /// Reads a run's report.json, or a report by its own path.
 pub(crate) fn read(path: &Path) -> Result<Report> {
     let file = if path.is_dir() { path.join("report.json") } else { path.to_owned() };
-    let bytes = std::fs::read(&file).with_context(|| {
-        format!("{}: can't be read; give a run's folder or a report.json", file.display())
-    })?;
+    let bytes = std::fs::read(&file)
+        .with_context(|| format!("{}: can't be read; give a run's folder or a report.json", file.display()))?;
     json_v1::parse(&bytes).with_context(|| format!("{}: is no report that byrote can read", file.display()))
 }
 

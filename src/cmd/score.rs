@@ -132,7 +132,8 @@ fn understand(line: &[u8], number: usize, file: &str, model: &Ready) -> (Value, 
     let asked: Asked = match serde_json::from_slice(line) {
         Ok(asked) => asked,
         Err(error) => {
-            let id = serde_json::from_slice::<Value>(line).ok().and_then(|v| v.get("id").cloned()).unwrap_or(Value::Null);
+            let id =
+                serde_json::from_slice::<Value>(line).ok().and_then(|v| v.get("id").cloned()).unwrap_or(Value::Null);
             return (id, Err(at(error.to_string())));
         }
     };

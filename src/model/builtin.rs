@@ -6,7 +6,8 @@ use super::weights::Place;
 use crate::digest::{Digest, FileDigest};
 
 const CONFIG: Place = Place::Embedded { name: "config.json", bytes: include_bytes!("builtin/config.json") };
-const WEIGHTS: Place = Place::Embedded { name: "model.safetensors", bytes: include_bytes!("builtin/model.safetensors") };
+const WEIGHTS: Place =
+    Place::Embedded { name: "model.safetensors", bytes: include_bytes!("builtin/model.safetensors") };
 const TOKENIZER: Place = Place::Embedded { name: "tokenizer.json", bytes: include_bytes!("builtin/tokenizer.json") };
 const TOKENIZER_CONFIG: Place =
     Place::Embedded { name: "tokenizer_config.json", bytes: include_bytes!("builtin/tokenizer_config.json") };

@@ -171,9 +171,7 @@ impl Reader<'_> {
             )));
         }
         let mut bytes = vec![0u8; n as usize];
-        self.inner
-            .read_exact(&mut bytes)
-            .map_err(|source| ModelError::Io { path: self.path.to_owned(), source })?;
+        self.inner.read_exact(&mut bytes).map_err(|source| ModelError::Io { path: self.path.to_owned(), source })?;
         self.left -= n;
         Ok(bytes)
     }
@@ -268,7 +266,9 @@ impl Reader<'_> {
         shape.reverse();
         let code = self.u32()?;
         let dtype = ggml_dtype(code).ok_or_else(|| {
-            self.bad(format!("tensor \"{name}\" has quantization type {code}, which byrote can't read; convert the file"))
+            self.bad(format!(
+                "tensor \"{name}\" has quantization type {code}, which byrote can't read; convert the file"
+            ))
         })?;
         let offset = self.u64()?;
         let elements = shape.iter().try_fold(1usize, |n, d| n.checked_mul(*d));

@@ -41,7 +41,10 @@ pub struct Loaded {
 
 impl std::fmt::Debug for Loaded {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Loaded").field("facts", self.model.facts()).field("precision", &self.precision).finish_non_exhaustive()
+        f.debug_struct("Loaded")
+            .field("facts", self.model.facts())
+            .field("precision", &self.precision)
+            .finish_non_exhaustive()
     }
 }
 
@@ -85,7 +88,8 @@ pub fn gguf(path: &Path, options: &LoadConfig) -> Result<Loaded, ModelError> {
     let device = device(&options.device)?;
     let gguf = Gguf::open(path)?;
     let family = Family::from_gguf(&gguf)?;
-    let tokenizer = vocabulary(&gguf).map(|vocab| Tokenizer::from_gguf(vocab, &path.display().to_string())).transpose()?;
+    let tokenizer =
+        vocabulary(&gguf).map(|vocab| Tokenizer::from_gguf(vocab, &path.display().to_string())).transpose()?;
     let elements: u64 = gguf.tensors.values().map(|t| t.shape.iter().product::<usize>() as u64).sum();
     let precision = match options.precision {
         Some(precision) => precision,
@@ -129,7 +133,9 @@ fn vocabulary(gguf: &Gguf) -> Option<GgufVocab> {
 /// Whether so many bytes are at most half of the memory that is free; yes where that can't be told.
 fn fits(bytes: u64) -> bool {
     let Ok(info) = std::fs::read_to_string("/proc/meminfo") else { return true };
-    let free = info.lines().find_map(|line| line.strip_prefix("MemAvailable:")?.trim().strip_suffix(" kB")?.parse::<u64>().ok());
+    let free = info
+        .lines()
+        .find_map(|line| line.strip_prefix("MemAvailable:")?.trim().strip_suffix(" kB")?.parse::<u64>().ok());
     free.is_none_or(|kib| bytes <= kib * 512)
 }
 

@@ -98,7 +98,9 @@ pub enum Layout {
     /// Stored `[in, out]`, as GPT-2's safetensors are.
     InOut,
     /// Rows ordered head by head, each with its query, key and value, for this many heads (GPT-NeoX).
-    Interleaved { heads: usize },
+    Interleaved {
+        heads: usize,
+    },
 }
 
 impl Weights {
@@ -158,7 +160,8 @@ impl Weights {
             Source::Safetensors(slots) => slots.keys().map(String::as_str).collect(),
             Source::Gguf { gguf, .. } => gguf.tensors.keys().map(String::as_str).collect(),
         };
-        let unused = all.into_iter().find(|name| !used.contains_key(*name) && !ignorable.iter().any(|i| name.contains(i)));
+        let unused =
+            all.into_iter().find(|name| !used.contains_key(*name) && !ignorable.iter().any(|i| name.contains(i)));
         match unused {
             Some(name) => Err(ModelError::Config {
                 file: self.label.clone(),
@@ -192,10 +195,9 @@ impl Weights {
         let stored = self.resolve(name)?;
         let tensor = match &self.source {
             Source::Safetensors(slots) => {
-                let slot = slots.get(&stored).ok_or_else(|| ModelError::MissingTensor {
-                    name: name.to_owned(),
-                    file: self.label.clone(),
-                })?;
+                let slot = slots
+                    .get(&stored)
+                    .ok_or_else(|| ModelError::MissingTensor { name: name.to_owned(), file: self.label.clone() })?;
                 let bytes = slot.file.read(slot.offset, slot.bytes)?;
                 let dtype = candle_dtype(slot.dtype).ok_or_else(|| ModelError::BadFile {
                     path: slot.file.path(),
@@ -449,7 +451,9 @@ fn slots_of(place: &Place) -> Result<Vec<(String, Slot)>, ModelError> {
     let data = length + 8;
     let end = data.saturating_add(metadata.data_len() as u64);
     if end != size {
-        return Err(bad(format!("its header tells of {end} bytes where the file has {size}: it is truncated; fetch it again")));
+        return Err(bad(format!(
+            "its header tells of {end} bytes where the file has {size}: it is truncated; fetch it again"
+        )));
     }
     let slot = |(name, info): (String, &TensorInfo)| {
         let (start, end) = info.data_offsets;

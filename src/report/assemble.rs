@@ -168,11 +168,12 @@ fn recall(items: &[ReportItem]) -> Vec<Recall> {
     for item in items.iter().filter(|item| item.kind == Kind::Canary) {
         let repetitions = item.repetitions;
         if !recall.iter().any(|entry| entry.repetitions == repetitions) {
-            recall.push(Recall { repetitions, items: 0, found: 0, inconclusive: 0 });
+            recall.push(Recall { repetitions, items: 0, found: 0, extractable: 0, inconclusive: 0 });
         }
         for entry in recall.iter_mut().filter(|entry| entry.repetitions == repetitions) {
             entry.items += 1;
             entry.found += u64::from(item.verdict.level.is_memorization());
+            entry.extractable += u64::from(item.verdict.level == Level::Extractable);
             entry.inconclusive += u64::from(item.verdict.level == Level::Inconclusive);
         }
     }

@@ -71,7 +71,7 @@ fn manifest(reveal: bool) -> RunManifest {
             bos_token: Some(1),
             reveal,
         },
-        plan: Plan { windows: 204, part_size: 256, digest: digest() },
+        plan: Plan { windows: 204, part_size: 256, digest: digest(), part_ids: vec![digest()] },
     }
 }
 
@@ -97,6 +97,7 @@ fn probed(id: &str, kind: Kind, repetitions: Option<u32>, windows: u64) -> Probe
             tags: vec!["umber-tag".to_owned()],
             opt_out: Some(OptOut { signal: Some("robots.txt".to_owned()), ..Default::default() }),
             repetitions,
+            matches: Vec::new(),
             origin: Origin { file: "set.jsonl".to_owned(), line: Some(3) },
         },
         salted_digest: Digest::of_bytes(format!("salt {id}").as_bytes()),

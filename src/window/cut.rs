@@ -328,6 +328,7 @@ mod tests {
             tags: Vec::new(),
             opt_out: None,
             repetitions: None,
+            matches: Vec::new(),
             origin: Origin { file: "x.jsonl".to_owned(), line: Some(3) },
         }
     }

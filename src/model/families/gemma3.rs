@@ -136,16 +136,17 @@ impl Config {
             None => (self.rope_scaling.as_ref(), None),
         };
         let rope = |raw: Option<&RawScaling>, base: Option<f32>, default: f32| {
-            let scaling = raw.map_or(Ok(Scaling::None), |raw| {
-                raw.check(self.max_position_embeddings, None, self.head_dim)
-            });
+            let scaling =
+                raw.map_or(Ok(Scaling::None), |raw| raw.check(self.max_position_embeddings, None, self.head_dim));
             let base = base.or_else(|| raw.and_then(|raw| raw.rope_theta)).unwrap_or(default);
-            Ok::<_, ModelError>(Rope { base, dims: self.head_dim, scaling: scaling.map_err(bad)?, pairing: Pairing::Halves })
+            Ok::<_, ModelError>(Rope {
+                base,
+                dims: self.head_dim,
+                scaling: scaling.map_err(bad)?,
+                pairing: Pairing::Halves,
+            })
         };
-        Ok(vec![
-            rope(global, self.rope_theta, 1_000_000.0)?,
-            rope(local, self.rope_local_base_freq, 10_000.0)?,
-        ])
+        Ok(vec![rope(global, self.rope_theta, 1_000_000.0)?, rope(local, self.rope_local_base_freq, 10_000.0)?])
     }
 }
 

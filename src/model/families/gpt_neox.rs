@@ -107,7 +107,12 @@ pub fn load(c: &Config, weights: &Weights) -> Result<Decoder, ModelError> {
         Ok(Block {
             attention_norm: layer.layer_norm("input_layernorm", hidden, eps)?,
             attention: Attention {
-                qkv: layer.linear(&[("attention.query_key_value", 3 * hidden)], hidden, c.attention_bias, qkv_layout)?,
+                qkv: layer.linear(
+                    &[("attention.query_key_value", 3 * hidden)],
+                    hidden,
+                    c.attention_bias,
+                    qkv_layout,
+                )?,
                 out: layer.linear(&[("attention.dense", hidden)], hidden, c.attention_bias, Layout::OutIn)?,
                 heads,
                 kv_heads: heads,

@@ -143,7 +143,10 @@ mod tests {
         let q = QTensor::quantize(&w, GgmlDType::Q8_0).unwrap();
         let cases = [
             (Matrix::Dense(bf16.clone()), bf16.to_dtype(DType::F32).unwrap()),
-            (Matrix::Quantized(vec![QTensor::quantize(&w, GgmlDType::Q8_0).unwrap()]), q.dequantize(&Device::Cpu).unwrap()),
+            (
+                Matrix::Quantized(vec![QTensor::quantize(&w, GgmlDType::Q8_0).unwrap()]),
+                q.dequantize(&Device::Cpu).unwrap(),
+            ),
         ];
         for (kept, written_out) in cases {
             let got = Linear::new(kept, None).forward(&x).unwrap().to_vec2::<f32>().unwrap();

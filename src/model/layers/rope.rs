@@ -22,17 +22,40 @@ pub enum Pairing {
 pub enum Scaling {
     None,
     /// Positions divided by `factor` (arXiv 2306.15595).
-    Linear { factor: f32 },
+    Linear {
+        factor: f32,
+    },
     /// NTK-aware: beyond `original` tokens the base grows with the sequence's length.
-    Dynamic { factor: f32, original: usize },
+    Dynamic {
+        factor: f32,
+        original: usize,
+    },
     /// Llama 3.1: low frequencies divided by `factor`, high ones kept, a ramp between (arXiv 2407.21783).
-    Llama3 { factor: f32, low: f32, high: f32, original: usize },
+    Llama3 {
+        factor: f32,
+        low: f32,
+        high: f32,
+        original: usize,
+    },
     /// LongRoPE: a factor a frequency, one set up to `original` tokens and one beyond (arXiv 2402.13753).
-    LongRope { short: Vec<f32>, long: Vec<f32>, original: usize, attention: f32 },
+    LongRope {
+        short: Vec<f32>,
+        long: Vec<f32>,
+        original: usize,
+        attention: f32,
+    },
     /// YaRN: interpolation by frequency, and warmer attention (arXiv 2309.00071).
-    Yarn { factor: f32, fast: f32, slow: f32, original: usize, attention: f32 },
+    Yarn {
+        factor: f32,
+        fast: f32,
+        slow: f32,
+        original: usize,
+        attention: f32,
+    },
     /// Frequencies divided by given factors, as GGUF's `rope_freqs.weight` has them.
-    Divided { by: Vec<f32> },
+    Divided {
+        by: Vec<f32>,
+    },
 }
 
 /// A rotary embedding.
@@ -115,9 +138,7 @@ impl Rope {
     fn yarn(&self, plain: &[f32], factor: f32, fast: f32, slow: f32, original: usize) -> Vec<f32> {
         let d = self.dims as f32;
         // The component that turns `rotations` times within the original context.
-        let component = |rotations: f32| {
-            d * (original as f32 / (rotations * 2.0 * PI)).ln() / (2.0 * self.base.ln())
-        };
+        let component = |rotations: f32| d * (original as f32 / (rotations * 2.0 * PI)).ln() / (2.0 * self.base.ln());
         let low = component(fast).floor().max(0.0);
         let mut high = component(slow).ceil().min(d - 1.0);
         if low == high {
@@ -191,14 +212,15 @@ impl RawScaling {
     /// Says which field is missing or which type is unknown.
     pub fn check(&self, context: usize, original: Option<usize>, dims: usize) -> std::result::Result<Scaling, String> {
         let kind = self.rope_type.as_deref().unwrap_or("default");
-        let need = |field: Option<f32>, name: &str| {
-            field.ok_or_else(|| format!("rope scaling \"{kind}\" lacks \"{name}\""))
-        };
+        let need =
+            |field: Option<f32>, name: &str| field.ok_or_else(|| format!("rope scaling \"{kind}\" lacks \"{name}\""));
         let original = self.original_max_position_embeddings.or(original);
         Ok(match kind {
             "default" => Scaling::None,
             "linear" => Scaling::Linear { factor: need(self.factor, "factor")? },
-            "dynamic" => Scaling::Dynamic { factor: need(self.factor, "factor")?, original: original.unwrap_or(context) },
+            "dynamic" => {
+                Scaling::Dynamic { factor: need(self.factor, "factor")?, original: original.unwrap_or(context) }
+            }
             "llama3" => Scaling::Llama3 {
                 factor: need(self.factor, "factor")?,
                 low: need(self.low_freq_factor, "low_freq_factor")?,
@@ -290,7 +312,10 @@ mod tests {
         for pairing in [Pairing::Halves, Pairing::Neighbours] {
             let rope = Rope { base: 100.0, dims: 8, scaling: Scaling::None, pairing };
             let y = rope.tables(3, 2, 5, &Device::Cpu).unwrap().rotate(&x).unwrap();
-            let (x, y) = (x.flatten_all().unwrap().to_vec1::<f32>().unwrap(), y.flatten_all().unwrap().to_vec1::<f32>().unwrap());
+            let (x, y) = (
+                x.flatten_all().unwrap().to_vec1::<f32>().unwrap(),
+                y.flatten_all().unwrap().to_vec1::<f32>().unwrap(),
+            );
             assert_eq!(x[8..16], y[8..16]);
             let norm = |v: &[f32]| v.iter().map(|a| a * a).sum::<f32>();
             assert!((norm(&x[..8]) - norm(&y[..8])).abs() < 1e-3);

@@ -236,6 +236,8 @@ mirrored! {
         items: u64,
         /// Came out extractable or memorized.
         found: u64,
+        /// Of those, within the sample budget.
+        extractable: u64,
         /// Neither found nor missed.
         inconclusive: u64,
     }
