@@ -209,12 +209,12 @@ mod tests {
         encoder.finish().unwrap()
     }
 
-    fn lines(raw: &[u8], limit: u64) -> Result<Vec<(u64, u64, bool, Vec<u8>)>, FileProblem> {
+    fn lines(raw: &[u8], limit: u64) -> Result<Vec<(Line, Vec<u8>)>, FileProblem> {
         let mut lines = Lines::new(raw, limit)?;
         let mut line = Vec::new();
         let mut all = Vec::new();
         while let Some(place) = lines.next(&mut line)? {
-            all.push((place.number, place.offset, place.ended, line.clone()));
+            all.push((place, line.clone()));
         }
         Ok(all)
     }
@@ -222,8 +222,9 @@ mod tests {
     #[test]
     fn lines_know_their_number_their_offset_and_whether_they_ended() {
         let found = lines(b"\xef\xbb\xbfab\r\n\nc", LIMIT).unwrap();
-        let expected: Vec<(u64, u64, bool, Vec<u8>)> =
-            vec![(1, 3, true, b"ab\r".to_vec()), (2, 7, true, vec![]), (3, 8, false, b"c".to_vec())];
+        let place = |number, offset, ended| Line { number, offset, ended };
+        let expected =
+            [(place(1, 3, true), b"ab\r".to_vec()), (place(2, 7, true), vec![]), (place(3, 8, false), b"c".to_vec())];
         assert_eq!(found, expected);
         assert!(lines(b"", LIMIT).unwrap().is_empty());
     }
@@ -269,9 +270,9 @@ mod tests {
     #[test]
     fn a_packed_line_that_cannot_be_an_item_is_not_kept_whole() {
         let found = lines(&gzip(&vec![0u8; 8 << 20]), LIMIT).unwrap();
-        assert!(found[0].3.len() < 1 << 18, "{} bytes kept", found[0].3.len());
+        assert!(found[0].1.len() < 1 << 18, "{} bytes kept", found[0].1.len());
         let long = [&b"  {"[..], &vec![b'x'; 1 << 20]].concat();
-        assert_eq!(lines(&gzip(&long), LIMIT).unwrap()[0].3, long);
+        assert_eq!(lines(&gzip(&long), LIMIT).unwrap()[0].1, long);
     }
 
     #[test]
