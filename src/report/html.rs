@@ -37,6 +37,7 @@ pub fn render(report: &Report) -> Result<String, RenderError> {
     environment.set_trim_blocks(true);
     environment.set_lstrip_blocks(true);
     environment.set_formatter(print);
+    environment.add_filter("prose", |text: String| Value::from_safe_string(escape::html_prose(&text)));
     Ok(environment.render_named_str("report.html", TEMPLATE, page(report))?)
 }
 
@@ -277,14 +278,15 @@ mod tests {
         let order = [
             ">Blocked<",
             "of 17 opted-out texts",
-            "gemma-3-270m",
+            "<code>gemma-3-270m</code>",
             "opted-out texts memorized",
             "controls within the sample budget",
             "id=\"not-tested\"",
             "class=\"chart recall\"",
             "class=\"chart strip\"",
             "id=\"items\"",
-            "novels/moby-1",
+            "class=\"item extractable\"",
+            "class=\"item clear\"",
         ];
         let places: Vec<_> = order.iter().map(|sentence| page.find(sentence)).collect();
         assert!(places.iter().all(Option::is_some) && places.is_sorted(), "{order:?} at {places:?}");
@@ -296,6 +298,9 @@ mod tests {
             report.settings.reveal = false;
             let page = render(&report).unwrap();
             fixture::assert_inert_and_redacted(&page);
+            for active in ["<script", "<img", "<a href=\"h", "href=\"javascript"] {
+                assert!(!page.contains(active), "{active:?} is live");
+            }
             assert!(page.contains("&lt;script&gt;alert(1)&lt;/script&gt;"));
             assert!(page.contains("{{ 7 * 7 }}"), "ids are no templates");
             assert!(page.contains("holds no probed text"));

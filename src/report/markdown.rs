@@ -177,18 +177,17 @@ mod tests {
         let text = render(&fixture::report());
         assert!(text.starts_with("## Blocked\n\n**"), "{text}");
         for sentence in [
-            "of 17 opted\\-out texts",
+            "of 17 opted-out texts",
             "| **Model** | `gemma-3-270m` |",
             "| **Revision** | `9b0cfec892e2bc2afd938c98eabe4e4a7b1e0ca1` |",
-            "50 \\+ 50 tokens every 50 tokens",
+            "50 + 50 tokens every 50 tokens",
             "| 64× | 10 | 10 | 0 | `██████████` |",
-            "199 texts that the model can't have memorized, 199 of them scored in full; none is within",
+            "199 texts that the model can't have memorized, 199 scored in full; none of them is within",
             "The smallest p-value that 199 controls allow is 0.005.",
             "| `novels/moby-1` | ■ extractable |",
-            "| `letters/too-short` | not probed\\: 23 tokens are fewer than one window of 50 \\+ 50 |",
+            "| `letters/too-short` | not probed: 23 tokens are fewer than one window of 50 + 50 |",
         ] {
-            let sentence = sentence.replace("\\-", "-");
-            assert!(text.contains(&sentence), "{sentence:?} isn't in\n{text}");
+            assert!(text.contains(sentence), "{sentence:?} isn't in\n{text}");
         }
     }
 
@@ -198,11 +197,27 @@ mod tests {
             report.settings.reveal = false;
             let text = render(&report);
             fixture::assert_inert_and_redacted(&text.replace("&#8203;", ""));
-            for live in ["[heading](", "\n## [", " @octocat", "| ::error"] {
-                let outside_code: String = text.split('`').step_by(2).collect();
-                assert!(!outside_code.contains(live), "{live:?}");
+            let outside_code = outside_code(&text);
+            for live in ["[heading](", "\n## [", "@octocat", "<script", "<img"] {
+                assert!(!outside_code.contains(live), "{live:?} is live in\n{outside_code}");
             }
         }
+    }
+
+    /// The text without its code spans: a run of backticks is closed by the next one of the same length.
+    fn outside_code(text: &str) -> String {
+        let (mut out, mut rest) = (String::new(), text.replace("\\`", ""));
+        while let Some(start) = rest.find('`') {
+            out.push_str(&rest[..start]);
+            let fence: String = rest[start..].chars().take_while(|&c| c == '`').collect();
+            let inside = &rest[start + fence.len()..];
+            let end = inside
+                .match_indices(&fence)
+                .map(|(at, _)| at)
+                .find(|&at| !inside[at + fence.len()..].starts_with('`') && !inside[..at].ends_with('`'));
+            rest = inside[end.expect("a code span is open") + fence.len()..].to_owned();
+        }
+        out + &rest
     }
 
     #[test]

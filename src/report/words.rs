@@ -189,12 +189,12 @@ pub(crate) fn controls(report: &Report) -> Vec<String> {
         ];
     }
     let within = match controls.within_budget {
-        0 => "none is".to_owned(),
-        1 => "1 is".to_owned(),
-        n => format!("{} are", samples::grouped(n)),
+        0 => "none of them is".to_owned(),
+        1 => "1 of them is".to_owned(),
+        n => format!("{} of them are", samples::grouped(n)),
     };
     let mut out = vec![format!(
-        "{} that the model can't have memorized, {} of them scored in full; {within} within the sample budget.",
+        "{} that the model can't have memorized, {} scored in full; {within} within the sample budget.",
         count(controls.items, "text"),
         samples::grouped(controls.usable),
     )];

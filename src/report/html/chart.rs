@@ -3,7 +3,7 @@
 
 use crate::items::Kind;
 use crate::metric::item::Span;
-use crate::metric::probability;
+use crate::metric::{probability, samples};
 use crate::report::{Recall, Report, ReportItem, escape, order, words};
 use crate::verdict::Level;
 use std::fmt::Write as _;
@@ -143,7 +143,7 @@ fn row(svg: &mut String, top: f64, kind: Kind, items: &[(&ReportItem, f64)], axi
     }
     let tallest = columns.iter().map(Vec::len).max().unwrap_or_default();
     let height = (tallest.min(STACK) as f64 * DOT).max(3.0 * DOT);
-    let base = top + height;
+    let base = top + height + if tallest > STACK { 12.0 } else { 0.0 };
     for (i, column) in columns.iter().enumerate() {
         let x = axis.middle(i);
         if tallest <= STACK {
@@ -161,6 +161,12 @@ fn row(svg: &mut String, top: f64, kind: Kind, items: &[(&ReportItem, f64)], axi
                 }
             }
         }
+    }
+    if tallest > STACK {
+        let peak = columns.iter().position(|column| column.len() == tallest).unwrap_or_default();
+        let (x, y) = (n(axis.middle(peak)), n(base - height - 4.0));
+        let _ =
+            write!(svg, r#"<text class="mid soft small" x="{x}" y="{y}">{}</text>"#, samples::grouped(tallest as u64));
     }
     let right = STRIP_LEFT + STRIP_WIDTH;
     let _ = write!(svg, r#"<line class="base" x1="{STRIP_LEFT}" x2="{}" y1="{1}" y2="{1}"/>"#, n(right), n(base));
@@ -314,7 +320,8 @@ mod tests {
     fn every_measured_item_is_one_dot_and_the_unmeasured_are_none() {
         let report = fixture::report();
         let svg = distribution(&report).unwrap();
-        let measured = report.items.iter().filter(|item| item.evidence.scored() > 0).count();
+        let dotted = report.items.iter().filter(|item| item.kind != Kind::Control && item.evidence.scored() > 0);
+        let measured = dotted.count();
         assert_eq!(svg.matches("<circle").count(), measured);
         assert!(!svg.contains("too-short"));
         assert!(distribution(&fixture::empty()).is_none());
