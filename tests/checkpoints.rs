@@ -3,7 +3,11 @@
 #[path = "support/golden.rs"]
 mod golden;
 
+use byrote::backend::native::Native;
+use byrote::backend::{Backend, ScoreInput};
 use byrote::model::weights::Precision;
+use byrote::tokens::BosChoice;
+use byrote::tokens::tokenizer::Tokenizer;
 use golden::{backend, compare, load, read};
 use std::path::{Path, PathBuf};
 
@@ -39,4 +43,60 @@ fn gemma_3_270m_scores_as_transformers_does() {
 #[test]
 fn smollm2_135m_scores_as_transformers_does() {
     agrees("SmolLM2-135M-Instruct.Q4_1.gguf", "smollm2-135m.jsonl");
+}
+
+/// Share of greedily extracted windows and mean share of rank-0 tokens, 32 + 16, windows tiling the text.
+fn recited(backend: &Native, tokenizer: &Tokenizer, text: &str, bos: BosChoice) -> (f64, f64) {
+    let text = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/texts").join(text));
+    let encoding = tokenizer.encode(&text.unwrap()).unwrap();
+    let bos = tokenizer.bos(bos).unwrap();
+    let windows: Vec<Vec<u32>> =
+        encoding.ids.windows(48).step_by(16).map(|ids| bos.iter().chain(ids).copied().collect()).collect();
+    let prefix_len = 32 + usize::from(bos.is_some());
+    let inputs: Vec<ScoreInput<'_>> = windows.iter().map(|ids| ScoreInput { token_ids: ids, prefix_len }).collect();
+    let ranks: Vec<Vec<u32>> = backend.score(&inputs).into_iter().map(|scores| scores.unwrap().rank).collect();
+    let share = |ranks: &Vec<u32>| ranks.iter().filter(|r| **r == 0).count() as f64 / ranks.len() as f64;
+    let exact = ranks.iter().filter(|ranks| share(ranks) == 1.0).count() as f64 / ranks.len() as f64;
+    (exact, ranks.iter().map(share).sum::<f64>() / ranks.len() as f64)
+}
+
+/// Known from independent measurements with transformers on the same file.
+#[test]
+fn gemma_3_270m_recites_what_it_is_known_to_recite_and_nothing_without_its_bos() {
+    let Some(models) = models() else { return };
+    let mut loaded = load(&models.join("gemma-3-270m-q4_k_m.gguf"), Some(Precision::F32));
+    let tokenizer = loaded.tokenizer.take().unwrap();
+    let backend = backend(loaded, 2, 16);
+    for (text, greedy, em) in [
+        ("lorem.txt", 0.67, 0.98),
+        ("pd_usconst.txt", 0.57, 0.90),
+        ("pd_declaration.txt", 0.18, 0.85),
+        ("mit_license.txt", 0.10, 0.81),
+        ("pd_genesis.txt", 0.0, 0.72),
+        ("pd_gettysburg.txt", 0.0, 0.53),
+    ] {
+        let with = recited(&backend, &tokenizer, text, BosChoice::Auto);
+        let without = recited(&backend, &tokenizer, text, BosChoice::Never);
+        println!("{text}: greedy {:.2} EM {:.2}; without BOS {:.2} {:.2}", with.0, with.1, without.0, without.1);
+        assert!((with.0 - greedy).abs() < 0.02 && (with.1 - em).abs() < 0.02, "{text}: {with:?}");
+        assert!(without.0 == 0.0 && without.1 < with.1 - 0.2, "{text}: {without:?}");
+    }
+    let fresh = recited(&backend, &tokenizer, "fresh.txt", BosChoice::Auto);
+    println!("fresh.txt: greedy {:.2} EM {:.2}", fresh.0, fresh.1);
+    assert!(fresh.0 == 0.0 && fresh.1 < 0.35, "{fresh:?}");
+}
+
+#[test]
+fn smollm2_135m_recites_nothing_though_it_knows_famous_texts_better() {
+    let Some(models) = models() else { return };
+    let mut loaded = load(&models.join("SmolLM2-135M-Instruct.Q4_1.gguf"), Some(Precision::F32));
+    let tokenizer = loaded.tokenizer.take().unwrap();
+    let backend = backend(loaded, 2, 16);
+    let fresh = recited(&backend, &tokenizer, "fresh.txt", BosChoice::Auto);
+    for text in ["pd_usconst.txt", "pd_declaration.txt", "mit_license.txt", "pd_genesis.txt"] {
+        let known = recited(&backend, &tokenizer, text, BosChoice::Auto);
+        println!("{text}: greedy {:.2} EM {:.2}, fresh prose {:.2}", known.0, known.1, fresh.1);
+        assert!(known.0 == 0.0 && known.1 > fresh.1 + 0.2, "{text}: {known:?} against {fresh:?}");
+    }
+    assert_eq!(fresh.0, 0.0);
 }

@@ -184,7 +184,7 @@ mod tests {
             "| **Model** | `gemma-3-270m` |",
             "| **Revision** | `9b0cfec892e2bc2afd938c98eabe4e4a7b1e0ca1` |",
             "50 + 50 tokens every 50 tokens",
-            "| 64× | 10 | 10 | 0 | `██████████` |",
+            "| 64× | 10 | 10 | 10 | 0 | `██████████` |",
             "199 texts that the model can't have memorized, 199 scored in full; none of them is within",
             "The smallest p-value that 199 controls allow is 0.005.",
             "| `novels/moby-1` | ■ extractable |",

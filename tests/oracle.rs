@@ -1,0 +1,97 @@
+//! Teacher-forced scores against candle-transformers' own models, fed one suffix token at a time: another
+//! implementation and another path to the same numbers.
+
+#[path = "support/golden.rs"]
+mod golden;
+
+use byrote::backend::{Backend, ScoreInput};
+use byrote::model::weights::Precision;
+use candle_core::{DType, Device, Tensor};
+use candle_nn::VarBuilder;
+use candle_transformers::models::{gemma3, llama, mistral, qwen2};
+use golden::{Golden, backend, load, read};
+use std::path::{Path, PathBuf};
+
+/// Nats a token. candle-transformers makes its rotary tables and sums in other orders.
+const BOUND: f32 = 1e-4;
+
+fn folder(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/models").join(name)
+}
+
+fn config<T: serde::de::DeserializeOwned>(name: &str) -> T {
+    serde_json::from_slice(&std::fs::read(folder(name).join("config.json")).unwrap()).unwrap()
+}
+
+fn weights(name: &str) -> VarBuilder<'static> {
+    let tensors = candle_core::safetensors::load(folder(name).join("model.safetensors"), &Device::Cpu).unwrap();
+    VarBuilder::from_tensors(tensors, DType::F32, &Device::Cpu)
+}
+
+/// Log-probabilities of the suffix from a model that gives the logits of its last position only: `step` takes
+/// tokens and the number of tokens it has seen.
+fn stepwise(window: &Golden, mut step: impl FnMut(&Tensor, usize) -> candle_core::Result<Tensor>) -> Vec<f32> {
+    let mut seen = 0;
+    let mut fed = &window.token_ids[..window.prefix_len];
+    let mut logprobs = Vec::new();
+    for (i, target) in window.token_ids.iter().enumerate().skip(window.prefix_len) {
+        let ids = Tensor::new(fed, &Device::Cpu).unwrap().unsqueeze(0).unwrap();
+        let logits = step(&ids, seen).unwrap().to_dtype(DType::F32).unwrap().flatten_all().unwrap();
+        let logprob = candle_nn::ops::log_softmax(&logits, 0).unwrap();
+        logprobs.push(logprob.to_vec1::<f32>().unwrap()[*target as usize]);
+        seen += fed.len();
+        fed = &window.token_ids[i..=i];
+    }
+    logprobs
+}
+
+fn agrees(name: &str, mut oracle: impl FnMut(&Golden) -> Vec<f32>) {
+    let backend = backend(load(&folder(name), Some(Precision::F32)), 1, 8);
+    for window in read(&folder(name).join("golden.jsonl")).iter().filter(|w| w.token_ids.len() <= 100) {
+        let ours = backend.score(&[ScoreInput { ..window.input() }]).remove(0).unwrap();
+        for (i, (ours, theirs)) in ours.logprob.iter().zip(oracle(window)).enumerate() {
+            assert!((ours - theirs).abs() <= BOUND, "{name} {} token {i}: {ours} against {theirs}", window.id);
+        }
+    }
+}
+
+#[test]
+fn llama_teacher_forced_equals_llama_stepwise() {
+    for name in ["llama", "llama_gqa_tied", "llama_rope_llama3"] {
+        let config = config::<llama::LlamaConfig>(name).into_config(false);
+        let model = llama::Llama::load(weights(name), &config).unwrap();
+        agrees(name, |window| {
+            let mut cache = llama::Cache::new(true, DType::F32, &config, &Device::Cpu).unwrap();
+            stepwise(window, |ids, seen| model.forward(ids, seen, &mut cache))
+        });
+    }
+}
+
+#[test]
+fn mistral_teacher_forced_equals_mistral_stepwise() {
+    let mut model = mistral::Model::new(&config("mistral_full"), weights("mistral_full")).unwrap();
+    agrees("mistral_full", |window| {
+        model.clear_kv_cache();
+        stepwise(window, |ids, seen| model.forward(ids, seen))
+    });
+}
+
+#[test]
+fn qwen2_teacher_forced_equals_qwen2_stepwise() {
+    for name in ["qwen2", "qwen2_untied"] {
+        let mut model = qwen2::ModelForCausalLM::new(&config(name), weights(name)).unwrap();
+        agrees(name, |window| {
+            model.clear_kv_cache();
+            stepwise(window, |ids, seen| model.forward(ids, seen))
+        });
+    }
+}
+
+#[test]
+fn gemma3_teacher_forced_equals_gemma3_stepwise() {
+    let mut model = gemma3::Model::new(false, &config("gemma3_pattern"), weights("gemma3_pattern")).unwrap();
+    agrees("gemma3_pattern", |window| {
+        model.clear_kv_cache();
+        stepwise(window, |ids, seen| model.forward(ids, seen))
+    });
+}
