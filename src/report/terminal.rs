@@ -13,6 +13,8 @@ use std::fmt::Write as _;
 const ROWS: usize = 20;
 const NARROWEST: usize = 40;
 const WIDTH_UNKNOWN: usize = 100;
+/// Longer lines of prose are hard to read.
+const WIDEST: usize = 120;
 
 /// How the page may look. Whether there is a terminal, and how wide, is the caller's to know.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -25,7 +27,7 @@ pub struct Style {
 
 /// A page of text ending in a line break. Pure: the same report and style give the same text.
 pub fn render(report: &Report, style: Style) -> String {
-    let page = Page { style, width: style.width.unwrap_or(WIDTH_UNKNOWN).max(NARROWEST) };
+    let page = Page { style, width: style.width.unwrap_or(WIDTH_UNKNOWN).clamp(NARROWEST, WIDEST) };
     let mut out = String::new();
     page.head(&mut out, report);
     page.counts(&mut out, report);
@@ -86,9 +88,9 @@ impl Page {
         self.heading(out, "Verdicts");
         let mut table = self.table();
         table.set_header(
-            std::iter::once(String::new())
-                .chain(words::LEVELS.map(|level| level.to_string()))
-                .chain(["total".to_owned()]),
+            std::iter::once(Cell::new(""))
+                .chain(words::LEVELS.map(|level| right(level.to_string())))
+                .chain([right("total".to_owned())]),
         );
         for kind in words::KINDS {
             let items = Tally::of(report, kind).items;
@@ -102,7 +104,7 @@ impl Page {
             let row = std::iter::once(Cell::new(words::kinds(kind))).chain(of_level);
             table.add_row(row.chain([right(samples::grouped(items))]));
         }
-        push_table(out, &table);
+        self.push_table(out, table);
     }
 
     fn recall(&self, out: &mut String, report: &Report) {
@@ -135,27 +137,36 @@ impl Page {
         }
         self.heading(out, "Opted-out texts, found and undecided");
         let mut table = self.table();
-        table.set_header(["verdict", "item", "p_z", "samples", "p", "run", "extracted"]);
+        let numbers = ["p_z", "samples", "extracted", "p", "run"].map(|name| right(name.to_owned()));
+        let header = ["verdict", "item"].map(Cell::new).into_iter().chain(numbers);
+        table.set_header(header.take(self.columns()));
         for item in items.iter().take(ROWS) {
             table.add_row(self.row(report, item));
         }
-        push_table(out, &table);
+        self.push_table(out, table);
         self.and_more(out, items.len(), "in report.json");
     }
 
     fn row(&self, report: &Report, item: &ReportItem) -> Vec<Cell> {
         let figures = Figures::of(&report.policy, item);
         let level = item.verdict.level;
-        let id = shorten(&escape::terminal(&item.id.0), self.width.saturating_sub(78).max(24));
-        vec![
+        let others = if self.width < 90 { 52 } else { 72 };
+        let id = shorten(&escape::terminal(&item.id.0), self.width.saturating_sub(others).clamp(12, 60));
+        let cells = [
             Cell::new(format!("{} {level}", words::sign(level))),
             Cell::new(id),
             right(figures.p_z),
             right(figures.samples.trim_start_matches("about ").to_owned()),
+            right(figures.coverage),
             right(figures.p_value),
             right(figures.run),
-            right(figures.coverage),
-        ]
+        ];
+        cells.into_iter().take(self.columns()).collect()
+    }
+
+    /// Columns of the table of items that fit; the last ones are in the other formats.
+    fn columns(&self) -> usize {
+        if self.width < 90 { 5 } else { 7 }
     }
 
     fn not_tested(&self, out: &mut String, report: &Report) {
@@ -206,6 +217,15 @@ impl Page {
         }
     }
 
+    fn push_table(&self, out: &mut String, mut table: Table) {
+        for column in table.column_iter_mut() {
+            column.set_padding((0, if self.width < 90 { 1 } else { 2 }));
+        }
+        for line in table.lines() {
+            let _ = writeln!(out, "  {}", line.trim_end());
+        }
+    }
+
     fn table(&self) -> Table {
         let mut table = Table::new();
         table.load_preset(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
@@ -226,12 +246,6 @@ impl Page {
 
 fn right(text: String) -> Cell {
     Cell::new(text).set_alignment(CellAlignment::Right)
-}
-
-fn push_table(out: &mut String, table: &Table) {
-    for line in table.lines() {
-        let _ = writeln!(out, " {}", line.trim_end());
-    }
 }
 
 /// The beginning of a long text, with an ellipsis.
@@ -283,6 +297,9 @@ mod tests {
     #[test]
     fn the_page_says_what_was_found_in_which_model() {
         let text = render(&fixture::report(), Style { color: false, width: Some(140) });
+        if let Some(folder) = std::env::var_os("BYROTE_HTML_OUT") {
+            std::fs::write(std::path::Path::new(&folder).join("terminal.txt"), &text).unwrap();
+        }
         assert!(text.starts_with("BLOCKED\n  "), "{text}");
         for sentence in [
             "of 17 opted-out texts are memorized",
@@ -305,6 +322,16 @@ mod tests {
             fixture::assert_inert_and_redacted(&text.replace('<', "("));
             for line in text.lines() {
                 assert!(!line.trim_start().starts_with("::") && !line.contains("##["), "{line}");
+            }
+        }
+    }
+
+    #[test]
+    fn no_line_is_wider_than_a_usual_terminal() {
+        for width in [80, 90, 100, 120] {
+            let text = render(&fixture::report(), Style { color: false, width: Some(width) });
+            for line in text.lines() {
+                assert!(line.chars().count() <= width, "{width}: {line}");
             }
         }
     }
@@ -334,7 +361,7 @@ mod tests {
     #[test]
     fn a_run_that_measured_nothing_says_so() {
         let text = render(&fixture::empty(), Style::default());
-        assert!(text.starts_with("NO OPTED-OUT TEXT\n"), "{text}");
+        assert!(text.starts_with("NOTHING TESTED\n"), "{text}");
         assert!(text.contains("nothing was measured"), "{text}");
     }
 }

@@ -95,7 +95,8 @@ fn undecided_tone(report: &Report) -> (Tone, &'static str) {
     if opt_outs.found() > 0 {
         (Tone::Bad, "Memorized text found")
     } else if opt_outs.items == 0 {
-        (Tone::Unsure, "No opted-out text")
+        let canaries = Tally::of(report, Kind::Canary).items;
+        (Tone::Unsure, if canaries > 0 { "Calibration only" } else { "Nothing tested" })
     } else if opt_outs.inconclusive > 0 || !whole || !sound {
         (Tone::Unsure, "Inconclusive")
     } else {
@@ -353,9 +354,9 @@ mod tests {
 
     #[test]
     fn a_run_that_measured_nothing_is_never_good() {
-        for report in [fixture::empty(), fixture::calibration()] {
+        for (report, word) in [(fixture::empty(), "Nothing tested"), (fixture::calibration(), "Calibration only")] {
             let headline = headline(&report);
-            assert_eq!((headline.tone, headline.word), (Tone::Unsure, "No opted-out text"));
+            assert_eq!((headline.tone, headline.word), (Tone::Unsure, word));
         }
         assert_eq!(found(&fixture::empty()), "No opted-out text was probed.");
         assert_eq!(not_tested(&fixture::empty()), ["No window was cut: nothing was measured."]);
