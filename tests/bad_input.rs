@@ -80,13 +80,13 @@ const MODELS: &[Case] = &[
         name: "config.json cut",
         wrong: |dir| truncate(&dir.join("model/config.json"), 0.5),
         args: PROBE,
-        says: &["model/config.json", "line"],
+        says: &["model/config.json", "line 13", "fetch it again"],
     },
     Case {
         name: "a config of other sizes than the weights",
         wrong: |dir| replace(&dir.join("model/config.json"), "\"hidden_size\": 192", "\"hidden_size\": 224"),
         args: PROBE,
-        says: &["model/model.safetensors", "has shape", "config asks for"],
+        says: &["model/model.safetensors", "has shape", "config asks for", "fetch both again"],
     },
     Case {
         name: "a config of fewer layers than the weights",
@@ -130,7 +130,7 @@ const MODELS: &[Case] = &[
         name: "truncated safetensors",
         wrong: |dir| truncate(&weights(dir), 0.7),
         args: PROBE,
-        says: &["model/model.safetensors", "truncated", "fetch"],
+        says: &["model/model.safetensors", "truncated", "fetch it again"],
     },
     Case {
         name: "safetensors cut inside its header",
@@ -166,7 +166,7 @@ const MODELS: &[Case] = &[
             edit(&dir.join("model.gguf"), |bytes| bytes.truncate(300));
         },
         args: PROBE_GGUF,
-        says: &["model.gguf", "truncated"],
+        says: &["model.gguf", "truncated", "fetch it again"],
     },
     Case {
         name: "a GGUF header that claims 2^60 tensors",
@@ -175,7 +175,7 @@ const MODELS: &[Case] = &[
             edit(&dir.join("model.gguf"), |bytes| bytes[8..16].copy_from_slice(&(1u64 << 60).to_le_bytes()));
         },
         args: PROBE_GGUF,
-        says: &["model.gguf", "1152921504606846976 tensors", "damaged or truncated"],
+        says: &["model.gguf", "1152921504606846976 tensors", "damaged or truncated", "fetch it again"],
     },
     Case {
         name: "a GGUF key that claims 2^60 bytes",
@@ -184,13 +184,13 @@ const MODELS: &[Case] = &[
             edit(&dir.join("model.gguf"), |bytes| bytes[24..32].copy_from_slice(&(1u64 << 60).to_le_bytes()));
         },
         args: PROBE_GGUF,
-        says: &["model.gguf", "1152921504606846976 bytes", "damaged or truncated"],
+        says: &["model.gguf", "1152921504606846976 bytes", "damaged or truncated", "fetch it again"],
     },
     Case {
         name: "a file that is no GGUF",
         wrong: |dir| std::fs::write(dir.join("model.gguf"), "<html>Not found</html>").unwrap(),
         args: PROBE_GGUF,
-        says: &["model.gguf", "not a GGUF file"],
+        says: &["model.gguf", "not a GGUF file", "fetch it again"],
     },
     Case {
         name: "NaN weights, probe",
@@ -470,7 +470,7 @@ fn wrong_usage_exits_with_2_and_shows_how_it_is_meant() {
     for (args, says) in [
         (&["probe", "--modle", "x"][..], "'--model'"),
         (&["probe", "--prefix", "0"], "'--prefix <TOKENS>'"),
-        (&["probe", "--prefix", "-1"], "--prefix"),
+        (&["probe", "--prefix", "-1"], "'-1'"),
         (&["probe", "--dtype", "int3"], "quantized"),
         (&["probe", "--stride", "1", "--stride-chars", "1"], "cannot be used with"),
         (&["score", "--model", "builtin"], "--input <FILE>"),
