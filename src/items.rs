@@ -194,3 +194,276 @@ pub struct ProbeSet {
     pub items: Vec<Item>,
     pub manifest: InputManifest,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+
+    /// A folder with the given files, and what reading `path` inside it gives, the folder's own path taken out of messages.
+    fn reading(files: &[(&str, &[u8])], paths: &[&str]) -> Result<ProbeSet, String> {
+        let folder = folder(files);
+        read_in(&folder, paths)
+    }
+
+    fn folder(files: &[(&str, &[u8])]) -> tempfile::TempDir {
+        let folder = tempfile::tempdir().unwrap();
+        for (name, bytes) in files {
+            let path = folder.path().join(name);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, bytes).unwrap();
+        }
+        folder
+    }
+
+    fn read_in(folder: &tempfile::TempDir, paths: &[&str]) -> Result<ProbeSet, String> {
+        let paths: Vec<PathBuf> = paths.iter().map(|path| folder.path().join(path)).collect();
+        let root = format!("{}/", folder.path().display());
+        let mut set = read(&paths).map_err(|error| error.to_string().replace(&root, ""))?;
+        for item in &mut set.items {
+            item.origin.file = item.origin.file.replace(&root, "");
+        }
+        for file in &mut set.manifest.files {
+            file.name = file.name.replace(&root, "");
+        }
+        for warning in &mut set.manifest.warnings {
+            *warning = warning.replace(&root, "");
+        }
+        Ok(set)
+    }
+
+    fn places(set: &ProbeSet) -> Vec<String> {
+        set.items.iter().map(|item| format!("{} {}", item.id, item.origin)).collect()
+    }
+
+    fn gzip(bytes: &[u8]) -> Vec<u8> {
+        use std::io::Write as _;
+        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        encoder.write_all(bytes).unwrap();
+        encoder.finish().unwrap()
+    }
+
+    #[test]
+    fn a_folder_gives_its_lines_first_and_its_texts_by_path() {
+        let files: [(&str, &[u8]); 9] = [
+            ("set/b.txt", b"text b"),
+            ("set/a/z.md", b"text z"),
+            ("set/a/y.TXT", b"text y"),
+            ("set/z.jsonl.gz", &gzip(b"{\"id\":\"j1\",\"text\":\"line 1\"}\n")),
+            ("set/c.jsonl", &zstd::encode_all(&b"{\"id\":\"j2\",\"text\":\"line 2\"}\n"[..], 3).unwrap()),
+            ("set/.hidden.txt", b"hidden"),
+            ("set/.git/x.txt", b"hidden"),
+            ("set/cover.png", b"\x89PNG"),
+            ("set/a/data.csv", b"id,text"),
+        ];
+        let set = reading(&files, &["set"]).unwrap();
+        let expected =
+            ["j2 set/c.jsonl:1", "j1 set/z.jsonl.gz:1", "a/y.TXT set/a/y.TXT", "a/z.md set/a/z.md", "b.txt set/b.txt"];
+        assert_eq!(places(&set), expected);
+        let warning = r#"set: files that are neither text nor JSONL were passed over: "a/data.csv", "cover.png""#;
+        assert_eq!(set.manifest.warnings, [warning]);
+        let raw = &files[3].1;
+        let record =
+            FileDigest { name: "set/z.jsonl.gz".to_owned(), bytes: raw.len() as u64, sha256: Digest::of_bytes(raw) };
+        assert_eq!(set.manifest.files[1], record);
+        assert_eq!(set.manifest.files.len(), 5);
+        assert_eq!((set.manifest.opt_outs, set.manifest.controls, set.manifest.canaries), (5, 0, 0));
+    }
+
+    #[test]
+    fn a_text_named_by_a_line_is_that_line_s_and_stands_in_the_record() {
+        let lines = br#"{"id":"a","kind":"control","path":"texts/a.txt"}
+{"id":"b","kind":"canary","path":"../b.txt"}
+"#;
+        let files: [(&str, &[u8]); 4] = [
+            ("set/items.jsonl", lines),
+            ("set/texts/a.txt", b"\xef\xbb\xbftext\r\na"),
+            ("set/texts/c.txt", b"c"),
+            ("b.txt", b"b"),
+        ];
+        let set = reading(&files, &["set"]).unwrap();
+        assert_eq!(places(&set), ["a set/items.jsonl:1", "b set/items.jsonl:2", "texts/c.txt set/texts/c.txt"]);
+        assert_eq!(set.items[0].content, Content::Text("text\na".to_owned()));
+        let names: Vec<&str> = set.manifest.files.iter().map(|file| file.name.as_str()).collect();
+        assert_eq!(names, ["set/items.jsonl", "set/texts/a.txt", "set/../b.txt", "set/texts/c.txt"]);
+        assert_eq!(set.manifest.files[1].sha256, Digest::of_bytes(files[1].1));
+        assert_eq!(set.manifest.warnings, ["set/texts/a.txt: CRLF line ends were read as LF"]);
+    }
+
+    #[test]
+    fn a_single_file_is_read_by_its_ending_and_packed_or_not() {
+        let line = b"{\"id\":\"a\",\"text\":\"x\",\"isbn\":1}\n";
+        for (name, bytes, id) in [
+            ("a.jsonl", line.to_vec(), "a"),
+            ("a.JSON", line.to_vec(), "a"),
+            ("plain", line.to_vec(), "a"),
+            ("packed.jsonl", gzip(line), "a"),
+            ("not-packed.jsonl.gz", line.to_vec(), "a"),
+            ("poem.md", b"x".to_vec(), "poem.md"),
+            ("poem.txt.gz", gzip(b"x"), "poem.txt.gz"),
+        ] {
+            let set = reading(&[(name, &bytes)], &[name]).unwrap();
+            assert_eq!(
+                (set.items[0].id.0.as_str(), &set.items[0].content),
+                (id, &Content::Text("x".to_owned())),
+                "{name}"
+            );
+            let warned = set
+                .manifest
+                .warnings
+                .iter()
+                .any(|warning| warning == &format!("{name}: unknown fields were ignored: \"isbn\""));
+            assert_eq!(warned, id == "a", "{name}");
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_read_names_the_file_and_the_fix() {
+        type Files<'a> = &'a [(&'a str, &'a [u8])];
+        let line: &[u8] = b"{\"id\":\"a\",\"text\":\"x\"}\n";
+        let cut = &gzip(line)[..20];
+        let mut flipped = gzip(&line.repeat(50));
+        let middle = flipped.len() - 6;
+        flipped[middle] ^= 1;
+        let cases: [(Files<'_>, &[&str], &str); 13] = [
+            (&[], &["gone.jsonl"], "gone.jsonl: no such file or folder; check the path"),
+            (
+                &[("set/x.png", b"x")],
+                &["set"],
+                "set: no .txt, .md or .jsonl file in this folder or below it; check the path",
+            ),
+            (
+                &[("a.csv", b"x")],
+                &["a.csv"],
+                "a.csv: a .csv file, which byrote doesn't read; convert it to .jsonl, .txt or .md",
+            ),
+            (
+                &[("a.jsonl", b"")],
+                &["a.jsonl"],
+                r#"a.jsonl: holds no items; remove the file or add a line such as {"id": "a-1", "text": "..."}"#,
+            ),
+            (
+                &[("set/a.txt", b""), ("set/b.txt", b"b")],
+                &["set"],
+                "set/a.txt: the text is empty; remove the file or put a text in it",
+            ),
+            (
+                &[("a.gz", cut)],
+                &["a.gz"],
+                "a.gz: the gzip data ends too early, so the file looks truncated; copy or download it again",
+            ),
+            (
+                &[("a.gz", &flipped)],
+                &["a.gz"],
+                "a.gz: the gzip data is damaged (corrupt gzip stream does not have a matching checksum); copy or download it again",
+            ),
+            (
+                &[("a.txt", b"1\n\xff")],
+                &["a.txt"],
+                "a.txt: line 2 is not UTF-8, at byte 2 of the file; save it as UTF-8",
+            ),
+            (&[("a.jsonl", b"\xff\xfe{\0")], &["a.jsonl"], "a.jsonl: encoded as UTF-16; save it as UTF-8"),
+            (
+                &[("d/a.jsonl", b"{\"id\":\"a\",\"path\":\"x.txt\"}\n")],
+                &["d/a.jsonl"],
+                r#"d/a.jsonl:1: field "path" names d/x.txt: no such file or folder; check the path"#,
+            ),
+            (
+                &[("d/a.jsonl", b"{\"id\":\"a\",\"path\":\"../d\"}\n")],
+                &["d/a.jsonl"],
+                r#"d/a.jsonl:1: field "path" names d/../d: not a regular file; name a text file"#,
+            ),
+            (
+                &[("a.jsonl", line), ("b.jsonl", line)],
+                &["a.jsonl", "b.jsonl"],
+                r#"b.jsonl:1: the id "a" is already taken at a.jsonl:1; give every item an id of its own"#,
+            ),
+            (&[], &[], "no items to probe; name a .jsonl file, a .txt or .md file, or a folder of them"),
+        ];
+        for (files, paths, expected) in cases {
+            assert_eq!(reading(files, paths).err().as_deref(), Some(expected));
+        }
+    }
+
+    #[test]
+    fn a_file_named_twice_is_read_once() {
+        let set =
+            reading(&[("set/a.jsonl", b"{\"id\":\"a\",\"text\":\"x\"}\n")], &["set", "set/a.jsonl", "set/../set"])
+                .unwrap();
+        assert_eq!(places(&set), ["a set/a.jsonl:1"]);
+        assert_eq!(set.manifest.files.len(), 1);
+        assert_eq!(set.manifest.warnings[0], "set/a.jsonl: the same file as set/a.jsonl; read once");
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn links_are_followed_and_loops_are_not() {
+        use std::os::unix::fs::symlink;
+        let folder = folder(&[("set/sub/a.txt", b"a"), ("elsewhere/b.txt", b"b")]);
+        let root = folder.path();
+        symlink(root.join("set"), root.join("set/sub/loop")).unwrap();
+        symlink(root.join("elsewhere"), root.join("set/linked")).unwrap();
+        symlink(root.join("set/sub/a.txt"), root.join("set/sub/z.txt")).unwrap();
+        let set = read_in(&folder, &["set"]).unwrap();
+        assert_eq!(places(&set), ["linked/b.txt set/linked/b.txt", "sub/a.txt set/sub/a.txt"]);
+        assert_eq!(set.manifest.warnings, ["set/sub/z.txt: the same file as set/sub/a.txt; read once"]);
+
+        symlink(root.join("gone"), root.join("set/gone.txt")).unwrap();
+        assert_eq!(
+            read_in(&folder, &["set"]).err().as_deref(),
+            Some("set/gone.txt: no such file or folder; check the path")
+        );
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_file_name_that_cannot_be_an_id_is_refused() {
+        use std::os::unix::ffi::OsStrExt as _;
+        let folder = folder(&[]);
+        let name = std::ffi::OsStr::from_bytes(b"caf\xe9.txt");
+        fs::write(folder.path().join(name), "x").unwrap();
+        let message = read(&[folder.path().to_path_buf()]).unwrap_err().to_string();
+        let expected = ": the name can't be an id, since it isn't UTF-8 or holds control characters; rename the file";
+        assert!(message.ends_with(expected), "{message}");
+        assert_eq!(read(&[folder.path().join(name)]).unwrap_err().to_string(), message);
+        assert_eq!(reading(&[("set/a\nb.txt", b"x")], &["set"]).err().unwrap(), format!("set/a\nb.txt{expected}"));
+    }
+
+    #[test]
+    fn embedded_sets_and_paths_make_one_set() {
+        let folder = folder(&[("c.txt", b"three")]);
+        let path = folder.path().join("c.txt");
+        let set = read_sources(&[
+            Source::Embedded {
+                name: "builtin:canaries.jsonl",
+                bytes: &gzip(b"{\"id\":\"a\",\"kind\":\"canary\",\"text\":\"one\"}"),
+            },
+            Source::Path(&path),
+            Source::Embedded {
+                name: "builtin:controls.jsonl",
+                bytes: b"{\"id\":\"b\",\"kind\":\"control\",\"text\":\"two\"}",
+            },
+        ])
+        .unwrap();
+        assert_eq!((set.manifest.opt_outs, set.manifest.controls, set.manifest.canaries), (1, 1, 1));
+        assert_eq!(set.items[2].origin.to_string(), "builtin:controls.jsonl:1");
+        assert_eq!(set.manifest.files[0].name, "builtin:canaries.jsonl");
+        let error = read_bytes("x.jsonl", b"{\"id\":\"a\",\"path\":\"b.txt\"}").unwrap_err().to_string();
+        assert_eq!(
+            error,
+            r#"x.jsonl:1: field "path" names "b.txt", but a built-in probe set has no folder; give "text""#
+        );
+    }
+
+    #[test]
+    fn the_salted_digest_changes_with_salt_text_and_cut() {
+        let lines = br#"{"id":"a","text":"onetwo"}
+{"id":"b","prefix":"one","suffix":"two"}
+{"id":"c","prefix":"on","suffix":"etwo"}
+"#;
+        let items = read_bytes("x.jsonl", lines).unwrap().items;
+        assert_eq!(digest_salted("salt", &items[0]), Digest::of_bytes(b"salt\0onetwo"));
+        assert_eq!(digest_salted("salt", &items[1]), Digest::of_bytes(b"salt\0one\0two"));
+        assert_eq!(digest_salted("pepper", &items[2]), Digest::of_bytes(b"pepper\0on\0etwo"));
+    }
+}

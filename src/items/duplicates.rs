@@ -98,3 +98,78 @@ fn a_kind(kind: Kind) -> &'static str {
         Kind::Canary => "a canary",
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::items::read_bytes;
+
+    fn settled(lines: &[&str]) -> Result<crate::items::ProbeSet, ItemError> {
+        read_bytes("set.jsonl", lines.join("\n").as_bytes())
+    }
+
+    #[test]
+    fn a_text_that_differs_in_layout_only_is_dropped_and_names_the_first() {
+        let set = settled(&[
+            r#"{"id":"a","text":"Caf\u00e9 noir,  s'il vous pla\u00eet"}"#,
+            r#"{"id":"b","text":" Cafe\u0301\nnoir,\t\u00a0s'il vous plai\u0302t \n"}"#,
+            r#"{"id":"c","text":"caf\u00e9 noir, s'il vous pla\u00eet"}"#,
+            r#"{"id":"d","kind":"canary","text":"Caf\u00e9 noir, s'il vous pla\u00eet"}"#,
+            r#"{"id":"e","text":"Caf\u00e9 noir, s'il vous pla\u00eet"}"#,
+        ])
+        .unwrap();
+        let kept: Vec<&str> = set.items.iter().map(|item| item.id.0.as_str()).collect();
+        assert_eq!(kept, ["a", "c", "d"]);
+        let dropped: Vec<String> =
+            set.manifest.dropped.iter().map(|item| format!("{} {} {}", item.id, item.origin, item.reason)).collect();
+        assert_eq!(
+            dropped,
+            [r#"b set.jsonl:2 same text as "a" (set.jsonl:1)"#, r#"e set.jsonl:5 same text as "a" (set.jsonl:1)"#]
+        );
+        assert_eq!((set.manifest.opt_outs, set.manifest.controls, set.manifest.canaries), (2, 0, 1));
+    }
+
+    #[test]
+    fn a_split_item_repeats_only_one_cut_at_the_same_place() {
+        let set = settled(&[
+            r#"{"id":"whole","text":"one two three"}"#,
+            r#"{"id":"early","prefix":"one","suffix":" two three"}"#,
+            r#"{"id":"late","prefix":"one two","suffix":" three"}"#,
+            r#"{"id":"again","prefix":"one  two","suffix":" three"}"#,
+        ])
+        .unwrap();
+        assert_eq!(set.items.len(), 3);
+        assert_eq!(set.manifest.dropped[0].id.0, "again");
+        assert_eq!(set.manifest.dropped[0].reason, r#"same text as "late" (set.jsonl:3)"#);
+    }
+
+    #[test]
+    fn a_text_cannot_be_asked_for_and_be_a_control() {
+        let fix = "a control must be a text the model can't have seen, so remove one of the two";
+        let error = settled(&[
+            r#"{"id":"a","text":"one two"}"#,
+            r#"{"id":"b","kind":"control","prefix":"one","suffix":" two"}"#,
+            r#"{"id":"c","kind":"control","text":"three"}"#,
+            r#"{"id":"d","kind":"canary","text":"three"}"#,
+        ])
+        .unwrap_err();
+        let expected = format!(
+            "set.jsonl:2: the same text is a control here and opted out at set.jsonl:1 (\"a\"); {fix}\n\
+             set.jsonl:4: the same text is a canary here and a control at set.jsonl:3 (\"c\"); {fix}"
+        );
+        assert_eq!(error.to_string(), expected);
+    }
+
+    #[test]
+    fn an_id_used_again_names_the_first_place() {
+        let error = settled(&[
+            r#"{"id":"a","text":"one"}"#,
+            r#"{"id":"a","text":"two"}"#,
+            r#"{"id":"b","text":"three"}"#,
+            r#"{"id":"a","text":"four"}"#,
+        ])
+        .unwrap_err();
+        let rest = r#"the id "a" is already taken at set.jsonl:1; give every item an id of its own"#;
+        assert_eq!(error.to_string(), format!("set.jsonl:2: {rest}\nset.jsonl:4: {rest}"));
+    }
+}

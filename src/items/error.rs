@@ -11,7 +11,7 @@ pub(super) const FAULTS_SHOWN: usize = 20;
 #[derive(Debug, thiserror::Error)]
 pub enum ItemError {
     /// A file or folder as a whole.
-    #[error("{file}: {problem}")]
+    #[error("{file}: {problem}; {}", problem.fix())]
     File { file: String, problem: FileProblem },
     /// Bad lines of one JSONL file: the first 20, and how many there are in all.
     #[error("{}", listing(faults, *total))]
@@ -68,31 +68,32 @@ impl fmt::Display for Wrong {
 /// What is wrong with a file or folder as a whole.
 #[derive(Debug, thiserror::Error)]
 pub enum FileProblem {
-    #[error("no such file or folder; check the path")]
+    #[error("no such file or folder")]
     Missing,
-    #[error("can't be read ({0}); check the path and its permissions")]
-    Unreadable(io::Error),
-    #[error("not a regular file; give the path of a text file")]
+    #[error("can't be read ({0})")]
+    Unreadable(#[source] io::Error),
+    #[error("not a regular file")]
     NotAFile,
-    #[error("{0}, which byrote doesn't read; convert it to .jsonl, .txt or .md")]
+    #[error("{0}, which byrote doesn't read")]
     Foreign(String),
-    #[error("the {format} data ends too early, so the file looks truncated; copy or download it again")]
+    #[error("the {format} data ends too early, so the file looks truncated")]
     Truncated { format: &'static str },
-    #[error("the {format} data is damaged ({source}); copy or download the file again")]
+    #[error("the {format} data is damaged ({source})")]
     Damaged { format: &'static str, source: io::Error },
-    #[error("more than {} of text in one file; split the file", size(*limit))]
+    #[error("more than {} of text in one file", size(*limit))]
     TooLarge { limit: u64 },
-    #[error("line {line}: not UTF-8 at byte {offset} of the file; save it as UTF-8{}", packed_note(*packed))]
+    /// The line is counted from 1, the byte from 0 in the (decompressed) file.
+    #[error("line {line} is not UTF-8, at byte {offset} of the {}", if *packed { "decompressed file" } else { "file" })]
     NotUtf8 { line: u64, offset: u64, packed: bool },
-    #[error("encoded as UTF-16; save it as UTF-8")]
+    #[error("encoded as UTF-16")]
     Utf16,
-    #[error("empty; remove the file or put a text in it")]
+    #[error("the text is empty")]
     EmptyText,
-    #[error("holds no items; remove the file or add a line such as {{\"id\": \"a-1\", \"text\": \"...\"}}")]
+    #[error("holds no items")]
     NoLines,
-    #[error("no .txt, .md or .jsonl file in this folder or below it; check the path")]
+    #[error("no .txt, .md or .jsonl file in this folder or below it")]
     NoTextFiles,
-    #[error("the name can't be an id, since it isn't UTF-8 or holds control characters; rename the file")]
+    #[error("the name can't be an id, since it isn't UTF-8 or holds control characters")]
     UnfitName,
 }
 
@@ -101,6 +102,23 @@ impl FileProblem {
         match error.kind() {
             io::ErrorKind::NotFound => Self::Missing,
             _ => Self::Unreadable(error),
+        }
+    }
+
+    /// What to do about it.
+    pub fn fix(&self) -> &'static str {
+        match self {
+            Self::Missing => "check the path",
+            Self::Unreadable(_) => "check the path and its permissions",
+            Self::NotAFile => "name a text file",
+            Self::Foreign(_) => "convert it to .jsonl, .txt or .md",
+            Self::Truncated { .. } | Self::Damaged { .. } => "copy or download it again",
+            Self::TooLarge { .. } => "split the file",
+            Self::NotUtf8 { .. } | Self::Utf16 => "save it as UTF-8",
+            Self::EmptyText => "remove the file or put a text in it",
+            Self::NoLines => r#"remove the file or add a line such as {"id": "a-1", "text": "..."}"#,
+            Self::NoTextFiles => "check the path",
+            Self::UnfitName => "rename the file",
         }
     }
 
@@ -143,8 +161,4 @@ fn listing(faults: &[Fault], total: usize) -> String {
 
 fn size(bytes: u64) -> String {
     if bytes >= 1 << 30 { format!("{} GiB", bytes >> 30) } else { format!("{bytes} bytes") }
-}
-
-fn packed_note(packed: bool) -> &'static str {
-    if packed { " (the byte is counted in the decompressed data)" } else { "" }
 }

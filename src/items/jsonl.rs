@@ -299,3 +299,238 @@ fn type_of(value: &Value) -> &'static str {
         Value::Object(_) => "an object",
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::open::LIMIT;
+    use super::*;
+    use proptest::prelude::*;
+
+    fn parse_bytes(raw: &[u8]) -> Result<Parsed, ItemError> {
+        parse("novels.jsonl", raw, LIMIT, &mut |path| Ok(format!("text of {path}")))
+    }
+
+    fn message(raw: &[u8]) -> String {
+        parse_bytes(raw).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn every_field_reaches_its_item() {
+        let raw = br#"{"id":"moby-1","text":"Call me\u0000 Ishmael.\r\n","kind":"canary","title":"Moby-Dick","author":"Melville",
+            "source_url":"https://example.org/1","license":"CC0","tags":["novel","sea"],"repetitions":16,"matches":["moby-2"],
+            "opt_out":{"signal":"robots.txt","locator":"https://example.org/robots.txt","holder":"H. M.","declared_at":"2025-03-31"}}"#;
+        let raw: Vec<u8> = raw.iter().copied().filter(|&byte| byte != b'\n').collect();
+        let parsed = parse_bytes(&raw).unwrap();
+        let text = |text: &str| Some(text.to_owned());
+        let expected = Item {
+            id: ItemId("moby-1".to_owned()),
+            kind: Kind::Canary,
+            content: Content::Text("Call me\0 Ishmael.\r\n".to_owned()),
+            title: text("Moby-Dick"),
+            author: text("Melville"),
+            source_url: text("https://example.org/1"),
+            license: text("CC0"),
+            tags: vec!["novel".to_owned(), "sea".to_owned()],
+            opt_out: Some(OptOut {
+                signal: text("robots.txt"),
+                locator: text("https://example.org/robots.txt"),
+                holder: text("H. M."),
+                declared_at: text("2025-03-31"),
+            }),
+            repetitions: Some(16),
+            matches: vec!["moby-2".to_owned()],
+            origin: Origin { file: "novels.jsonl".to_owned(), line: Some(1) },
+        };
+        assert_eq!(parsed.items, [expected]);
+        assert!(parsed.unknown.is_empty());
+    }
+
+    #[test]
+    fn mark_crlf_blank_lines_and_nulls_are_nothing_special() {
+        let raw = b"\xef\xbb\xbf{\"id\":\"a\",\"text\":\"x\",\"title\":null,\"opt_out\":null}\r\n\r\n  \n{\"id\":\"b\",\"prefix\":\"p\",\"suffix\":\"s\",\"text\":null}\r\n{\"id\":\"c\",\"path\":\"t/c.txt\"}";
+        let items = parse_bytes(raw).unwrap().items;
+        let found: Vec<_> = items.iter().map(|item| (item.id.0.as_str(), item.origin.line, &item.content)).collect();
+        let split = Content::Split { prefix: "p".to_owned(), suffix: "s".to_owned() };
+        let (first, last) = (Content::Text("x".to_owned()), Content::Text("text of t/c.txt".to_owned()));
+        assert_eq!(found, [("a", Some(1), &first), ("b", Some(4), &split), ("c", Some(5), &last)]);
+        assert_eq!(items[0].kind, Kind::OptOut);
+        assert_eq!((&items[0].title, &items[0].opt_out), (&None, &None));
+    }
+
+    #[test]
+    fn unknown_fields_are_named_and_ignored() {
+        let raw = b"{\"id\":\"a\",\"text\":\"x\",\"isbn\":{\"a\":[1]},\"opt_out\":{\"by\":1}}\n{\"id\":\"b\",\"text\":\"y\",\"isbn\":1}\n";
+        let parsed = parse_bytes(raw).unwrap();
+        assert_eq!(parsed.items.len(), 2);
+        assert_eq!(parsed.unknown.into_iter().collect::<Vec<_>>(), ["isbn", "opt_out.by"]);
+    }
+
+    #[test]
+    fn every_bad_line_is_told_with_line_field_and_fix() {
+        let two_ids = r#"give every item an id of its own"#;
+        let cases: Vec<(&[u8], String)> = vec![
+            (br#"{"id":"a","text":""}"#, r#"field "text" is empty; remove the line or give "path""#.into()),
+            (br#"{"id":"a","text":" \n"}"#, r#"field "text" is empty; remove the line or give "path""#.into()),
+            (br#"{"id":"a","path":""}"#, r#"field "path" is empty; name a text file or give "text""#.into()),
+            (
+                br#"{"id":"a","prefix":"","suffix":"s"}"#,
+                r#"field "prefix" is empty; fill it in, or give the whole as "text""#.into(),
+            ),
+            (
+                br#"{"id":"a","prefix":"p","suffix":""}"#,
+                r#"field "suffix" is empty; fill it in, or give the whole as "text""#.into(),
+            ),
+            (
+                br#"{"id":"a","prefix":"p"}"#,
+                r#"field "suffix" is missing; "prefix" and "suffix" go together"#.into(),
+            ),
+            (
+                br#"{"id":"a","suffix":"s"}"#,
+                r#"field "prefix" is missing; "prefix" and "suffix" go together"#.into(),
+            ),
+            (br#"{"id":"a"}"#, r#"no text; give "text", or "path", or "prefix" and "suffix""#.into()),
+            (
+                br#"{"id":"a","text":"t","prefix":"p"}"#,
+                r#"text given more than once: "text", "prefix"; keep only "text", or "path", or "prefix" and "suffix""#.into(),
+            ),
+            (
+                br#"{"id":"a","text":"t","path":"p"}"#,
+                r#"text given more than once: "text", "path"; keep only "text", or "path", or "prefix" and "suffix""#.into(),
+            ),
+            (br#"{"text":"t"}"#, format!(r#"field "id" is missing; {two_ids}"#)),
+            (br#"{"id":"","text":"t"}"#, format!(r#"field "id" is empty; {two_ids}"#)),
+            (br#"{"id":17,"text":"t"}"#, r#"field "id" is a number, not a string; put it in quotes"#.into()),
+            (
+                br#"{"id":"a\nb","text":"t"}"#,
+                r#"field "id" holds control characters ("a\nb"); remove them"#.into(),
+            ),
+            (br#"{"id":"a","text":["t"]}"#, r#"field "text" is a list, not a string; write one string"#.into()),
+            (
+                br#"{"id":"a","text":"t","kind":"book"}"#,
+                r#"field "kind" is "book"; write "opt_out", "control" or "canary""#.into(),
+            ),
+            (
+                br#"{"id":"a","text":"t","tags":"novel"}"#,
+                r#"field "tags" is a string, not a list of strings; write it as ["one", "two"]"#.into(),
+            ),
+            (
+                br#"{"id":"a","text":"t","matches":["x",null]}"#,
+                r#"field "matches" holds null, not only strings; write it as ["one", "two"]"#.into(),
+            ),
+            (
+                br#"{"id":"a","text":"t","opt_out":true}"#,
+                r#"field "opt_out" is a truth value, not an object; write it as {"signal": "robots.txt", "locator": "..."}"#.into(),
+            ),
+            (
+                br#"{"id":"a","text":"t","opt_out":{"signal":1}}"#,
+                r#"field "opt_out.signal" is a number, not a string; put it in quotes"#.into(),
+            ),
+            (
+                br#"{"id":"a","text":"t","opt_out":{"declared_at":"2025-02-30"}}"#,
+                r#"field "opt_out.declared_at" is "2025-02-30", not an ISO 8601 date; write it like 2025-03-31"#.into(),
+            ),
+            (
+                br#"{"id":"a","text":"t","repetitions":-1}"#,
+                r#"field "repetitions" is not a whole number; write how often the text stood in the training data, such as 16, or leave it out"#.into(),
+            ),
+            (br#"{"id":"a","text":"t","text":"u"}"#, r#"field "text" is given twice; keep one"#.into()),
+            (
+                br#"[{"id":"a","text":"t"}]"#,
+                "a JSON array, not an object; write one object a line (jq -c '.[]' does that)".into(),
+            ),
+            (
+                br#"Call me Ishmael."#,
+                r#"not a JSON object; write one object a line, such as {"id": "a-1", "text": "..."}"#.into(),
+            ),
+            (
+                b"{\"id\":\"a\",\"text\":\"caf\xe9\"}",
+                "not UTF-8 at byte 21 of the line, byte 43 of the file; save the file as UTF-8".into(),
+            ),
+            (
+                br#"{"id":"a","text":"t"} {"id":"b"}"#,
+                "not valid JSON at column 23 (trailing characters); correct the line or write it with a JSON library".into(),
+            ),
+            (
+                br#"{"id":"a","text":"t"#,
+                r"the JSON object isn't closed on its line; write one object a line, with line breaks in texts as \n".into(),
+            ),
+        ];
+        for (line, expected) in cases {
+            let raw = [b"{\"id\":\"0\",\"text\":\"x\"}\n", line, b"\n"].concat();
+            assert_eq!(message(&raw), format!("novels.jsonl:2: {expected}"));
+        }
+    }
+
+    #[test]
+    fn a_last_line_without_its_end_is_told_as_a_truncated_file() {
+        let whole = "{\"id\":\"a\",\"text\":\"x\"}\n{\"id\":\"b\",\"text\":\"caf\u{e9} noir\"}".as_bytes();
+        assert_eq!(parse_bytes(whole).unwrap().items.len(), 2);
+        for cut in 23..whole.len() {
+            assert_eq!(
+                message(&whole[..cut]),
+                "novels.jsonl:2: the last line breaks off, so the file looks truncated; copy or export the file again, or remove the line",
+                "cut at {cut}"
+            );
+        }
+    }
+
+    #[test]
+    fn twenty_bad_lines_are_listed_and_the_rest_counted() {
+        let lines = |count: usize| "{\"id\":\"a\"}\n".repeat(count).into_bytes();
+        assert_eq!(message(&lines(20)).lines().count(), 20);
+        let listing = message(&lines(33));
+        assert_eq!(listing.lines().count(), 21);
+        assert!(listing.lines().nth(19).unwrap().starts_with("novels.jsonl:20: no text;"), "{listing}");
+        assert_eq!(listing.lines().last(), Some("... and 13 more"));
+    }
+
+    #[test]
+    fn a_file_without_items_is_an_error() {
+        let expected =
+            r#"novels.jsonl: holds no items; remove the file or add a line such as {"id": "a-1", "text": "..."}"#;
+        for raw in [&b""[..], b"\n\r\n \n", b"\xef\xbb\xbf"] {
+            assert_eq!(message(raw), expected);
+        }
+    }
+
+    #[test]
+    fn a_line_of_many_megabytes_is_read_whole() {
+        let text = "word ".repeat(4 << 20);
+        let raw = format!("{{\"id\":\"a\",\"text\":\"{text}\"}}\n{{\"id\":\"b\",\"text\":\"y\"}}\n");
+        let items = parse_bytes(raw.as_bytes()).unwrap().items;
+        assert!(items[0].content == Content::Text(text) && items[1].origin.line == Some(2));
+    }
+
+    #[test]
+    fn years_months_days_and_times_are_dates() {
+        for good in ["2025", "2025-03", "2025-03-31", "2025-03-31T10:00:00Z"] {
+            assert!(is_date(good), "{good}");
+        }
+        for bad in ["", "soon", "31.03.2025", "2025-13", "2025-02-30", "20\u{e9}\u{e9}"] {
+            assert!(!is_date(bad), "{bad}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_make_it_panic(raw in proptest::collection::vec(any::<u8>(), 0..300)) {
+            let _ = parse_bytes(&raw);
+        }
+
+        #[test]
+        fn no_change_to_a_good_file_makes_it_panic(
+            changes in proptest::collection::vec((any::<proptest::sample::Index>(), any::<u8>()), 1..6),
+            cut in any::<proptest::sample::Index>(),
+        ) {
+            let mut raw = "{\"id\":\"a\",\"text\":\"caf\u{e9}\",\"tags\":[\"x\"],\"opt_out\":{\"declared_at\":\"2025-03-31\"}}\n{\"id\":\"b\",\"prefix\":\"\\ud83d\\ude00\",\"suffix\":\"s\",\"repetitions\":3}\n".as_bytes().to_vec();
+            for (place, byte) in changes {
+                let at = place.index(raw.len());
+                raw[at] = byte;
+            }
+            raw.truncate(cut.index(raw.len() + 1));
+            if let Ok(parsed) = parse_bytes(&raw) {
+                prop_assert!(parsed.items.iter().all(|item| !item.id.0.is_empty()));
+            }
+        }
+    }
+}

@@ -79,15 +79,13 @@ pub(super) fn whole_text(raw: &[u8], limit: u64) -> Result<WholeText, FileProble
     if is_utf16(&bytes) {
         return Err(FileProblem::Utf16);
     }
-    if bytes.starts_with(BOM) {
-        bytes.drain(..BOM.len());
-    }
+    // It counts for whoever looks for a byte in the file.
+    let mark = if bytes.starts_with(BOM) { BOM.len() } else { 0 };
+    bytes.drain(..mark);
     let text = String::from_utf8(bytes).map_err(|error| {
         let at = error.utf8_error().valid_up_to();
         let line = 1 + error.as_bytes()[..at].iter().filter(|&&byte| byte == b'\n').count() as u64;
-        // The byte order mark counts for whoever looks for the place in the file.
-        let bom = if raw.starts_with(BOM) { BOM.len() } else { 0 };
-        FileProblem::NotUtf8 { line, offset: (at + bom) as u64, packed: packing != Packing::Plain }
+        FileProblem::NotUtf8 { line, offset: (at + mark) as u64, packed: packing != Packing::Plain }
     })?;
     if text.trim().is_empty() {
         return Err(FileProblem::EmptyText);
@@ -211,12 +209,12 @@ mod tests {
         encoder.finish().unwrap()
     }
 
-    fn lines(raw: &[u8], limit: u64) -> Result<Vec<(u64, u64, bool, Vec<u8>)>, FileProblem> {
+    fn lines(raw: &[u8], limit: u64) -> Result<Vec<(Line, Vec<u8>)>, FileProblem> {
         let mut lines = Lines::new(raw, limit)?;
         let mut line = Vec::new();
         let mut all = Vec::new();
         while let Some(place) = lines.next(&mut line)? {
-            all.push((place.number, place.offset, place.ended, line.clone()));
+            all.push((place, line.clone()));
         }
         Ok(all)
     }
@@ -224,8 +222,9 @@ mod tests {
     #[test]
     fn lines_know_their_number_their_offset_and_whether_they_ended() {
         let found = lines(b"\xef\xbb\xbfab\r\n\nc", LIMIT).unwrap();
-        let expected: Vec<(u64, u64, bool, Vec<u8>)> =
-            vec![(1, 3, true, b"ab\r".to_vec()), (2, 7, true, vec![]), (3, 8, false, b"c".to_vec())];
+        let place = |number, offset, ended| Line { number, offset, ended };
+        let expected =
+            [(place(1, 3, true), b"ab\r".to_vec()), (place(2, 7, true), vec![]), (place(3, 8, false), b"c".to_vec())];
         assert_eq!(found, expected);
         assert!(lines(b"", LIMIT).unwrap().is_empty());
     }
@@ -271,9 +270,9 @@ mod tests {
     #[test]
     fn a_packed_line_that_cannot_be_an_item_is_not_kept_whole() {
         let found = lines(&gzip(&vec![0u8; 8 << 20]), LIMIT).unwrap();
-        assert!(found[0].3.len() < 1 << 18, "{} bytes kept", found[0].3.len());
+        assert!(found[0].1.len() < 1 << 18, "{} bytes kept", found[0].1.len());
         let long = [&b"  {"[..], &vec![b'x'; 1 << 20]].concat();
-        assert_eq!(lines(&gzip(&long), LIMIT).unwrap()[0].3, long);
+        assert_eq!(lines(&gzip(&long), LIMIT).unwrap()[0].1, long);
     }
 
     #[test]
@@ -285,23 +284,22 @@ mod tests {
 
     #[test]
     fn a_file_that_is_no_text_is_named_for_what_it_is() {
-        let cases: [(&[u8], &str); 8] = [
-            (
-                b"PK\x03\x04rest",
-                "a zip archive (or a document packed in one), which byrote doesn't read; convert it to .jsonl, .txt or .md",
-            ),
-            (b"\xfd7zXZ\0rest", "xz data, which byrote doesn't read; convert it to .jsonl, .txt or .md"),
-            (b"BZh91AY&SYrest", "bzip2 data, which byrote doesn't read; convert it to .jsonl, .txt or .md"),
-            (b"PAR1....PAR1", "a Parquet file, which byrote doesn't read; convert it to .jsonl, .txt or .md"),
-            (b"%PDF-1.7", "a PDF document, which byrote doesn't read; convert it to .jsonl, .txt or .md"),
-            (b"\xff\xfea\0b\0", "encoded as UTF-16; save it as UTF-8"),
-            (b"one\ntw\xffo", "line 2: not UTF-8 at byte 6 of the file; save it as UTF-8"),
-            (b" \r\n\t", "empty; remove the file or put a text in it"),
+        let cases: [(&[u8], &str); 10] = [
+            (b"PK\x03\x04rest", "a zip archive (or a document packed in one), which byrote doesn't read"),
+            (b"\xfd7zXZ\0rest", "xz data, which byrote doesn't read"),
+            (b"BZh91AY&SYrest", "bzip2 data, which byrote doesn't read"),
+            (b"PAR1....PAR1", "a Parquet file, which byrote doesn't read"),
+            (b"%PDF-1.7", "a PDF document, which byrote doesn't read"),
+            (b"\xff\xfea\0b\0", "encoded as UTF-16"),
+            (b"one\ntw\xffo", "line 2 is not UTF-8, at byte 6 of the file"),
+            (b"\xef\xbb\xbfone\ntw\xffo", "line 2 is not UTF-8, at byte 9 of the file"),
+            (b" \r\n\t", "the text is empty"),
+            (b"", "the text is empty"),
         ];
         for (raw, message) in cases {
             assert_eq!(whole_text(raw, LIMIT).err().unwrap().to_string(), message);
         }
-        let packed = whole_text(&gzip(b"\xff"), LIMIT).err().unwrap().to_string();
-        assert!(packed.ends_with("save it as UTF-8 (the byte is counted in the decompressed data)"), "{packed}");
+        let packed = whole_text(&gzip(b"\xef\xbb\xbf\xff"), LIMIT).err().unwrap().to_string();
+        assert_eq!(packed, "line 1 is not UTF-8, at byte 3 of the decompressed file");
     }
 }

@@ -148,11 +148,8 @@ impl Record {
         };
         let full = folder.join(path);
         let name = full.display().to_string();
-        self.text_of(&full, &name).map_err(|problem| {
-            let message = problem.to_string();
-            let (problem, fix) = message.rsplit_once("; ").unwrap_or((&message, "check the path"));
-            Wrong::field("path", format!("names {name}: {problem}"), fix)
-        })
+        self.text_of(&full, &name)
+            .map_err(|problem| Wrong::field("path", format!("names {name}: {problem}"), problem.fix()))
     }
 
     fn text_of(&mut self, path: &Path, name: &str) -> Result<String, FileProblem> {

@@ -340,7 +340,9 @@ mod tests {
         file.extend([0u32.to_le_bytes().as_slice(), &0u64.to_le_bytes()].concat());
         file.resize(file.len().next_multiple_of(32), 0);
         file.extend((0..6u8).flat_map(|i| f32::from(i).to_le_bytes()));
-        let gguf = open(&file).unwrap();
+        let kept = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(kept.path(), &file).unwrap();
+        let gguf = Gguf::open(kept.path()).unwrap();
         assert_eq!(gguf.text("general.architecture"), Some("llama"));
         let (entry, bytes) = gguf.read("x").unwrap();
         assert_eq!(entry.shape, [2, 3]);

@@ -102,7 +102,7 @@ mod tests {
     #[test]
     fn part_size_follows_from_the_number_of_windows() {
         for (count, size, parts) in
-            [(0, 16, 0), (1, 16, 1), (16, 16, 1), (17, 16, 2), (2048, 32, 64), (100_000, 1024, 98)]
+            [(0, 64, 0), (1, 64, 1), (64, 64, 1), (65, 64, 2), (8192, 128, 64), (100_000, 1024, 98)]
         {
             let plan = Plan::of(&windows(count));
             assert_eq!((plan.part_size, plan.parts()), (size, parts), "{count} windows");
