@@ -89,7 +89,7 @@ pub enum ScoreError {
     EmptyPrefix,
     #[error("the suffix is empty")]
     EmptySuffix,
-    #[error("{tokens} tokens are more than the model's context of {context}; shorten --prefix or --suffix")]
+    #[error("{tokens} tokens are more than the model's context of {context}; shorten the prefix or the suffix")]
     TooLong { tokens: usize, context: usize },
     #[error("token id {id} is outside the vocabulary of {vocab}")]
     UnknownToken { id: u32, vocab: u32 },

@@ -82,7 +82,9 @@ pub enum ModelError {
         "{file}: there is no tensor \"{name}\": the checkpoint is incomplete or of another architecture than its config says"
     )]
     MissingTensor { name: String, file: String },
-    #[error("{file}: tensor \"{name}\" has shape {found:?} where the config asks for {wanted:?}")]
+    #[error(
+        "{file}: tensor \"{name}\" has shape {found:?} where the config asks for {wanted:?}: they aren't of one checkpoint; fetch both again"
+    )]
     WrongShape { name: String, file: String, found: Vec<usize>, wanted: Vec<usize> },
     #[error("{file}: {what}")]
     Config { file: String, what: String },

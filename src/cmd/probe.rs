@@ -16,11 +16,13 @@ use byrote::policy::Policy;
 use byrote::report::{self, Report, Timings, html, json_v1, markdown};
 use byrote::run::directory::{RunDir, salt};
 use byrote::run::{Plan, ProbedForm, ProbedItem, RUN_SCHEMA, RunManifest, ScoredWindow, Settings, TOOL};
+use byrote::verdict::not_measured;
 use byrote::window::{Form, Reflow, Stride, Window, WindowConfig, cut};
 use indicatif::{ProgressBar, ProgressStyle};
 use jiff::{Timestamp, Zoned};
 use rayon::prelude::*;
 use std::collections::HashMap;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
@@ -91,6 +93,7 @@ fn probe(
         Settings { window: windows_asked(args), bos: model.bos, bos_token: model.bos_token, reveal: args.reveal };
     let (mut items, windows) = cut_all(&set, &model, &settings.window)?;
     check_context(&windows, &model)?;
+    check_vocabulary(&windows, &model)?;
     let plan = Plan::of(&windows);
     let manifest = RunManifest {
         schema: RUN_SCHEMA.to_owned(),
@@ -136,8 +139,24 @@ fn probe(
         {
             Outcome::Done
         }
-        None => Outcome::Undecided,
+        None => {
+            out::note(format_args!("error: {}: {}", path.display(), unmeasured(&report)));
+            Outcome::Undecided
+        }
     })
+}
+
+/// Why a run that was scored to its end still hasn't measured what was asked for.
+fn unmeasured(report: &Report) -> String {
+    let mut items = report.items.iter();
+    let first = items.find_map(|item| not_measured(&item.evidence).map(|reason| format!("\"{}\": {reason}", item.id)));
+    let counts = &report.summary.windows;
+    format!(
+        "{} of {} windows were scored, which decides nothing for the rest: {}",
+        counts.scored,
+        counts.planned,
+        first.unwrap_or_else(|| "the probe set gave no window".to_owned())
+    )
 }
 
 /// Writes the reports and says where they are.
@@ -213,6 +232,20 @@ fn check_context(windows: &[Window], model: &Ready) -> Result<()> {
     if longest > context {
         bail!(
             "windows of {longest} tokens are more than the {context} that {} was made for; shorten --prefix or --suffix",
+            model.identity.reference
+        );
+    }
+    Ok(())
+}
+
+/// A tokenizer of another model gives ids that this one doesn't have, sooner or later.
+fn check_vocabulary(windows: &[Window], model: &Ready) -> Result<()> {
+    let vocab = model.backend.info().vocab_size;
+    let unknown = windows.iter().find_map(|w| w.token_ids.iter().find(|id| **id >= vocab).map(|id| (&w.item, id)));
+    if let Some((item, id)) = unknown {
+        bail!(
+            "{}: its tokenizer gives item \"{item}\" the token id {id}, outside the model's vocabulary of {vocab}: it is the \
+             tokenizer of another model; put the model's own beside the weights",
             model.identity.reference
         );
     }
@@ -317,9 +350,12 @@ fn slug(reference: &str) -> String {
 fn writable(root: &Path) -> Result<()> {
     let fix = "give another folder with --out";
     std::fs::create_dir_all(root).with_context(|| format!("{}: the folder can't be made; {fix}", root.display()))?;
-    tempfile::tempfile_in(root)
-        .with_context(|| format!("{}: the folder can't be written to; {fix}", root.display()))?;
-    Ok(())
+    // An empty file can be made on a full disk, too.
+    let written = tempfile::tempfile_in(root).and_then(|mut file| {
+        file.write_all(&[0; 4096])?;
+        file.sync_all()
+    });
+    written.with_context(|| format!("{}: the folder can't be written to; {fix}", root.display()))
 }
 
 /// The first Ctrl-C ends the run after the part in hand; the second ends it at once.

@@ -18,9 +18,8 @@ use std::time::Instant;
 /// Lines scored together: what a kill may lose, and enough for every thread to have batches.
 const LINES: usize = 256;
 
-/// A line of input.
+/// A line of input. Other fields are passed over, so that scores can be scored again.
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
 struct Asked {
     id: Value,
     token_ids: Option<Vec<u32>>,
@@ -50,6 +49,7 @@ struct Failed<'a> {
 
 /// A line that was understood.
 struct Window {
+    line: usize,
     token_ids: Vec<u32>,
     prefix_len: usize,
 }
@@ -87,8 +87,8 @@ pub(crate) fn run(args: &ScoreArgs) -> Result<Outcome> {
             let told = match window {
                 Ok(window) => match scores.next() {
                     Some(Ok(scores)) => Ok((window, scores)),
-                    Some(Err(error)) => Err(error.to_string()),
-                    None => Err("no score came back".to_owned()),
+                    Some(Err(error)) => Err(format!("{name}:{}: {error}", window.line)),
+                    None => Err(format!("{name}:{}: no score came back", window.line)),
                 },
                 Err(error) => Err(error.clone()),
             };
@@ -143,15 +143,15 @@ fn understand(line: &[u8], number: usize, file: &str, model: &Ready) -> (Value, 
         }
     };
     let window = match (asked.token_ids, asked.prefix_len, asked.prefix, asked.suffix) {
-        (Some(token_ids), Some(prefix_len), None, None) => Ok(Window { token_ids, prefix_len }),
-        (None, None, Some(prefix), Some(suffix)) => encode(prefix, suffix, model).map_err(at),
+        (Some(token_ids), Some(prefix_len), None, None) => Ok(Window { line: number, token_ids, prefix_len }),
+        (None, None, Some(prefix), Some(suffix)) => encode(prefix, suffix, number, model).map_err(at),
         _ => Err(at("give \"token_ids\" and \"prefix_len\", or \"prefix\" and \"suffix\"".to_owned())),
     };
     (asked.id, window)
 }
 
 /// Prefix and suffix encoded as one text.
-fn encode(prefix: String, suffix: String, model: &Ready) -> Result<Window, String> {
+fn encode(prefix: String, suffix: String, line: usize, model: &Ready) -> Result<Window, String> {
     let tokenizer = model.tokenizer.as_ref().ok_or("the model has no tokenizer; give \"token_ids\"")?;
     let item = Item {
         id: ItemId(String::new()),
@@ -171,7 +171,7 @@ fn encode(prefix: String, suffix: String, model: &Ready) -> Result<Window, Strin
     let config = WindowConfig { prefix: 1, suffix: 1, stride: Stride::Tokens(1), reflow: Reflow::Off };
     let mut cut = cut::cut(&item, tokenizer, model.bos_token, &config).map_err(|e| e.to_string())?;
     match cut.windows.pop() {
-        Some(window) => Ok(Window { token_ids: window.token_ids, prefix_len: window.prefix_len as usize }),
+        Some(window) => Ok(Window { line, token_ids: window.token_ids, prefix_len: window.prefix_len as usize }),
         None => Err(cut.unprobed.unwrap_or_else(|| "there is nothing to score".to_owned())),
     }
 }

@@ -132,7 +132,8 @@ impl Metadata<'_> {
 }
 
 fn parse<T: DeserializeOwned>(json: &[u8], file: &str) -> Result<T, ModelError> {
-    serde_json::from_slice(json).map_err(|e| ModelError::Config { file: file.to_owned(), what: e.to_string() })
+    serde_json::from_slice(json)
+        .map_err(|e| ModelError::Config { file: file.to_owned(), what: format!("{e}; correct it or fetch it again") })
 }
 
 fn unknown(file: &str, found: &str) -> ModelError {

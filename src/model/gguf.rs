@@ -59,7 +59,7 @@ impl Gguf {
         let size = file.metadata().map_err(io)?.len();
         let mut r = Reader { path, inner: BufReader::with_capacity(1 << 20, &file), left: size };
         if r.take::<4>()? != *b"GGUF" {
-            return Err(r.bad("it doesn't begin with \"GGUF\": not a GGUF file"));
+            return Err(r.bad("it doesn't begin with \"GGUF\": not a GGUF file; fetch it again"));
         }
         let version = r.u32()?;
         if !(2..=3).contains(&version) {
@@ -70,7 +70,7 @@ impl Gguf {
         if tensor_count.saturating_mul(24).saturating_add(entry_count.saturating_mul(13)) > r.left {
             return Err(r.bad(format!(
                 "its header claims {tensor_count} tensors and {entry_count} metadata entries, more than the file can hold: \
-                 it is damaged or truncated"
+                 it is damaged or truncated; fetch it again"
             )));
         }
         let mut metadata = BTreeMap::new();
@@ -166,7 +166,7 @@ impl Reader<'_> {
     fn bytes(&mut self, n: u64) -> Result<Vec<u8>, ModelError> {
         if n > self.left {
             return Err(self.bad(format!(
-                "it claims a field of {n} bytes where {} are left: it is damaged or truncated",
+                "it claims a field of {n} bytes where {} are left: it is damaged or truncated; fetch it again",
                 self.left
             )));
         }
@@ -227,7 +227,10 @@ impl Reader<'_> {
             other => return Err(self.bad(format!("an array of type {other} is not supported"))),
         };
         if n.saturating_mul(least) > self.left {
-            return Err(self.bad(format!("it claims an array of {n} entries where {} bytes are left", self.left)));
+            return Err(self.bad(format!(
+                "it claims an array of {n} entries where {} bytes are left: it is damaged or truncated; fetch it again",
+                self.left
+            )));
         }
         let n = n as usize;
         if kind == 8 {
