@@ -5,10 +5,15 @@
 //! that prints every other field leaks nothing.
 
 mod assemble;
+mod escape;
+#[cfg(test)]
+pub(crate) mod fixture;
 pub mod html;
 pub mod json_v1;
 pub mod markdown;
+mod order;
 pub mod terminal;
+mod words;
 
 pub use assemble::{assemble, rejudge};
 

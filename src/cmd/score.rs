@@ -13,6 +13,7 @@ use serde_json::Value;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, BufWriter, Write};
 use std::path::Path;
+use std::time::Instant;
 
 /// Lines scored together: what a kill may lose, and enough for every thread to have batches.
 const LINES: usize = 256;
@@ -63,6 +64,7 @@ pub(crate) fn run(args: &ScoreArgs) -> Result<Outcome> {
     announce(&model);
     let name = args.input.display().to_string();
     let (mut scored, mut failed) = (0u64, 0u64);
+    let mut seconds = 0.0;
     let mut lines = Vec::with_capacity(LINES);
     let mut rest = input.split(b'\n').enumerate().peekable();
     while rest.peek().is_some() {
@@ -78,7 +80,9 @@ pub(crate) fn run(args: &ScoreArgs) -> Result<Outcome> {
             .filter_map(|(_, window)| window.as_ref().ok())
             .map(|w| ScoreInput { token_ids: &w.token_ids, prefix_len: w.prefix_len })
             .collect();
+        let started = Instant::now();
         let mut scores = model.backend.score(&inputs).into_iter();
+        seconds += started.elapsed().as_secs_f64();
         for (id, window) in &lines {
             let told = match window {
                 Ok(window) => match scores.next() {
@@ -102,7 +106,8 @@ pub(crate) fn run(args: &ScoreArgs) -> Result<Outcome> {
         }
         output.flush().with_context(|| format!("{}: can't be written", args.output.display()))?;
     }
-    out::note(format_args!("{scored} windows scored, {failed} not"));
+    let rate = scored as f64 / f64::max(seconds, 1e-9);
+    out::note(format_args!("{scored} windows scored in {seconds:.1} s ({rate:.2} a second), {failed} not"));
     if scored + failed == 0 {
         out::note(format_args!("{name}: there is no window in it"));
         return Ok(Outcome::Undecided);

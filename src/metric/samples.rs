@@ -65,7 +65,7 @@ fn ln_miss(log_p_z: f64) -> f64 {
 }
 
 /// A number with a comma every three digits.
-fn grouped(n: u64) -> String {
+pub(crate) fn grouped(n: u64) -> String {
     let digits = n.to_string();
     let mut out = String::with_capacity(digits.len() + digits.len() / 3);
     for (i, digit) in digits.chars().enumerate() {

@@ -1,3 +1,252 @@
-pub fn render(_: &super::Report) -> String {
-    String::new()
+//! The report as a Markdown summary, for a CI job's page or a pull request. Never holds text, revealed or not.
+
+use super::order::{self, Figures};
+use super::{Report, ReportItem, escape, words};
+use crate::items::Kind;
+use crate::metric::samples;
+use crate::report::words::Tally;
+use crate::verdict::Level;
+use std::fmt::Write as _;
+
+/// Rows of a table; what is left out is counted.
+const ROWS: usize = 25;
+
+/// GitHub-flavoured Markdown, in UTF-8, ending in a line break. Pure: the same report gives the same text.
+pub fn render(report: &Report) -> String {
+    let mut out = String::new();
+    head(&mut out, report);
+    counts(&mut out, report);
+    recall(&mut out, report);
+    section(&mut out, "Controls", &words::controls(report));
+    findings(&mut out, report);
+    not_tested(&mut out, report);
+    section(&mut out, "Notes", &report.summary.notes);
+    let _ = write!(out, "\n<sub>{}", escape::markdown(&report.tool));
+    let _ = writeln!(out, " · {} · holds no probed text</sub>", escape::markdown(&report.created_at));
+    out
+}
+
+fn head(out: &mut String, report: &Report) {
+    let headline = words::headline(report);
+    let _ = writeln!(out, "## {}\n\n**{}**", headline.word, escape::markdown(&headline.reason));
+    for line in headline.found.iter().chain(&headline.more) {
+        let _ = writeln!(out, "\n{}", escape::markdown(line));
+    }
+    if !headline.warnings.is_empty() {
+        out.push_str("\nWarnings:\n\n");
+        list(out, &headline.warnings);
+    }
+    let model = &report.model;
+    let revision = model.revision.as_deref().map(escape::markdown_code);
+    out.push_str("\n| | |\n|---|---|\n");
+    let rows = [
+        ("Model", escape::markdown_code(&model.reference)),
+        ("Source", escape::markdown_code(&model.source)),
+        ("Revision", revision.unwrap_or_else(|| "none given".to_owned())),
+        ("SHA-256", escape::markdown_code(model.digest.as_str())),
+        ("Windows", escape::markdown(&words::settings(report))),
+        ("Thresholds", escape::markdown(&words::thresholds(report))),
+    ];
+    for (name, value) in rows {
+        let _ = writeln!(out, "| **{name}** | {value} |");
+    }
+}
+
+fn counts(out: &mut String, report: &Report) {
+    out.push_str("\n### Verdicts\n\n| | ");
+    for level in words::LEVELS {
+        let _ = write!(out, "{} {level} | ", words::sign(level));
+    }
+    out.push_str("total |\n|---|");
+    out.push_str(&"---:|".repeat(words::LEVELS.len() + 1));
+    out.push('\n');
+    for kind in words::KINDS {
+        let items = Tally::of(report, kind).items;
+        if items == 0 && kind != Kind::OptOut {
+            continue;
+        }
+        let _ = write!(out, "| **{}** |", words::kinds(kind));
+        for level in words::LEVELS {
+            let found = report.summary.counts.iter().find(|count| (count.kind, count.level) == (kind, level));
+            let _ = write!(out, " {} |", samples::grouped(found.map_or(0, |count| count.items)));
+        }
+        let _ = writeln!(out, " {} |", samples::grouped(items));
+    }
+}
+
+fn recall(out: &mut String, report: &Report) {
+    if report.summary.recall.is_empty() {
+        return;
+    }
+    out.push_str(
+        "\n### Canaries found, by copies in training\n\n| copies | found | of | extractable | undecided | |\n",
+    );
+    out.push_str("|---:|---:|---:|---:|---:|---|\n");
+    for entry in &report.summary.recall {
+        let _ = writeln!(
+            out,
+            "| {} | {} | {} | {} | {} | `{}` |",
+            words::repetitions(entry.repetitions),
+            entry.found,
+            entry.items,
+            entry.extractable,
+            entry.inconclusive,
+            words::bar(entry, 10),
+        );
+    }
+}
+
+fn findings(out: &mut String, report: &Report) {
+    let worth_telling =
+        |item: &&ReportItem| item.verdict.level.is_memorization() || item.verdict.level == Level::Inconclusive;
+    let items = order::worst_first(report, Kind::OptOut);
+    let items: Vec<&ReportItem> = items.into_iter().filter(worth_telling).collect();
+    if items.is_empty() {
+        return;
+    }
+    out.push_str("\n### Opted-out texts, found and undecided\n\n");
+    out.push_str("| item | verdict | p_z | samples for an even chance | p-value | run | extracted | why |\n");
+    out.push_str("|---|---|---:|---:|---:|---:|---:|---|\n");
+    for item in items.iter().take(ROWS) {
+        let figures = Figures::of(&report.policy, item);
+        let level = item.verdict.level;
+        let _ = writeln!(
+            out,
+            "| {} | {} {level} | {} | {} | {} | {} | {} | {} |",
+            escape::markdown_code(&item.id.0),
+            words::sign(level),
+            figures.p_z,
+            figures.samples,
+            figures.p_value,
+            figures.run,
+            figures.coverage,
+            item.verdict.reasons.first().map_or_else(String::new, |reason| escape::markdown(reason)),
+        );
+    }
+    and_more(out, items.len(), "more in `report.json`");
+}
+
+fn not_tested(out: &mut String, report: &Report) {
+    let mut lines = words::not_tested(report);
+    lines.push(words::SCOPE.to_owned());
+    section(out, "Not tested", &lines);
+    let unmeasured = words::unmeasured(report);
+    let dropped = &report.probe_set.dropped;
+    if !unmeasured.is_empty() || !dropped.is_empty() {
+        out.push_str("\n| item | |\n|---|---|\n");
+        for (item, reason) in unmeasured.iter().take(ROWS) {
+            let _ = writeln!(out, "| {} | {} |", escape::markdown_code(&item.id.0), escape::markdown(reason));
+        }
+        for dropped in dropped.iter().take(ROWS) {
+            let reason = escape::markdown(&format!("left out: {} ({})", dropped.reason, dropped.origin));
+            let _ = writeln!(out, "| {} | {reason} |", escape::markdown_code(&dropped.id.0));
+        }
+        and_more(out, unmeasured.len(), "more that were not measured in full");
+        and_more(out, dropped.len(), "more that were left out");
+    }
+    if !report.probe_set.warnings.is_empty() {
+        out.push_str("\nOn the input:\n\n");
+        list(out, &report.probe_set.warnings);
+    }
+}
+
+fn section(out: &mut String, heading: &str, lines: &[String]) {
+    if !lines.is_empty() {
+        let _ = writeln!(out, "\n### {heading}\n");
+        list(out, lines);
+    }
+}
+
+fn list(out: &mut String, lines: &[String]) {
+    for line in lines.iter().take(ROWS) {
+        let _ = writeln!(out, "- {}", escape::markdown(line));
+    }
+    and_more(out, lines.len(), "more");
+}
+
+fn and_more(out: &mut String, all: usize, what: &str) {
+    if let Some(more) = all.checked_sub(ROWS).filter(|&more| more > 0) {
+        let _ = writeln!(out, "\n… and {} {what}.", samples::grouped(more as u64));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::fixture;
+
+    #[test]
+    fn the_summary_says_what_was_found_in_which_model() {
+        let text = render(&fixture::report());
+        assert!(text.starts_with("## Blocked\n\n**"), "{text}");
+        for sentence in [
+            "of 17 opted-out texts",
+            "| **Model** | `gemma-3-270m` |",
+            "| **Revision** | `9b0cfec892e2bc2afd938c98eabe4e4a7b1e0ca1` |",
+            "50 + 50 tokens every 50 tokens",
+            "| 64× | 10 | 10 | 0 | `██████████` |",
+            "199 texts that the model can't have memorized, 199 scored in full; none of them is within",
+            "The smallest p-value that 199 controls allow is 0.005.",
+            "| `novels/moby-1` | ■ extractable |",
+            "| `letters/too-short` | not probed: 23 tokens are fewer than one window of 50 + 50 |",
+        ] {
+            assert!(text.contains(sentence), "{sentence:?} isn't in\n{text}");
+        }
+    }
+
+    #[test]
+    fn text_is_redacted_and_hostile_ids_are_inert() {
+        for mut report in [fixture::report(), fixture::revealed()] {
+            report.settings.reveal = false;
+            let text = render(&report);
+            fixture::assert_inert_and_redacted(&text.replace("&#8203;", ""));
+            let outside_code = outside_code(&text);
+            for live in ["[heading](", "\n## [", "@octocat", "<script", "<img"] {
+                assert!(!outside_code.contains(live), "{live:?} is live in\n{outside_code}");
+            }
+        }
+    }
+
+    /// The text without its code spans: a run of backticks is closed by the next one of the same length.
+    fn outside_code(text: &str) -> String {
+        let (mut out, mut rest) = (String::new(), text.replace("\\`", ""));
+        while let Some(start) = rest.find('`') {
+            out.push_str(&rest[..start]);
+            let fence: String = rest[start..].chars().take_while(|&c| c == '`').collect();
+            let inside = &rest[start + fence.len()..];
+            let end = inside
+                .match_indices(&fence)
+                .map(|(at, _)| at)
+                .find(|&at| !inside[at + fence.len()..].starts_with('`') && !inside[..at].ends_with('`'));
+            rest = inside[end.expect("a code span is open") + fence.len()..].to_owned();
+        }
+        out + &rest
+    }
+
+    #[test]
+    fn every_table_row_has_as_many_cells_as_its_head() {
+        let text = render(&fixture::report());
+        let mut columns = None;
+        for line in text.lines() {
+            let cells = line.matches('|').count();
+            columns = (cells > 0).then(|| columns.unwrap_or(cells));
+            assert!(columns.is_none_or(|columns| columns == cells), "{line}");
+        }
+    }
+
+    #[test]
+    fn long_tables_are_cut_and_the_rest_is_counted() {
+        let mut report = fixture::report();
+        let found = report.items[0].clone();
+        report.items.extend(std::iter::repeat_n(found, 1_200));
+        let text = render(&report);
+        assert!(text.contains("more in `report.json`."));
+        assert!(text.len() < 60_000, "{}", text.len());
+    }
+
+    #[test]
+    fn the_same_report_gives_the_same_bytes() {
+        assert_eq!(render(&fixture::report()), render(&fixture::report()));
+        assert!(render(&fixture::empty()).contains("nothing was measured"));
+    }
 }

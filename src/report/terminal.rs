@@ -1,7 +1,340 @@
+//! The report as a page for a terminal. Never holds text, revealed or not.
+
+use super::order::{self, Figures};
+use super::{Report, ReportItem, escape, words};
+use crate::items::Kind;
+use crate::metric::samples;
+use crate::report::words::{Tally, Tone};
+use crate::verdict::Level;
+use comfy_table::{Cell, CellAlignment, ContentArrangement, Table, presets};
+use std::fmt::Write as _;
+
+/// Rows of a table; what is left out is counted.
+const ROWS: usize = 20;
+const NARROWEST: usize = 40;
+const WIDTH_UNKNOWN: usize = 100;
+
+/// How the page may look. Whether there is a terminal, and how wide, is the caller's to know.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Style {
+    /// Colours by ANSI escapes; words say the same without them.
     pub color: bool,
+    /// Columns of the terminal; 100 if it isn't known.
     pub width: Option<usize>,
 }
-pub fn render(r: &super::Report, _: Style) -> String {
-    format!("{:#?}\n{:?}\n", r.summary, r.decision)
+
+/// A page of text ending in a line break. Pure: the same report and style give the same text.
+pub fn render(report: &Report, style: Style) -> String {
+    let page = Page { style, width: style.width.unwrap_or(WIDTH_UNKNOWN).max(NARROWEST) };
+    let mut out = String::new();
+    page.head(&mut out, report);
+    page.counts(&mut out, report);
+    page.recall(&mut out, report);
+    page.findings(&mut out, report);
+    page.section(&mut out, "Controls", &words::controls(report));
+    page.not_tested(&mut out, report);
+    page.section(&mut out, "Notes", &report.summary.notes);
+    out
+}
+
+struct Page {
+    style: Style,
+    width: usize,
+}
+
+#[derive(Clone, Copy)]
+enum Ink {
+    Bold,
+    Dim,
+    Red,
+    Yellow,
+    Green,
+}
+
+impl Page {
+    fn head(&self, out: &mut String, report: &Report) {
+        let headline = words::headline(report);
+        let ink = match headline.tone {
+            Tone::Bad => Ink::Red,
+            Tone::Unsure => Ink::Yellow,
+            Tone::Good => Ink::Green,
+        };
+        let _ = writeln!(out, "{}", self.ink(&headline.word.to_uppercase(), ink));
+        self.paragraph(out, &headline.reason, "  ");
+        for line in headline.found.iter().chain(&headline.more) {
+            self.paragraph(out, line, "  ");
+        }
+        for warning in &headline.warnings {
+            self.paragraph(out, &format!("Warning: {warning}"), "  ");
+        }
+        out.push('\n');
+        let model = &report.model;
+        let revision = model.revision.as_deref().map(|revision| format!("@{revision}")).unwrap_or_default();
+        let facts = [
+            ("Model", format!("{} ({}{revision})", model.reference, model.source)),
+            ("SHA-256", model.digest.as_str().to_owned()),
+            ("Windows", words::settings(report)),
+            ("Found if", words::thresholds(report)),
+        ];
+        for (name, value) in facts {
+            let value = wrap(&escape::terminal(&value), self.width - 10).join("\n          ");
+            let _ = writeln!(out, "{} {value}", self.ink(&format!("{name:<9}"), Ink::Dim));
+        }
+    }
+
+    fn counts(&self, out: &mut String, report: &Report) {
+        self.heading(out, "Verdicts");
+        let mut table = self.table();
+        table.set_header(
+            std::iter::once(String::new())
+                .chain(words::LEVELS.map(|level| level.to_string()))
+                .chain(["total".to_owned()]),
+        );
+        for kind in words::KINDS {
+            let items = Tally::of(report, kind).items;
+            if items == 0 && kind != Kind::OptOut {
+                continue;
+            }
+            let of_level = words::LEVELS.map(|level| {
+                let found = report.summary.counts.iter().find(|count| (count.kind, count.level) == (kind, level));
+                right(samples::grouped(found.map_or(0, |count| count.items)))
+            });
+            let row = std::iter::once(Cell::new(words::kinds(kind))).chain(of_level);
+            table.add_row(row.chain([right(samples::grouped(items))]));
+        }
+        push_table(out, &table);
+    }
+
+    fn recall(&self, out: &mut String, report: &Report) {
+        if report.summary.recall.is_empty() {
+            return;
+        }
+        self.heading(out, "Canaries found, by copies in training");
+        for entry in &report.summary.recall {
+            let undecided = match entry.inconclusive {
+                0 => String::new(),
+                n => format!(" ({n} undecided)"),
+            };
+            let _ = writeln!(
+                out,
+                "  {:>8} {} {} of {}, {} extractable{undecided}",
+                words::repetitions(entry.repetitions),
+                words::bar(entry, 20),
+                entry.found,
+                entry.items,
+                entry.extractable
+            );
+        }
+    }
+
+    fn findings(&self, out: &mut String, report: &Report) {
+        let mut items = order::worst_first(report, Kind::OptOut);
+        items.retain(|item| item.verdict.level.is_memorization() || item.verdict.level == Level::Inconclusive);
+        if items.is_empty() {
+            return;
+        }
+        self.heading(out, "Opted-out texts, found and undecided");
+        let mut table = self.table();
+        table.set_header(["verdict", "item", "p_z", "samples", "p", "run", "extracted"]);
+        for item in items.iter().take(ROWS) {
+            table.add_row(self.row(report, item));
+        }
+        push_table(out, &table);
+        self.and_more(out, items.len(), "in report.json");
+    }
+
+    fn row(&self, report: &Report, item: &ReportItem) -> Vec<Cell> {
+        let figures = Figures::of(&report.policy, item);
+        let level = item.verdict.level;
+        let id = shorten(&escape::terminal(&item.id.0), self.width.saturating_sub(78).max(24));
+        vec![
+            Cell::new(format!("{} {level}", words::sign(level))),
+            Cell::new(id),
+            right(figures.p_z),
+            right(figures.samples.trim_start_matches("about ").to_owned()),
+            right(figures.p_value),
+            right(figures.run),
+            right(figures.coverage),
+        ]
+    }
+
+    fn not_tested(&self, out: &mut String, report: &Report) {
+        self.heading(out, "Not tested");
+        for line in words::not_tested(report) {
+            self.paragraph(out, &line, "  ");
+        }
+        let unmeasured = words::unmeasured(report);
+        for (item, reason) in unmeasured.iter().take(ROWS) {
+            self.paragraph(out, &format!("{}: {reason}", shorten(&item.id.0, 60)), "  - ");
+        }
+        self.and_more(out, unmeasured.len(), "not measured in full");
+        for dropped in report.probe_set.dropped.iter().take(ROWS) {
+            let line = format!("{}: left out: {} ({})", shorten(&dropped.id.0, 60), dropped.reason, dropped.origin);
+            self.paragraph(out, &line, "  - ");
+        }
+        self.and_more(out, report.probe_set.dropped.len(), "left out");
+        for warning in report.probe_set.warnings.iter().take(ROWS) {
+            self.paragraph(out, warning, "  ");
+        }
+        self.paragraph(out, words::SCOPE, "  ");
+    }
+
+    fn section(&self, out: &mut String, heading: &str, lines: &[String]) {
+        if !lines.is_empty() {
+            self.heading(out, heading);
+            for line in lines {
+                self.paragraph(out, line, "  ");
+            }
+        }
+    }
+
+    fn heading(&self, out: &mut String, text: &str) {
+        let _ = writeln!(out, "\n{}", self.ink(text, Ink::Bold));
+    }
+
+    /// Escapes, wraps and indents a line; all but its first line by spaces.
+    fn paragraph(&self, out: &mut String, text: &str, indent: &str) {
+        let rest = " ".repeat(indent.chars().count());
+        for (n, line) in wrap(&escape::terminal(text), self.width - rest.len()).iter().enumerate() {
+            let _ = writeln!(out, "{}{line}", if n == 0 { indent } else { &rest });
+        }
+    }
+
+    fn and_more(&self, out: &mut String, all: usize, what: &str) {
+        if let Some(more) = all.checked_sub(ROWS).filter(|&more| more > 0) {
+            let _ = writeln!(out, "  … and {} more {what}", samples::grouped(more as u64));
+        }
+    }
+
+    fn table(&self) -> Table {
+        let mut table = Table::new();
+        table.load_preset(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
+        table
+    }
+
+    fn ink(&self, text: &str, ink: Ink) -> String {
+        let code = match ink {
+            Ink::Bold => "1",
+            Ink::Dim => "2",
+            Ink::Red => "1;31",
+            Ink::Yellow => "1;33",
+            Ink::Green => "1;32",
+        };
+        if self.style.color { format!("\u{1b}[{code}m{text}\u{1b}[0m") } else { text.to_owned() }
+    }
+}
+
+fn right(text: String) -> Cell {
+    Cell::new(text).set_alignment(CellAlignment::Right)
+}
+
+fn push_table(out: &mut String, table: &Table) {
+    for line in table.lines() {
+        let _ = writeln!(out, " {}", line.trim_end());
+    }
+}
+
+/// The beginning of a long text, with an ellipsis.
+fn shorten(text: &str, width: usize) -> String {
+    if text.chars().count() <= width {
+        return text.to_owned();
+    }
+    text.chars().take(width.saturating_sub(1)).chain(['…']).collect()
+}
+
+/// Breaks at spaces, and inside words that are longer than a line. Widths are counted in characters.
+fn wrap(text: &str, width: usize) -> Vec<String> {
+    let width = width.max(1);
+    let mut lines = vec![String::new()];
+    let mut used = 0;
+    for word in text.split(' ') {
+        let letters: Vec<char> = word.chars().collect();
+        if used > 0 && used + 1 + letters.len() > width {
+            lines.push(String::new());
+            used = 0;
+        }
+        if used > 0 {
+            push(&mut lines, ' ');
+            used += 1;
+        }
+        for c in letters {
+            if used == width {
+                lines.push(String::new());
+                used = 0;
+            }
+            push(&mut lines, c);
+            used += 1;
+        }
+    }
+    lines
+}
+
+fn push(lines: &mut [String], c: char) {
+    if let Some(line) = lines.last_mut() {
+        line.push(c);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::fixture;
+
+    #[test]
+    fn the_page_says_what_was_found_in_which_model() {
+        let text = render(&fixture::report(), Style { color: false, width: Some(140) });
+        assert!(text.starts_with("BLOCKED\n  "), "{text}");
+        for sentence in [
+            "of 17 opted-out texts are memorized",
+            "gemma-3-270m (hub:example/gemma-3-270m@9b0cfec892e2bc2afd938c98eabe4e4a7b1e0ca1)",
+            "       64× ████████████████████ 10 of 10",
+            "■ extractable",
+            "letters/too-short: not probed: 23 tokens are fewer than one window of 50 + 50",
+            "The smallest p-value that 199 controls allow is 0.005.",
+        ] {
+            assert!(text.contains(sentence), "{sentence:?} isn't in\n{text}");
+        }
+    }
+
+    #[test]
+    fn text_is_redacted_and_hostile_ids_are_inert() {
+        for mut report in [fixture::report(), fixture::revealed()] {
+            report.settings.reveal = false;
+            let text = render(&report, Style { color: false, width: Some(70) });
+            // Angle brackets mean nothing to a terminal.
+            fixture::assert_inert_and_redacted(&text.replace('<', "("));
+            for line in text.lines() {
+                assert!(!line.trim_start().starts_with("::") && !line.contains("##["), "{line}");
+            }
+        }
+    }
+
+    #[test]
+    fn colour_is_used_only_if_the_caller_says_so_and_changes_no_word() {
+        let report = fixture::report();
+        let plain = render(&report, Style::default());
+        let mut colored = render(&report, Style { color: true, width: None });
+        assert!(colored.contains("\u{1b}[1;31mBLOCKED"));
+        for code in ["0", "1", "2", "1;31", "1;33", "1;32"] {
+            colored = colored.replace(&format!("\u{1b}[{code}m"), "");
+        }
+        assert_eq!(colored, plain);
+    }
+
+    #[test]
+    fn prose_fits_the_width_and_loses_nothing() {
+        let text = "a prose line with one unreasonablylongwordinit, and more";
+        for width in [1, 5, 12, 200] {
+            let lines = wrap(text, width);
+            assert!(lines.iter().all(|line| line.chars().count() <= width), "{lines:?}");
+            assert_eq!(lines.concat().replace(' ', ""), text.replace(' ', ""));
+        }
+    }
+
+    #[test]
+    fn a_run_that_measured_nothing_says_so() {
+        let text = render(&fixture::empty(), Style::default());
+        assert!(text.starts_with("NO OPTED-OUT TEXT\n"), "{text}");
+        assert!(text.contains("nothing was measured"), "{text}");
+    }
 }

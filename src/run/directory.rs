@@ -549,7 +549,8 @@ mod tests {
         let name = format!(".byrote-{}-{}.tmp", std::process::id(), part_name(1));
         std::os::unix::fs::symlink("/dev/full", temp.path().join(SCORES).join(name)).unwrap();
         let windows = fixture::windows(COUNT);
-        let error = run.write_part(1, &fixture::scored(&windows[run.manifest().plan.part_range(1)])).unwrap_err().to_string();
+        let error =
+            run.write_part(1, &fixture::scored(&windows[run.manifest().plan.part_range(1)])).unwrap_err().to_string();
         assert!(error.contains("part-00001.parquet: can't write the file: No space left"), "{error}");
         assert_eq!(run.missing_parts(), Missing { parts: vec![1, 2], warnings: vec![] });
         write_parts(&run, &[1, 2]);
