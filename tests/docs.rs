@@ -117,6 +117,17 @@ fn the_readme_tells_the_exit_codes_that_help_tells() {
 }
 
 #[test]
+fn the_report_in_the_readme_is_what_its_command_prints() {
+    let out = tempfile::tempdir().unwrap();
+    let (_, printed) = byrote(&["probe", "--out", out.path().to_str().unwrap()]);
+    let readme = read("README.md");
+    let shown =
+        readme.split("$ cargo run --release -- probe\n").nth(1).and_then(|rest| rest.split("```").next()).unwrap();
+    let trimmed = |text: &str| text.lines().map(|line| format!("{}\n", line.trim_end())).collect::<String>();
+    assert!(shown.lines().count() > 20 && trimmed(&printed).starts_with(shown), "{printed}");
+}
+
+#[test]
 fn every_command_in_the_documentation_has_its_flags() {
     let mut helps: HashMap<String, String> = HashMap::new();
     let mut commands = 0;
