@@ -1,0 +1,24 @@
+use byrote::backend::native::{Native, NativeConfig};
+use byrote::backend::{Backend, Scheme, ScoreInput};
+use byrote::model::{builtin, load};
+use byrote::window::{Reflow, Stride, WindowConfig, WindowId, cut};
+use std::error::Error;
+
+/// ln p_z of every window of a probe set, under plain sampling from the built-in model.
+pub fn log_p_z(jsonl: &[u8]) -> Result<Vec<(WindowId, f64)>, Box<dyn Error>> {
+    let set = byrote::items::read_bytes("texts.jsonl", jsonl)?;
+    let loaded = load::safetensors(&builtin::checkpoint(), &load::LoadConfig::default())?;
+    let tokenizer = loaded.tokenizer.ok_or("the checkpoint has no tokenizer")?;
+    let bos = tokenizer.bos(byrote::tokens::BosChoice::Auto)?;
+    let backend = Native::new(loaded.model, "f32", Scheme::defaults(), NativeConfig { threads: 1, batch: 16 })?;
+    let config = WindowConfig { prefix: 50, suffix: 50, stride: Stride::Tokens(50), reflow: Reflow::Auto };
+    let mut out = Vec::new();
+    for item in &set.items {
+        for window in cut::cut(item, &tokenizer, bos, &config)?.windows {
+            let input = ScoreInput { token_ids: &window.token_ids, prefix_len: window.prefix_len as usize };
+            let scores = backend.score(&[input]).remove(0)?;
+            out.push((window.id, scores.logprob.iter().map(|lp| f64::from(*lp)).sum()));
+        }
+    }
+    Ok(out)
+}
