@@ -13,7 +13,7 @@ use byrote::metric::text::text_stats;
 use byrote::model::builtin;
 use byrote::model::source::{Format, Located};
 use byrote::policy::Policy;
-use byrote::report::{self, Report, Timings, html, json_v1, markdown};
+use byrote::report::{self, Report, Timings, html, json_v1, markdown, terminal};
 use byrote::run::directory::{RunDir, salt};
 use byrote::run::{Plan, ProbedForm, ProbedItem, RUN_SCHEMA, RunManifest, ScoredWindow, Settings, TOOL};
 use byrote::verdict::not_measured;
@@ -168,7 +168,7 @@ fn finish(dir: &RunDir, report: &Report, args: &ProbeArgs) -> Result<()> {
         Printed::Json => out::print(&json_v1::render(report))?,
         Printed::Text => out::print(render::text(report).as_bytes())?,
     };
-    out::note(format_args!("report: {}", dir.path().join("report.html").display()));
+    out::note(format_args!("{} Report: {}", terminal::verdict(report), dir.path().join("report.html").display()));
     Ok(())
 }
 

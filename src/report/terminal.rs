@@ -25,6 +25,12 @@ pub struct Style {
     pub width: Option<usize>,
 }
 
+/// The verdict in one line: the decision, or what was found where nothing was gated.
+pub fn verdict(report: &Report) -> String {
+    let headline = words::headline(report);
+    escape::terminal(&format!("{}: {}", headline.word, headline.reason))
+}
+
 /// A page of text ending in a line break. Pure: the same report and style give the same text.
 pub fn render(report: &Report, style: Style) -> String {
     let page = Page { style, width: style.width.unwrap_or(WIDTH_UNKNOWN).clamp(NARROWEST, WIDEST) };

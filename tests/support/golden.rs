@@ -67,6 +67,8 @@ pub(crate) struct Difference {
     pub(crate) tokens: usize,
     /// Rank-0 flags that differ where the reference's top two are further apart than the bound given.
     pub(crate) flags: usize,
+    /// Windows whose every suffix token is on top.
+    pub(crate) exact: Vec<String>,
 }
 
 impl Difference {
@@ -76,6 +78,9 @@ impl Difference {
 
     pub(crate) fn add(&mut self, golden: &Golden, scores: &TokenScores, gap: f32) {
         assert_eq!(scores.logprob.len(), golden.logprobs.len());
+        if scores.rank.iter().all(|rank| *rank == 0) {
+            self.exact.push(golden.id.clone());
+        }
         for (i, (got, want)) in scores.logprob.iter().zip(&golden.logprobs).enumerate() {
             let difference = (got - want).abs();
             if difference > self.worst || difference.is_nan() {
