@@ -1,6 +1,7 @@
 //! Exit codes: 0 pass or done, 1 the policy blocks, 2 could not decide; the same in every format. And the report that a
 //! decision is made on keeps to its schema.
 #![cfg(feature = "native")]
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test fails by panicking")]
 
 #[path = "support/program.rs"]
 mod program;

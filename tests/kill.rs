@@ -1,5 +1,6 @@
 //! Runs that are killed, interrupted or started twice lose nothing and change nothing.
 #![cfg(all(feature = "native", unix))]
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test fails by panicking")]
 
 #[path = "support/program.rs"]
 mod program;
@@ -38,7 +39,7 @@ fn probe_set(dir: &Path) {
 }
 
 fn probe(out: &str) -> Vec<&str> {
-    let windows = ["--prefix", "8", "--suffix", "8", "--stride", "8"];
+    let windows = ["--prefix", "8", "--suffix", "8", "--stride", "14"];
     let slow = ["--threads", "1", "--batch", "1"];
     [&["probe", "--prompts", "set.jsonl", "--out", out][..], &windows, &slow].concat()
 }
@@ -91,7 +92,7 @@ fn killed_at_ten_moments_a_run_resumes_to_the_same_bytes() {
     let uninterrupted = started.elapsed();
     let whole = dir.path().join("whole");
     let (expected_scores, expected_report) = (scores(&whole), report(&whole));
-    assert!(expected_scores.len() >= 10, "{} parts are too few to be killed between", expected_scores.len());
+    assert!(expected_scores.len() >= 8, "{} parts are too few to be killed between", expected_scores.len());
 
     let mut moments = Moments(20_261_101);
     let (mut kills, mut in_the_middle, mut told) = (0, 0, Vec::new());

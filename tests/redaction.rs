@@ -1,5 +1,6 @@
 //! What a run was given to protect isn't in anything that it writes or prints, unless `--reveal` was given.
 #![cfg(feature = "native")]
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test fails by panicking")]
 
 #[path = "support/program.rs"]
 mod program;

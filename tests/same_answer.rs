@@ -1,5 +1,6 @@
 //! The same answer however it is run: batch size, threads, order of items, separate runs, a run finished with other settings.
 #![cfg(feature = "native")]
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test fails by panicking")]
 
 #[path = "support/program.rs"]
 mod program;

@@ -1,5 +1,6 @@
 //! `byrote score`, the plumbing: what goes in, what comes out, line by line.
 #![cfg(feature = "native")]
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test fails by panicking")]
 
 #[path = "support/program.rs"]
 mod program;

@@ -1,4 +1,5 @@
 //! Damaged models and probe sets, made of good ones.
+#![allow(dead_code, reason = "no test file uses all of it")]
 
 use super::program::{model_folder, repository};
 use std::path::Path;
