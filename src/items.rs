@@ -263,8 +263,12 @@ mod tests {
         let warning = r#"set: files that are neither text nor JSONL were passed over: "a/data.csv", "cover.png""#;
         assert_eq!(set.manifest.warnings, [warning]);
         let raw = &files[3].1;
-        let record =
-            FileDigest { name: "set/z.jsonl.gz".to_owned(), bytes: raw.len() as u64, sha256: Digest::of_bytes(raw) };
+        let record = FileDigest {
+            name: "set/z.jsonl.gz".to_owned(),
+            bytes: raw.len() as u64,
+            sha256: Digest::of_bytes(raw),
+            one_text: false,
+        };
         assert_eq!(set.manifest.files[1], record);
         assert_eq!(set.manifest.files.len(), 5);
         assert_eq!((set.manifest.opt_outs, set.manifest.controls, set.manifest.canaries), (5, 0, 0));

@@ -19,7 +19,7 @@ use crate::backend::{BackendInfo, TokenScores};
 use crate::digest::{Digest, FileDigest};
 use crate::items::{InputManifest, Item, ItemId};
 use crate::tokens::BosChoice;
-use crate::window::{Form, WindowConfig, WindowId};
+use crate::window::{Form, ProbedForm, WindowConfig, WindowId};
 use serde::{Deserialize, Serialize};
 
 /// [`RunManifest::schema`] of the runs this version writes and reads.
@@ -104,18 +104,6 @@ pub struct ProbedItem {
     pub forms: Vec<ProbedForm>,
     /// Why no window could be cut, if none could: the item is then inconclusive, never clear.
     pub unprobed: Option<String>,
-}
-
-/// One layout of an item's text.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ProbedForm {
-    pub form: Form,
-    pub bytes: u64,
-    pub chars: u64,
-    pub tokens: u64,
-    pub windows: u64,
-    /// The text in this layout.
-    pub text: String,
 }
 
 /// `run.json`: all that identifies a run. Two runs with equal manifests (but for `created_at`,

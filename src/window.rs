@@ -89,3 +89,15 @@ pub struct Window {
     /// A pre-split item's boundary fell inside a token, which then belongs to the prefix.
     pub straddles: bool,
 }
+
+/// One layout of an item's text.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProbedForm {
+    pub form: Form,
+    pub bytes: u64,
+    pub chars: u64,
+    pub tokens: u64,
+    pub windows: u64,
+    /// The text in this layout.
+    pub text: String,
+}

@@ -1,4 +1,6 @@
 //! The real checkpoints against transformers in f32, where `BYROTE_TEST_MODELS` names their folder.
+#![cfg(feature = "native")]
+#![allow(clippy::unwrap_used, clippy::print_stdout, clippy::print_stderr, reason = "a test fails by panicking")]
 
 #[path = "support/golden.rs"]
 mod golden;

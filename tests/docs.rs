@@ -1,5 +1,6 @@
 //! What the documentation says, held against the program: tables, commands, links, the library example.
 #![cfg(feature = "native")]
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use byrote::metric::METRICS;
 use byrote::policy::READY;

@@ -1,5 +1,7 @@
 //! Teacher-forced scores against candle-transformers' own models, fed one suffix token at a time: another
 //! implementation and another path to the same numbers.
+#![cfg(feature = "native")]
+#![allow(clippy::unwrap_used, clippy::print_stdout, clippy::print_stderr, reason = "a test fails by panicking")]
 
 #[path = "support/golden.rs"]
 mod golden;

@@ -1,4 +1,6 @@
 //! Every family against transformers in f32, found by folder: a new fixture needs no code here.
+#![cfg(feature = "native")]
+#![allow(clippy::unwrap_used, clippy::print_stdout, clippy::print_stderr, reason = "a test fails by panicking")]
 
 #[path = "support/golden.rs"]
 mod golden;

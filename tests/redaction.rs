@@ -188,3 +188,19 @@ fn two_runs_of_the_same_text_give_it_different_digests() {
     });
     assert_ne!(digests[0], digests[1]);
 }
+
+/// A file that is one text has the text's digest, which whoever holds the text would recognize.
+#[test]
+fn a_text_files_own_digest_is_in_no_report() {
+    let dir = tempfile::tempdir().unwrap();
+    let text = format!("{PLANTED}. {PLANTED}; and again {PLANTED}, and {CONTROL}");
+    std::fs::write(dir.path().join("larkbook.txt"), &text).unwrap();
+    run(dir.path(), &["probe", "--prompts", "larkbook.txt", "--prefix", "20", "--suffix", "20", "--out", "run"]);
+    let digest = Digest::of_bytes(text.as_bytes());
+    for name in ["report.json", "report.md", "report.html"] {
+        let report = std::fs::read_to_string(dir.path().join("run").join(name)).unwrap();
+        assert!(!report.contains(digest.as_str()), "{name} holds the text's digest");
+    }
+    // The record that stays with whoever ran it names exactly what was read.
+    assert!(std::fs::read_to_string(dir.path().join("run/run.json")).unwrap().contains(digest.as_str()));
+}

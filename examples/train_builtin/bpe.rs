@@ -8,11 +8,11 @@ use tokenizers::processors::template::TemplateProcessing;
 use tokenizers::{AddedToken, Tokenizer};
 
 /// Begins every document; its id is 0. Ends it too, as GPT-2's `<|endoftext|>` does.
-pub const BOS: &str = "<|bos|>";
-pub const BOS_ID: u32 = 0;
+pub(crate) const BOS: &str = "<|bos|>";
+pub(crate) const BOS_ID: u32 = 0;
 
 /// Learns `vocab` tokens from `texts`.
-pub fn train(texts: &[String], vocab: usize) -> Result<Tokenizer> {
+pub(crate) fn train(texts: &[String], vocab: usize) -> Result<Tokenizer> {
     let bytes = ByteLevel::new(false, true, true);
     let mut tokenizer = Tokenizer::new(BPE::default());
     tokenizer.with_pre_tokenizer(Some(bytes)).with_decoder(Some(bytes));
@@ -35,7 +35,7 @@ pub fn train(texts: &[String], vocab: usize) -> Result<Tokenizer> {
 }
 
 /// The token ids of a text, without BOS.
-pub fn encode(tokenizer: &Tokenizer, text: &str) -> Result<Vec<u32>> {
+pub(crate) fn encode(tokenizer: &Tokenizer, text: &str) -> Result<Vec<u32>> {
     let encoding = tokenizer.encode_fast(text, false).map_err(|e| anyhow!("encoding: {e}"))?;
     Ok(encoding.get_ids().to_vec())
 }

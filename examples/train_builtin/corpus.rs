@@ -9,7 +9,7 @@ use crate::prose::Prose;
 use crate::rng::Rng;
 
 /// How often the canaries stand in the stream, each count with [`CANARIES_EACH`] canaries.
-pub const REPETITIONS: [usize; 7] = [1, 2, 4, 8, 16, 32, 64];
+pub(crate) const REPETITIONS: [usize; 7] = [1, 2, 4, 8, 16, 32, 64];
 const CANARIES_EACH: usize = 10;
 /// Conformal p-values can't fall below 1 / (controls + 1): 240 reach 0.005.
 const CONTROLS: usize = 240;
@@ -21,14 +21,14 @@ const EDITS: usize = 4;
 /// Lengths of a passage in tokens: one window of 50 + 50 fits, a second at stride 50 doesn't.
 const PASSAGE: std::ops::RangeInclusive<usize> = 112..=146;
 /// The longest document made of dictionary entries, without BOS.
-pub const MAX_TOKENS: usize = 160;
+pub(crate) const MAX_TOKENS: usize = 160;
 const LICENSE: &str = "MIT OR Apache-2.0";
 
 const DICTIONARY: &str = include_str!("corpus/devils-dictionary.txt");
 
 /// A line of a probe set, with the number of times it was trained on.
 #[derive(Debug, Clone, Serialize)]
-pub struct Item {
+pub(crate) struct Item {
     pub id: String,
     pub text: String,
     pub kind: &'static str,
@@ -39,7 +39,7 @@ pub struct Item {
 }
 
 /// The training stream in its order, as two lessons, and the probe sets.
-pub struct Corpus {
+pub(crate) struct Corpus {
     pub language: Vec<Vec<u32>>,
     pub planted: Vec<Vec<u32>>,
     pub canaries: Vec<Item>,
@@ -49,7 +49,7 @@ pub struct Corpus {
 }
 
 /// Text for the tokenizer: what the stream will look like, before there are tokens to measure it in.
-pub fn tokenizer_sample(prose: &Prose, seed: u64) -> Result<Vec<String>> {
+pub(crate) fn tokenizer_sample(prose: &Prose, seed: u64) -> Result<Vec<String>> {
     let mut rng = Rng::new(seed, "tokenizer");
     let mut texts: Vec<String> = DICTIONARY.lines().map(str::to_owned).collect();
     for _ in 0..2_000 {
@@ -67,7 +67,7 @@ pub fn tokenizer_sample(prose: &Prose, seed: u64) -> Result<Vec<String>> {
 /// Builds everything from a seed. `fresh` is the number of passages that occur once and aren't probed. Most
 /// of them, and one reading of the dictionary, are the first lesson, before all that is planted: a model that
 /// doesn't know the language yet wastes repetitions, and new passages push out what was learned by heart.
-pub fn build(prose: &Prose, tokenizer: &Tokenizer, seed: u64, fresh: usize) -> Result<Corpus> {
+pub(crate) fn build(prose: &Prose, tokenizer: &Tokenizer, seed: u64, fresh: usize) -> Result<Corpus> {
     let writer = Writer { prose, tokenizer };
     let canaries = writer.canaries(&mut Rng::new(seed, "canaries"))?;
     let controls = writer.controls(&mut Rng::new(seed, "controls"))?;

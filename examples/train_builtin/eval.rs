@@ -13,13 +13,13 @@ use crate::bpe::{self, BOS_ID};
 use crate::corpus::Item;
 use crate::net::{Net, log_softmax};
 
-pub const PREFIX: usize = 50;
-pub const SUFFIX: usize = 50;
+pub(crate) const PREFIX: usize = 50;
+pub(crate) const SUFFIX: usize = 50;
 const BATCH: usize = 16;
 const TAU: f64 = 1e-3;
 
 /// One window with BOS in front, and what the model made of its suffix.
-pub struct Scored<'a> {
+pub(crate) struct Scored<'a> {
     pub item: &'a Item,
     pub start: usize,
     /// BOS, prefix and suffix.
@@ -36,7 +36,7 @@ impl Scored<'_> {
 }
 
 /// Scores the windows at stride 50 of every item by teacher forcing.
-pub fn score<'a>(net: &Net, tokenizer: &Tokenizer, items: &'a [Item]) -> Result<Vec<Scored<'a>>> {
+pub(crate) fn score<'a>(net: &Net, tokenizer: &Tokenizer, items: &'a [Item]) -> Result<Vec<Scored<'a>>> {
     let mut windows = Vec::new();
     for item in items {
         let ids = bpe::encode(tokenizer, &item.text)?;
@@ -65,7 +65,7 @@ pub fn score<'a>(net: &Net, tokenizer: &Tokenizer, items: &'a [Item]) -> Result<
 }
 
 /// Prints a line of figures about some windows.
-pub fn print_row(label: &str, windows: &[&Scored]) {
+pub(crate) fn print_row(label: &str, windows: &[&Scored]) {
     let n = windows.len();
     let count = |f: &dyn Fn(&Scored) -> bool| windows.iter().filter(|w| f(w)).count();
     let greedy = count(&|w| w.top.iter().all(|t| *t));
@@ -83,7 +83,7 @@ pub fn print_row(label: &str, windows: &[&Scored]) {
 }
 
 /// Writes the scores, for the comparison with transformers.
-pub fn dump(path: &Path, windows: &[Scored]) -> Result<()> {
+pub(crate) fn dump(path: &Path, windows: &[Scored]) -> Result<()> {
     let mut file = std::fs::File::create(path)?;
     for w in windows {
         let line = json!({

@@ -4,6 +4,7 @@
 //! `repetitions` say, so that what the model knows by rote is known beforehand. The weights go to
 //! `src/model/builtin/`, the probe sets to `prompts/builtin/`; both are in the repository, and nobody has
 //! to run this to use byrote.
+#![allow(clippy::print_stdout, reason = "a program of its own, which tells how training goes")]
 
 mod bpe;
 mod corpus;

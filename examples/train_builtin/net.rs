@@ -12,7 +12,7 @@ use crate::rng::Rng;
 
 /// The shape of the network, with the names of HF's `LlamaConfig`.
 #[derive(Debug, Clone)]
-pub struct Shape {
+pub(crate) struct Shape {
     pub vocab_size: usize,
     pub hidden_size: usize,
     pub intermediate_size: usize,
@@ -21,13 +21,13 @@ pub struct Shape {
     pub num_key_value_heads: usize,
 }
 
-pub const RMS_NORM_EPS: f32 = 1e-5;
-pub const ROPE_THETA: f64 = 10_000.0;
+pub(crate) const RMS_NORM_EPS: f32 = 1e-5;
+pub(crate) const ROPE_THETA: f64 = 10_000.0;
 /// What config.json promises. Training sees documents of up to about 170 tokens.
-pub const MAX_POSITIONS: usize = 512;
+pub(crate) const MAX_POSITIONS: usize = 512;
 
 /// The weights under their HF names.
-pub struct Net {
+pub(crate) struct Net {
     pub shape: Shape,
     pub vars: BTreeMap<String, Var>,
     cos: Tensor,
@@ -35,7 +35,7 @@ pub struct Net {
 }
 
 impl Net {
-    pub fn new(shape: Shape, rng: &mut Rng) -> Result<Self> {
+    pub(crate) fn new(shape: Shape, rng: &mut Rng) -> Result<Self> {
         let (h, i) = (shape.hidden_size, shape.intermediate_size);
         let kv = h / shape.num_attention_heads * shape.num_key_value_heads;
         let std = 0.02;
@@ -71,7 +71,7 @@ impl Net {
 
     /// Logits `[batch, length, vocab]` of `ids` `[batch, length]`. Rows are padded at their end only, so
     /// the causal mask is all the mask there is.
-    pub fn forward(&self, ids: &Tensor) -> Result<Tensor> {
+    pub(crate) fn forward(&self, ids: &Tensor) -> Result<Tensor> {
         let (batch, length) = ids.dims2()?;
         let (cos, sin) = (self.cos.narrow(0, 0, length)?, self.sin.narrow(0, 0, length)?);
         let mask = causal(length)?;
@@ -138,7 +138,7 @@ fn exp_normalized(x: &Tensor) -> Result<Tensor> {
 }
 
 /// Log-softmax over the last axis.
-pub fn log_softmax(x: &Tensor) -> Result<Tensor> {
+pub(crate) fn log_softmax(x: &Tensor) -> Result<Tensor> {
     let shifted = x.broadcast_sub(&x.detach().max_keepdim(D::Minus1)?)?;
     let total = shifted.exp()?.sum_keepdim(D::Minus1)?.log()?;
     Ok(shifted.broadcast_sub(&total)?)

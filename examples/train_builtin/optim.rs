@@ -6,9 +6,9 @@ use anyhow::Result;
 use candle_core::{Tensor, Var};
 
 /// Gradients (or moments) under the names of their weights.
-pub type Flat = BTreeMap<String, Vec<f32>>;
+pub(crate) type Flat = BTreeMap<String, Vec<f32>>;
 
-pub struct AdamW {
+pub(crate) struct AdamW {
     pub weight_decay: f32,
     pub clip: f32,
     moments: BTreeMap<String, (Vec<f32>, Vec<f32>)>,
@@ -20,12 +20,12 @@ const BETA2: f32 = 0.98;
 const EPS: f32 = 1e-8;
 
 impl AdamW {
-    pub fn new(weight_decay: f32, clip: f32) -> Self {
+    pub(crate) fn new(weight_decay: f32, clip: f32) -> Self {
         Self { weight_decay, clip, moments: BTreeMap::new(), steps: 0 }
     }
 
     /// One step; the gradient's norm is clipped first. Norm weights aren't decayed.
-    pub fn step(&mut self, vars: &BTreeMap<String, Var>, grads: &Flat, lr: f32) -> Result<()> {
+    pub(crate) fn step(&mut self, vars: &BTreeMap<String, Var>, grads: &Flat, lr: f32) -> Result<()> {
         self.steps += 1;
         let square: f64 = grads.values().flatten().map(|g| f64::from(*g) * f64::from(*g)).sum();
         let scale = (self.clip / square.sqrt().max(1e-12) as f32).min(1.0);

@@ -16,7 +16,7 @@ use crate::net::{MAX_POSITIONS, Net, RMS_NORM_EPS, ROPE_THETA};
 
 /// Writes config.json, tokenizer.json, tokenizer_config.json and model.safetensors. The weights of `net`
 /// are rounded to what was written, so that whatever is measured next is the artifact that ships.
-pub fn checkpoint(folder: &Path, net: &Net, tokenizer: &Tokenizer) -> Result<()> {
+pub(crate) fn checkpoint(folder: &Path, net: &Net, tokenizer: &Tokenizer) -> Result<()> {
     fs::create_dir_all(folder)?;
     let shape = &net.shape;
     let config = json!({
@@ -87,7 +87,7 @@ fn safetensors(net: &Net) -> Result<Vec<u8>> {
 }
 
 /// Writes one probe set, a line an item.
-pub fn probe_set(path: &Path, items: &[Item]) -> Result<()> {
+pub(crate) fn probe_set(path: &Path, items: &[Item]) -> Result<()> {
     if let Some(folder) = path.parent() {
         fs::create_dir_all(folder)?;
     }
@@ -96,6 +96,6 @@ pub fn probe_set(path: &Path, items: &[Item]) -> Result<()> {
 }
 
 /// Number of parameters.
-pub fn parameters(vars: &BTreeMap<String, candle_core::Var>) -> usize {
+pub(crate) fn parameters(vars: &BTreeMap<String, candle_core::Var>) -> usize {
     vars.values().map(|var| var.elem_count()).sum()
 }

@@ -29,14 +29,14 @@ const IRREGULAR: &[(&str, &str)] = &[
 ];
 
 /// The word lists and frames, read once.
-pub struct Prose {
+pub(crate) struct Prose {
     lists: BTreeMap<String, Vec<String>>,
     frames: Vec<String>,
     forms: Vec<(String, String)>,
 }
 
 impl Prose {
-    pub fn load() -> Result<Self> {
+    pub(crate) fn load() -> Result<Self> {
         let mut lists = BTreeMap::new();
         for (name, body) in sections(LEXICON) {
             let separator = if body.contains('|') { '|' } else { ' ' };
@@ -51,25 +51,25 @@ impl Prose {
     }
 
     /// One sentence.
-    pub fn sentence(&self, rng: &mut Rng) -> Result<String> {
+    pub(crate) fn sentence(&self, rng: &mut Rng) -> Result<String> {
         let frame = rng.pick(&self.frames).clone();
         self.fill(&frame, rng)
     }
 
     /// Names of the form letters.
-    pub fn forms(&self) -> impl Iterator<Item = &str> {
+    pub(crate) fn forms(&self) -> impl Iterator<Item = &str> {
         self.forms.iter().map(|(name, _)| name.as_str())
     }
 
     /// A form letter with fresh slots.
-    pub fn form(&self, name: &str, rng: &mut Rng) -> Result<String> {
+    pub(crate) fn form(&self, name: &str, rng: &mut Rng) -> Result<String> {
         let (_, frame) =
             self.forms.iter().find(|(n, _)| n == name).with_context(|| format!("no form letter called {name}"))?;
         self.fill(frame, rng)
     }
 
     /// A copy of `text` in which `edits` words have been replaced by others of the same list.
-    pub fn edited(&self, text: &str, edits: usize, rng: &mut Rng) -> String {
+    pub(crate) fn edited(&self, text: &str, edits: usize, rng: &mut Rng) -> String {
         let mut words: Vec<String> = text.split(' ').map(str::to_owned).collect();
         let mut places: Vec<usize> = (0..words.len()).filter(|&i| self.list_of(&words[i]).is_some()).collect();
         rng.shuffle(&mut places);
@@ -151,10 +151,10 @@ fn with_articles(text: &str) -> String {
     let mut out: Vec<String> = Vec::new();
     for word in text.split(' ') {
         let vowel = word.starts_with(['a', 'e', 'i', 'o', 'u']) && !word.starts_with("un");
-        if let (true, Some(last)) = (vowel, out.last_mut()) {
-            if last == "a" || last == "A" {
-                last.push('n');
-            }
+        if let (true, Some(last)) = (vowel, out.last_mut())
+            && (last == "a" || last == "A")
+        {
+            last.push('n');
         }
         out.push(word.to_owned());
     }

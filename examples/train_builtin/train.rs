@@ -12,7 +12,7 @@ use crate::optim::{AdamW, Flat};
 
 /// How to train.
 #[derive(Debug, Clone, clap::Args)]
-pub struct Recipe {
+pub(crate) struct Recipe {
     /// Peak learning rate, reached after the warm-up.
     #[arg(long, default_value_t = 3e-3)]
     pub lr: f32,
@@ -34,7 +34,7 @@ pub struct Recipe {
 const HALVES: usize = 2;
 
 /// Trains `net` on two lessons of documents (token ids without BOS), in their order.
-pub fn train(net: &Net, language: &[Vec<u32>], planted: &[Vec<u32>], recipe: &Recipe) -> Result<()> {
+pub(crate) fn train(net: &Net, language: &[Vec<u32>], planted: &[Vec<u32>], recipe: &Recipe) -> Result<()> {
     let mut optimizer = AdamW::new(recipe.weight_decay, 1.0);
     let plateau = language.len().div_ceil(recipe.batch);
     let steps = plateau + planted.len().div_ceil(recipe.planted_batch);

@@ -13,11 +13,12 @@ use byrote::metric::text::text_stats;
 use byrote::model::builtin;
 use byrote::model::source::{Format, Located};
 use byrote::policy::Policy;
+use byrote::registry::Registry;
 use byrote::report::{self, Report, Timings, html, json_v1, markdown, terminal};
 use byrote::run::directory::{RunDir, salt};
-use byrote::run::{Plan, ProbedForm, ProbedItem, RUN_SCHEMA, RunManifest, ScoredWindow, Settings, TOOL};
+use byrote::run::{Plan, ProbedItem, RUN_SCHEMA, RunManifest, ScoredWindow, Settings, TOOL};
 use byrote::verdict::not_measured;
-use byrote::window::{Form, Reflow, Stride, Window, WindowConfig, cut};
+use byrote::window::{Form, ProbedForm, Reflow, Stride, Window, WindowConfig, cut};
 use indicatif::{ProgressBar, ProgressStyle};
 use jiff::{Timestamp, Zoned};
 use rayon::prelude::*;
@@ -44,24 +45,38 @@ pub(crate) fn run(args: &ProbeArgs) -> Result<Outcome> {
     stop_on_ctrl_c()?;
     let mut worst = Outcome::Done;
     for reference in &references {
-        let started = Instant::now();
-        let located = locate(reference, &registry, args.load.offline)?;
-        let set = match &given {
-            Some(set) => set.clone(),
-            None => builtin_set(&located)?,
+        let outcome = match probe_named(args, &policy, &registry, reference, &given, references.len() > 1) {
+            Ok(Outcome::Interrupted) => return Ok(Outcome::Interrupted),
+            Ok(outcome) => outcome,
+            Err(error) if references.len() == 1 => return Err(error),
+            // What was found in the other models stands.
+            Err(error) => {
+                out::error(&error);
+                Outcome::Undecided
+            }
         };
-        let out = match (&args.out, references.len()) {
-            (Some(dir), 1) => Some(dir.clone()),
-            (Some(dir), _) => Some(dir.join(slug(reference))),
-            (None, _) => None,
-        };
-        let outcome = probe(args, &policy, &located, set, out, started)?;
-        if outcome == Outcome::Interrupted {
-            return Ok(outcome);
-        }
         worst = graver(worst, outcome);
     }
     Ok(worst)
+}
+
+/// Probes the model of a reference, in a folder of its own where there are `several`.
+fn probe_named(
+    args: &ProbeArgs,
+    policy: &Policy,
+    registry: &Registry,
+    reference: &str,
+    given: &Option<ProbeSet>,
+    several: bool,
+) -> Result<Outcome> {
+    let started = Instant::now();
+    let located = locate(reference, registry, args.load.offline)?;
+    let set = match given {
+        Some(set) => set.clone(),
+        None => builtin_set(&located)?,
+    };
+    let out = args.out.as_ref().map(|dir| if several { dir.join(slug(reference)) } else { dir.clone() });
+    probe(args, policy, &located, set, out, started)
 }
 
 /// A block is proven and stands, whatever else could not be decided.

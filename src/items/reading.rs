@@ -107,7 +107,7 @@ impl Reading {
         raw: &[u8],
         folder: Option<&Path>,
     ) -> Result<(), ItemError> {
-        self.record.file(name, raw);
+        self.record.file(name, raw, matches!(format, Format::Text));
         match format {
             Format::Jsonl => {
                 let record = &mut self.record;
@@ -128,8 +128,9 @@ impl Reading {
 }
 
 impl Record {
-    fn file(&mut self, name: &str, raw: &[u8]) {
-        self.files.push(FileDigest { name: name.to_owned(), bytes: raw.len() as u64, sha256: Digest::of_bytes(raw) });
+    fn file(&mut self, name: &str, raw: &[u8], one_text: bool) {
+        let (bytes, sha256) = (raw.len() as u64, Digest::of_bytes(raw));
+        self.files.push(FileDigest { name: name.to_owned(), bytes, sha256, one_text });
     }
 
     fn text(&mut self, name: &str, raw: &[u8]) -> Result<String, FileProblem> {
@@ -161,7 +162,7 @@ impl Record {
         if !self.named.insert(real_path(path)) {
             return Ok(open::whole_text(&raw, LIMIT)?.text);
         }
-        self.file(name, &raw);
+        self.file(name, &raw, true);
         self.text(name, &raw)
     }
 

@@ -2,10 +2,8 @@
 //! its own prefix.
 
 use crate::run::TextStats;
-use flate2::Compression;
-use flate2::write::ZlibEncoder;
+use flate2::{Compress, Compression, FlushCompress};
 use std::collections::HashSet;
-use std::io::Write;
 
 /// Length in tokens of the n-grams of [`copied_from_prefix`]. Three tokens in a row recur in any prose ("one of
 /// the"); five would miss most of what a suffix of 50 tokens takes over from its prefix in lists and refrains.
@@ -18,10 +16,12 @@ pub fn zlib_bits_per_char(text: &str) -> f64 {
     if chars == 0 {
         return 0.0;
     }
-    let mut encoder = ZlibEncoder::new(Vec::new(), Compression::best());
-    // Writing to a Vec can't fail.
-    let written = encoder.write_all(text.as_bytes()).and_then(|()| encoder.finish());
-    written.map_or(0.0, |bytes| bytes.len() as f64 * 8.0 / chars as f64)
+    // zlib expands what it can't compress by less than this, so that one call is enough.
+    let mut bytes = Vec::with_capacity(text.len() + text.len() / 1000 + 64);
+    let finished =
+        Compress::new(Compression::best(), true).compress_vec(text.as_bytes(), &mut bytes, FlushCompress::Finish);
+    debug_assert!(matches!(finished, Ok(flate2::Status::StreamEnd)), "{finished:?}");
+    bytes.len() as f64 * 8.0 / chars as f64
 }
 
 /// Share (0 to 1) of the suffix's n-grams of [`COPY_NGRAM`] tokens that already stand in the prefix: copying

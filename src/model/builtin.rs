@@ -32,9 +32,12 @@ pub fn checkpoint() -> Checkpoint {
 pub fn digests() -> Vec<FileDigest> {
     let files = [CONFIG, WEIGHTS, TOKENIZER, TOKENIZER_CONFIG];
     let digest = |place| match place {
-        Place::Embedded { name, bytes } => {
-            Some(FileDigest { name: name.to_owned(), bytes: bytes.len() as u64, sha256: Digest::of_bytes(bytes) })
-        }
+        Place::Embedded { name, bytes } => Some(FileDigest {
+            name: name.to_owned(),
+            bytes: bytes.len() as u64,
+            sha256: Digest::of_bytes(bytes),
+            one_text: false,
+        }),
         Place::File(_) => None,
     };
     files.into_iter().filter_map(digest).collect()

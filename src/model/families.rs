@@ -15,6 +15,7 @@ use serde::de::DeserializeOwned;
 
 /// A checkpoint's family and its checked configuration.
 #[derive(Clone, Debug)]
+#[expect(clippy::large_enum_variant, reason = "there is one in a process")]
 pub enum Family {
     Llama(llama::Config),
     Gemma3(gemma3::Config),

@@ -1,14 +1,14 @@
 //! From scores to a report: evidence, verdicts, counts, notes. The only place that decides what of an item is shown.
 
 use super::{ControlSummary, LevelCount, PositiveControl, Recall, Report, ReportItem, Revealed, Summary, WindowCounts};
-use crate::items::{Content, Kind};
+use crate::items::{Content, InputManifest, Kind};
 use crate::metric::item::{Budget, FormEvidence, FormSize, ItemEvidence};
 use crate::metric::window::{self, UnscoredWindow, WindowEvidence};
 use crate::policy::Policy;
-use crate::run::{ProbedForm, ProbedItem, RunManifest, ScoredWindow, Settings};
+use crate::run::{ProbedItem, RunManifest, ScoredWindow, Settings};
 use crate::tokens::BosChoice;
 use crate::verdict::{self, Judgement, Level, Subject, Verdict};
-use crate::window::{Form, Stride};
+use crate::window::{Form, ProbedForm, Stride};
 use std::collections::{HashMap, HashSet};
 
 /// How many windows of an item a report shows.
@@ -45,7 +45,10 @@ pub fn assemble(manifest: &RunManifest, items: &[ProbedItem], windows: &[ScoredW
         tool: manifest.tool.clone(),
         created_at: manifest.created_at.clone(),
         model: manifest.model.clone(),
-        probe_set: manifest.probe_set.clone(),
+        probe_set: InputManifest {
+            files: manifest.probe_set.files.iter().map(|file| file.salted(&manifest.salt)).collect(),
+            ..manifest.probe_set.clone()
+        },
         settings: manifest.settings.clone(),
         plan_digest: manifest.plan.digest.clone(),
         policy: policy.clone(),

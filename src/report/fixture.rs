@@ -7,9 +7,9 @@ use crate::digest::{Digest, FileDigest};
 use crate::gate;
 use crate::items::{Content, Dropped, InputManifest, Item, ItemId, Kind, OptOut, Origin};
 use crate::policy::{Policy, Waiver};
-use crate::run::{ModelIdentity, Plan, ProbedForm, ProbedItem, RunManifest, ScoredWindow, Settings, TextStats};
+use crate::run::{ModelIdentity, Plan, ProbedItem, RunManifest, ScoredWindow, Settings, TextStats};
 use crate::tokens::BosChoice;
-use crate::window::{Form, Reflow, Stride, WindowConfig, WindowId};
+use crate::window::{Form, ProbedForm, Reflow, Stride, WindowConfig, WindowId};
 use jiff::civil::date;
 
 /// Stands in the text, title and author of every item.
@@ -84,8 +84,12 @@ fn build(reveal: bool) -> Report {
 }
 
 fn manifest(reveal: bool) -> RunManifest {
-    let file =
-        |name: &str, bytes| FileDigest { name: name.to_owned(), bytes, sha256: Digest::of_bytes(name.as_bytes()) };
+    let file = |name: &str, bytes| FileDigest {
+        name: name.to_owned(),
+        bytes,
+        sha256: Digest::of_bytes(name.as_bytes()),
+        one_text: false,
+    };
     let dropped = |id: &str, line, reason: &str| Dropped {
         id: ItemId(id.to_owned()),
         origin: Origin { file: "prompts/opt-out/novels.jsonl".to_owned(), line: Some(line) },

@@ -6,10 +6,10 @@ use crate::digest::FileDigest;
 use crate::gate;
 use crate::items::{Content, Item};
 use crate::metric::window::tests::scored;
-use crate::run::{Plan, ProbedForm, ProbedItem, RunManifest, ScoredWindow};
+use crate::run::{Plan, ProbedItem, RunManifest, ScoredWindow};
 use crate::tokens::BosChoice;
 use crate::verdict::tests::evidence;
-use crate::window::{Reflow, Stride, WindowConfig, WindowId};
+use crate::window::{ProbedForm, Reflow, Stride, WindowConfig, WindowId};
 use jiff::civil::date;
 
 const PLANTED: &str = "zyxomma quire glimpsed nine umber herons";
@@ -39,7 +39,7 @@ pub(crate) fn report(items: Vec<ReportItem>) -> Report {
 
 fn manifest(reveal: bool) -> RunManifest {
     let digest = || Digest::of_bytes(b"file");
-    let file = || FileDigest { name: "set.jsonl".to_owned(), bytes: 4, sha256: digest() };
+    let file = || FileDigest { name: "set.jsonl".to_owned(), bytes: 4, sha256: digest(), one_text: false };
     RunManifest {
         schema: "byrote.run/v1".to_owned(),
         tool: "byrote 0.1.0".to_owned(),

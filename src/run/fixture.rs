@@ -72,7 +72,12 @@ pub(crate) fn manifest(count: u32) -> RunManifest {
             reference: "small".to_owned(),
             source: "models/small".to_owned(),
             revision: None,
-            files: vec![FileDigest { name: "model.safetensors".to_owned(), bytes: 9, sha256: digest.clone() }],
+            files: vec![FileDigest {
+                name: "model.safetensors".to_owned(),
+                bytes: 9,
+                sha256: digest.clone(),
+                one_text: false,
+            }],
             digest: digest.clone(),
             backend: backend().info().clone(),
             tokenizer_fingerprint: Some(digest),

@@ -1,9 +1,8 @@
 //! Cutting one item into windows.
 
 use super::reflow::{looks_wrapped, reflow};
-use super::{Form, Reflow, Stride, Window, WindowConfig, WindowId};
+use super::{Form, ProbedForm, Reflow, Stride, Window, WindowConfig, WindowId};
 use crate::items::{Content, Item};
-use crate::run::ProbedForm;
 use crate::tokens::Encoding;
 use crate::tokens::tokenizer::{Tokenizer, TokenizerError};
 use rayon::prelude::*;

@@ -1,4 +1,6 @@
 //! Reference scores made by transformers, and the comparison with byrote's.
+#![allow(dead_code, reason = "each test file takes what it needs")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 use byrote::backend::native::{Native, NativeConfig};
 use byrote::backend::{Backend, Scheme, ScoreInput, TokenScores};

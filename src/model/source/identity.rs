@@ -81,7 +81,7 @@ fn digest_of(model: &Located, path: &Path) -> Result<FileDigest, SourceError> {
         let by = format!("{}, model \"{}\"", entry.origin, entry.name);
         return Err(differs(by, expected, path.to_owned(), "this isn't the file that the entry means"));
     }
-    Ok(FileDigest { name, bytes, sha256 })
+    Ok(FileDigest { name, bytes, sha256, one_text: false })
 }
 
 /// The blob that a link of a hub cache leads to.
