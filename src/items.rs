@@ -164,6 +164,26 @@ pub struct Item {
     pub origin: Origin,
 }
 
+impl Item {
+    /// An item with nothing known of it but where it was read.
+    pub fn new(id: ItemId, content: Content, origin: Origin) -> Self {
+        Self {
+            id,
+            kind: Kind::default(),
+            content,
+            title: None,
+            author: None,
+            source_url: None,
+            license: None,
+            tags: Vec::new(),
+            opt_out: None,
+            repetitions: None,
+            matches: Vec::new(),
+            origin,
+        }
+    }
+}
+
 /// An item that was read but takes no part in the run.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Dropped {

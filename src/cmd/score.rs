@@ -6,7 +6,7 @@ use crate::Outcome;
 use crate::cli::ScoreArgs;
 use anyhow::{Context, Result};
 use byrote::backend::{Backend, ScoreInput, TokenScores};
-use byrote::items::{Content, Item, ItemId, Kind, Origin};
+use byrote::items::{Content, Item, ItemId, Origin};
 use byrote::window::{Reflow, Stride, WindowConfig, cut};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -153,20 +153,8 @@ fn understand(line: &[u8], number: usize, file: &str, model: &Ready) -> (Value, 
 /// Prefix and suffix encoded as one text.
 fn encode(prefix: String, suffix: String, line: usize, model: &Ready) -> Result<Window, String> {
     let tokenizer = model.tokenizer.as_ref().ok_or("the model has no tokenizer; give \"token_ids\"")?;
-    let item = Item {
-        id: ItemId(String::new()),
-        kind: Kind::OptOut,
-        content: Content::Split { prefix, suffix },
-        title: None,
-        author: None,
-        source_url: None,
-        license: None,
-        tags: Vec::new(),
-        opt_out: None,
-        repetitions: None,
-        matches: Vec::new(),
-        origin: Origin { file: String::new(), line: None },
-    };
+    let item =
+        Item::new(ItemId(String::new()), Content::Split { prefix, suffix }, Origin { file: String::new(), line: None });
     // A split item is one window, whatever its length.
     let config = WindowConfig { prefix: 1, suffix: 1, stride: Stride::Tokens(1), reflow: Reflow::Off };
     let mut cut = cut::cut(&item, tokenizer, model.bos_token, &config).map_err(|e| e.to_string())?;

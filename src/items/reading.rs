@@ -174,20 +174,7 @@ impl Record {
 }
 
 fn text_item(id: &str, file: &str, text: String) -> Item {
-    Item {
-        id: ItemId(id.to_owned()),
-        kind: Kind::default(),
-        content: Content::Text(text),
-        title: None,
-        author: None,
-        source_url: None,
-        license: None,
-        tags: Vec::new(),
-        opt_out: None,
-        repetitions: None,
-        matches: Vec::new(),
-        origin: Origin { file: file.to_owned(), line: None },
-    }
+    Item::new(ItemId(id.to_owned()), Content::Text(text), Origin { file: file.to_owned(), line: None })
 }
 
 /// The path without links; the path itself where the system has no such thing, as for a pipe.

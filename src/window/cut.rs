@@ -294,7 +294,7 @@ fn first_bytes(bytes: &[u8]) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::items::{ItemId, Kind, Origin};
+    use crate::items::{ItemId, Origin};
     use crate::tokens::gguf::GgufVocab;
     use proptest::prelude::*;
     use std::sync::LazyLock;
@@ -316,20 +316,7 @@ mod tests {
     const BOS: u32 = 264;
 
     fn item(content: Content) -> Item {
-        Item {
-            id: ItemId("x".to_owned()),
-            kind: Kind::OptOut,
-            content,
-            title: None,
-            author: None,
-            source_url: None,
-            license: None,
-            tags: Vec::new(),
-            opt_out: None,
-            repetitions: None,
-            matches: Vec::new(),
-            origin: Origin { file: "x.jsonl".to_owned(), line: Some(3) },
-        }
+        Item::new(ItemId("x".to_owned()), content, Origin { file: "x.jsonl".to_owned(), line: Some(3) })
     }
 
     fn config(prefix: u32, suffix: u32, stride: Stride) -> WindowConfig {
