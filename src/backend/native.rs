@@ -1,7 +1,7 @@
 //! Scoring with Candle: windows to rectangular batches to scores.
 //!
 //! One batch runs on one thread, so that the numbers don't depend on how many threads there are.
-//! The shift by one has its home here: see [`predicting`].
+//! The shift by one has its home here: see `predicting`.
 
 use super::logits::{score_row, top};
 use super::{Backend, BackendInfo, GreedyToken, Scheme, ScoreError, ScoreInput, TokenScores};

@@ -6,7 +6,7 @@
 //! 1. a moving revision is resolved to a commit first, and fails if that fails; all else is asked of the commit;
 //! 2. only the files of the model are fetched, never pickles;
 //! 3. they are fetched in chunks, and chunks that arrived are kept;
-//! 4. a file enters the cache only if it is what the commit says (see [`cache`]).
+//! 4. a file enters the cache only if it is what the commit says (see `cache`).
 //!
 //! The token goes to the endpoint and nowhere else: the client drops it when it is redirected to another host, and
 //! every text that comes from below is searched for it before it enters an error.

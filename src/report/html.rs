@@ -1,7 +1,7 @@
 //! The report as one self-contained HTML file: no network, no script, no fonts, a strict content security policy.
 //!
 //! The template is in `html/template.html`, the style sheet in `html/style.css`. Every string that isn't marked safe
-//! goes through [`escape`], in [`print`]. Text is shown only if the run was made with `--reveal`.
+//! goes through `escape`, in `print`. Text is shown only if the run was made with `--reveal`.
 
 mod chart;
 mod item;

@@ -75,7 +75,7 @@ pub fn write(rows: &[ScoredWindow], schemes: &[Scheme], out: &mut (impl Write + 
     Ok(())
 }
 
-/// Reads a file that [`write`] wrote, in full.
+/// Reads a file that [`write()`] wrote, in full.
 ///
 /// # Errors
 /// When the file can't be read, is cut short or damaged, or is of another version.
