@@ -278,16 +278,16 @@ fn step_types(part: &Value, out: &mut Vec<String>) {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use candle_core::quantized::gguf_file::{self, Value as Gguf};
     use std::path::{Path, PathBuf};
     use std::time::Instant;
 
-    const SMOLLM2: &str = "SmolLM2-135M-Instruct.Q4_1.gguf";
-    const GEMMA3: &str = "gemma-3-270m-q4_k_m.gguf";
+    pub(crate) const SMOLLM2: &str = "SmolLM2-135M-Instruct.Q4_1.gguf";
+    pub(crate) const GEMMA3: &str = "gemma-3-270m-q4_k_m.gguf";
 
-    const NASTY: &[&str] = &[
+    pub(crate) const NASTY: &[&str] = &[
         "",
         " ",
         "\n\n \t\n",
@@ -305,7 +305,8 @@ mod tests {
         "don't WE'LL",
     ];
 
-    fn models() -> Option<PathBuf> {
+    /// The folder of the checkpoints that tests on real tokenizers read.
+    pub(crate) fn models() -> Option<PathBuf> {
         let folder = std::env::var_os("BYROTE_TEST_MODELS").map(PathBuf::from);
         if folder.is_none() {
             println!("skipped: BYROTE_TEST_MODELS doesn't name the folder of test checkpoints");
@@ -336,7 +337,7 @@ mod tests {
         }
     }
 
-    fn checkpoint(folder: &Path, name: &str) -> Tokenizer {
+    pub(crate) fn checkpoint(folder: &Path, name: &str) -> Tokenizer {
         let vocab = read_gguf(&folder.join(name));
         let start = Instant::now();
         let tokenizer = Tokenizer::from_gguf(vocab, name).unwrap();

@@ -503,6 +503,26 @@ mod tests {
     }
 
     #[test]
+    fn windows_from_cursors_equal_the_encoding_of_the_rest_on_real_vocabularies() {
+        use crate::tokens::tokenizer::tests::{GEMMA3, NASTY, SMOLLM2, checkpoint, models};
+        let Some(folder) = models() else { return };
+        let running = "It was a long way down to the harbour, and 1234567 lamps burned. ".repeat(20);
+        let unbroken = "antidisestablishmentarianism".repeat(60);
+        let parts = [NASTY.concat().as_str(), &running, &unbroken, &" ".repeat(900), &"=-".repeat(400)].concat();
+        for name in [SMOLLM2, GEMMA3] {
+            let tokenizer = checkpoint(&folder, name);
+            let cut =
+                cut(&item(Content::Text(parts.clone())), &tokenizer, None, &config(30, 20, Stride::Chars(7))).unwrap();
+            assert!(cut.windows.len() > 400);
+            for window in &cut.windows {
+                let rest = tokenizer.encode(&parts[window.start_byte as usize..]).unwrap();
+                assert_eq!(window.token_ids, &rest.ids[..50], "{name} {}", window.id);
+                assert_eq!(window.end_byte - window.start_byte, rest.bytes[49].1 as u64);
+            }
+        }
+    }
+
+    #[test]
     fn characters_are_counted_past_the_first_block() {
         let text = "é😀".repeat(200);
         let chars = Chars::of(&text);

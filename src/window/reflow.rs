@@ -25,7 +25,9 @@ pub fn looks_wrapped(text: &str) -> bool {
             && marker(words).is_none()
         {
             let next_word = words.split_whitespace().next().unwrap_or_default().chars().count();
-            let capital = words.chars().find(|c| c.is_alphanumeric()).is_some_and(char::is_uppercase);
+            // In a passage all in capitals they say nothing.
+            let shouted = above.chars().rev().find(|c| c.is_alphabetic()).is_some_and(char::is_uppercase);
+            let capital = !shouted && words.chars().find(|c| c.is_alphanumeric()).is_some_and(char::is_uppercase);
             breaks.push((above.chars().count(), next_word, capital));
         }
         above = (!words.is_empty()).then_some(line);
@@ -171,6 +173,7 @@ Across the bar to guide a homing sail.
             assert_eq!(looks_wrapped(text), wrapped, "{text}");
         }
         assert!(looks_wrapped(&WRAPPED.replace('\n', "\r\n")));
+        assert!(looks_wrapped(&WRAPPED.to_uppercase()), "licences shout");
     }
 
     #[test]
