@@ -271,6 +271,8 @@ fn in_part(path: &str, part: &str) -> bool {
 /// The source without comments and without the tests at its foot.
 fn code_of(source: &str) -> String {
     let code = source.split("\n#[cfg(test)]\nmod tests").next().unwrap_or_default();
+    // Tests whose helpers other tests use.
+    let code = code.split("\n#[cfg(test)]\npub(crate) mod tests").next().unwrap_or_default();
     let code = if source.starts_with("#[cfg(test)]\nmod tests") { "" } else { code };
     code.lines().map(|line| line.split("//").next().unwrap_or_default()).collect::<Vec<_>>().join("\n")
 }
