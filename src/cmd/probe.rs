@@ -176,11 +176,12 @@ fn unmeasured(report: &Report) -> String {
 
 /// Writes the reports and says where they are.
 fn finish(dir: &RunDir, report: &Report, args: &ProbeArgs) -> Result<()> {
-    dir.write_file("report.json", &json_v1::render(report))?;
+    let json = json_v1::render(report);
+    dir.write_file("report.json", &json)?;
     dir.write_file("report.md", markdown::render(report).as_bytes())?;
     dir.write_file("report.html", html::render(report)?.as_bytes())?;
     match args.format {
-        Printed::Json => out::print(&json_v1::render(report))?,
+        Printed::Json => out::print(&json)?,
         Printed::Text => out::print(render::text(report).as_bytes())?,
     };
     out::note(format_args!("{} Report: {}", terminal::verdict(report), dir.path().join("report.html").display()));
