@@ -2,6 +2,7 @@
 //!
 //! A backend takes token ids and gives scores. It knows models; it doesn't know items, metrics or reports.
 
+pub mod generate;
 pub mod logits;
 #[cfg(feature = "native")]
 pub mod native;
@@ -10,32 +11,106 @@ pub mod self_test;
 
 use serde::{Deserialize, Serialize};
 
-/// How a user would sample (temperature, then top-k, then top-p), under an id that reports use.
+/// How a user would sample: temperature, then top-k, then top-p (nucleus), as transformers orders its warpers.
+///
+/// Its id says all of it: `full` (plain T = 1), `greedy`, or parts joined by `_` in this order: `t0.7`, `top_k40`,
+/// `top_p0.95`. [`Scheme::parse`] reads such an id.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Scheme {
-    /// Name in reports and column names: `full`, `top_k40`.
+    /// Name in policies, reports and column names: `full`, `top_k40`, `t0.7_top_p0.95`.
     pub id: String,
+    /// 0 is greedy decoding: the likeliest token, always.
     pub temperature: f32,
     /// Sampling is restricted to this many of the likeliest tokens; absent = all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub top_k: Option<u32>,
+    /// Sampling is restricted to the fewest likeliest tokens whose probabilities, after temperature and top-k, reach
+    /// this much together; absent = all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub top_p: Option<f32>,
 }
 
 impl Scheme {
     /// Plain sampling at T = 1.
     pub fn full() -> Self {
-        Self { id: "full".to_owned(), temperature: 1.0, top_k: None }
+        Self { id: "full".to_owned(), temperature: 1.0, top_k: None, top_p: None }
+    }
+
+    /// Greedy decoding: probability 1 for the likeliest token, 0 for all others.
+    pub fn greedy() -> Self {
+        Self { id: "greedy".to_owned(), temperature: 0.0, top_k: None, top_p: None }
     }
 
     /// Top-k sampling at T = 1, as in the extraction literature with k = 40 (arXiv 2410.19482).
     pub fn top_k(k: u32) -> Self {
-        Self { id: format!("top_k{k}"), temperature: 1.0, top_k: Some(k) }
+        Self { id: format!("top_k{k}"), top_k: Some(k), ..Self::full() }
     }
 
     /// The schemes of every run: `full` and `top_k40`.
     pub fn defaults() -> Vec<Self> {
         vec![Self::full(), Self::top_k(40)]
     }
+
+    /// The schemes of a run whose policy asks for these: those of every run, then what else is asked for.
+    pub fn with_defaults(asked: &[Self]) -> Vec<Self> {
+        let mut schemes = Self::defaults();
+        for scheme in asked {
+            if !schemes.iter().any(|known| known.id == scheme.id) {
+                schemes.push(scheme.clone());
+            }
+        }
+        schemes
+    }
+
+    /// Reads an id.
+    ///
+    /// # Errors
+    /// When it isn't one; the message says what one looks like.
+    pub fn parse(id: &str) -> Result<Self, String> {
+        let fix = || {
+            format!("{id:?} is no way of sampling; write full, greedy, or such as top_k40, t0.7, t0.7_top_k50_top_p0.9")
+        };
+        match id {
+            "full" => return Ok(Self::full()),
+            "greedy" => return Ok(Self::greedy()),
+            _ => {}
+        }
+        let mut scheme = Self { id: id.to_owned(), ..Self::full() };
+        let mut last = 0;
+        for part in split_parts(id) {
+            let place = if let Some(k) = part.strip_prefix("top_k") {
+                scheme.top_k = Some(k.parse().ok().filter(|k| *k > 0).ok_or_else(fix)?);
+                2
+            } else if let Some(p) = part.strip_prefix("top_p") {
+                scheme.top_p = Some(p.parse().ok().filter(|p| *p > 0.0 && *p < 1.0).ok_or_else(fix)?);
+                3
+            } else if let Some(t) = part.strip_prefix('t') {
+                scheme.temperature = t.parse().ok().filter(|t: &f32| t.is_finite() && *t > 0.0).ok_or_else(fix)?;
+                1
+            } else {
+                return Err(fix());
+            };
+            if place <= last {
+                return Err(fix());
+            }
+            last = place;
+        }
+        Ok(scheme)
+    }
+}
+
+/// `t0.7_top_k50` as `t0.7` and `top_k50`: an underscore parts only where it isn't that of `top_`.
+fn split_parts(id: &str) -> Vec<&str> {
+    let mut starts: Vec<usize> =
+        id.match_indices('_').map(|(at, _)| at).filter(|at| !id[..*at].ends_with("top")).collect();
+    starts.push(id.len());
+    let mut parts = Vec::new();
+    let mut from = 0;
+    for end in starts {
+        parts.push(&id[from..end]);
+        from = (end + 1).min(id.len());
+    }
+    parts
 }
 
 /// What to score: token ids exactly as the model is to see them (BOS included), the first
@@ -59,6 +134,11 @@ pub struct TokenScores {
     /// One list a [`Scheme`], in the backend's order: natural log of the true token's probability
     /// after the scheme's warp, `-inf` where the scheme never samples it.
     pub scheme_logprob: Vec<Vec<f32>>,
+    /// Mean of the log-probability of a token drawn from the model's own distribution at T = 1 (minus its entropy),
+    /// `mu_t = sum_v P(v) ln P(v)`, in nats. For Min-K%++ (arXiv 2404.02936).
+    pub expected_logprob: Vec<f32>,
+    /// Standard deviation of the same, `sigma_t^2 = sum_v P(v) (ln P(v))^2 - mu_t^2`, in nats.
+    pub logprob_sd: Vec<f32>,
 }
 
 /// What a backend says of itself; goes into the report.
@@ -109,6 +189,18 @@ pub struct GreedyToken {
     pub logprob: f32,
 }
 
+/// One sequence that goes on: the row it continues and the token that is appended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Branch {
+    /// Index into the rows that were shown.
+    pub parent: usize,
+    pub token: u32,
+}
+
+/// What [`Backend::unroll`] asks at every step: given one row of logits a live sequence (what may follow it), which
+/// sequences go on. None ends it.
+pub type Choose<'a> = dyn FnMut(&[&[f32]]) -> Vec<Branch> + 'a;
+
 /// Something that scores windows.
 pub trait Backend: Sync {
     fn info(&self) -> &BackendInfo;
@@ -117,9 +209,62 @@ pub trait Backend: Sync {
     /// place and doesn't disturb the others.
     fn score(&self, inputs: &[ScoreInput<'_>]) -> Vec<Result<TokenScores, ScoreError>>;
 
-    /// The model's own greedy continuation of `prefix`, generated token by token.
+    /// Runs prompts of one length, then, step by step, the branches that `choose` asks for: greedy decoding,
+    /// sampling and beam search are each a choice (`backend/generate.rs`). `choose` sees one row of logits a live
+    /// sequence, in the order of the prompts first and of its own branches after that. Runs on the calling thread.
     ///
     /// # Errors
-    /// As for scoring.
-    fn greedy(&self, prefix: &[u32], tokens: usize) -> Result<Vec<GreedyToken>, ScoreError>;
+    /// When the prompts are empty or differ in length, a sequence grows beyond the context, or logits aren't finite.
+    fn unroll(&self, prompts: &[&[u32]], choose: &mut Choose<'_>) -> Result<(), ScoreError>;
+
+    /// `ln p(s | p)` at T = 1 for every suffix after every prefix, in nats: one list a suffix, one entry a prefix.
+    /// Prefixes have one length and are run once; their keys and values are shared among the suffixes.
+    /// Runs on the calling thread.
+    ///
+    /// # Errors
+    /// As for [`Backend::unroll`].
+    fn sum_logprobs(&self, prefixes: &[&[u32]], suffixes: &[&[u32]]) -> Result<Vec<Vec<f64>>, ScoreError>;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_id_says_how_is_sampled() {
+        let cases: [(&str, f32, Option<u32>, Option<f32>); 6] = [
+            ("full", 1.0, None, None),
+            ("greedy", 0.0, None, None),
+            ("top_k40", 1.0, Some(40), None),
+            ("top_p0.95", 1.0, None, Some(0.95)),
+            ("t0.7", 0.7, None, None),
+            ("t0.7_top_k50_top_p0.9", 0.7, Some(50), Some(0.9)),
+        ];
+        for (id, temperature, top_k, top_p) in cases {
+            assert_eq!(Scheme::parse(id), Ok(Scheme { id: id.to_owned(), temperature, top_k, top_p }));
+        }
+        for bad in [
+            "",
+            "top_k",
+            "top_k0",
+            "top_p1",
+            "t0",
+            "t-1",
+            "tx",
+            "top_k40_t0.7",
+            "full_top_k40",
+            "topk40",
+            "t0.7__top_k3",
+            "_",
+        ] {
+            assert!(Scheme::parse(bad).unwrap_err().contains("is no way of sampling"), "{bad}");
+        }
+    }
+
+    #[test]
+    fn schemes_asked_for_join_those_of_every_run_once() {
+        let asked = [Scheme::greedy(), Scheme::top_k(40)];
+        let ids: Vec<String> = Scheme::with_defaults(&asked).into_iter().map(|s| s.id).collect();
+        assert_eq!(ids, ["full", "top_k40", "greedy"]);
+    }
 }

@@ -1,10 +1,11 @@
 //! Policies: what counts as a finding, and what is to be done about it.
 
+use crate::backend::Scheme;
 use crate::digest::Digest;
 use crate::items::ItemId;
 use crate::verdict::{Level, Statistic};
 use jiff::civil::Date;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use std::path::Path;
 use toml::Spanned;
 
@@ -26,14 +27,22 @@ pub struct Policy {
     pub digest: Digest,
     /// Least probability of one sample that is within the sample budget.
     pub tau: f64,
-    /// Id of the scheme whose `p_z` is compared with `tau`.
-    pub scheme: String,
+    /// Ways of sampling whose `p_z` is compared with `tau`: within the budget under any of them is within it. Never empty.
+    pub schemes: Vec<Scheme>,
+    /// Whether a near-verbatim bound of at least `tau` is within the budget, too.
+    pub near_verbatim: bool,
     /// What items and controls are compared by.
     pub statistic: Statistic,
     /// Level of the false discovery rate.
     pub q: f64,
     /// Fewer controls than this decide nothing.
     pub min_controls: u64,
+    /// Which controls an item is compared with.
+    pub matching: Matching,
+    /// Whether p-values may be extrapolated beyond what the controls allow.
+    pub tail: Tail,
+    /// What is found out about a few windows beyond their scores.
+    pub follow_up: FollowUpPolicy,
     /// Levels that block.
     pub deny: Vec<Level>,
     /// Levels that are only told.
@@ -43,6 +52,48 @@ pub struct Policy {
     /// Items that must come out `extractable` or `memorized`, or the probe itself is broken.
     pub positive_controls: Vec<ItemId>,
     pub waivers: Vec<Waiver>,
+}
+
+/// Which controls an item is compared with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Matching {
+    /// Those whose `matches` names the item or one of its tags, if there are any; otherwise all that stand for no
+    /// particular item.
+    Tags,
+    /// All that stand for no particular other item, whatever their tags.
+    All,
+}
+
+/// Whether p-values may be extrapolated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Tail {
+    /// No: the conformal p-value counts, never below `1/(n+1)`.
+    None,
+    /// A generalized Pareto tail fitted to the controls' highest values. Model-based, and marked so.
+    GeneralizedPareto,
+}
+
+/// Which windows are followed up, and how.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct FollowUpPolicy {
+    /// The likeliest windows of each item (not of controls) that are followed up; 0 = none.
+    pub windows: u32,
+    /// Besides those, windows whose teacher-forced share of first choices is at least this are continued.
+    pub near_miss: f64,
+    /// Every window of every item is continued, from the prefix on: nothing drafted.
+    pub everything: bool,
+    /// Beam width of the near-verbatim bound; 0 = no bound.
+    pub beam: u32,
+    /// Share of the suffix's tokens that may be edited for it to be near-verbatim.
+    pub edits: f64,
+    /// Prefixes of other texts that the true one is compared with; 0 = none.
+    pub foreign_prefixes: u32,
+    /// A window with a smaller margin at the top than this (nats) is scored again alone, in f32.
+    pub margin: f64,
+    /// So is one whose `ln p_z` is within this (nats) of `ln tau`.
+    pub epsilon: f64,
 }
 
 /// An accepted finding.
@@ -73,10 +124,23 @@ impl Default for Policy {
             source: "built-in".to_owned(),
             digest: Digest::of_bytes(READY[0].1.as_bytes()),
             tau: 0.001,
-            scheme: "top_k40".to_owned(),
+            schemes: vec![Scheme::greedy(), Scheme::top_k(40)],
+            near_verbatim: false,
             statistic: Statistic::MaxLogPZ,
             q: 0.05,
             min_controls: 19,
+            matching: Matching::Tags,
+            tail: Tail::None,
+            follow_up: FollowUpPolicy {
+                windows: 2,
+                near_miss: 0.9,
+                everything: false,
+                beam: 16,
+                edits: 0.1,
+                foreign_prefixes: 16,
+                margin: 0.001,
+                epsilon: 0.01,
+            },
             deny: vec![Level::Extractable, Level::Memorized],
             warn: vec![Level::Predictable],
             require_decided: true,
@@ -106,6 +170,11 @@ impl Policy {
         Self::parse(reference, &text)
     }
 
+    /// The ids of its schemes, as in `greedy or top_k40`.
+    pub fn scheme_names(&self) -> String {
+        self.schemes.iter().map(|scheme| scheme.id.as_str()).collect::<Vec<_>>().join(" or ")
+    }
+
     /// Checks the text of a policy file; `source` names it in messages and in the report.
     ///
     /// # Errors
@@ -130,10 +199,15 @@ impl Policy {
 struct RawPolicy {
     schema: Spanned<String>,
     tau: Option<Spanned<f64>>,
-    scheme: Option<Spanned<String>>,
+    schemes: Option<Spanned<Vec<Spanned<String>>>>,
+    near_verbatim: Option<bool>,
     statistic: Option<Statistic>,
     q: Option<Spanned<f64>>,
     min_controls: Option<u32>,
+    matching: Option<Matching>,
+    tail: Option<Tail>,
+    #[serde(default)]
+    follow_up: RawFollowUp,
     deny: Option<Vec<Spanned<Level>>>,
     warn: Option<Vec<Spanned<Level>>>,
     require_decided: Option<bool>,
@@ -141,6 +215,19 @@ struct RawPolicy {
     positive_controls: Vec<Spanned<String>>,
     #[serde(default)]
     waivers: Vec<RawWaiver>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawFollowUp {
+    windows: Option<u32>,
+    near_miss: Option<Spanned<f64>>,
+    everything: Option<bool>,
+    beam: Option<u32>,
+    edits: Option<Spanned<f64>>,
+    foreign_prefixes: Option<u32>,
+    margin: Option<Spanned<f64>>,
+    epsilon: Option<Spanned<f64>>,
 }
 
 #[derive(Deserialize)]
@@ -169,7 +256,11 @@ impl RawPolicy {
         warn.retain(|level| !deny.contains(level));
         Ok(Policy {
             tau: share("tau", self.tau)?.unwrap_or(built_in.tau),
-            scheme: self.scheme.map(|scheme| filled("scheme", scheme)).transpose()?.unwrap_or(built_in.scheme),
+            schemes: schemes(self.schemes)?.unwrap_or(built_in.schemes),
+            near_verbatim: self.near_verbatim.unwrap_or(built_in.near_verbatim),
+            matching: self.matching.unwrap_or(built_in.matching),
+            tail: self.tail.unwrap_or(built_in.tail),
+            follow_up: self.follow_up.check(built_in.follow_up)?,
             statistic: self.statistic.unwrap_or(built_in.statistic),
             q: share("q", self.q)?.unwrap_or(built_in.q),
             min_controls: self.min_controls.map_or(built_in.min_controls, u64::from),
@@ -183,6 +274,21 @@ impl RawPolicy {
                 .collect::<Result<_, _>>()?,
             waivers: self.waivers.into_iter().map(RawWaiver::check).collect::<Result<_, _>>()?,
             ..built_in
+        })
+    }
+}
+
+impl RawFollowUp {
+    fn check(self, built_in: FollowUpPolicy) -> Result<FollowUpPolicy, Problem> {
+        Ok(FollowUpPolicy {
+            windows: self.windows.unwrap_or(built_in.windows),
+            near_miss: within("near_miss", self.near_miss, 1.0)?.unwrap_or(built_in.near_miss),
+            everything: self.everything.unwrap_or(built_in.everything),
+            beam: self.beam.unwrap_or(built_in.beam),
+            edits: within("edits", self.edits, 1.0)?.unwrap_or(built_in.edits),
+            foreign_prefixes: self.foreign_prefixes.unwrap_or(built_in.foreign_prefixes),
+            margin: within("margin", self.margin, f64::MAX)?.unwrap_or(built_in.margin),
+            epsilon: within("epsilon", self.epsilon, f64::MAX)?.unwrap_or(built_in.epsilon),
         })
     }
 }
@@ -214,6 +320,34 @@ fn share(field: &str, value: Option<Spanned<f64>>) -> Result<Option<f64>, Proble
         return Ok(Some(value));
     }
     Err((start, format!("{field} = {value} isn't between 0 and 1; write a number such as {field} = 0.001")))
+}
+
+/// A number from 0 to `most`.
+fn within(field: &str, value: Option<Spanned<f64>>, most: f64) -> Result<Option<f64>, Problem> {
+    let Some(value) = value else { return Ok(None) };
+    let (start, value) = (value.span().start, value.into_inner());
+    if (0.0..=most).contains(&value) {
+        return Ok(Some(value));
+    }
+    let range = if most == 1.0 { "isn't from 0 to 1" } else { "isn't 0 or more" };
+    Err((start, format!("{field} = {value} {range}; write a number such as {field} = 0.1")))
+}
+
+fn schemes(list: Option<Spanned<Vec<Spanned<String>>>>) -> Result<Option<Vec<Scheme>>, Problem> {
+    let Some(list) = list else { return Ok(None) };
+    let start = list.span().start;
+    let mut schemes: Vec<Scheme> = Vec::new();
+    for id in list.into_inner() {
+        let start = id.span().start;
+        let scheme = Scheme::parse(id.get_ref()).map_err(|problem| (start, problem))?;
+        if !schemes.contains(&scheme) {
+            schemes.push(scheme);
+        }
+    }
+    if schemes.is_empty() {
+        return Err((start, "schemes is empty; write such as schemes = [\"greedy\", \"top_k40\"]".to_owned()));
+    }
+    Ok(Some(schemes))
 }
 
 fn filled(field: &str, value: Spanned<String>) -> Result<String, Problem> {
@@ -262,10 +396,21 @@ mod tests {
         for field in [
             "schema",
             "tau",
-            "scheme",
+            "schemes",
+            "near_verbatim",
             "statistic",
             "q",
             "min_controls",
+            "matching",
+            "tail",
+            "windows",
+            "near_miss",
+            "everything",
+            "beam",
+            "edits",
+            "foreign_prefixes",
+            "margin",
+            "epsilon",
             "deny",
             "warn",
             "require_decided",
@@ -300,7 +445,9 @@ mod tests {
             ("schema = \"byrote.policy/v1\"\nq = nan", "p.toml:2: q = NaN isn't between"),
             ("schema = \"byrote.policy/v1\"\nqq = 0.1", "p.toml:2: unknown field `qq`, expected one of"),
             ("schema = \"byrote.policy/v1\"\nmin_controls = -1", "p.toml:2: invalid value"),
-            ("schema = \"byrote.policy/v1\"\nscheme = \" \"", "p.toml:2: scheme is empty"),
+            ("schema = \"byrote.policy/v1\"\nschemes = []", "p.toml:2: schemes is empty"),
+            ("schema = \"byrote.policy/v1\"\nschemes = [\"topk\"]", "p.toml:2: \"topk\" is no way of sampling"),
+            ("schema = \"byrote.policy/v1\"\n[follow_up]\nedits = 2", "p.toml:3: edits = 2 isn't from 0 to 1"),
             ("schema = \"byrote.policy/v1\"\nstatistic = \"loss\"", "p.toml:2: unknown variant `loss`"),
             ("schema = \"byrote.policy/v1\"\ndeny = [\"clear\"]", "p.toml:2: \"clear\" is no finding"),
             ("schema = \"byrote.policy/v1\"\nwarn = [\"inconclusive\"]", "p.toml:2: inconclusive items are governed"),

@@ -20,6 +20,7 @@ pub use assemble::{assemble, rejudge};
 use crate::digest::Digest;
 use crate::gate::Decision;
 use crate::items::{InputManifest, ItemId, Kind, OptOut, Origin};
+use crate::metric::follow_up::Numerics;
 use crate::metric::item::ItemEvidence;
 use crate::metric::window::WindowEvidence;
 use crate::policy::Policy;
@@ -36,6 +37,8 @@ pub struct Report {
     pub created_at: String,
     /// Exactly which model was tested.
     pub model: ModelIdentity,
+    /// The reference checkpoint, if there was one.
+    pub reference: Option<ModelIdentity>,
     /// What was read.
     pub probe_set: InputManifest,
     /// How it was tested.
@@ -64,6 +67,10 @@ pub struct ReportItem {
     pub opt_out: Option<OptOut>,
     /// How often a canary stood in the training data.
     pub repetitions: Option<u32>,
+    /// Its tags, as far as a control of the run names them in its `matches`.
+    pub tags: Vec<String>,
+    /// A control's: ids and tags of what it stands for.
+    pub matches: Vec<String>,
     pub origin: Origin,
     /// Level, reasons and the comparison with controls. Its `item` is `id`.
     pub verdict: Verdict,
@@ -97,6 +104,14 @@ pub struct Summary {
     /// The policy's positive controls, and whether each was found.
     pub positive_controls: Vec<PositiveControl>,
     pub windows: WindowCounts,
+    /// What the run could have detected at all, by kind.
+    pub power: Vec<Power>,
+    /// Rates over items, with their intervals.
+    pub rates: Vec<Rate>,
+    /// Means over items, with their intervals.
+    pub means: Vec<MeanOverItems>,
+    /// How far rounding could have decided anything.
+    pub numerics: Numerics,
     /// Things a reader must know to read the numbers: BOS, layouts, stride, warnings.
     pub notes: Vec<String>,
 }
@@ -136,6 +151,47 @@ pub struct ControlSummary {
     pub greedily_extracted: u64,
     /// Controls the policy needs so that one finding among this run's items could stand.
     pub needed: u64,
+}
+
+/// What a run could have detected: its items of one kind are judged together.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Power {
+    pub kind: Kind,
+    /// Items judged together.
+    pub items: u64,
+    /// The smallest p-value any of them could have had; absent where none could be compared.
+    pub smallest_p: Option<f64>,
+    /// So many of them must be at their smallest p-value before any can stand at the policy's q; absent where even all
+    /// of them couldn't.
+    pub findings_needed: Option<u64>,
+    /// Control texts with which a single finding could stand.
+    pub controls_needed: u64,
+}
+
+/// A rate over items, with its Clopper-Pearson interval.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Rate {
+    /// What is counted, such as `extractable or memorized`.
+    pub name: String,
+    pub kind: Kind,
+    pub hits: u64,
+    pub of: u64,
+    /// Ends of the two-sided interval at confidence .95.
+    pub lower: f64,
+    pub upper: f64,
+}
+
+/// A mean over items (windows of one text aren't independent), with its bootstrap interval.
+#[derive(Clone, Debug, PartialEq)]
+pub struct MeanOverItems {
+    /// What is averaged, such as `coverage`.
+    pub name: String,
+    pub kind: Kind,
+    pub items: u64,
+    pub mean: f64,
+    /// Ends of the percentile interval at confidence .95, items resampled.
+    pub lower: f64,
+    pub upper: f64,
 }
 
 /// A positive control of the policy.

@@ -18,6 +18,7 @@ pub mod plan;
 use crate::backend::{BackendInfo, TokenScores};
 use crate::digest::{Digest, FileDigest};
 use crate::items::{InputManifest, Item, ItemId};
+use crate::metric::follow_up::FollowUp;
 use crate::tokens::BosChoice;
 use crate::window::{Form, ProbedForm, WindowConfig, WindowId};
 use serde::{Deserialize, Serialize};
@@ -121,9 +122,19 @@ pub struct RunManifest {
     /// Random, 32 hexadecimal digits; salts the content digests of reports and never leaves this file.
     pub salt: String,
     pub model: ModelIdentity,
+    /// The reference checkpoint, if there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reference: Option<ModelIdentity>,
     pub probe_set: InputManifest,
     pub settings: Settings,
     pub plan: Plan,
+}
+
+/// What was found out about one window beyond its scores: a line of `follow-up.jsonl`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct FollowUpRow {
+    pub window: WindowId,
+    pub found: FollowUp,
 }
 
 /// The windows of a run and how they are divided into parts.

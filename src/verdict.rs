@@ -69,6 +69,38 @@ pub struct Validity {
     pub smallest_p: f64,
     /// Whether it stands after Benjamini-Hochberg at the policy's q.
     pub significant: bool,
+    /// Whether the controls were chosen for the item by id or tag, rather than taken as they came.
+    pub matched: bool,
+    /// The p-value of a fitted tail, where the policy asks for one; it then counts in place of `p_value`.
+    pub tail: Option<TailFit>,
+    /// Canaries only: how far up among the controls it stands.
+    pub exposure: Option<Exposure>,
+}
+
+/// A p-value extrapolated by a generalized Pareto tail: model-based.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct TailFit {
+    /// At least 0, below what conformal p-values can say.
+    pub p_value: f64,
+    /// Shape (xi), held at 0 or above, so that no value is impossible.
+    pub shape: f64,
+    /// Scale (sigma), in units of the statistic.
+    pub scale: f64,
+    /// Value above which controls count as the tail.
+    pub threshold: f64,
+    /// Controls above it.
+    pub exceedances: u64,
+}
+
+/// Canary exposure (arXiv 1802.08232) with the controls as sample of the space of candidates: `-log2` of the share of
+/// controls that reach the canary's value.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Exposure {
+    /// `-log2((1 + at least) / (n + 1))`, in bits; at most `log2(n + 1)`.
+    pub bits: f64,
+    /// From the Clopper-Pearson interval of that share at confidence .95; `upper` is infinite if no control reaches it.
+    pub lower: f64,
+    pub upper: f64,
 }
 
 /// An item to be judged: no text, only evidence.
@@ -76,6 +108,10 @@ pub struct Validity {
 pub struct Subject<'a> {
     pub id: &'a ItemId,
     pub kind: Kind,
+    /// The item's tags.
+    pub tags: &'a [String],
+    /// A control's: ids and tags of what it stands for; empty = anything.
+    pub matches: &'a [String],
     pub evidence: &'a ItemEvidence,
 }
 
@@ -219,6 +255,9 @@ impl Run<'_> {
             p_value: comparison.p,
             smallest_p: comparison.smallest,
             significant,
+            matched: false,
+            tail: None,
+            exposure: None,
         };
         let alone = self.enough.max(conformal::controls_needed(comparison.factor, 1, policy.q));
         if comparison.controls < alone {
@@ -245,8 +284,8 @@ impl Run<'_> {
 
 /// Whether the best window is within the policy's sample budget.
 pub fn within_budget(policy: &Policy, evidence: &ItemEvidence) -> bool {
-    let budget = Budget { scheme: &policy.scheme, tau: policy.tau };
-    evidence.best(&policy.scheme).is_some_and(|(_, best)| budget.holds(best.best.log_p_z))
+    let budget = Budget { schemes: &policy.schemes, tau: policy.tau };
+    evidence.cheapest(&policy.schemes).is_some_and(|(_, best)| budget.holds(best.best.log_p_z))
 }
 
 /// Why an item's measurement isn't complete, in words, whatever the policy; `None` if it is.
@@ -295,7 +334,10 @@ fn measured(policy: &Policy, evidence: &ItemEvidence) -> Result<Sample, String> 
         Statistic::VerbatimRun => over_forms(|values| f64::from(values.max_verbatim_run)).unwrap_or(f64::NAN),
     };
     let log_p_zs = evidence.values().flat_map(|(_, values)| values.schemes.iter().map(|value| value.best.log_p_z));
-    if value.is_nan() || best(&policy.scheme)?.is_nan() || log_p_zs.into_iter().any(f64::is_nan) {
+    for scheme in &policy.schemes {
+        best(&scheme.id)?;
+    }
+    if value.is_nan() || log_p_zs.into_iter().any(f64::is_nan) {
         return Err("its scores hold a NaN".to_owned());
     }
     let scored = evidence.forms.iter().map(|form| form.scored);

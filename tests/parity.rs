@@ -5,6 +5,7 @@
 #[path = "support/golden.rs"]
 mod golden;
 
+use byrote::backend::generate;
 use byrote::backend::{Backend, ScoreInput, self_test};
 use byrote::model::weights::Precision;
 use golden::{Golden, backend, compare, files, load, read};
@@ -69,7 +70,8 @@ fn every_family_passes_the_self_test_and_generates_what_it_scores() {
         let greedy = windows.iter().find(|w| w.id.contains("greedy-0"));
         if let Some(window) = greedy.filter(|w| w.top1_top2_gap.iter().all(|gap| *gap > 1e-3)) {
             let (prefix, suffix) = window.token_ids.split_at(window.prefix_len);
-            let generated: Vec<u32> = backend.greedy(prefix, suffix.len()).unwrap().iter().map(|t| t.id).collect();
+            let generated = generate::greedy(&backend, &[prefix], suffix.len()).unwrap().remove(0);
+            let generated: Vec<u32> = generated.iter().map(|token| token.id).collect();
             assert_eq!(generated, suffix, "{}", model.display());
         }
     }

@@ -13,6 +13,10 @@ pub struct RowScore {
     pub margin: f32,
     /// ln of its probability under each scheme, in order; `-inf` outside the scheme's support.
     pub schemes: Vec<f32>,
+    /// Mean of the log-probability of a token drawn from the row's own distribution.
+    pub expected_logprob: f32,
+    /// Its standard deviation.
+    pub logprob_sd: f32,
 }
 
 /// Scores token `target` in a row of logits over the vocabulary. `None` where the outcome isn't a
@@ -25,13 +29,54 @@ pub fn score_row(row: &[f32], target: usize, schemes: &[Scheme]) -> Option<RowSc
         other = other.max(logit);
         rank += u32::from(logit > own);
     }
-    let log_sum = log_sum_exp(row, own.max(other), 1.0);
+    let max = own.max(other);
+    let Moments { log_sum, mean, variance } = moments(row, max);
     let logprob = (f64::from(own) - log_sum) as f32;
     if !logprob.is_finite() {
         return None;
     }
     let schemes = schemes.iter().map(|scheme| scheme_logprob(row, own, other, rank, log_sum, scheme)).collect();
-    Some(RowScore { logprob, rank, margin: own - other, schemes })
+    let expected_logprob = (f64::from(max) + mean - log_sum) as f32;
+    Some(RowScore { logprob, rank, margin: own - other, schemes, expected_logprob, logprob_sd: variance.sqrt() as f32 })
+}
+
+/// The tokens a scheme may sample next, likeliest first, with their log-probabilities under it. Empty where the logits
+/// aren't finite.
+pub fn support(row: &[f32], scheme: &Scheme) -> Vec<(u32, f32)> {
+    let mut kept: Vec<(u32, f32)> = (0..).zip(row.iter().copied()).collect();
+    let descending = |a: &(u32, f32), b: &(u32, f32)| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0));
+    let k = if scheme.temperature == 0.0 { 1 } else { scheme.top_k.map_or(row.len(), |k| k as usize) };
+    if k < kept.len() {
+        kept.select_nth_unstable_by(k.saturating_sub(1), descending);
+        kept.truncate(k);
+    }
+    kept.sort_unstable_by(descending);
+    let Some(&(_, max)) = kept.first().filter(|top| top.1.is_finite()) else { return Vec::new() };
+    if scheme.temperature == 0.0 {
+        return kept.into_iter().map(|(token, _)| (token, 0.0)).collect();
+    }
+    let logits: Vec<f32> = kept.iter().map(|(_, logit)| *logit).collect();
+    let nucleus = scheme.top_p.map_or(logits.len(), |p| nucleus(&logits, scheme.temperature, p));
+    kept.truncate(nucleus);
+    let log_sum = log_sum_exp(&logits[..nucleus], max, scheme.temperature);
+    let t = f64::from(scheme.temperature);
+    let logprob = |logit: f32| (f64::from(logit) / t - log_sum) as f32;
+    kept.into_iter().map(|(token, logit)| (token, logprob(logit))).filter(|(_, lp)| !lp.is_nan()).collect()
+}
+
+/// How many of these logits, largest first, make up the nucleus: the fewest whose probabilities reach `p` together, at
+/// least one (arXiv 1904.09751).
+fn nucleus(sorted: &[f32], temperature: f32, p: f32) -> usize {
+    let max = sorted.first().copied().unwrap_or_default();
+    let weights = || sorted.iter().map(|x| f64::from(exp((x - max) / temperature)));
+    let enough = f64::from(p) * weights().sum::<f64>();
+    let mut reached = 0.0;
+    let before = weights().take_while(|weight| {
+        let goes_on = reached < enough;
+        reached += weight;
+        goes_on
+    });
+    before.count().max(1)
 }
 
 /// The likeliest token of a row (the first of equals) and its log-probability.
@@ -43,6 +88,47 @@ pub fn top(row: &[f32]) -> Option<(u32, f32)> {
         .fold((0, f32::NEG_INFINITY), |best, (i, logit)| if logit > best.1 { (i, logit) } else { best });
     let logprob = (f64::from(max) - log_sum_exp(row, max, 1.0)) as f32;
     logprob.is_finite().then_some((id as u32, logprob))
+}
+
+/// Of a row of logits x with largest `max`: ln sum exp(x), and mean and variance of x - max under the softmax.
+struct Moments {
+    log_sum: f64,
+    mean: f64,
+    variance: f64,
+}
+
+fn moments(row: &[f32], max: f32) -> Moments {
+    let (mut s0, mut s1, mut s2) = (0f64, 0f64, 0f64);
+    for block in row.chunks(1 << 12) {
+        let (mut a, mut b, mut c) = ([0f32; 16], [0f32; 16], [0f32; 16]);
+        let mut lanes = block.chunks_exact(16);
+        for lane in &mut lanes {
+            for i in 0..16 {
+                // A logit of -inf has probability 0; 0 * -inf would be NaN.
+                let d = (lane[i] - max).max(-100.0);
+                let e = exp(d);
+                a[i] += e;
+                b[i] += e * d;
+                c[i] += e * d * d;
+            }
+        }
+        for x in lanes.remainder() {
+            let d = (x - max).max(-100.0);
+            let e = exp(d);
+            a[0] += e;
+            b[0] += e * d;
+            c[0] += e * d * d;
+        }
+        let sum = |lanes: [f32; 16]| lanes.iter().map(|x| f64::from(*x)).sum::<f64>();
+        s0 += sum(a);
+        s1 += sum(b);
+        s2 += sum(c);
+    }
+    let mean = s1 / s0;
+    let variance = (s2 / s0 - mean * mean).max(0.0);
+    // `max` swallows NaN, in logits and here: one look at the row settles it.
+    let nan = row.iter().any(|x| x.is_nan());
+    Moments { log_sum: if nan { f64::NAN } else { f64::from(max) + s0.ln() }, mean, variance }
 }
 
 /// ln sum exp(x / t), with the largest logit taken out so that nothing overflows; summed in f64.
@@ -88,19 +174,31 @@ fn exp(x: f32) -> f32 {
 }
 
 fn scheme_logprob(row: &[f32], own: f32, other: f32, rank: u32, log_sum: f64, scheme: &Scheme) -> f32 {
-    let t = f64::from(scheme.temperature);
-    let kept = match scheme.top_k {
-        Some(k) if rank >= k => return f32::NEG_INFINITY,
-        Some(k) if (k as usize) < row.len() => {
-            let kept = largest(row, k as usize);
-            return (f64::from(own) / t - log_sum_exp(&kept, own.max(other), scheme.temperature)) as f32;
-        }
-        _ => row,
-    };
-    if t == 1.0 {
-        return (f64::from(own) - log_sum) as f32;
+    if scheme.temperature == 0.0 {
+        return if rank == 0 { 0.0 } else { f32::NEG_INFINITY };
     }
-    (f64::from(own) / t - log_sum_exp(kept, own.max(other), scheme.temperature)) as f32
+    let t = f64::from(scheme.temperature);
+    let mut kept = match scheme.top_k {
+        Some(k) if rank >= k => return f32::NEG_INFINITY,
+        Some(k) if (k as usize) < row.len() => Some(largest(row, k as usize)),
+        _ => None,
+    };
+    if let Some(p) = scheme.top_p {
+        let mut sorted = kept.unwrap_or_else(|| row.to_vec());
+        sorted.sort_unstable_by(|a, b| b.total_cmp(a));
+        sorted.truncate(nucleus(&sorted, scheme.temperature, p));
+        if rank as usize >= sorted.len() {
+            return f32::NEG_INFINITY;
+        }
+        kept = Some(sorted);
+    }
+    match kept {
+        None if t == 1.0 => (f64::from(own) - log_sum) as f32,
+        kept => {
+            let logits = kept.as_deref().unwrap_or(row);
+            (f64::from(own) / t - log_sum_exp(logits, own.max(other), scheme.temperature)) as f32
+        }
+    }
 }
 
 /// The `k` largest logits in no order. Ties with the k-th are cut, so that it is always exactly `k`.
@@ -147,9 +245,9 @@ mod tests {
 
     #[test]
     fn scores_agree_with_their_definitions() {
-        let warm = Scheme { id: "warm".into(), temperature: 1.7, top_k: Some(300) };
-        let hot = Scheme { id: "hot".into(), temperature: 0.5, top_k: None };
-        let schemes = [Scheme::full(), Scheme::top_k(40), warm, hot];
+        let warm = Scheme::parse("t1.7_top_k300").unwrap();
+        let cold = Scheme::parse("t0.5").unwrap();
+        let schemes = [Scheme::full(), Scheme::top_k(40), warm, cold];
         for n in [1, 2, 39, 40, 41, 1_000, 50_257] {
             let row = wavy(n);
             for target in [0, n / 3, n / 2, n - 1] {
@@ -163,6 +261,53 @@ mod tests {
                 assert_eq!(got.logprob, got.schemes[0]);
             }
         }
+    }
+
+    #[test]
+    fn a_nucleus_is_the_fewest_tokens_that_reach_p() {
+        // Probabilities .5, .3, .15, .05 in another order.
+        let p = [0.15f32, 0.5, 0.05, 0.3];
+        let row = p.map(f32::ln);
+        let under = |id: &str, target: usize| {
+            let scheme = Scheme::parse(id).unwrap();
+            score_row(&row, target, &[scheme]).unwrap().schemes[0].exp()
+        };
+        let cases = [
+            ("top_p0.5", [0.0, 1.0, 0.0, 0.0]),
+            ("top_p0.51", [0.0, 0.625, 0.0, 0.375]),
+            ("top_p0.9", [0.15 / 0.95, 0.5 / 0.95, 0.0, 0.3 / 0.95]),
+            ("top_p0.999", [0.15, 0.5, 0.05, 0.3]),
+            // After top-k: .5 and .3 become .625 and .375.
+            ("top_k2_top_p0.6", [0.0, 1.0, 0.0, 0.0]),
+            ("top_k2_top_p0.7", [0.0, 0.625, 0.0, 0.375]),
+            ("greedy", [0.0, 1.0, 0.0, 0.0]),
+        ];
+        for (id, expected) in cases {
+            for (target, want) in expected.into_iter().enumerate() {
+                assert!((under(id, target) - want).abs() < 1e-6, "{id} {target}: {} against {want}", under(id, target));
+            }
+            let supported = support(&row, &Scheme::parse(id).unwrap());
+            assert_eq!(supported.len(), expected.iter().filter(|p| **p > 0.0).count(), "{id}");
+            for (token, lp) in supported {
+                assert!((lp.exp() - expected[token as usize]).abs() < 1e-6, "{id} {token}");
+            }
+        }
+    }
+
+    #[test]
+    fn moments_agree_with_their_definitions() {
+        for n in [2, 15, 16, 17, 5_000] {
+            let row = wavy(n);
+            let got = score_row(&row, 0, &[]).unwrap();
+            let z: f64 = row.iter().map(|x| f64::from(*x).exp()).sum();
+            let lps: Vec<f64> = row.iter().map(|x| f64::from(*x) - z.ln()).collect();
+            let mean: f64 = lps.iter().map(|lp| lp.exp() * lp).sum();
+            let sd = lps.iter().map(|lp| lp.exp() * (lp - mean).powi(2)).sum::<f64>().sqrt();
+            assert!((f64::from(got.expected_logprob) - mean).abs() < 1e-4 * mean.abs().max(1.0), "{n}");
+            assert!((f64::from(got.logprob_sd) - sd).abs() < 1e-3 * sd.max(1.0), "{n}");
+        }
+        let certain = score_row(&[0.0, f32::NEG_INFINITY], 0, &[]).unwrap();
+        assert_eq!((certain.expected_logprob, certain.logprob_sd), (0.0, 0.0));
     }
 
     #[test]

@@ -3,8 +3,9 @@
 //! One batch runs on one thread, so that the numbers don't depend on how many threads there are.
 //! The shift by one has its home here: see `predicting`.
 
-use super::logits::{score_row, top};
-use super::{Backend, BackendInfo, GreedyToken, Scheme, ScoreError, ScoreInput, TokenScores};
+use super::logits::score_row;
+use super::{Backend, BackendInfo, Choose, Scheme, ScoreError, ScoreInput, TokenScores};
+use crate::model::decoder::Cache;
 use crate::model::{CausalLm, Pass};
 use candle_core::Tensor;
 use rayon::{ThreadPool, ThreadPoolBuilder};
@@ -130,26 +131,37 @@ impl Native {
         Ok(scores)
     }
 
-    fn generate(&self, prefix: &[u32], tokens: usize) -> candle_core::Result<Result<Vec<GreedyToken>, ScoreError>> {
-        let mut cache = self.model.cache();
-        let mut out = Vec::with_capacity(tokens);
-        let mut fed = prefix.to_vec();
-        for position in 0..tokens {
-            let last = fed.len() - 1;
-            let pass = Pass {
-                ids: &fed,
-                batch: 1,
-                len: fed.len(),
-                rows: last..fed.len(),
-                sequence_len: prefix.len() + tokens,
-            };
-            let hidden = self.model.hidden(&pass, Some(&mut cache))?;
-            let logits = self.model.logits(&hidden)?.flatten_all()?.to_vec1::<f32>()?;
-            let Some((id, logprob)) = top(&logits) else { return Ok(Err(ScoreError::NonFinite { position })) };
-            out.push(GreedyToken { id, logprob });
-            fed = vec![id];
+    /// Checks sequences that are to have one length; gives it.
+    fn one_length(&self, sequences: &[&[u32]]) -> Result<usize, ScoreError> {
+        let len = sequences.first().map_or(0, |first| first.len());
+        if len == 0 {
+            return Err(ScoreError::EmptyPrefix);
         }
-        Ok(Ok(out))
+        if sequences.iter().any(|sequence| sequence.len() != len) {
+            return Err(ScoreError::Backend("sequences of one pass differ in length".to_owned()));
+        }
+        let vocab = self.info.vocab_size;
+        match sequences.iter().flat_map(|ids| ids.iter()).find(|id| **id >= vocab) {
+            Some(&id) => Err(ScoreError::UnknownToken { id, vocab }),
+            None => Ok(len),
+        }
+    }
+
+    /// `ln p(suffix | prefix)` for every prefix.
+    fn after(&self, prefixes: &[&[u32]], suffix: &[u32]) -> Result<Vec<f64>, ScoreError> {
+        let windows: Vec<Vec<u32>> = prefixes.iter().map(|prefix| [prefix, suffix].concat()).collect();
+        let prefix_len = prefixes.first().map_or(0, |first| first.len());
+        let inputs: Vec<ScoreInput<'_>> = windows.iter().map(|ids| ScoreInput { token_ids: ids, prefix_len }).collect();
+        let scores = self.score_batch(&inputs).map_err(|e| broken(&e))?;
+        scores.into_iter().map(|scores| Ok(scores?.logprob.iter().map(|lp| f64::from(*lp)).sum())).collect()
+    }
+
+    /// Feeds `ids` (`batch x len`) after what the cache holds; logits of the last position of each sequence.
+    fn feed(&self, ids: &[u32], batch: usize, cache: &mut Cache, total: usize) -> candle_core::Result<Vec<f32>> {
+        let len = ids.len() / batch;
+        let pass = Pass { ids, batch, len, rows: len - 1..len, sequence_len: total };
+        let hidden = self.model.hidden(&pass, Some(cache))?;
+        self.model.logits(&hidden)?.flatten_all()?.to_vec1::<f32>()
     }
 }
 
@@ -162,6 +174,8 @@ fn collect(rows: &[Option<super::logits::RowScore>], schemes: usize) -> Result<T
         scores.logprob.push(row.logprob);
         scores.rank.push(row.rank);
         scores.margin.push(row.margin);
+        scores.expected_logprob.push(row.expected_logprob);
+        scores.logprob_sd.push(row.logprob_sd);
         for (list, value) in scores.scheme_logprob.iter_mut().zip(&row.schemes) {
             list.push(*value);
         }
@@ -219,18 +233,51 @@ impl Backend for Native {
         out
     }
 
-    fn greedy(&self, prefix: &[u32], tokens: usize) -> Result<Vec<GreedyToken>, ScoreError> {
-        if prefix.is_empty() {
-            return Err(ScoreError::EmptyPrefix);
+    fn unroll(&self, prompts: &[&[u32]], choose: &mut Choose<'_>) -> Result<(), ScoreError> {
+        let mut len = self.one_length(prompts)?;
+        let (context, vocab) = (self.info.context_length as usize, self.info.vocab_size as usize);
+        let mut cache = self.model.cache();
+        let mut fed: Vec<u32> = prompts.concat();
+        let mut live = prompts.len();
+        loop {
+            if len > context {
+                return Err(ScoreError::TooLong { tokens: len, context });
+            }
+            let logits = self.feed(&fed, live, &mut cache, len).map_err(|e| broken(&e))?;
+            let rows: Vec<&[f32]> = logits.chunks(vocab).collect();
+            let branches = choose(&rows);
+            if branches.is_empty() {
+                return Ok(());
+            }
+            if let Some(bad) = branches.iter().find(|b| b.parent >= live || b.token as usize >= vocab) {
+                return Err(ScoreError::Backend(format!("no sequence {} or no token {}", bad.parent, bad.token)));
+            }
+            let in_place = branches.len() == live && branches.iter().enumerate().all(|(i, b)| b.parent == i);
+            if !in_place {
+                let parents: Vec<u32> = branches.iter().map(|b| b.parent as u32).collect();
+                cache.select(&parents, self.model.device()).map_err(|e| broken(&e))?;
+            }
+            fed = branches.iter().map(|b| b.token).collect();
+            live = branches.len();
+            len += 1;
         }
+    }
+
+    fn sum_logprobs(&self, prefixes: &[&[u32]], suffixes: &[&[u32]]) -> Result<Vec<Vec<f64>>, ScoreError> {
+        let prefix_len = self.one_length(prefixes)?;
         let context = self.info.context_length as usize;
-        if prefix.len() + tokens > context {
-            return Err(ScoreError::TooLong { tokens: prefix.len() + tokens, context });
+        for suffix in suffixes {
+            if suffix.is_empty() {
+                return Err(ScoreError::EmptySuffix);
+            }
+            self.one_length(&[suffix])?;
+            let tokens = prefix_len + suffix.len();
+            if tokens > context {
+                return Err(ScoreError::TooLong { tokens, context });
+            }
         }
-        match self.pools.first() {
-            Some(pool) => pool.install(|| self.generate(prefix, tokens)).map_err(|e| broken(&e))?,
-            None => Err(ScoreError::Backend("there is no thread to run on".to_owned())),
-        }
+        let lists = suffixes.iter().map(|suffix| self.after(prefixes, suffix));
+        lists.collect()
     }
 }
 
@@ -238,7 +285,6 @@ impl Backend for Native {
 mod tests {
     use super::*;
     use crate::model::Facts;
-    use crate::model::decoder::Cache;
     use candle_core::{Device, Result};
 
     /// A model whose logits at position `i` after token `t` favour token `(t + i) % vocab`: what it

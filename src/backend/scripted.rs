@@ -5,7 +5,7 @@
 //! inputs can be given [scores](Scripted::set) or an [error](Scripted::fail_on) of their own. Scoring and
 //! greedy continuation follow from the same logits, as they do in a real model.
 
-use crate::backend::{Backend, BackendInfo, GreedyToken, Scheme, ScoreError, ScoreInput, TokenScores};
+use crate::backend::{Backend, BackendInfo, Choose, Scheme, ScoreError, ScoreInput, TokenScores};
 use std::collections::HashMap;
 
 /// Logits by rule lie in `0..NOISE`.
@@ -82,6 +82,12 @@ impl Scripted {
             scores.logprob.push((own - log_sum_exp(logits.iter().copied())) as f32);
             scores.rank.push(rank);
             scores.margin.push((own - best_other) as f32);
+            let log_sum = log_sum_exp(logits.iter().copied());
+            let moment =
+                |of: &dyn Fn(f64) -> f64| logits.iter().map(|l| (l - log_sum).exp() * of(l - log_sum)).sum::<f64>();
+            let expected = moment(&|lp| lp);
+            scores.expected_logprob.push(expected as f32);
+            scores.logprob_sd.push(moment(&|lp| (lp - expected).powi(2)).sqrt() as f32);
             for (scheme, list) in self.info.schemes.iter().zip(&mut scores.scheme_logprob) {
                 list.push(under(scheme, &logits, own, rank) as f32);
             }
@@ -122,23 +128,33 @@ impl Backend for Scripted {
         inputs.iter().map(|input| self.score_one(input)).collect()
     }
 
-    fn greedy(&self, prefix: &[u32], tokens: usize) -> Result<Vec<GreedyToken>, ScoreError> {
-        if prefix.is_empty() {
+    fn unroll(&self, prompts: &[&[u32]], choose: &mut Choose<'_>) -> Result<(), ScoreError> {
+        let len = prompts.first().map_or(0, |first| first.len());
+        if len == 0 {
             return Err(ScoreError::EmptyPrefix);
         }
-        let mut ids = prefix.to_vec();
-        let mut continuation = Vec::with_capacity(tokens);
-        for _ in 0..tokens {
-            self.check(&ids)?;
-            let logits = self.logits(&ids);
-            let top = logits.iter().copied().enumerate().reduce(|a, b| if b.1 > a.1 { b } else { a });
-            let Some((id, logit)) = top else { return Err(ScoreError::Backend("the vocabulary is empty".to_owned())) };
-            let logprob = (logit - log_sum_exp(logits.iter().copied())) as f32;
-            continuation.push(GreedyToken { id: id as u32, logprob });
-            ids.push(id as u32);
+        if prompts.iter().any(|prompt| prompt.len() != len) {
+            return Err(ScoreError::Backend("sequences of one pass differ in length".to_owned()));
         }
-        self.check(&ids)?;
-        Ok(continuation)
+        let mut live: Vec<Vec<u32>> = prompts.iter().map(|prompt| prompt.to_vec()).collect();
+        while !live.is_empty() {
+            live.iter().try_for_each(|ids| self.check(ids))?;
+            let logits: Vec<Vec<f32>> =
+                live.iter().map(|ids| self.logits(ids).into_iter().map(|logit| logit as f32).collect()).collect();
+            let rows: Vec<&[f32]> = logits.iter().map(Vec::as_slice).collect();
+            let branches = choose(&rows);
+            live = branches.iter().map(|b| live[b.parent].iter().copied().chain([b.token]).collect()).collect();
+        }
+        Ok(())
+    }
+
+    fn sum_logprobs(&self, prefixes: &[&[u32]], suffixes: &[&[u32]]) -> Result<Vec<Vec<f64>>, ScoreError> {
+        let one = |prefix: &&[u32], suffix: &[u32]| {
+            let ids = [*prefix, suffix].concat();
+            let scores = self.score_one(&ScoreInput { token_ids: &ids, prefix_len: prefix.len() })?;
+            Ok(scores.logprob.iter().map(|lp| f64::from(*lp)).sum())
+        };
+        suffixes.iter().map(|suffix| prefixes.iter().map(|prefix| one(prefix, suffix)).collect()).collect()
     }
 }
 
@@ -150,6 +166,9 @@ fn continuation(sequence: &[u32], context: &[u32]) -> Option<u32> {
 /// Natural log of the probability of the token with logit `own` and `rank` when sampling under `scheme`.
 fn under(scheme: &Scheme, logits: &[f64], own: f64, rank: u32) -> f64 {
     let temperature = f64::from(scheme.temperature);
+    if temperature == 0.0 {
+        return if rank == 0 { 0.0 } else { f64::NEG_INFINITY };
+    }
     let kept = scheme.top_k.map_or(logits.len(), |k| k as usize);
     if rank as usize >= kept {
         return f64::NEG_INFINITY;
@@ -202,11 +221,12 @@ mod tests {
     #[test]
     fn a_greedy_continuation_scored_again_has_rank_0_and_the_same_log_probability() {
         let backend = Scripted::new(50, 32);
-        let greedy = backend.greedy(&[1, 2], 8).unwrap();
+        let greedy = crate::backend::generate::greedy(&backend, &[&[1, 2]], 8).unwrap().remove(0);
         let ids: Vec<u32> = [1, 2].into_iter().chain(greedy.iter().map(|token| token.id)).collect();
         let scores = score(&backend, &ids, 2).unwrap();
         assert_eq!(scores.rank, [0; 8]);
-        assert_eq!(scores.logprob, greedy.iter().map(|token| token.logprob).collect::<Vec<_>>());
+        // Generation sees the logits in f32.
+        assert!(scores.logprob.iter().zip(&greedy).all(|(lp, token)| (lp - token.logprob).abs() < 1e-5));
     }
 
     #[test]
@@ -227,7 +247,7 @@ mod tests {
     #[test]
     fn a_table_entry_and_an_error_concern_their_input_only() {
         let mut backend = Scripted::new(10, 4);
-        let entry = TokenScores { logprob: vec![-9.0], rank: vec![1], margin: vec![-1.0], scheme_logprob: vec![] };
+        let entry = TokenScores { logprob: vec![-9.0], rank: vec![1], margin: vec![-1.0], ..TokenScores::default() };
         backend.set(&[1, 2], entry.clone());
         backend.fail_on(&[1, 3], ScoreError::NonFinite { position: 0 });
         let ids: [&[u32]; 7] = [&[1, 2], &[1, 3], &[1, 4], &[1, 10], &[1], &[1; 5], &[2, 2]];

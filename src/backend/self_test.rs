@@ -4,6 +4,7 @@
 //! again in one teacher-forced pass. Anything wrong with positions, masks, the shift by one, the cache
 //! or the weights shows here before an hour is spent.
 
+use super::generate::greedy;
 use super::{Backend, ScoreError, ScoreInput};
 
 /// Tokens that are generated and scored again.
@@ -42,7 +43,7 @@ pub fn run(backend: &dyn Backend, bos: Option<u32>) -> Result<(), SelfTestError>
     let spread = (1..).map(|i: u32| i.wrapping_mul(2_654_435_761) % info.vocab_size.max(1));
     let mut ids: Vec<u32> = bos.into_iter().chain(spread).take(fits).collect();
     let prefix_len = ids.len();
-    let generated = backend.greedy(&ids, TOKENS).map_err(SelfTestError::Generate)?;
+    let generated = greedy(backend, &[&ids], TOKENS).map_err(SelfTestError::Generate)?.pop().unwrap_or_default();
     ids.extend(generated.iter().map(|token| token.id));
     let scores = match backend.score(&[ScoreInput { token_ids: &ids, prefix_len }]).pop() {
         Some(scores) => scores.map_err(SelfTestError::Score)?,

@@ -55,8 +55,8 @@ pub(crate) fn digests(located: &Located) -> Result<Vec<FileDigest>> {
     }
 }
 
-/// Loads a located model and runs the self-test.
-pub(crate) fn ready(located: &Located, args: &ModelArgs) -> Result<Ready> {
+/// Loads a located model, to be scored under `schemes`, and runs the self-test.
+pub(crate) fn ready(located: &Located, args: &ModelArgs, schemes: Vec<Scheme>) -> Result<Ready> {
     let entry = located.entry.as_ref();
     let config = LoadConfig {
         precision: precision(args.dtype, entry.map(|e| e.dtype)),
@@ -77,7 +77,7 @@ pub(crate) fn ready(located: &Located, args: &ModelArgs) -> Result<Ready> {
     };
     let threads = args.threads.map_or_else(cores, |n| n as usize);
     let native = NativeConfig { threads, batch: args.batch as usize };
-    let backend = Native::new(loaded.model, loaded.precision.name(), Scheme::defaults(), native)?;
+    let backend = Native::new(loaded.model, loaded.precision.name(), schemes, native)?;
     self_test::run(&backend, bos_token).with_context(|| format!("{}: can't be scored", located.reference))?;
     let identity = ModelIdentity {
         reference: located.reference.clone(),

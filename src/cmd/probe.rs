@@ -5,7 +5,7 @@ use super::{gate, out, report as render};
 use crate::Outcome;
 use crate::cli::{Printed, ProbeArgs, ReflowArg};
 use anyhow::{Context, Result, bail};
-use byrote::backend::{Backend, ScoreInput, TokenScores};
+use byrote::backend::{Backend, Scheme, ScoreInput, TokenScores};
 use byrote::digest::Digest;
 use byrote::gate::decide;
 use byrote::items::{self, ItemId, ProbeSet, Source};
@@ -101,7 +101,7 @@ fn probe(
     for warning in &set.manifest.warnings {
         out::note(format_args!("warning: {warning}"));
     }
-    let model = ready(located, &args.load)?;
+    let model = ready(located, &args.load, Scheme::with_defaults(&policy.schemes))?;
     announce(&model);
     let load_s = started.elapsed().as_secs_f64();
     let settings =
@@ -117,6 +117,7 @@ fn probe(
         command: std::env::args().collect(),
         salt: salt()?,
         model: model.identity.clone(),
+        reference: None,
         probe_set: set.manifest,
         settings,
         plan,
@@ -134,7 +135,7 @@ fn probe(
         out::note(format_args!("stopped; what was scored is in {}, the same command resumes there", path.display()));
         return Ok(Outcome::Interrupted);
     };
-    let mut report = report::assemble(dir.manifest(), &items, &dir.read_all()?, policy);
+    let mut report = report::assemble(dir.manifest(), &items, &dir.read_all()?, &[], policy);
     if args.gate.is_some() {
         report.decision = Some(decide(&report, policy, Zoned::now().date()));
     }

@@ -5,7 +5,7 @@ use super::out;
 use crate::Outcome;
 use crate::cli::ScoreArgs;
 use anyhow::{Context, Result};
-use byrote::backend::{Backend, ScoreInput, TokenScores};
+use byrote::backend::{Backend, Scheme, ScoreInput, TokenScores};
 use byrote::items::{Content, Item, ItemId, Origin};
 use byrote::window::{Reflow, Stride, WindowConfig, cut};
 use serde::{Deserialize, Serialize};
@@ -60,7 +60,7 @@ pub(crate) fn run(args: &ScoreArgs) -> Result<Outcome> {
     let registry = super::models::open(args.load.registry.as_deref())?;
     let located = locate(&args.model, &registry, args.load.offline)?;
     let mut output = writer(&args.output)?;
-    let model = ready(&located, &args.load)?;
+    let model = ready(&located, &args.load, Scheme::defaults())?;
     announce(&model);
     let name = args.input.display().to_string();
     let (mut scored, mut failed) = (0u64, 0u64);

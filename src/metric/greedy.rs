@@ -21,6 +21,13 @@ pub fn exact_match(ranks: &[u32]) -> Option<f64> {
     (!ranks.is_empty()).then(|| hits as f64 / ranks.len() as f64)
 }
 
+/// Extraction strength `ES = 1 - (1/L) min{m : all r_t = 0 for t >= m}`: the share of the suffix that follows by greedy
+/// decoding once the rest of it is given. 0 when even the last token fails, 1 when all are first choices.
+pub fn extraction_strength(ranks: &[u32]) -> f64 {
+    let tail = ranks.iter().rev().take_while(|&&rank| rank == 0).count();
+    if ranks.is_empty() { 0.0 } else { tail as f64 / ranks.len() as f64 }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,5 +1,8 @@
 //! What is known of one item: its windows' metrics brought together, form by form.
 
+use crate::backend::Scheme;
+use crate::metric::follow_up::{FollowUpEvidence, Numerics};
+use crate::metric::membership::Membership;
 use crate::metric::samples::Cost;
 use crate::metric::window::{UnscoredWindow, WindowEvidence};
 use crate::window::{Form, WindowId};
@@ -14,6 +17,10 @@ pub struct ItemEvidence {
     /// The form that counts: the one with the greatest coverage, then the greatest `ln p_z`. Absent
     /// if no window of the item was scored.
     pub worst_form: Option<Form>,
+    /// What a few of its windows were put to beyond scoring; absent if none was.
+    pub follow_up: Option<FollowUpEvidence>,
+    /// How far rounding could have decided anything about its windows.
+    pub numerics: Numerics,
 }
 
 /// One layout of an item.
@@ -53,7 +60,13 @@ pub struct FormValues {
     /// Shortest and longest suffix, in tokens.
     pub min_suffix_len: u32,
     pub max_suffix_len: u32,
-    /// What can be extracted within the sample budget. Absent if the budget's scheme wasn't scored.
+    /// Greatest extraction strength of any window, 0 to 1.
+    pub extraction_strength: f64,
+    /// Means over windows of the membership baselines; supporting evidence only.
+    pub membership: Membership,
+    /// `ln p_z` under `full` of every window, in order of place; kept only where a policy's statistic needs it.
+    pub window_log_p_z: Option<Vec<f64>>,
+    /// What can be extracted within the sample budget. Absent if one of the budget's schemes wasn't scored.
     pub extraction: Option<Extraction>,
 }
 
@@ -70,10 +83,11 @@ pub struct SchemeEvidence {
     pub median_log_p_z: f64,
 }
 
-/// The part of a form that can be extracted at `p_z >= tau` under `scheme`.
+/// The part of a form that can be extracted at `p_z >= tau` under one of `schemes`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Extraction {
-    pub scheme: String,
+    /// Ids of the schemes.
+    pub schemes: Vec<String>,
     /// The least probability that counts as extracted.
     pub tau: f64,
     /// Windows with `p_z >= tau`.
@@ -86,6 +100,21 @@ pub struct Extraction {
     pub spans: Vec<Span>,
     /// Characters of the longest span; 0 if there is none.
     pub longest_span_chars: u64,
+    /// The greatest `ln p_z` of a suffix that covers a character, as stretches of equal heat in order; stretches colder
+    /// than [`COLDEST`] are left out.
+    pub heat: Vec<Heat>,
+}
+
+/// Heat below this, one sample in 10^12, is as good as none.
+pub const COLDEST: f64 = -27.631_021_115_928_547;
+
+/// A stretch of text of equal heat, in characters, half-open.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Heat {
+    pub start_char: u64,
+    pub end_char: u64,
+    /// The greatest `ln p_z` of the suffixes that cover it, under the best of the budget's schemes.
+    pub log_p_z: f64,
 }
 
 /// A stretch of an item's text, as half-open ranges.
@@ -109,10 +138,10 @@ pub struct FormSize {
     pub windows: u64,
 }
 
-/// What counts as extracted: `p_z >= tau` under the scheme of this id.
+/// What counts as extracted: `p_z >= tau` under any of these schemes.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Budget<'a> {
-    pub scheme: &'a str,
+    pub schemes: &'a [Scheme],
     pub tau: f64,
 }
 
@@ -127,7 +156,7 @@ impl ItemEvidence {
     /// Brings an item's forms together.
     pub fn of(unprobed: Option<String>, forms: Vec<FormEvidence>) -> Self {
         let worst_form = forms.iter().filter(|form| form.values.is_some()).reduce(worse).map(|form| form.form);
-        Self { unprobed, forms, worst_form }
+        Self { unprobed, forms, worst_form, follow_up: None, numerics: Numerics::default() }
     }
 
     /// The form that counts.
@@ -146,6 +175,13 @@ impl ItemEvidence {
         self.values()
             .filter_map(|(form, values)| Some((form, values.schemes.iter().find(|value| value.scheme == scheme)?)))
             .reduce(|best, next| if next.1.best.log_p_z > best.1.best.log_p_z { next } else { best })
+    }
+
+    /// The cheapest way to its best window: the greatest `ln p_z` over these schemes and all forms, the first scheme in a
+    /// tie. `None` unless something was scored under each of them.
+    pub fn cheapest(&self, schemes: &[Scheme]) -> Option<(Form, &SchemeEvidence)> {
+        let bests = schemes.iter().map(|scheme| self.best(&scheme.id)).collect::<Option<Vec<_>>>()?;
+        bests.into_iter().reduce(|best, next| if next.1.best.log_p_z > best.1.best.log_p_z { next } else { best })
     }
 
     /// Windows cut, over all forms.
@@ -196,6 +232,9 @@ impl FormValues {
             mean_logprob: windows.iter().map(|window| window.sum_logprob).sum::<f64>() / tokens,
             min_margin: windows.iter().map(|window| window.min_margin).fold(f64::INFINITY, f64::min),
             greedily_extracted: windows.iter().filter(|window| window.greedy_exact).count() as u64,
+            extraction_strength: windows.iter().map(|window| window.extraction_strength).fold(0.0, f64::max),
+            membership: mean_membership(windows),
+            window_log_p_z: None,
             straddling: windows.iter().filter(|window| window.straddles).count() as u64,
             min_suffix_len: suffix_lens().min().unwrap_or_default(),
             max_suffix_len: suffix_lens().max().unwrap_or_default(),
@@ -225,15 +264,17 @@ impl SchemeEvidence {
 
 impl Extraction {
     /// Windows with `p_z >= tau`, and the union of their suffixes (arXiv 2505.12546). `None` unless every window was
-    /// scored under the budget's scheme.
+    /// scored under the budget's schemes.
     fn of(windows: &[WindowEvidence], chars: u64, budget: &Budget<'_>) -> Option<Self> {
-        let values: Vec<f64> = windows.iter().map(|window| window.log_p_z(budget.scheme)).collect::<Option<_>>()?;
+        let values: Vec<f64> =
+            windows.iter().map(|window| window.best_log_p_z(budget.schemes)).collect::<Option<_>>()?;
         let extracted: Vec<_> =
-            windows.iter().zip(values).filter(|(_, value)| budget.holds(*value)).map(|(window, _)| window).collect();
+            windows.iter().zip(&values).filter(|(_, value)| budget.holds(**value)).map(|(window, _)| window).collect();
         let spans = union(&extracted);
         let covered_chars = spans.iter().map(|span| span.end_char - span.start_char).sum();
         Some(Self {
-            scheme: budget.scheme.to_owned(),
+            schemes: budget.schemes.iter().map(|scheme| scheme.id.clone()).collect(),
+            heat: heat(windows, &values),
             tau: budget.tau,
             windows: extracted.len() as u64,
             covered_chars,
@@ -271,6 +312,47 @@ fn union(windows: &[&WindowEvidence]) -> Vec<Span> {
     spans
 }
 
+/// Heat (arXiv 2505.12546): over the sorted ends of suffixes, the greatest value of those that cover each stretch.
+fn heat(windows: &[WindowEvidence], values: &[f64]) -> Vec<Heat> {
+    let mut suffixes: Vec<(u64, u64, f64)> = windows
+        .iter()
+        .zip(values)
+        .filter(|(window, value)| **value >= COLDEST && window.end_char > window.suffix_char)
+        .map(|(window, value)| (window.suffix_char, window.end_char, *value))
+        .collect();
+    suffixes.sort_by_key(|(start, end, _)| (*start, *end));
+    let mut ends: Vec<u64> = suffixes.iter().flat_map(|(start, end, _)| [*start, *end]).collect();
+    ends.sort_unstable();
+    ends.dedup();
+    let (mut next, mut live): (usize, Vec<(u64, f64)>) = (0, Vec::new());
+    let mut stretches: Vec<Heat> = Vec::new();
+    for (&start, &end) in ends.iter().zip(ends.iter().skip(1)) {
+        live.retain(|(end, _)| *end > start);
+        while let Some((_, end, value)) = suffixes.get(next).filter(|(from, _, _)| *from <= start) {
+            live.push((*end, *value));
+            next += 1;
+        }
+        let Some(log_p_z) = live.iter().map(|(_, value)| *value).reduce(f64::max) else { continue };
+        match stretches.last_mut() {
+            Some(last) if last.end_char == start && last.log_p_z.to_bits() == log_p_z.to_bits() => last.end_char = end,
+            _ => stretches.push(Heat { start_char: start, end_char: end, log_p_z }),
+        }
+    }
+    stretches
+}
+
+fn mean_membership(windows: &[WindowEvidence]) -> Membership {
+    let mean = |of: fn(&Membership) -> f64| {
+        windows.iter().map(|window| of(&window.membership)).sum::<f64>() / windows.len() as f64
+    };
+    Membership {
+        loss: mean(|m| m.loss),
+        zlib_ratio: mean(|m| m.zlib_ratio),
+        min_k: mean(|m| m.min_k),
+        min_k_plus_plus: mean(|m| m.min_k_plus_plus),
+    }
+}
+
 /// The median; the mean of the middle two for an even count. `None` of nothing.
 fn median(mut values: Vec<f64>) -> Option<f64> {
     values.sort_by(f64::total_cmp);
@@ -289,16 +371,16 @@ fn worse<'a>(a: &'a FormEvidence, b: &'a FormEvidence) -> &'a FormEvidence {
     }
 }
 
-/// Coverage, then best `ln p_z` under the budget's scheme, then the best over all schemes (a top-k scheme
+/// Coverage, then best `ln p_z` under the budget's schemes, then the best over all schemes (a top-k scheme
 /// may give `-inf` to both forms).
 fn severity(form: &FormEvidence) -> [f64; 3] {
     let Some(values) = &form.values else { return [f64::NEG_INFINITY; 3] };
     let extraction = values.extraction.as_ref();
-    let best_of = |scheme: Option<&str>| {
-        let best = values.schemes.iter().filter(|value| scheme.is_none_or(|scheme| value.scheme == scheme));
+    let best_of = |schemes: Option<&[String]>| {
+        let best = values.schemes.iter().filter(|value| schemes.is_none_or(|schemes| schemes.contains(&value.scheme)));
         best.map(|value| value.best.log_p_z).fold(f64::NEG_INFINITY, f64::max)
     };
-    let budgeted = extraction.map(|extraction| best_of(Some(&extraction.scheme)));
+    let budgeted = extraction.map(|extraction| best_of(Some(&extraction.schemes)));
     let coverage = extraction.map(|extraction| extraction.coverage);
     [coverage.unwrap_or(f64::NEG_INFINITY), budgeted.unwrap_or(f64::NEG_INFINITY), best_of(None)]
 }
@@ -306,11 +388,12 @@ fn severity(form: &FormEvidence) -> [f64; 3] {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::backend::Scheme;
     use crate::metric::window::measure;
     use crate::metric::window::tests::scored;
+    use std::sync::LazyLock;
 
-    const BUDGET: Budget<'static> = Budget { scheme: "top_k40", tau: 0.001 };
+    static TOP_K40: LazyLock<[Scheme; 1]> = LazyLock::new(|| [Scheme::top_k(40)]);
+    static BUDGET: LazyLock<Budget<'static>> = LazyLock::new(|| Budget { schemes: &*TOP_K40, tau: 0.001 });
 
     fn size(form: Form, windows: u64) -> FormSize {
         FormSize { form, bytes: 100, chars: 100, tokens: 40, windows }
@@ -380,7 +463,7 @@ mod tests {
 
     #[test]
     fn a_budget_under_a_scheme_that_was_not_scored_gives_no_extraction() {
-        let budget = Budget { scheme: "top_k5", tau: 0.001 };
+        let budget = Budget { schemes: &[Scheme::top_k(5)], tau: 0.001 };
         let form = FormEvidence::of(size(Form::AsGiven, 1), vec![window(0, 0.0)], &budget);
         assert_eq!(form.values.unwrap().extraction, None);
     }

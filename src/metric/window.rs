@@ -1,9 +1,12 @@
 //! What is known of one window: all its metrics, or why there are none.
 
 use crate::backend::{Scheme, TokenScores};
+use crate::metric::follow_up::FollowUp;
+use crate::metric::membership::{self, Membership};
 use crate::metric::{greedy, probability};
 use crate::run::{ScoredWindow, TextStats};
 use crate::window::{Form, WindowId};
+use serde::{Deserialize, Serialize};
 
 /// One scored window: where it lies in its item and what was measured. Holds no text and no token ids.
 #[derive(Clone, Debug, PartialEq)]
@@ -41,14 +44,22 @@ pub struct WindowEvidence {
     /// Natural log of the suffix's probability under each scheme, in the backend's order; `-inf` where
     /// the scheme never samples it.
     pub schemes: Vec<SchemeLogP>,
+    /// `1 - (1/L) min{m : all r_t = 0 for t >= m}`, 0 to 1.
+    pub extraction_strength: f64,
+    /// Supporting evidence only.
+    pub membership: Membership,
+    /// What else was found out about it; absent for most windows.
+    pub follow_up: Option<FollowUp>,
 }
 
 /// `ln p_z` under one scheme.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct SchemeLogP {
     /// The scheme's id, such as `top_k40`.
     pub scheme: String,
     /// Natural log, at most 0; `-inf` = the scheme never samples it.
+    #[serde(with = "crate::metric::real")]
+    #[schemars(schema_with = "crate::metric::real::schema")]
     pub log_p_z: f64,
 }
 
@@ -93,10 +104,19 @@ pub fn measure(scored: &ScoredWindow, schemes: &[Scheme]) -> Result<WindowEviden
         sum_logprob: probability::sum_logprob(&scores.logprob),
         min_margin: scores.margin.iter().map(|&margin| f64::from(margin.abs())).fold(f64::INFINITY, f64::min),
         schemes: schemes.iter().zip(&scores.scheme_logprob).map(log_p).collect(),
+        extraction_strength: greedy::extraction_strength(&scores.rank),
+        membership: membership::of(scores, &scored.text),
+        follow_up: None,
     })
 }
 
 impl WindowEvidence {
+    /// The greatest `ln p_z` under any of these schemes; `None` unless all were scored.
+    pub fn best_log_p_z(&self, schemes: &[Scheme]) -> Option<f64> {
+        let values = schemes.iter().map(|scheme| self.log_p_z(&scheme.id)).collect::<Option<Vec<f64>>>()?;
+        values.into_iter().reduce(|best, next| if next > best || next.is_nan() { next } else { best })
+    }
+
     /// `ln p_z` under the scheme of that id; `None` if it wasn't scored.
     pub fn log_p_z(&self, scheme: &str) -> Option<f64> {
         self.schemes.iter().find(|value| value.scheme == scheme).map(|value| value.log_p_z)
@@ -107,8 +127,9 @@ fn check(scores: &TokenScores, suffix_len: u32, schemes: &[Scheme]) -> Result<()
     if scores.scheme_logprob.len() != schemes.len() {
         return Err(format!("scores under {} schemes, not {}", scores.scheme_logprob.len(), schemes.len()));
     }
-    let lists = [scores.logprob.len(), scores.rank.len(), scores.margin.len()];
-    let lists = lists.into_iter().chain(scores.scheme_logprob.iter().map(Vec::len));
+    let moments = [scores.expected_logprob.len(), scores.logprob_sd.len()];
+    let lists = [scores.logprob.len(), scores.rank.len(), scores.margin.len()].into_iter().chain(moments);
+    let lists = lists.chain(scores.scheme_logprob.iter().map(Vec::len));
     for len in lists {
         if len != suffix_len as usize {
             return Err(format!("{len} scores for {suffix_len} suffix tokens"));
@@ -149,6 +170,8 @@ pub(crate) mod tests {
                 rank: rank.to_vec(),
                 margin: vec![0.5; rank.len()],
                 scheme_logprob: vec![full.to_vec(), top_k40.to_vec()],
+                expected_logprob: vec![-1.5; rank.len()],
+                logprob_sd: vec![0.5; rank.len()],
             }),
         }
     }

@@ -58,6 +58,17 @@ pub struct Cache {
     tokens: usize,
 }
 
+impl Cache {
+    /// Goes on with these of its sequences, in this order; one may stand several times.
+    ///
+    /// # Errors
+    /// When the device has no memory for it.
+    pub fn select(&mut self, sequences: &[u32], device: &Device) -> Result<()> {
+        let index = Tensor::from_slice(sequences, sequences.len(), device)?;
+        self.layers.iter_mut().try_for_each(|layer| layer.select(&index))
+    }
+}
+
 impl CausalLm for Decoder {
     fn facts(&self) -> &Facts {
         &self.facts

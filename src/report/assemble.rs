@@ -1,14 +1,16 @@
 //! From scores to a report: evidence, verdicts, counts, notes. The only place that decides what of an item is shown.
 
 use super::{ControlSummary, LevelCount, PositiveControl, Recall, Report, ReportItem, Revealed, Summary, WindowCounts};
+use crate::backend::Scheme;
 use crate::items::{Content, InputManifest, Kind};
+use crate::metric::follow_up::{FollowUp, Numerics};
 use crate::metric::item::{Budget, FormEvidence, FormSize, ItemEvidence};
 use crate::metric::window::{self, UnscoredWindow, WindowEvidence};
 use crate::policy::Policy;
-use crate::run::{ProbedItem, RunManifest, ScoredWindow, Settings};
+use crate::run::{FollowUpRow, ProbedItem, RunManifest, ScoredWindow, Settings};
 use crate::tokens::BosChoice;
 use crate::verdict::{self, Judgement, Level, Subject, Verdict};
-use crate::window::{Form, ProbedForm, Stride};
+use crate::window::{Form, ProbedForm, Stride, WindowId};
 use std::collections::{HashMap, HashSet};
 
 /// How many windows of an item a report shows.
@@ -19,7 +21,13 @@ type Measured = Result<WindowEvidence, UnscoredWindow>;
 /// Measures and judges a run. Windows may come in any order; those that belong to no item are counted as stray.
 ///
 /// The report has no decision and no timings yet.
-pub fn assemble(manifest: &RunManifest, items: &[ProbedItem], windows: &[ScoredWindow], policy: &Policy) -> Report {
+pub fn assemble(
+    manifest: &RunManifest,
+    items: &[ProbedItem],
+    windows: &[ScoredWindow],
+    follow_ups: &[FollowUpRow],
+    policy: &Policy,
+) -> Report {
     let schemes = &manifest.model.backend.schemes;
     let mut by_form: HashMap<(&str, Form), Vec<Measured>> = HashMap::new();
     for item in items {
@@ -27,24 +35,32 @@ pub fn assemble(manifest: &RunManifest, items: &[ProbedItem], windows: &[ScoredW
             by_form.insert((&item.item.id.0, form.form), Vec::new());
         }
     }
+    let found: HashMap<&WindowId, &FollowUp> = follow_ups.iter().map(|row| (&row.window, &row.found)).collect();
+    let measure = |scored: &ScoredWindow| -> Measured {
+        let mut evidence = window::measure(scored, schemes)?;
+        evidence.follow_up = found.get(&evidence.window).map(|found| (*found).clone());
+        Ok(evidence)
+    };
     let (mut stray, mut seen) = (0, HashSet::new());
     for scored in windows {
         match by_form.get_mut(&(scored.item.0.as_str(), scored.form)) {
-            Some(list) if seen.insert(&scored.window) => list.push(window::measure(scored, schemes)),
+            Some(list) if seen.insert(&scored.window) => list.push(measure(scored)),
             _ => stray += 1,
         }
     }
-    let budget = Budget { scheme: &policy.scheme, tau: policy.tau };
+    let budget = Budget { schemes: &policy.schemes, tau: policy.tau };
+    let named: HashSet<&String> = items.iter().flat_map(|probed| &probed.item.matches).collect();
     let items = items.iter().map(|probed| {
         let mut take = |form: Form| by_form.remove(&(probed.item.id.0.as_str(), form)).unwrap_or_default();
         let measured: Vec<(&ProbedForm, Vec<Measured>)> =
             probed.forms.iter().map(|form| (form, take(form.form))).collect();
-        item(probed, measured, &budget, manifest.settings.reveal)
+        item(probed, measured, &named, &budget, manifest.settings.reveal)
     });
     let report = Report {
         tool: manifest.tool.clone(),
         created_at: manifest.created_at.clone(),
         model: manifest.model.clone(),
+        reference: manifest.reference.clone(),
         probe_set: InputManifest {
             files: manifest.probe_set.files.iter().map(|file| file.salted(&manifest.salt)).collect(),
             ..manifest.probe_set.clone()
@@ -63,8 +79,17 @@ pub fn assemble(manifest: &RunManifest, items: &[ProbedItem], windows: &[ScoredW
 /// The same report with verdicts and counts under `policy`, from its evidence, and without a decision. Coverage, spans
 /// and the count of extracted windows stay as measured, under the tau and scheme that stand beside them.
 pub fn rejudge(report: &Report, policy: &Policy) -> Report {
-    let subjects: Vec<Subject<'_>> =
-        report.items.iter().map(|item| Subject { id: &item.id, kind: item.kind, evidence: &item.evidence }).collect();
+    let subjects: Vec<Subject<'_>> = report
+        .items
+        .iter()
+        .map(|item| Subject {
+            id: &item.id,
+            kind: item.kind,
+            tags: &item.tags,
+            matches: &item.matches,
+            evidence: &item.evidence,
+        })
+        .collect();
     let judgement = verdict::judge(policy, &subjects);
     let mut report = Report { policy: policy.clone(), decision: None, ..report.clone() };
     for (item, verdict) in report.items.iter_mut().zip(&judgement.verdicts) {
@@ -77,6 +102,7 @@ pub fn rejudge(report: &Report, policy: &Policy) -> Report {
 fn item(
     probed: &ProbedItem,
     measured: Vec<(&ProbedForm, Vec<Measured>)>,
+    named: &HashSet<&String>,
     budget: &Budget<'_>,
     reveal: bool,
 ) -> ReportItem {
@@ -86,7 +112,7 @@ fn item(
         let &ProbedForm { form, bytes, chars, tokens, windows: cut, text: _ } = form;
         forms.push(FormEvidence::of(FormSize { form, bytes, chars, tokens, windows: cut }, measured, budget));
     }
-    likeliest_first(&mut windows, budget.scheme);
+    likeliest_first(&mut windows, budget.schemes);
     windows.truncate(SHOWN_WINDOWS);
     let item = &probed.item;
     ReportItem {
@@ -95,6 +121,8 @@ fn item(
         salted_digest: probed.salted_digest.clone(),
         opt_out: item.opt_out.clone(),
         repetitions: item.repetitions,
+        tags: item.tags.iter().filter(|tag| named.contains(tag)).cloned().collect(),
+        matches: item.matches.clone(),
         origin: item.origin.clone(),
         verdict: Verdict { item: item.id.clone(), level: Level::Inconclusive, reasons: Vec::new(), validity: None },
         evidence: ItemEvidence::of(probed.unprobed.clone(), forms),
@@ -103,9 +131,9 @@ fn item(
     }
 }
 
-/// By `ln p_z` under the scheme, then by plain log-probability, then by place.
-fn likeliest_first(windows: &mut [WindowEvidence], scheme: &str) {
-    let value = |window: &WindowEvidence| window.log_p_z(scheme).unwrap_or(f64::NEG_INFINITY);
+/// By `ln p_z` under the best of the schemes, then by plain log-probability, then by place.
+pub(crate) fn likeliest_first(windows: &mut [WindowEvidence], schemes: &[Scheme]) {
+    let value = |window: &WindowEvidence| window.best_log_p_z(schemes).unwrap_or(f64::NEG_INFINITY);
     windows.sort_by(|a, b| {
         let likelier = value(b).total_cmp(&value(a)).then(b.sum_logprob.total_cmp(&a.sum_logprob));
         likelier.then_with(|| (a.form, a.suffix_char, &a.window).cmp(&(b.form, b.suffix_char, &b.window)))
@@ -149,6 +177,10 @@ fn summary(report: &Report, policy: &Policy, judgement: &Judgement) -> Summary {
         },
         positive_controls: positive.map(|(id, &found)| PositiveControl { item: id.clone(), found }).collect(),
         windows: window_counts(&report.items, report.summary.windows.stray),
+        power: Vec::new(),
+        rates: Vec::new(),
+        means: Vec::new(),
+        numerics: report.items.iter().map(|item| item.evidence.numerics).fold(Numerics::default(), Numerics::plus),
         notes: notes(&report.settings, &report.items, policy),
     }
 }
@@ -235,8 +267,10 @@ fn notes(settings: &Settings, items: &[ReportItem], policy: &Policy) -> Vec<Stri
         ));
     }
     let measured_otherwise = items.iter().flat_map(|item| item.evidence.values()).any(|(_, values)| {
-        let same =
-            |e: &crate::metric::item::Extraction| e.scheme == policy.scheme && e.tau.to_bits() == policy.tau.to_bits();
+        let same = |e: &crate::metric::item::Extraction| {
+            e.schemes.iter().eq(policy.schemes.iter().map(|scheme| &scheme.id))
+                && e.tau.to_bits() == policy.tau.to_bits()
+        };
         values.extraction.as_ref().is_some_and(|extraction| !same(extraction))
     });
     if measured_otherwise {

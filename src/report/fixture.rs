@@ -48,13 +48,13 @@ pub(crate) fn calibration() -> Report {
     let mut manifest = manifest(false);
     manifest.probe_set =
         InputManifest { files: manifest.probe_set.files, controls: 199, canaries: 70, ..Default::default() };
-    assemble(&manifest, &inputs.items, &inputs.windows, &Policy::default())
+    assemble(&manifest, &inputs.items, &inputs.windows, &[], &policy())
 }
 
 /// A run that measured nothing.
 pub(crate) fn empty() -> Report {
     let manifest = RunManifest { probe_set: InputManifest::default(), ..manifest(false) };
-    assemble(&manifest, &[], &[], &Policy::default())
+    assemble(&manifest, &[], &[], &[], &policy())
 }
 
 fn build(reveal: bool) -> Report {
@@ -69,9 +69,9 @@ fn build(reveal: bool) -> Report {
             expires: date(2027, 6, 30),
             approver: Some("legal@example.org".to_owned()),
         }],
-        ..Policy::default()
+        ..policy()
     };
-    let mut report = assemble(&manifest(reveal), &inputs.items, &inputs.windows, &policy);
+    let mut report = assemble(&manifest(reveal), &inputs.items, &inputs.windows, &[], &policy);
     report.decision = Some(gate::decide(&report, &policy, date(2026, 11, 23)));
     report.timings = Some(Timings {
         total_s: 184.2,
@@ -123,6 +123,7 @@ fn manifest(reveal: bool) -> RunManifest {
             },
             tokenizer_fingerprint: Some(Digest::of_bytes(b"tokenizer")),
         },
+        reference: None,
         probe_set: InputManifest {
             files: vec![file("prompts/opt-out/novels.jsonl", 88_412), file("prompts/builtin/canaries.jsonl", 20_114)],
             opt_outs: 17,
@@ -300,6 +301,8 @@ impl Inputs {
             scores: Ok(TokenScores {
                 margin: rank.iter().map(|&rank| if rank == 0 { 2.4 } else { -1.1 }).collect(),
                 scheme_logprob: vec![logprob.clone(), top_k],
+                expected_logprob: vec![-2.5; SUFFIX],
+                logprob_sd: vec![1.5; SUFFIX],
                 logprob,
                 rank,
             }),
@@ -311,6 +314,11 @@ impl Inputs {
         self.seed = self.seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (self.seed >> 40) as f32 / (1u64 << 24) as f32
     }
+}
+
+/// The built-in policy without greedy decoding, under which the made-up windows aren't scored.
+pub(crate) fn policy() -> Policy {
+    Policy { schemes: vec![Scheme::top_k(40)], ..Policy::default() }
 }
 
 /// What every format must hold to.

@@ -26,7 +26,7 @@ pub(crate) fn worst_first(report: &Report, kind: Kind) -> Vec<&ReportItem> {
 
 /// The greatest `ln p_z` of any window under the policy's scheme.
 pub(crate) fn best_log_p_z(policy: &Policy, item: &ReportItem) -> Option<f64> {
-    item.evidence.best(&policy.scheme).map(|(_, best)| best.best.log_p_z)
+    item.evidence.cheapest(&policy.schemes).map(|(_, best)| best.best.log_p_z)
 }
 
 /// What can be extracted of the form that counts.

@@ -1,5 +1,6 @@
 //! A whole report from made-up scores, and what must and must not stand in it.
 
+use super::fixture::policy;
 use super::*;
 use crate::backend::{BackendInfo, Scheme};
 use crate::digest::FileDigest;
@@ -22,6 +23,8 @@ pub(crate) fn item(id: &str, kind: Kind, level: Level) -> ReportItem {
         salted_digest: Digest::of_bytes(b"salt and text"),
         opt_out: None,
         repetitions: None,
+        tags: vec![],
+        matches: vec![],
         origin: Origin { file: "set.jsonl".to_owned(), line: Some(1) },
         verdict: Verdict { item: id.clone(), level, reasons: vec!["made up".to_owned()], validity: None },
         evidence: evidence(1, -50.0, -50.0),
@@ -32,7 +35,7 @@ pub(crate) fn item(id: &str, kind: Kind, level: Level) -> ReportItem {
 }
 
 pub(crate) fn report(items: Vec<ReportItem>) -> Report {
-    let mut report = assemble(&manifest(false), &[], &[], &Policy::default());
+    let mut report = assemble(&manifest(false), &[], &[], &[], &policy());
     report.items = items;
     report
 }
@@ -64,6 +67,7 @@ fn manifest(reveal: bool) -> RunManifest {
             },
             tokenizer_fingerprint: Some(digest()),
         },
+        reference: None,
         probe_set: InputManifest { files: vec![file()], opt_outs: 2, controls: 199, canaries: 2, ..Default::default() },
         settings: Settings {
             window: WindowConfig { prefix: 50, suffix: 2, stride: Stride::Tokens(2), reflow: Reflow::Auto },
@@ -134,8 +138,8 @@ fn inputs() -> (Vec<ProbedItem>, Vec<ScoredWindow>) {
 /// A report with everything in it: four items, 199 controls, a decision and timings.
 pub(crate) fn full_report(reveal: bool) -> Report {
     let (items, windows) = inputs();
-    let mut report = assemble(&manifest(reveal), &items, &windows, &Policy::default());
-    report.decision = Some(gate::decide(&report, &Policy::default(), date(2026, 11, 23)));
+    let mut report = assemble(&manifest(reveal), &items, &windows, &[], &policy());
+    report.decision = Some(gate::decide(&report, &policy(), date(2026, 11, 23)));
     report.timings = Some(Timings {
         total_s: 1.5,
         load_s: 0.25,
@@ -175,16 +179,16 @@ fn a_run_is_measured_judged_and_counted() {
 #[test]
 fn the_order_of_windows_and_of_scoring_changes_nothing() {
     let (items, mut windows) = inputs();
-    let forward = assemble(&manifest(false), &items, &windows, &Policy::default());
+    let forward = assemble(&manifest(false), &items, &windows, &[], &policy());
     windows.reverse();
-    assert_eq!(assemble(&manifest(false), &items, &windows, &Policy::default()), forward);
+    assert_eq!(assemble(&manifest(false), &items, &windows, &[], &policy()), forward);
 }
 
 #[test]
 fn a_run_cut_short_is_inconclusive_and_undecided() {
     let (items, mut windows) = inputs();
     windows.remove(1);
-    let report = assemble(&manifest(false), &items, &windows, &Policy::default());
+    let report = assemble(&manifest(false), &items, &windows, &[], &policy());
     assert_eq!(report.items[1].verdict.level, Level::Inconclusive);
     assert_eq!(report.summary.windows.missing, 1);
     // Without the findings that block, that is all there is to say.
@@ -194,8 +198,7 @@ fn a_run_cut_short_is_inconclusive_and_undecided() {
         expires: date(2030, 1, 1),
         approver: None,
     };
-    let policy =
-        Policy { waivers: vec![waived("recited"), waived("canary-64")], require_decided: false, ..Policy::default() };
+    let policy = Policy { waivers: vec![waived("recited"), waived("canary-64")], require_decided: false, ..policy() };
     assert_eq!(gate::decide(&report, &policy, date(2026, 11, 23)).outcome, gate::Outcome::Undecided);
 }
 
@@ -205,7 +208,7 @@ fn scores_of_no_item_and_scores_given_twice_are_stray() {
     windows.push(window("recited", 0, -0.1));
     windows.push(window("nobody", 0, -0.1));
     windows.push(ScoredWindow { form: Form::Reflowed, window: WindowId("x".to_owned()), ..window("recited", 1, -0.1) });
-    let report = assemble(&manifest(false), &items, &windows, &Policy::default());
+    let report = assemble(&manifest(false), &items, &windows, &[], &policy());
     assert_eq!((report.summary.windows.stray, report.summary.windows.scored), (3, 203));
     assert_eq!(report.items[0].evidence.best("full").map(|(_, best)| best.best.log_p_z), Some(-1.0));
 }
@@ -230,15 +233,15 @@ fn a_run_without_bos_by_choice_says_what_that_means() {
     let mut manifest = manifest(false);
     manifest.settings.bos = BosChoice::Never;
     manifest.settings.bos_token = None;
-    let report = assemble(&manifest, &[], &[], &Policy::default());
+    let report = assemble(&manifest, &[], &[], &[], &policy());
     assert!(report.summary.notes[0].contains("--bos never"));
 }
 
 #[test]
 fn judging_again_under_another_budget_says_that_coverage_is_of_the_first() {
     let report = full_report(false);
-    let again = rejudge(&report, &Policy { tau: 0.5, ..Policy::default() });
+    let again = rejudge(&report, &Policy { tau: 0.5, ..policy() });
     assert_eq!(again.items[0].verdict.level, Level::Memorized);
     assert!(again.summary.notes.last().is_some_and(|note| note.starts_with("Judged again under another policy")));
-    assert_eq!(rejudge(&again, &Policy::default()), Report { decision: None, ..report });
+    assert_eq!(rejudge(&again, &policy()), Report { decision: None, ..report });
 }

@@ -174,7 +174,7 @@ pub(crate) fn thresholds(report: &Report) -> String {
     format!(
         "extractable at p_z ≥ {} under {} ({} for an even chance) · false discovery rate {} · policy {}",
         probability::in_digits(policy.tau.ln()),
-        policy.scheme,
+        policy.scheme_names(),
         samples::in_words(policy.tau.ln(), 0.5),
         share(policy.q),
         policy.source,

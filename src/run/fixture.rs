@@ -82,6 +82,7 @@ pub(crate) fn manifest(count: u32) -> RunManifest {
             backend: backend().info().clone(),
             tokenizer_fingerprint: Some(digest),
         },
+        reference: None,
         probe_set: InputManifest::default(),
         settings: Settings {
             window: WindowConfig { prefix: 2, suffix: 3, stride: Stride::Tokens(1), reflow: Reflow::Off },

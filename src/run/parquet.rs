@@ -91,7 +91,8 @@ fn check(row: &ScoredWindow, schemes: &[Scheme]) -> Result<(), ScoresError> {
     if scores.scheme_logprob.len() != schemes.len() {
         return malformed(format!("scores under {} schemes, not {}", scores.scheme_logprob.len(), schemes.len()));
     }
-    let lists = [scores.logprob.len(), scores.rank.len(), scores.margin.len()];
+    let moments = [scores.expected_logprob.len(), scores.logprob_sd.len()];
+    let lists = [scores.logprob.len(), scores.rank.len(), scores.margin.len()].into_iter().chain(moments);
     let mut lengths = lists.into_iter().chain(scores.scheme_logprob.iter().map(Vec::len));
     match lengths.find(|&length| length != row.suffix_len as usize) {
         Some(length) => malformed(format!("scores for {length} tokens, though the suffix has {}", row.suffix_len)),
@@ -154,12 +155,27 @@ fn columns(rows: &[ScoredWindow], schemes: &[Scheme]) -> Vec<(Field, ArrayRef)> 
             list::<Float32Type>(rows, |r| Some(&scored(r)?.margin)),
         ),
     ];
+    columns.extend([
+        optional(
+            "expected_logprob",
+            "nats",
+            "mean log-probability of a token drawn from the model's own distribution, at each suffix token",
+            list::<Float32Type>(rows, |r| Some(&scored(r)?.expected_logprob)),
+        ),
+        optional(
+            "logprob_sd",
+            "nats",
+            "standard deviation of the same",
+            list::<Float32Type>(rows, |r| Some(&scored(r)?.logprob_sd)),
+        ),
+    ]);
     for (index, scheme) in schemes.iter().enumerate() {
         let name = format!("{SCHEME_PREFIX}{}", scheme.id);
         let about = format!(
-            "log-probability of each suffix token when sampling at T = {}{}; -inf where it is never sampled",
+            "log-probability of each suffix token when sampling at T = {}{}{}; -inf where it is never sampled",
             scheme.temperature,
-            scheme.top_k.map(|k| format!(", top-k {k}")).unwrap_or_default()
+            scheme.top_k.map(|k| format!(", top-k {k}")).unwrap_or_default(),
+            scheme.top_p.map(|p| format!(", top-p {p}")).unwrap_or_default()
         );
         let values = list::<Float32Type>(rows, |r| scored(r)?.scheme_logprob.get(index).map(Vec::as_slice));
         columns.push(optional(&name, "nats", &about, values));
@@ -304,6 +320,8 @@ mod tests {
             rank: rank.to_vec(),
             margin: logprob.iter().map(|lp| lp + 1.0).collect(),
             scheme_logprob: vec![logprob.to_vec(), vec![f32::NEG_INFINITY; rank.len()]],
+            expected_logprob: vec![-1.5; rank.len()],
+            logprob_sd: vec![0.5; rank.len()],
         }
     }
 

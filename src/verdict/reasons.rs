@@ -10,12 +10,15 @@ use crate::window::Form;
 
 /// What the item's best window costs, such as `p_z = 0.83 under top_k40 (as given): 1 sample suffices at p = .5`.
 pub(super) fn cost(policy: &Policy, evidence: &ItemEvidence) -> String {
-    let scheme = &policy.scheme;
-    let Some((form, best)) = evidence.best(scheme) else { return format!("p_z unknown under {scheme}") };
+    let Some((form, best)) = evidence.cheapest(&policy.schemes) else { return "p_z unknown".to_owned() };
+    let scheme = &best.scheme;
     let log_p_z = best.best.log_p_z;
     let start = format!("p_z = {} under {scheme} ({})", probability::in_digits(log_p_z), form_name(form));
     if log_p_z == f64::NEG_INFINITY {
-        return format!("{start}: that way of sampling never yields it");
+        return match policy.schemes.len() {
+            1 => format!("{start}: that way of sampling never yields it"),
+            _ => format!("{start}: none of the policy's ways of sampling ever yields it"),
+        };
     }
     let n = samples::in_words(log_p_z, 0.5);
     if super::within_budget(policy, evidence) {

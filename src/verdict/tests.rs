@@ -15,17 +15,21 @@ pub(crate) fn evidence(windows: u64, full: f64, top_k40: f64) -> ItemEvidence {
         median_log_p_z: best,
     };
     let values = FormValues {
-        schemes: vec![scheme("full", full), scheme("top_k40", top_k40)],
+        schemes: vec![scheme("full", full), scheme("top_k40", top_k40), scheme("greedy", f64::NEG_INFINITY)],
         max_verbatim_run: 3,
         mean_em: 0.5,
         mean_logprob: full / 50.0,
         min_margin: 0.1,
         greedily_extracted: 0,
         straddling: 0,
+        extraction_strength: 0.0,
+        membership: Default::default(),
+        window_log_p_z: None,
         min_suffix_len: 50,
         max_suffix_len: 50,
         extraction: Some(Extraction {
-            scheme: "top_k40".to_owned(),
+            schemes: vec!["greedy".to_owned(), "top_k40".to_owned()],
+            heat: vec![],
             tau: 0.001,
             windows: 0,
             covered_chars: 0,
@@ -65,8 +69,10 @@ fn controls(n: u64) -> Vec<Row> {
 }
 
 fn judged(policy: &Policy, rows: &[Row]) -> Judgement {
-    let subjects: Vec<Subject<'_>> =
-        rows.iter().map(|row| Subject { id: &row.id, kind: row.kind, evidence: &row.evidence }).collect();
+    let subjects: Vec<Subject<'_>> = rows
+        .iter()
+        .map(|row| Subject { id: &row.id, kind: row.kind, tags: &[], matches: &[], evidence: &row.evidence })
+        .collect();
     judge(policy, &subjects)
 }
 
@@ -148,7 +154,7 @@ fn what_was_not_measured_in_full_is_inconclusive() {
         (damaged(|e| e.forms[0].values.as_mut().unwrap().schemes[1].best.log_p_z = f64::NAN), "its scores hold a NaN"),
         (
             damaged(|e| e.forms[0].values.as_mut().unwrap().schemes.truncate(1)),
-            "not scored under the scheme \"top_k40\"",
+            "not scored under the scheme \"greedy\"",
         ),
         (
             damaged(|e| {

@@ -42,6 +42,20 @@ pub struct Surroundings {
 #[derive(Clone, Debug, Default)]
 pub struct LayerCache(Option<(Tensor, Tensor)>);
 
+impl LayerCache {
+    /// Keeps these sequences of the batch, in this order.
+    ///
+    /// # Errors
+    /// When the device has no memory for it.
+    pub fn select(&mut self, sequences: &Tensor) -> Result<()> {
+        if let Some((keys, values)) = &mut self.0 {
+            *keys = keys.index_select(sequences, 0)?;
+            *values = values.index_select(sequences, 0)?;
+        }
+        Ok(())
+    }
+}
+
 impl Attention {
     /// `x` is `[batch, len, hidden]`; the outcome has only the positions `rows`.
     ///

@@ -136,7 +136,7 @@ pub(super) fn distribution(report: &Report) -> Option<String> {
         r#"<text class="end soft" x="{}" y="{}">p_z of the best window under {}, stretched towards certainty</text></svg>"#,
         n(right),
         n(bottom + 38.0),
-        escape::html(&policy.scheme)
+        escape::html(&policy.scheme_names())
     );
     Some(svg)
 }

@@ -1,13 +1,19 @@
 //! Carrying values between the program's types and those of the file, both ways.
 
+use crate::backend::Scheme;
 use crate::digest::Digest;
 use crate::gate::{Action, Outcome};
 use crate::items::{InputManifest, ItemId, Kind, OptOut, Origin};
+use crate::metric::follow_up::{FollowUp, FollowUpEvidence, Numerics};
+use crate::metric::membership::Membership;
+use crate::metric::real;
+use crate::metric::window::SchemeLogP;
+use crate::policy::{Matching, Tail};
 use crate::run::{ModelIdentity, Settings};
 use crate::verdict::{Level, Statistic};
 use crate::window::{Form, WindowId};
 use jiff::civil::Date;
-use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::borrow::Cow;
 
@@ -71,6 +77,14 @@ as_they_are!(
     ModelIdentity,
     InputManifest,
     Settings,
+    Scheme,
+    SchemeLogP,
+    Membership,
+    FollowUp,
+    FollowUpEvidence,
+    Numerics,
+    Matching,
+    Tail,
 );
 
 /// Declares a struct of the file whose fields are those of the program's struct, and carries them over.
@@ -111,32 +125,13 @@ impl Mirror<f64> for Real {
 
 impl Serialize for Real {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        match self.0 {
-            f64::INFINITY => serializer.serialize_str("inf"),
-            f64::NEG_INFINITY => serializer.serialize_str("-inf"),
-            nan if nan.is_nan() => serializer.serialize_str("nan"),
-            finite => serializer.serialize_f64(finite),
-        }
+        real::serialize(&self.0, serializer)
     }
 }
 
 impl<'de> Deserialize<'de> for Real {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        #[derive(Deserialize)]
-        #[serde(untagged)]
-        enum Written {
-            Number(f64),
-            Word(String),
-        }
-        match Written::deserialize(deserializer)? {
-            Written::Number(number) => Ok(Self(number)),
-            Written::Word(word) => match word.as_str() {
-                "inf" => Ok(Self(f64::INFINITY)),
-                "-inf" => Ok(Self(f64::NEG_INFINITY)),
-                "nan" => Ok(Self(f64::NAN)),
-                _ => Err(serde::de::Error::custom(format!("{word:?} isn't a number, \"inf\", \"-inf\" or \"nan\""))),
-            },
-        }
+        real::deserialize(deserializer).map(Self)
     }
 }
 
@@ -145,11 +140,8 @@ impl JsonSchema for Real {
         "Real".into()
     }
 
-    fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({
-            "description": "A number; infinities and what is no number as words, since JSON has none.",
-            "anyOf": [{ "type": "number" }, { "enum": ["-inf", "inf", "nan"] }]
-        })
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        real::schema(generator)
     }
 }
 

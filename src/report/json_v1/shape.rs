@@ -1,18 +1,22 @@
 //! What stands in `report.json`. The doc comments become the descriptions of its JSON Schema.
 
 use super::mirror::{Day, Mirror, Real, mirrored};
+use crate::backend::Scheme;
 use crate::digest::Digest;
 use crate::gate::{Action, Decision, Finding, Outcome};
 use crate::items::{InputManifest, ItemId, Kind, OptOut, Origin};
-use crate::metric::item::{Extraction, FormEvidence, FormValues, ItemEvidence, SchemeEvidence, Span};
+use crate::metric::follow_up::{FollowUp, FollowUpEvidence, Numerics};
+use crate::metric::item::{Extraction, FormEvidence, FormValues, Heat, ItemEvidence, SchemeEvidence, Span};
+use crate::metric::membership::Membership;
 use crate::metric::samples::Cost;
 use crate::metric::window::{SchemeLogP, UnscoredWindow, WindowEvidence};
-use crate::policy::{Policy, Waiver};
+use crate::policy::{FollowUpPolicy, Matching, Policy, Tail, Waiver};
 use crate::report::{
-    ControlSummary, LevelCount, PositiveControl, Recall, Report, ReportItem, Revealed, Summary, Timings, WindowCounts,
+    ControlSummary, LevelCount, MeanOverItems, PositiveControl, Power, Rate, Recall, Report, ReportItem, Revealed,
+    Summary, Timings, WindowCounts,
 };
 use crate::run::{ModelIdentity, Settings, TextStats};
-use crate::verdict::{Level, Statistic, Validity, Verdict};
+use crate::verdict::{Exposure, Level, Statistic, TailFit, Validity, Verdict};
 use crate::window::{Form, WindowId};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -28,6 +32,8 @@ pub(super) struct ReportV1 {
     created_at: String,
     /// Exactly which model was tested.
     model: ModelIdentity,
+    /// The reference checkpoint; null if there was none.
+    reference: Option<ModelIdentity>,
     /// What was read.
     probe_set: InputManifest,
     /// How it was tested.
@@ -51,6 +57,7 @@ impl Mirror<Report> for ReportV1 {
             tool: report.tool.clone(),
             created_at: report.created_at.clone(),
             model: report.model.clone(),
+            reference: report.reference.clone(),
             probe_set: report.probe_set.clone(),
             settings: report.settings.clone(),
             plan_digest: report.plan_digest.clone(),
@@ -67,6 +74,7 @@ impl Mirror<Report> for ReportV1 {
             tool: self.tool,
             created_at: self.created_at,
             model: self.model,
+            reference: self.reference,
             probe_set: self.probe_set,
             settings: self.settings,
             plan_digest: self.plan_digest,
@@ -89,6 +97,10 @@ struct ItemV1 {
     opt_out: Option<OptOut>,
     /// How often a canary stood in the training data; null where it isn't known.
     repetitions: Option<u32>,
+    /// Tags that controls of the run name.
+    tags: Vec<String>,
+    /// A control's: ids and tags of what it stands for.
+    matches: Vec<String>,
     origin: Origin,
     verdict: Level,
     /// In words and numbers, the deciding one first.
@@ -114,6 +126,8 @@ impl Mirror<ReportItem> for ItemV1 {
             salted_digest: item.salted_digest.clone(),
             opt_out: item.opt_out.clone(),
             repetitions: item.repetitions,
+            tags: item.tags.clone(),
+            matches: item.matches.clone(),
             origin: item.origin.clone(),
             verdict: item.verdict.level,
             reasons: item.verdict.reasons.clone(),
@@ -138,6 +152,8 @@ impl Mirror<ReportItem> for ItemV1 {
             salted_digest: self.salted_digest,
             opt_out: self.opt_out,
             repetitions: self.repetitions,
+            tags: self.tags,
+            matches: self.matches,
             origin: self.origin,
             verdict,
             evidence: self.evidence.back(),
@@ -191,17 +207,40 @@ mirrored! {
         digest: Digest,
         /// Least probability of one sample that is within the sample budget.
         tau: Real,
-        /// The scheme whose p_z is compared with tau.
-        scheme: String,
+        /// Ways of sampling whose p_z is compared with tau; within the budget under one is within it.
+        schemes: Vec<Scheme>,
+        /// Whether a near-verbatim bound of at least tau is within the budget, too.
+        near_verbatim: bool,
         statistic: Statistic,
         /// Level of the false discovery rate.
         q: Real,
         min_controls: u64,
+        /// Which controls an item is compared with.
+        matching: Matching,
+        /// Whether p-values may be extrapolated.
+        tail: Tail,
+        follow_up: FollowUpPolicyV1,
         deny: Vec<Level>,
         warn: Vec<Level>,
         require_decided: bool,
         positive_controls: Vec<ItemId>,
         waivers: Vec<WaiverV1>,
+    }
+
+    FollowUpPolicyV1 = FollowUpPolicy {
+        /// The likeliest windows of each item that are followed up.
+        windows: u32,
+        near_miss: Real,
+        everything: bool,
+        /// Beam width of the near-verbatim bound.
+        beam: u32,
+        /// Share of the suffix's tokens that may be edited.
+        edits: Real,
+        foreign_prefixes: u32,
+        /// Nats.
+        margin: Real,
+        /// Nats.
+        epsilon: Real,
     }
 
     WaiverV1 = Waiver {
@@ -220,6 +259,14 @@ mirrored! {
         controls: ControlSummaryV1,
         positive_controls: Vec<PositiveControlV1>,
         windows: WindowCountsV1,
+        /// What the run could have detected at all, by kind.
+        power: Vec<PowerV1>,
+        /// Rates over items with Clopper-Pearson intervals.
+        rates: Vec<RateV1>,
+        /// Means over items with bootstrap intervals.
+        means: Vec<MeanOverItemsV1>,
+        /// How far rounding could have decided anything.
+        numerics: Numerics,
         /// What a reader must know to read the numbers.
         notes: Vec<String>,
     }
@@ -274,6 +321,38 @@ mirrored! {
         extracted: u64,
     }
 
+    PowerV1 = Power {
+        kind: Kind,
+        /// Items judged together.
+        items: u64,
+        /// The smallest p-value any of them could have had.
+        smallest_p: Option<Real>,
+        /// So many must be at their smallest p-value before any can stand; null: even all of them couldn't.
+        findings_needed: Option<u64>,
+        /// Control texts with which a single finding could stand.
+        controls_needed: u64,
+    }
+
+    RateV1 = Rate {
+        /// What is counted.
+        name: String,
+        kind: Kind,
+        hits: u64,
+        of: u64,
+        lower: Real,
+        upper: Real,
+    }
+
+    MeanOverItemsV1 = MeanOverItems {
+        /// What is averaged.
+        name: String,
+        kind: Kind,
+        items: u64,
+        mean: Real,
+        lower: Real,
+        upper: Real,
+    }
+
     ValidityV1 = Validity {
         statistic: Statistic,
         /// The item's value of the statistic.
@@ -290,6 +369,27 @@ mirrored! {
         smallest_p: Real,
         /// Whether it stands after Benjamini-Hochberg.
         significant: bool,
+        /// Whether the controls were chosen for the item by id or tag.
+        matched: bool,
+        /// A model-based p-value, which then counts; null unless the policy asks for one.
+        tail: Option<TailFitV1>,
+        /// Canaries only.
+        exposure: Option<ExposureV1>,
+    }
+
+    TailFitV1 = TailFit {
+        p_value: Real,
+        shape: Real,
+        scale: Real,
+        threshold: Real,
+        exceedances: u64,
+    }
+
+    ExposureV1 = Exposure {
+        /// Bits.
+        bits: Real,
+        lower: Real,
+        upper: Real,
     }
 
     EvidenceV1 = ItemEvidence {
@@ -299,6 +399,9 @@ mirrored! {
         forms: Vec<FormV1>,
         /// The form that counts; null if nothing was scored.
         worst_form: Option<Form>,
+        /// What a few windows were put to beyond scoring; null if none was.
+        follow_up: Option<FollowUpEvidence>,
+        numerics: Numerics,
     }
 
     FormV1 = FormEvidence {
@@ -335,7 +438,13 @@ mirrored! {
         straddling: u64,
         min_suffix_len: u32,
         max_suffix_len: u32,
-        /// Null if the policy's scheme wasn't scored.
+        /// Greatest of any window.
+        extraction_strength: Real,
+        /// Means over windows; supporting evidence only.
+        membership: Membership,
+        /// ln p_z under full of every window; null unless the policy's statistic needs it.
+        window_log_p_z: Option<Vec<Real>>,
+        /// Null if one of the policy's schemes wasn't scored.
         extraction: Option<ExtractionV1>,
     }
 
@@ -357,7 +466,8 @@ mirrored! {
     }
 
     ExtractionV1 = Extraction {
-        scheme: String,
+        /// Under any of these.
+        schemes: Vec<String>,
         tau: Real,
         /// Windows with p_z >= tau.
         windows: u64,
@@ -366,6 +476,15 @@ mirrored! {
         coverage: Real,
         spans: Vec<SpanV1>,
         longest_span_chars: u64,
+        /// Stretches of equal heat; colder than one in 10^12 is left out.
+        heat: Vec<HeatV1>,
+    }
+
+    HeatV1 = Heat {
+        start_char: u64,
+        end_char: u64,
+        /// The greatest ln p_z of the suffixes that cover it.
+        log_p_z: Real,
     }
 
     /// Half-open ranges of the item's text in this form.
@@ -402,18 +521,17 @@ mirrored! {
         sum_logprob: Real,
         /// Nats.
         min_margin: Real,
-        schemes: Vec<SchemeLogPV1>,
+        schemes: Vec<SchemeLogP>,
+        extraction_strength: Real,
+        membership: Membership,
+        /// What else was found out about it.
+        follow_up: Option<FollowUp>,
     }
 
     TextV1 = TextStats {
         suffix_chars: u32,
         zlib_bits_per_char: Real,
         copied_from_prefix: Real,
-    }
-
-    SchemeLogPV1 = SchemeLogP {
-        scheme: String,
-        log_p_z: Real,
     }
 
     DecisionV1 = Decision {

@@ -93,6 +93,8 @@ struct Lists<'a> {
     logprob: &'a ListArray,
     rank: &'a ListArray,
     margin: &'a ListArray,
+    expected_logprob: &'a ListArray,
+    logprob_sd: &'a ListArray,
     schemes: Vec<&'a ListArray>,
 }
 
@@ -104,6 +106,8 @@ impl<'a> Lists<'a> {
             logprob: any(batch, "logprob")?,
             rank: any(batch, "rank")?,
             margin: any(batch, "margin")?,
+            expected_logprob: any(batch, "expected_logprob")?,
+            logprob_sd: any(batch, "logprob_sd")?,
             schemes: names.map(|name| any(batch, name)).collect::<Result<_, _>>()?,
         })
     }
@@ -113,6 +117,8 @@ impl<'a> Lists<'a> {
             logprob: values::<Float32Type>(self.logprob, i, "logprob")?,
             rank: values::<UInt32Type>(self.rank, i, "rank")?,
             margin: values::<Float32Type>(self.margin, i, "margin")?,
+            expected_logprob: values::<Float32Type>(self.expected_logprob, i, "expected_logprob")?,
+            logprob_sd: values::<Float32Type>(self.logprob_sd, i, "logprob_sd")?,
             scheme_logprob: self
                 .schemes
                 .iter()

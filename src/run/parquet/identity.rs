@@ -37,7 +37,8 @@ pub(super) fn row_bytes(row: &ScoredWindow) -> Vec<u8> {
         Ok(scores) => {
             bytes.push(1);
             put(&mut bytes, scores.rank.iter().map(|v| v.to_le_bytes()));
-            for list in [&scores.logprob, &scores.margin].into_iter().chain(&scores.scheme_logprob) {
+            let lists = [&scores.logprob, &scores.margin, &scores.expected_logprob, &scores.logprob_sd];
+            for list in lists.into_iter().chain(&scores.scheme_logprob) {
                 put(&mut bytes, list.iter().map(|v| v.to_le_bytes()));
             }
         }
