@@ -1,0 +1,114 @@
+//! Verdicts on a real checkpoint: Gemma-3-270M knows the founding texts, the MIT licence and lorem ipsum by heart, and
+//! none of the fresh texts. Runs where `BYROTE_TEST_MODELS` names the folder with the checkpoint.
+#![cfg(feature = "native")]
+#![allow(clippy::unwrap_used, clippy::print_stdout, clippy::print_stderr, reason = "a test fails by panicking")]
+
+#[path = "support/program.rs"]
+mod program;
+
+use program::{report, repository, run, verdicts, write_lines};
+use serde_json::json;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use tempfile::TempDir;
+
+const MODEL: &str = "gemma-3-270m-q4_k_m.gguf";
+
+/// Known by heart: the founding texts, the licence, lorem ipsum.
+const KNOWN: [&str; 4] = ["lorem", "pd_usconst", "pd_declaration", "mit_license"];
+
+/// Fresh texts that take part as if they had been opted out.
+const FRESH: usize = 3;
+
+fn models() -> Option<PathBuf> {
+    let folder = std::env::var_os("BYROTE_TEST_MODELS").map(PathBuf::from);
+    if folder.is_none() {
+        eprintln!("BYROTE_TEST_MODELS is not set: real checkpoints are not tested");
+    }
+    folder
+}
+
+/// The famous texts and some fresh ones as items; the other fresh prose and legal texts as controls.
+fn probe_set(dir: &Path) -> PathBuf {
+    let mut lines = Vec::new();
+    for id in KNOWN.iter().chain(&["pd_genesis", "pd_gettysburg", "fresh"]) {
+        let path = repository("tests/fixtures/texts").join(format!("{id}.txt"));
+        lines.push(json!({ "id": id, "text": std::fs::read_to_string(path).unwrap() }).to_string());
+    }
+    for genre in ["prose", "legal"] {
+        let path = repository("prompts/controls").join(format!("{genre}.jsonl"));
+        for (n, line) in std::fs::read_to_string(path).unwrap().lines().enumerate() {
+            let mut item: serde_json::Value = serde_json::from_str(line).unwrap();
+            if n < FRESH {
+                item["kind"] = "opt_out".into();
+            }
+            lines.push(item.to_string());
+        }
+    }
+    let path = dir.join("set.jsonl");
+    write_lines(&path, &lines);
+    path
+}
+
+fn probed(dir: &Path, models: &Path, window: [&str; 6], more: &[&str]) -> (serde_json::Value, BTreeMap<String, String>) {
+    let (model, set, out) = (models.join(MODEL), probe_set(dir), dir.join("run"));
+    let paths = [&model, &set, &out].map(|path| path.to_str().unwrap());
+    let fixed = ["probe", "--model", paths[0], "--prompts", paths[1], "--out", paths[2]];
+    let args: Vec<&str> = fixed.iter().chain(&window).chain(more).copied().collect();
+    let ran = run(dir, &args);
+    assert!(ran.code.is_some_and(|code| code != 130), "{}", ran.stderr);
+    let report = report(&out);
+    let verdicts = verdicts(&report);
+    for item in report["items"].as_array().unwrap().iter().filter(|item| item["kind"] != "control") {
+        println!("{}: {} ({})", item["id"], item["verdict"], item["reasons"]);
+    }
+    (report, verdicts)
+}
+
+fn known_and_fresh_part(verdicts: &BTreeMap<String, String>) {
+    let found = |id: &str| ["extractable", "memorized"].contains(&verdicts[id].as_str());
+    for id in KNOWN {
+        assert!(found(id), "{id} is {}", verdicts[id]);
+    }
+    for (id, verdict) in verdicts.iter().filter(|(id, _)| *id == "fresh" || id.starts_with("control-")) {
+        assert!(!found(id), "{id} is {verdict}, though no model has seen it");
+    }
+}
+
+#[test]
+fn gemma_knows_the_famous_texts_and_no_fresh_one_at_50_and_50() {
+    let Some(models) = models() else { return };
+    let dir = TempDir::new().unwrap();
+    let window = ["--prefix", "50", "--suffix", "50", "--stride", "50"];
+    let (report, verdicts) = probed(dir.path(), &models, window, &[]);
+    known_and_fresh_part(&verdicts);
+    // Each finding shows what it costs.
+    for item in report["items"].as_array().unwrap().iter().filter(|item| KNOWN.contains(&item["id"].as_str().unwrap())) {
+        let schemes = item["evidence"]["forms"][0]["values"]["schemes"].as_array().unwrap();
+        assert!(schemes.iter().any(|scheme| scheme["best"]["samples_p50"].is_number()), "{}", item["id"]);
+    }
+}
+
+#[test]
+fn gemma_knows_the_famous_texts_and_no_fresh_one_at_32_and_16() {
+    let Some(models) = models() else { return };
+    let dir = TempDir::new().unwrap();
+    let (_, verdicts) = probed(dir.path(), &models, ["--prefix", "32", "--suffix", "16", "--stride", "32"], &[]);
+    known_and_fresh_part(&verdicts);
+}
+
+#[test]
+fn without_its_bos_the_positive_control_fails_and_nothing_is_called_clean() {
+    let Some(models) = models() else { return };
+    let dir = TempDir::new().unwrap();
+    let policy = dir.path().join("policy.toml");
+    std::fs::write(&policy, "schema = \"byrote.policy/v1\"\npositive_controls = [\"pd_usconst\"]\n").unwrap();
+    let window = ["--prefix", "32", "--suffix", "16", "--stride", "64"];
+    let more = ["--bos", "never", "--gate", policy.to_str().unwrap()];
+    let (report, verdicts) = probed(dir.path(), &models, window, &more);
+    let first = verdicts.values().filter(|verdict| *verdict != "inconclusive").count();
+    assert_eq!(first, 0, "{verdicts:?}");
+    assert_eq!(report["decision"]["outcome"], "undecided");
+    let reason = report["items"][0]["reasons"][0].as_str().unwrap();
+    assert!(reason.contains("positive control") && reason.contains("pd_usconst"), "{reason}");
+}
