@@ -146,16 +146,19 @@ fn intervals_of_rates_are_those_of_scipy() {
 
 #[test]
 fn bootstrap_intervals_are_those_of_scipy_within_the_error_of_resampling() {
-    // With 10,000 resamples on either side an end is off by about 1% of the width, one standard error.
-    let mut ends = Worst::of("bootstrap ends, in widths", 0.06);
+    type Case = (Vec<f64>, f64, [f64; 3], [f64; 2], [f64; 2]);
     let mut means = Worst::of("mean", 1e-12);
-    for (i, case) in cases::<(Vec<f64>, f64, f64, f64, f64)>("bootstrap", CASES).into_iter().enumerate() {
-        let (values, confidence, m, low, high) = case;
-        let (mean, lower, upper) = bootstrap_mean(&values, 10_000, confidence, i as u64);
-        means.relative(mean, m);
-        let width = if high > low { high - low } else { 1.0 };
-        ends.absolute(lower / width, low / width);
-        ends.absolute(upper / width, high / width);
+    // Printed only: what is allowed is each case's own range of five standard errors.
+    let mut ends = Worst::of("bootstrap ends, in widths", 0.5);
+    let mut within = Worst::of("bootstrap ends outside of five standard errors", 1e-12);
+    for (i, (values, confidence, theirs, lower, upper)) in cases::<Case>("bootstrap", CASES).into_iter().enumerate() {
+        let found = bootstrap_mean(&values, 10_000, confidence, i as u64);
+        means.relative(found.0, theirs[0]);
+        let width = if theirs[2] > theirs[1] { theirs[2] - theirs[1] } else { 1.0 };
+        for (end, their, [low, high]) in [(found.1, theirs[1], lower), (found.2, theirs[2], upper)] {
+            ends.note((end - their).abs() / width, end, their);
+            within.note((low - end).max(end - high).max(0.0) / width, end, their);
+        }
     }
 }
 
@@ -225,8 +228,8 @@ fn sample_counts_are_those_of_exact_arithmetic() {
 #[test]
 fn the_test_of_uniformity_is_that_of_scipy() {
     let mut statistics = Worst::of("Kolmogorov-Smirnov statistic", 1e-12);
-    let mut p_values = Worst::of("its p-value", 0.005);
-    let mut small = Worst::of("its p-value below .05, relative", 0.1);
+    let mut p_values = Worst::of("its p-value", 1e-3);
+    let mut small = Worst::of("its p-value below .05, relative", 0.07);
     for (values, statistic, p) in cases::<(Vec<f64>, f64, f64)>("kolmogorov_smirnov", 100) {
         let found = ks::ks_uniform(&values);
         statistics.absolute(found.0, statistic);

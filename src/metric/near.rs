@@ -84,7 +84,7 @@ mod tests {
             assert_eq!((found.edit_distance, found.near_verbatim), (wrong, near));
         }
         for n in 1..200 {
-            assert_eq!(edit::similarity(n, 10 * n as usize, 0) >= NEAR_VERBATIM, true, "{n} of {}", 10 * n);
+            assert!(edit::similarity(n, 10 * n as usize, 0) >= NEAR_VERBATIM, "{n} of {}", 10 * n);
         }
     }
 
