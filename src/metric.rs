@@ -3,14 +3,18 @@
 //! A metric is its function, with formula and citation in its doc comment, and a line in [`METRICS`],
 //! from which the documentation and the legends of reports are made.
 
+pub mod exposure;
 pub mod follow_up;
 pub mod greedy;
+pub mod interval;
 pub mod item;
 pub mod membership;
 pub mod near;
 pub mod probability;
+pub mod random;
 pub mod real;
 pub mod samples;
+pub mod tail;
 pub mod text;
 pub mod window;
 
@@ -22,7 +26,8 @@ pub struct Metric {
     /// What it says, in one line.
     pub summary: &'static str,
     pub unit: &'static str,
-    /// In the notation of the documentation: `lp_t` log-probability and `r_t` rank of suffix token t, L tokens.
+    /// In the notation of the documentation: `lp_t` log-probability and `r_t` rank of suffix token t, L tokens; z the suffix,
+    /// g the model's own continuation.
     pub formula: &'static str,
     /// Where it comes from; `-` for plain counts of our own.
     pub citation: &'static str,
@@ -108,6 +113,104 @@ pub const METRICS: &[Metric] = &[
         citation: "-",
     },
     Metric {
+        id: "extraction_strength",
+        summary: "share of the suffix that follows by greedy decoding once the rest of it is given",
+        unit: "0 to 1",
+        formula: "1 - min{m : r_t = 0 for all t >= m} / L",
+        citation: "arXiv 2012.07805, 2506.12618",
+    },
+    Metric {
+        id: "memorization_score",
+        summary: "share of positions at which the model's own greedy continuation holds the true token",
+        unit: "0 to 1",
+        formula: "#{t : g_t = z_t} / L, g the free-running greedy continuation",
+        citation: "arXiv 2304.11158",
+    },
+    Metric {
+        id: "edit_similarity",
+        summary: "how near the greedy continuation comes to the suffix, token by token; from .9 on it is near-verbatim",
+        unit: "0 to 1",
+        formula: "1 - Levenshtein(g, z) / max(|g|, |z|)",
+        citation: "arXiv 2210.17546",
+    },
+    Metric {
+        id: "bleu",
+        summary: "word n-grams that the greedy continuation shares with the suffix; as sacrebleu for sentences, words split at whitespace",
+        unit: "0 to 1",
+        formula: "min(1, exp(1 - |z| / |g|)) exp((1/N) sum_n ln precision_n), n = 1..N, N = min(4, |g|), smoothed as in mteval-v13a",
+        citation: "ACL P02-1040; threshold .75: arXiv 2210.17546",
+    },
+    Metric {
+        id: "rouge_l",
+        summary: "longest common subsequence of words of continuation and suffix; as rouge-score, words of a-z and 0-9",
+        unit: "0 to 1",
+        formula: "2 P R / (P + R), P = LCS / |g|, R = LCS / |z|",
+        citation: "ACL W04-1013",
+    },
+    Metric {
+        id: "lcs",
+        summary: "longest run that continuation and suffix have in common, wherever it stands",
+        unit: "characters; words",
+        formula: "max length of a common substring",
+        citation: "arXiv 2210.17546",
+    },
+    Metric {
+        id: "nv_recall",
+        summary: "share of a text's characters that lie in the suffix of a window whose continuation is near-verbatim; a lower bound unless all were continued",
+        unit: "0 to 1",
+        formula: "|union of near-verbatim suffixes| / characters",
+        citation: "-",
+    },
+    Metric {
+        id: "near_probability",
+        summary: "probability that one sample comes within a few token edits of the suffix, from below",
+        unit: "nats",
+        formula: "ln sum of pi(y) over the sequences y with Levenshtein(y, z) <= k that a beam search found",
+        citation: "arXiv 2603.24917",
+    },
+    Metric {
+        id: "foreign_prefix_delta",
+        summary: "how much the true prefix adds over prefixes of other texts; near 0 it recalls nothing",
+        unit: "nats",
+        formula: "ln p(s|p) - ln((1/J) sum_j p(s|p'_j))",
+        citation: "arXiv 2602.18733",
+    },
+    Metric {
+        id: "reference_ratio",
+        summary: "surprise of the suffix by its surprise under the reference checkpoint; below 1 = likelier here",
+        unit: "ratio",
+        formula: "ln p(s|p) / ln p_reference(s|p)",
+        citation: "arXiv 2012.07805",
+    },
+    Metric {
+        id: "loss",
+        summary: "mean surprise a token; supporting evidence only",
+        unit: "nats a token",
+        formula: "-(1/L) sum_t lp_t",
+        citation: "arXiv 1709.01604",
+    },
+    Metric {
+        id: "zlib_ratio",
+        summary: "surprise of the suffix by its size under zlib; supporting evidence only",
+        unit: "ratio",
+        formula: "-log2 p(s|p) / (8 |zlib(suffix)|)",
+        citation: "arXiv 2012.07805",
+    },
+    Metric {
+        id: "min_k",
+        summary: "mean log-probability of the fifth of the tokens that is least likely; supporting evidence only",
+        unit: "nats a token",
+        formula: "mean of the lowest 20% of lp_t",
+        citation: "arXiv 2310.16789",
+    },
+    Metric {
+        id: "min_k_plus_plus",
+        summary: "the same after each token is set against what the model would draw; supporting evidence only",
+        unit: "standard deviations",
+        formula: "mean of the lowest 20% of (lp_t - mu_t) / sigma_t, mu_t and sigma_t over the vocabulary; 0 where sigma_t = 0",
+        citation: "arXiv 2404.02936",
+    },
+    Metric {
         id: "mean_logprob",
         summary: "mean log-probability a token over all windows of a form",
         unit: "nats a token",
@@ -134,6 +237,34 @@ pub const METRICS: &[Metric] = &[
         unit: "0 to 1",
         formula: "p_i = B (1 + #{j : C_j >= S_i}) / (n + 1), at most 1; B pays for more windows than the controls have",
         citation: "Vovk, Gammerman, Shafer 2005; multiple items: Benjamini, Hochberg 1995",
+    },
+    Metric {
+        id: "heat",
+        summary: "how cheaply the passage around a character comes out",
+        unit: "nats",
+        formula: "max ln p_z over the windows whose suffix covers the character",
+        citation: "arXiv 2505.12546",
+    },
+    Metric {
+        id: "census",
+        summary: "how often a matched document would score as high over all of its windows",
+        unit: "0 to 1",
+        formula: "(1 + #{d : T_d >= T}) / (D + 1), whole documents permuted",
+        citation: "-",
+    },
+    Metric {
+        id: "tail_p_value",
+        summary: "a p-value beyond what the number of controls allows; model-based",
+        unit: "0 to 1",
+        formula: "(N_u / n) (1 + xi (S - u) / sigma)^(-1/xi), fitted above the threshold u, xi >= 0",
+        citation: "Pickands 1975",
+    },
+    Metric {
+        id: "exposure",
+        summary: "canaries: how far up among the controls it stands",
+        unit: "bits",
+        formula: "-log2((1 + #{j : C_j >= S}) / (n + 1)), interval of the share by Clopper, Pearson 1934",
+        citation: "arXiv 1802.08232",
     },
 ];
 

@@ -6,6 +6,7 @@ mod conformal;
 mod reasons;
 
 use crate::items::{ItemId, Kind};
+use crate::metric::exposure::Exposure;
 use crate::metric::item::{Budget, ItemEvidence};
 use crate::policy::Policy;
 use conformal::{Comparison, Sample};
@@ -90,17 +91,6 @@ pub struct TailFit {
     pub threshold: f64,
     /// Controls above it.
     pub exceedances: u64,
-}
-
-/// Canary exposure (arXiv 1802.08232) with the controls as sample of the space of candidates: `-log2` of the share of
-/// controls that reach the canary's value.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Exposure {
-    /// `-log2((1 + at least) / (n + 1))`, in bits; at most `log2(n + 1)`.
-    pub bits: f64,
-    /// From the Clopper-Pearson interval of that share at confidence .95; `upper` is infinite if no control reaches it.
-    pub lower: f64,
-    pub upper: f64,
 }
 
 /// An item to be judged: no text, only evidence.
@@ -353,5 +343,7 @@ fn measured(policy: &Policy, evidence: &ItemEvidence) -> Result<Sample, String> 
     })
 }
 
+#[cfg(test)]
+mod agreement;
 #[cfg(test)]
 pub(crate) mod tests;

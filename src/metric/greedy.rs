@@ -22,7 +22,8 @@ pub fn exact_match(ranks: &[u32]) -> Option<f64> {
 }
 
 /// Extraction strength `ES = 1 - (1/L) min{m : all r_t = 0 for t >= m}`: the share of the suffix that follows by greedy
-/// decoding once the rest of it is given. 0 when even the last token fails, 1 when all are first choices.
+/// decoding once the rest of it is given (arXiv 2012.07805, 2506.12618). 0 when even the last token fails and for an empty
+/// suffix, 1 when all are first choices.
 pub fn extraction_strength(ranks: &[u32]) -> f64 {
     let tail = ranks.iter().rev().take_while(|&&rank| rank == 0).count();
     if ranks.is_empty() { 0.0 } else { tail as f64 / ranks.len() as f64 }
@@ -44,6 +45,23 @@ mod tests {
         ];
         for (ranks, exact, run, em) in cases {
             assert_eq!((greedy_exact(ranks), verbatim_run(ranks), exact_match(ranks)), (exact, run, em), "{ranks:?}");
+        }
+    }
+
+    #[test]
+    fn extraction_strength_is_the_share_that_follows_from_the_rest() {
+        let cases: [(&[u32], f64); 7] = [
+            (&[], 0.0),
+            (&[0], 1.0),
+            (&[4], 0.0),
+            (&[0, 0, 0, 0], 1.0),
+            (&[0, 0, 7, 0], 0.25),
+            (&[3, 0, 0, 0], 0.75),
+            // A miss at the very end: nothing that is given makes it follow.
+            (&[0, 0, 0, 1], 0.0),
+        ];
+        for (ranks, expected) in cases {
+            assert_eq!(extraction_strength(ranks), expected, "{ranks:?}");
         }
     }
 }

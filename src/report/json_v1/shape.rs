@@ -5,6 +5,7 @@ use crate::backend::Scheme;
 use crate::digest::Digest;
 use crate::gate::{Action, Decision, Finding, Outcome};
 use crate::items::{InputManifest, ItemId, Kind, OptOut, Origin};
+use crate::metric::exposure::Exposure;
 use crate::metric::follow_up::{FollowUp, FollowUpEvidence, Numerics};
 use crate::metric::item::{Extraction, FormEvidence, FormValues, Heat, ItemEvidence, SchemeEvidence, Span};
 use crate::metric::membership::Membership;
@@ -16,7 +17,7 @@ use crate::report::{
     Summary, Timings, WindowCounts,
 };
 use crate::run::{ModelIdentity, Settings, TextStats};
-use crate::verdict::{Exposure, Level, Statistic, TailFit, Validity, Verdict};
+use crate::verdict::{Level, Statistic, TailFit, Validity, Verdict};
 use crate::window::{Form, WindowId};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
