@@ -7,6 +7,7 @@ use crate::metric::follow_up::{FollowUp, Numerics};
 use crate::metric::item::{Budget, FormEvidence, FormSize, ItemEvidence};
 use crate::metric::window::{self, UnscoredWindow, WindowEvidence};
 use crate::policy::Policy;
+use crate::report::words;
 use crate::run::{FollowUpRow, ProbedItem, RunManifest, ScoredWindow, Settings};
 use crate::tokens::BosChoice;
 use crate::verdict::{self, Judgement, Level, Subject, Verdict};
@@ -38,7 +39,7 @@ pub fn assemble(
     let found: HashMap<&WindowId, &FollowUp> = follow_ups.iter().map(|row| (&row.window, &row.found)).collect();
     let measure = |scored: &ScoredWindow| -> Measured {
         let mut evidence = window::measure(scored, schemes)?;
-        evidence.follow_up = found.get(&evidence.window).map(|found| (*found).clone());
+        evidence.follow_up = found.get(&evidence.window).map(|found| redacted(found, manifest.settings.reveal));
         Ok(evidence)
     };
     let (mut stray, mut seen) = (0, HashSet::new());
@@ -129,6 +130,15 @@ fn item(
         windows,
         revealed: reveal.then(|| revealed(probed)),
     }
+}
+
+/// What the model wrote is near enough to the text to stand for it: it is shown only with `--reveal`.
+fn redacted(found: &FollowUp, reveal: bool) -> FollowUp {
+    let mut found = found.clone();
+    if let Some(continuation) = found.continuation.as_mut().filter(|_| !reveal) {
+        continuation.text = None;
+    }
+    found
 }
 
 /// By `ln p_z` under the best of the schemes, then by plain log-probability, then by place.
@@ -249,11 +259,13 @@ fn notes(settings: &Settings, items: &[ReportItem], policy: &Policy) -> Vec<Stri
     let (prefix, suffix) = (window.prefix, window.suffix);
     notes.push(match window.stride {
         Stride::Tokens(stride) => {
-            format!("Windows of {prefix} + {suffix} tokens, one every {stride} tokens of one encoding of the text.")
+            let every = words::every(u64::from(stride), "token");
+            format!("Windows of {prefix} + {suffix} tokens, one {every} of one encoding of the text.")
         }
         Stride::Chars(stride) => format!(
-            "Windows of {prefix} + {suffix} tokens, one every {stride} characters, each encoded from its own cursor \
-             (the book protocol, arXiv 2505.12546)."
+            "Windows of {prefix} + {suffix} tokens, one {}, each encoded from its own cursor (the book protocol, arXiv \
+             2505.12546).",
+            words::every(u64::from(stride), "character")
         ),
     });
     let both = items.iter().filter(|item| item.evidence.forms.len() > 1).count();
@@ -261,9 +273,11 @@ fn notes(settings: &Settings, items: &[ReportItem], policy: &Policy) -> Vec<Stri
         let reflowed = items.iter().filter(|item| item.evidence.forms.len() > 1);
         let reflowed = reflowed.filter(|item| item.evidence.worst_form == Some(Form::Reflowed)).count();
         notes.push(format!(
-            "{both} of {} items look hard-wrapped and were probed as given and reflowed; the worse counts ({reflowed} times \
-             the reflowed one).",
-            items.len()
+            "{both} of {} {} hard-wrapped and {} probed as given and reflowed; the worse counts (the reflowed one {}).",
+            words::count(items.len() as u64, "item"),
+            if both == 1 { "looks" } else { "look" },
+            if both == 1 { "was" } else { "were" },
+            words::times(reflowed as u64)
         ));
     }
     let measured_otherwise = items.iter().flat_map(|item| item.evidence.values()).any(|(_, values)| {
