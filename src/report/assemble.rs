@@ -7,7 +7,6 @@ use crate::metric::follow_up::{FollowUp, Numerics};
 use crate::metric::item::{Budget, FormEvidence, FormSize, ItemEvidence};
 use crate::metric::window::{self, UnscoredWindow, WindowEvidence};
 use crate::policy::Policy;
-use crate::report::words;
 use crate::run::{FollowUpRow, ProbedItem, RunManifest, ScoredWindow, Settings};
 use crate::tokens::BosChoice;
 use crate::verdict::{self, Judgement, Level, Subject, Verdict};
@@ -39,7 +38,7 @@ pub fn assemble(
     let found: HashMap<&WindowId, &FollowUp> = follow_ups.iter().map(|row| (&row.window, &row.found)).collect();
     let measure = |scored: &ScoredWindow| -> Measured {
         let mut evidence = window::measure(scored, schemes)?;
-        evidence.follow_up = found.get(&evidence.window).map(|found| redacted(found, manifest.settings.reveal));
+        evidence.follow_up = found.get(&evidence.window).map(|found| (*found).clone());
         Ok(evidence)
     };
     let (mut stray, mut seen) = (0, HashSet::new());
@@ -116,6 +115,7 @@ fn item(
     likeliest_first(&mut windows, budget.schemes);
     windows.truncate(SHOWN_WINDOWS);
     let item = &probed.item;
+    let windows = redacted(windows, reveal);
     ReportItem {
         id: item.id.clone(),
         kind: item.kind,
@@ -130,15 +130,6 @@ fn item(
         windows,
         revealed: reveal.then(|| revealed(probed)),
     }
-}
-
-/// What the model wrote is near enough to the text to stand for it: it is shown only with `--reveal`.
-fn redacted(found: &FollowUp, reveal: bool) -> FollowUp {
-    let mut found = found.clone();
-    if let Some(continuation) = found.continuation.as_mut().filter(|_| !reveal) {
-        continuation.text = None;
-    }
-    found
 }
 
 /// By `ln p_z` under the best of the schemes, then by plain log-probability, then by place.
@@ -169,6 +160,15 @@ fn revealed(probed: &ProbedItem) -> Revealed {
         license: item.license.clone(),
         texts,
     }
+}
+
+/// What the model wrote is near enough to the text to stand for it: it is kept only with `--reveal`.
+fn redacted(mut windows: Vec<WindowEvidence>, reveal: bool) -> Vec<WindowEvidence> {
+    let found = windows.iter_mut().filter_map(|window| window.follow_up.as_mut()).filter(|_| !reveal);
+    for continuation in found.filter_map(|found| found.continuation.as_mut()) {
+        continuation.text = None;
+    }
+    windows
 }
 
 fn summary(report: &Report, policy: &Policy, judgement: &Judgement) -> Summary {
@@ -259,13 +259,13 @@ fn notes(settings: &Settings, items: &[ReportItem], policy: &Policy) -> Vec<Stri
     let (prefix, suffix) = (window.prefix, window.suffix);
     notes.push(match window.stride {
         Stride::Tokens(stride) => {
-            let every = words::every(u64::from(stride), "token");
+            let every = super::words::every(u64::from(stride), "token");
             format!("Windows of {prefix} + {suffix} tokens, one {every} of one encoding of the text.")
         }
         Stride::Chars(stride) => format!(
             "Windows of {prefix} + {suffix} tokens, one {}, each encoded from its own cursor (the book protocol, arXiv \
              2505.12546).",
-            words::every(u64::from(stride), "character")
+            super::words::every(u64::from(stride), "character")
         ),
     });
     let both = items.iter().filter(|item| item.evidence.forms.len() > 1).count();
@@ -274,10 +274,10 @@ fn notes(settings: &Settings, items: &[ReportItem], policy: &Policy) -> Vec<Stri
         let reflowed = reflowed.filter(|item| item.evidence.worst_form == Some(Form::Reflowed)).count();
         notes.push(format!(
             "{both} of {} {} hard-wrapped and {} probed as given and reflowed; the worse counts (the reflowed one {}).",
-            words::count(items.len() as u64, "item"),
+            super::words::count(items.len() as u64, "item"),
             if both == 1 { "looks" } else { "look" },
             if both == 1 { "was" } else { "were" },
-            words::times(reflowed as u64)
+            super::words::times(reflowed as u64)
         ));
     }
     let measured_otherwise = items.iter().flat_map(|item| item.evidence.values()).any(|(_, values)| {

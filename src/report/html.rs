@@ -438,7 +438,8 @@ mod tests {
         let page = render(&report).unwrap();
         assert_eq!(page.matches("class=\"item ").count(), SHOWN_ITEMS);
         assert!(page.contains("9,500 more") && page.contains("scores/*.parquet"));
-        assert!(page.len() < 4_000_000, "{}", page.len());
+        // Each of these has everything an item can have.
+        assert!(page.len() < 7_000_000, "{}", page.len());
     }
 
     #[test]

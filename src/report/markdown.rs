@@ -21,6 +21,7 @@ pub fn render(report: &Report) -> String {
     section(&mut out, "Controls", &words::controls(report));
     section(&mut out, "Rounding, and real generation", &words::run::numerics(report));
     findings(&mut out, report);
+    followed_up(&mut out, report);
     not_tested(&mut out, report);
     section(&mut out, "Notes", &report.summary.notes);
     let _ = write!(out, "\n<sub>{}", escape::markdown(&report.tool));
@@ -140,6 +141,21 @@ fn findings(out: &mut String, report: &Report) {
     }
 }
 
+/// What was found out about opted-out texts beyond their scores, a line a text.
+fn followed_up(out: &mut String, report: &Report) {
+    let items = order::worst_first(report, Kind::OptOut).into_iter();
+    let found: Vec<(&ReportItem, String)> =
+        items.filter_map(|item| Some((item, words::evidence::in_short(item)?))).collect();
+    if found.is_empty() {
+        return;
+    }
+    out.push_str("\n### Beyond word for word\n\n");
+    for (item, line) in found.iter().take(ROWS) {
+        let _ = writeln!(out, "- {}: {}", escape::markdown_code(&item.id.0), escape::markdown(line));
+    }
+    and_more(out, found.len(), "more in `report.json`");
+}
+
 fn not_tested(out: &mut String, report: &Report) {
     let mut lines = words::not_tested(report);
     lines.push(words::scope(report));
@@ -207,6 +223,8 @@ mod tests {
             "| **Reference model** | pythia-70m (hub:example/pythia-70m@&#8203;a39f36b",
             " | 3.1e-7\\* | ",
             "\\* model-based",
+            "- `press/declaration`: 1 of 5 windows continued by the model itself, none near-verbatim; greatest edit",
+            "under top\\_k40: near-verbatim (at most 5 edits) at least 1 in 900",
             "| `novels/moby-1` | ■ extractable |",
             "| `letters/too-short` | not probed: 23 tokens are fewer than one window of 50 + 50 |",
         ] {

@@ -40,6 +40,7 @@ pub fn render(report: &Report, style: Style) -> String {
     page.recall(&mut out, report);
     page.findings(&mut out, report);
     page.section(&mut out, "Controls", &words::controls(report));
+    page.followed_up(&mut out, report);
     page.section(&mut out, "Rounding, and real generation", &words::run::numerics(report));
     page.not_tested(&mut out, report);
     page.section(&mut out, "Notes", &report.summary.notes);
@@ -155,6 +156,25 @@ impl Page {
         self.and_more(out, items.len(), "in report.json");
         if self.columns() > 5 && words::model_based(report) {
             self.paragraph(out, words::run::MODEL_BASED, "  ");
+        }
+    }
+
+    /// What was found out beyond the scores of the gravest opted-out texts.
+    fn followed_up(&self, out: &mut String, report: &Report) {
+        const SHOWN: usize = 5;
+        let items = order::worst_first(report, Kind::OptOut).into_iter();
+        let mut lines = items
+            .filter_map(|item| Some(format!("{}: {}", shorten(&item.id.0, 60), words::evidence::in_short(item)?)))
+            .peekable();
+        if lines.peek().is_some() {
+            self.heading(out, "Beyond word for word");
+        }
+        for line in lines.by_ref().take(SHOWN) {
+            self.paragraph(out, &line, "  - ");
+        }
+        let more = lines.count();
+        if more > 0 {
+            let _ = writeln!(out, "  … and {} more in report.json", samples::grouped(more as u64));
         }
     }
 

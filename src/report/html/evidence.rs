@@ -18,7 +18,7 @@ pub(super) fn validity(item: &ReportItem) -> Vec<Value> {
         facts.push(marked("Beyond the controls", says::tail(tail), "model-based"));
     }
     if let Some(exposure) = &validity.exposure {
-        facts.push(fact("Exposure", says::exposure(exposure)));
+        facts.push(fact("Exposure", says::exposure(exposure.bits, exposure.lower, exposure.upper)));
     }
     facts
 }

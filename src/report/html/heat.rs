@@ -107,7 +107,7 @@ mod tests {
         for chars in [1_000, 40, 123_456] {
             let stretches = [heat(chars / 5, chars * 2 / 5, -3.0), heat(chars / 2, chars / 2 + 1, -0.1)];
             let svg = bar(chars, &stretches).unwrap();
-            assert!(svg.contains(r#"class="h5" x="200" y="3.3" width="200""#), "{chars}: {svg}");
+            assert!(svg.contains(r#"class="h4" x="200" y="6.7" width="200""#), "{chars}: {svg}");
             assert!(svg.contains(r#"class="h6" x="500""#), "{chars}: {svg}");
         }
         assert!(bar(0, &[heat(0, 0, -3.0)]).is_some());

@@ -17,7 +17,7 @@ const BAND: f64 = 34.0;
 /// Marks of one verdict that would stand in one square of this size are drawn once.
 const CELL: f64 = 5.0;
 /// From so many texts on their number stands beside their mark.
-const COUNTED: usize = 4;
+const COUNTED: usize = 10;
 /// Ids that a mark names.
 const NAMED: usize = 5;
 

@@ -6,9 +6,10 @@ use crate::metric::follow_up::{
 };
 use crate::metric::window::WindowEvidence;
 use crate::metric::{probability, samples};
+use crate::report::ReportItem;
 use crate::report::words::run::number;
 use crate::report::words::{count, share};
-use crate::verdict::{Exposure, Statistic, TailFit, Validity};
+use crate::verdict::{Statistic, TailFit, Validity};
 use std::f64::consts::{LN_2, LN_10};
 
 /// The comparison that decides whether a finding is valid.
@@ -31,7 +32,11 @@ pub(crate) fn comparison(validity: &Validity) -> String {
         samples::grouped(validity.controls),
         digits(validity.p_value),
         digits(validity.smallest_p),
-        if validity.significant { "stands" } else { "doesn't stand" }
+        if validity.significant {
+            "it stands after Benjamini-Hochberg"
+        } else {
+            "it doesn't stand after Benjamini-Hochberg"
+        }
     )
 }
 
@@ -48,13 +53,13 @@ pub(crate) fn tail(tail: &TailFit) -> String {
     )
 }
 
-/// A canary's exposure: `7.64 bits (95% interval 5.10 bits or more)`.
-pub(crate) fn exposure(exposure: &Exposure) -> String {
-    let interval = match exposure.upper {
-        f64::INFINITY => format!("{} bits or more", number(exposure.lower)),
-        upper => format!("{} to {} bits", number(exposure.lower), number(upper)),
+/// A canary's exposure with the ends of its interval: `7.64 bits (95% interval 5.10 bits or more), among the controls`.
+pub(crate) fn exposure(bits: f64, lower: f64, upper: f64) -> String {
+    let interval = match upper {
+        f64::INFINITY => format!("{} bits or more", number(lower)),
+        upper => format!("{} to {} bits", number(lower), number(upper)),
     };
-    format!("{} bits (95% interval {interval}), among the controls", number(exposure.bits))
+    format!("{} bits (95% interval {interval}), among the controls", number(bits))
 }
 
 /// What the continuations of an item come to.
@@ -75,6 +80,20 @@ pub(crate) fn continued(found: &FollowUpEvidence, windows: u64) -> Option<String
         out.push_str(&format!("; the same token at up to {} of positions (memorization score)", share(score)));
     }
     Some(out)
+}
+
+/// What an item's follow-ups come to, in one line; `None` where it had none.
+pub(crate) fn in_short(item: &ReportItem) -> Option<String> {
+    let found = item.evidence.follow_up.as_ref()?;
+    let parts = [
+        continued(found, item.evidence.windows()),
+        found.near_probability.as_ref().map(|near| near_probability(near, None)),
+        found.foreign_prefix.as_ref().map(foreign_prefix),
+        found.reference.as_ref().map(|found| format!("reference model: {}", reference(found))),
+        found.errors.first().map(|error| format!("not everything could be found out: {error}")),
+    ];
+    let parts: Vec<String> = parts.into_iter().flatten().collect();
+    (!parts.is_empty()).then(|| parts.join("; "))
 }
 
 /// How much of the text came out near-verbatim.
@@ -271,7 +290,7 @@ mod tests {
 
     #[test]
     fn exposure_without_a_control_above_has_no_upper_end() {
-        let of = |upper| exposure(&Exposure { bits: 7.64, lower: 5.1, upper });
+        let of = |upper| exposure(7.64, 5.1, upper);
         assert_eq!(of(9.2), "7.64 bits (95% interval 5.10 to 9.20 bits), among the controls");
         assert!(of(f64::INFINITY).contains("5.10 bits or more"));
     }

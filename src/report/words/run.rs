@@ -25,7 +25,12 @@ pub(crate) fn power(report: &Report) -> Vec<String> {
             Some(0 | 1) => "a single finding can stand".to_owned(),
             Some(n) => format!("it takes {n} findings together ({alone})"),
         };
-        format!("{controls}, {items}: smallest p {}; {can}.", probability::in_digits(smallest.ln()))
+        let smallest = if smallest > 0.0 {
+            format!("smallest p {}", probability::in_digits(smallest.ln()))
+        } else {
+            "no smallest p, since a tail is fitted (model-based)".to_owned()
+        };
+        format!("{controls}, {items}: {smallest}; {can}.")
     };
     report.summary.power.iter().map(sentence).collect()
 }
@@ -151,6 +156,12 @@ mod tests {
                 Some(0.1),
                 None,
                 "240 controls, 1 opted-out text: smallest p 0.1; no item can be called memorized (a single finding needs 799 controls).",
+            ),
+            (
+                3,
+                Some(0.0),
+                Some(1),
+                "240 controls, 3 opted-out texts: no smallest p, since a tail is fitted (model-based); a single finding can stand.",
             ),
             (
                 2,
