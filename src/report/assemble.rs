@@ -115,6 +115,7 @@ fn item(
     likeliest_first(&mut windows, budget.schemes);
     windows.truncate(SHOWN_WINDOWS);
     let item = &probed.item;
+    let windows = redacted(windows, reveal);
     ReportItem {
         id: item.id.clone(),
         kind: item.kind,
@@ -159,6 +160,15 @@ fn revealed(probed: &ProbedItem) -> Revealed {
         license: item.license.clone(),
         texts,
     }
+}
+
+/// What the model wrote is near enough to the text to stand for it: it is kept only with `--reveal`.
+fn redacted(mut windows: Vec<WindowEvidence>, reveal: bool) -> Vec<WindowEvidence> {
+    let found = windows.iter_mut().filter_map(|window| window.follow_up.as_mut()).filter(|_| !reveal);
+    for continuation in found.filter_map(|found| found.continuation.as_mut()) {
+        continuation.text = None;
+    }
+    windows
 }
 
 fn summary(report: &Report, policy: &Policy, judgement: &Judgement) -> Summary {
@@ -249,11 +259,13 @@ fn notes(settings: &Settings, items: &[ReportItem], policy: &Policy) -> Vec<Stri
     let (prefix, suffix) = (window.prefix, window.suffix);
     notes.push(match window.stride {
         Stride::Tokens(stride) => {
-            format!("Windows of {prefix} + {suffix} tokens, one every {stride} tokens of one encoding of the text.")
+            let every = super::words::every(u64::from(stride), "token");
+            format!("Windows of {prefix} + {suffix} tokens, one {every} of one encoding of the text.")
         }
         Stride::Chars(stride) => format!(
-            "Windows of {prefix} + {suffix} tokens, one every {stride} characters, each encoded from its own cursor \
-             (the book protocol, arXiv 2505.12546)."
+            "Windows of {prefix} + {suffix} tokens, one {}, each encoded from its own cursor (the book protocol, arXiv \
+             2505.12546).",
+            super::words::every(u64::from(stride), "character")
         ),
     });
     let both = items.iter().filter(|item| item.evidence.forms.len() > 1).count();
@@ -261,9 +273,11 @@ fn notes(settings: &Settings, items: &[ReportItem], policy: &Policy) -> Vec<Stri
         let reflowed = items.iter().filter(|item| item.evidence.forms.len() > 1);
         let reflowed = reflowed.filter(|item| item.evidence.worst_form == Some(Form::Reflowed)).count();
         notes.push(format!(
-            "{both} of {} items look hard-wrapped and were probed as given and reflowed; the worse counts ({reflowed} times \
-             the reflowed one).",
-            items.len()
+            "{both} of {} {} hard-wrapped and {} probed as given and reflowed; the worse counts (the reflowed one {}).",
+            super::words::count(items.len() as u64, "item"),
+            if both == 1 { "looks" } else { "look" },
+            if both == 1 { "was" } else { "were" },
+            super::words::times(reflowed as u64)
         ));
     }
     let measured_otherwise = items.iter().flat_map(|item| item.evidence.values()).any(|(_, values)| {

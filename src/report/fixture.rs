@@ -1,6 +1,8 @@
 //! A report as a real run would give it, for the tests of the formats: 17 opted-out texts with every verdict, 70
 //! canaries planted 1 to 64 times, 199 controls, dropped items, and ids that attack whatever prints them.
 
+mod evidence;
+
 use super::{Report, Timings, assemble};
 use crate::backend::{BackendInfo, Scheme, TokenScores};
 use crate::digest::{Digest, FileDigest};
@@ -69,9 +71,12 @@ fn build(reveal: bool) -> Report {
             expires: date(2027, 6, 30),
             approver: Some("legal@example.org".to_owned()),
         }],
+        schemes: vec![Scheme::greedy(), Scheme::top_k(40)],
+        positive_controls: vec![ItemId("canary-r64-0".to_owned())],
         ..policy()
     };
     let mut report = assemble(&manifest(reveal), &inputs.items, &inputs.windows, &[], &policy);
+    evidence::add(&mut report, reveal);
     report.decision = Some(gate::decide(&report, &policy, date(2026, 11, 23)));
     report.timings = Some(Timings {
         total_s: 184.2,
@@ -119,7 +124,7 @@ fn manifest(reveal: bool) -> RunManifest {
                 parameters: 268_098_176,
                 vocab_size: 262_144,
                 context_length: 32_768,
-                schemes: Scheme::defaults(),
+                schemes: schemes(),
             },
             tokenizer_fingerprint: Some(Digest::of_bytes(b"tokenizer")),
         },
@@ -300,7 +305,7 @@ impl Inputs {
             token_ids: None,
             scores: Ok(TokenScores {
                 margin: rank.iter().map(|&rank| if rank == 0 { 2.4 } else { -1.1 }).collect(),
-                scheme_logprob: vec![logprob.clone(), top_k],
+                scheme_logprob: under_schemes(&logprob, top_k, &rank),
                 expected_logprob: vec![-2.5; SUFFIX],
                 logprob_sd: vec![1.5; SUFFIX],
                 logprob,
@@ -316,7 +321,20 @@ impl Inputs {
     }
 }
 
-/// The built-in policy without greedy decoding, under which the made-up windows aren't scored.
+/// Of every run, and two more that policies ask for.
+fn schemes() -> Vec<Scheme> {
+    let sharp = Scheme { id: "t0.7_top_p0.9".to_owned(), temperature: 0.7, top_p: Some(0.9), ..Scheme::full() };
+    Scheme::with_defaults(&[Scheme::greedy(), sharp])
+}
+
+/// One list a scheme of [`schemes`]: the third is greedy decoding, the last sharpens and leaves the unlikely out.
+fn under_schemes(full: &[f32], top_k: Vec<f32>, rank: &[u32]) -> Vec<Vec<f32>> {
+    let greedy = rank.iter().map(|&rank| if rank == 0 { 0.0 } else { f32::NEG_INFINITY }).collect();
+    let sharp = full.iter().zip(rank).map(|(lp, &rank)| if rank < 12 { lp / 0.7 } else { f32::NEG_INFINITY });
+    vec![full.to_vec(), top_k, greedy, sharp.collect()]
+}
+
+/// The built-in policy without greedy decoding, under which the windows of other tests aren't scored.
 pub(crate) fn policy() -> Policy {
     Policy { schemes: vec![Scheme::top_k(40)], ..Policy::default() }
 }

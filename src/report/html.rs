@@ -4,7 +4,10 @@
 //! goes through `escape`, in `print`. Text is shown only if the run was made with `--reveal`.
 
 mod chart;
+mod evidence;
+mod heat;
 mod item;
+mod scatter;
 
 use super::{Report, escape, words};
 use crate::items::Kind;
@@ -75,7 +78,12 @@ fn page(report: &Report) -> Value {
         tiles => tiles(report),
         controls => words::controls(report),
         not_tested => words::not_tested(report),
-        scope => words::SCOPE,
+        scope => words::scope(report),
+        model_based => words::model_based(report).then_some(words::run::MODEL_BASED),
+        rates => rates(report),
+        means => means(report),
+        numerics => words::run::numerics(report),
+        heat_steps => heat::STEPS,
         unmeasured => unmeasured.iter().take(LISTED).map(|(item, reason)| context! { id => item.id, reason }).collect::<Vec<_>>(),
         unmeasured_more => more(unmeasured.len(), LISTED),
         dropped => dropped
@@ -90,6 +98,7 @@ fn page(report: &Report) -> Value {
         counts => counts(report),
         recall_chart => chart::recall(&report.summary.recall).map(Value::from_safe_string),
         recall => recall(report),
+        scatter => scatter::scatter(report).map(Value::from_safe_string),
         distribution => chart::distribution(report).map(Value::from_safe_string),
         groups => groups(report),
         settings => settings(report),
@@ -110,17 +119,22 @@ fn content_security_policy() -> Value {
 }
 
 fn fact(name: &str, value: impl Into<String>) -> Value {
-    context! { name, value => value.into(), code => false }
+    marked(name, value, "")
+}
+
+/// A fact with a mark before it that says of what kind it is.
+fn marked(name: &str, value: impl Into<String>, mark: &str) -> Value {
+    context! { name, value => value.into(), code => false, mark }
 }
 
 fn code(name: &str, value: impl Into<String>) -> Value {
-    context! { name, value => value.into(), code => true }
+    context! { name, value => value.into(), code => true, mark => "" }
 }
 
 fn model(report: &Report) -> Vec<Value> {
     let model = &report.model;
     let backend = &model.backend;
-    vec![
+    let mut facts = vec![
         code("Model", &model.reference),
         code("Source", &model.source),
         match &model.revision {
@@ -138,7 +152,39 @@ fn model(report: &Report) -> Vec<Value> {
                 backend.device
             ),
         ),
-    ]
+    ];
+    facts.extend(words::reference(report).map(|reference| code("Reference model", reference)));
+    facts
+}
+
+fn rates(report: &Report) -> Vec<Value> {
+    let row = |rate: &super::Rate| {
+        let share = rate.hits as f64 / rate.of.max(1) as f64;
+        context! {
+            kind => words::kinds(rate.kind),
+            name => rate.name,
+            hits => samples::grouped(rate.hits),
+            of => samples::grouped(rate.of),
+            share => if rate.of == 0 { "–".to_owned() } else { words::share(share) },
+            interval => words::run::interval(rate),
+            picture => Value::from_safe_string(chart::interval(rate.lower, share, rate.upper)),
+        }
+    };
+    report.summary.rates.iter().map(row).collect()
+}
+
+fn means(report: &Report) -> Vec<Value> {
+    let number = words::run::number;
+    let row = |mean: &super::MeanOverItems| {
+        context! {
+            kind => words::kinds(mean.kind),
+            name => mean.name,
+            items => samples::grouped(mean.items),
+            mean => number(mean.mean),
+            interval => format!("{} to {}", number(mean.lower), number(mean.upper)),
+        }
+    };
+    report.summary.means.iter().map(row).collect()
 }
 
 fn tiles(report: &Report) -> Vec<Value> {
@@ -281,10 +327,17 @@ mod tests {
             "<code>gemma-3-270m</code>",
             "opted-out texts memorized",
             "controls within the sample budget",
+            "199 controls, 17 opted-out texts: smallest p 0.005; it takes 2 findings together",
+            "The positive control canary-r64-0 was found",
             "id=\"not-tested\"",
+            "3 near ties scored again alone in f32: 1 greedy verdict changed",
+            "16 of 17 greedy verdicts confirmed by real generation, 1 disagrees.",
+            "<td class=\"num\">0% to 1.8%</td>",
             "class=\"chart recall\"",
+            "class=\"chart scatter\"",
             "class=\"chart strip\"",
             "id=\"items\"",
+            "* model-based",
             "class=\"item extractable\"",
             "class=\"item clear\"",
         ];
@@ -310,11 +363,60 @@ mod tests {
     #[test]
     fn revealed_text_is_shown_with_its_spans_marked_and_is_inert() {
         let page = render(&fixture::revealed()).unwrap();
-        assert!(page.contains(fixture::PLANTED) && page.contains("<mark>"));
+        assert!(page.contains(fixture::PLANTED) && page.contains("<mark class=\"h"));
+        let written = page.split("What the model wrote in place of characters").nth(1).unwrap();
+        let written = written.split("</pre>").next().unwrap();
+        assert!(written.contains(fixture::PLANTED) && written.contains("&lt;/pre&gt;&lt;/details&gt;"), "{written}");
         for active in ["<script", "<img", "href=\"javascript", "\u{1b}"] {
             assert!(!page.contains(active), "{active:?} is live");
         }
         assert!(page.contains("holds probed text"));
+    }
+
+    #[test]
+    fn an_item_shows_all_of_its_evidence() {
+        let page = render(&fixture::report()).unwrap();
+        let item = |id: &str| {
+            let row = page.split("class=\"item ").find(|row| row.contains(&format!("<code>{id}</code></th>")));
+            row.unwrap().split("</tbody>\n<tbody role").next().unwrap().to_owned()
+        };
+        for (id, sentences) in [
+            (
+                "novels/moby-1",
+                [
+                    "controls chosen for it by id or tag",
+                    "<span class=\"mark-kind\">model-based</span> p = 3.1e-7 by a generalized Pareto tail",
+                    "<strong>top_k40</strong>",
+                    "<th scope=\"row\">t0.7_top_p0.9</th>",
+                    "class=\"heat\"",
+                    "the true prefix makes the suffix 10^23 times likelier than 16 prefixes of other texts do",
+                    "0.4% of its surprise here: likelier under the tested model",
+                    "2 near ties, all scored again alone in f32; 1 greedy verdict changed by it",
+                    "DISAGREES",
+                    "Supporting only: membership scores, never a verdict",
+                    "Extraction strength",
+                    "scored again alone in f32: greedy decoding doesn&#39;t yield it",
+                ]
+                .as_slice(),
+            ),
+            (
+                "press/declaration",
+                &[
+                    "near-verbatim (at most 5 edits) at least 1 in 900 (9 sequences, beam of 16)",
+                    "the prefix recalls nothing",
+                    "1.10 times its surprise here",
+                    "under top_k40: verbatim 1 in 10^7; near-verbatim",
+                ],
+            ),
+            ("journal/2024-03", &["Not everything that was asked for could be found out", "no beam of &lt;script&gt;"]),
+            ("canary-r64-0", &["Exposure", "7.64 bits (95% interval 5.74 bits or more)"]),
+        ] {
+            let item = item(id);
+            for sentence in sentences {
+                assert!(item.contains(sentence), "{sentence:?} isn't in {id}:\n{item}");
+            }
+        }
+        assert!(!item("lyrics/umber-song").contains("Beyond word for word"), "what wasn't followed up says nothing");
     }
 
     #[test]
@@ -336,7 +438,8 @@ mod tests {
         let page = render(&report).unwrap();
         assert_eq!(page.matches("class=\"item ").count(), SHOWN_ITEMS);
         assert!(page.contains("9,500 more") && page.contains("scores/*.parquet"));
-        assert!(page.len() < 4_000_000, "{}", page.len());
+        // Each of these has everything an item can have.
+        assert!(page.len() < 7_000_000, "{}", page.len());
     }
 
     #[test]

@@ -17,8 +17,11 @@ pub fn render(report: &Report) -> String {
     head(&mut out, report);
     counts(&mut out, report);
     recall(&mut out, report);
+    rates(&mut out, report);
     section(&mut out, "Controls", &words::controls(report));
+    section(&mut out, "Rounding, and real generation", &words::run::numerics(report));
     findings(&mut out, report);
+    followed_up(&mut out, report);
     not_tested(&mut out, report);
     section(&mut out, "Notes", &report.summary.notes);
     let _ = write!(out, "\n<sub>{}", escape::markdown(&report.tool));
@@ -39,7 +42,7 @@ fn head(out: &mut String, report: &Report) {
     let model = &report.model;
     let revision = model.revision.as_deref().map(escape::markdown_code);
     out.push_str("\n| | |\n|---|---|\n");
-    let rows = [
+    let mut rows = vec![
         ("Model", escape::markdown_code(&model.reference)),
         ("Source", escape::markdown_code(&model.source)),
         ("Revision", revision.unwrap_or_else(|| "none given".to_owned())),
@@ -47,6 +50,7 @@ fn head(out: &mut String, report: &Report) {
         ("Windows", escape::markdown(&words::settings(report))),
         ("Thresholds", escape::markdown(&words::thresholds(report))),
     ];
+    rows.extend(words::reference(report).map(|reference| ("Reference model", escape::markdown(&reference))));
     for (name, value) in rows {
         let _ = writeln!(out, "| **{name}** | {value} |");
     }
@@ -96,6 +100,14 @@ fn recall(out: &mut String, report: &Report) {
     }
 }
 
+/// Rates and means with their intervals.
+fn rates(out: &mut String, report: &Report) {
+    let summary = &report.summary;
+    let rates = summary.rates.iter().map(words::run::rate);
+    let lines: Vec<String> = rates.chain(summary.means.iter().map(words::run::mean)).collect();
+    section(out, "Rates and means", &lines);
+}
+
 fn findings(out: &mut String, report: &Report) {
     let worth_telling =
         |item: &&ReportItem| item.verdict.level.is_memorization() || item.verdict.level == Level::Inconclusive;
@@ -117,18 +129,36 @@ fn findings(out: &mut String, report: &Report) {
             words::sign(level),
             figures.p_z,
             figures.samples,
-            figures.p_value,
+            escape::markdown(&figures.p_value),
             figures.run,
             figures.coverage,
             item.verdict.reasons.first().map_or_else(String::new, |reason| escape::markdown(reason)),
         );
     }
     and_more(out, items.len(), "more in `report.json`");
+    if words::model_based(report) {
+        let _ = writeln!(out, "\n{}", escape::markdown(words::run::MODEL_BASED));
+    }
+}
+
+/// What was found out about opted-out texts beyond their scores, a line a text.
+fn followed_up(out: &mut String, report: &Report) {
+    let items = order::worst_first(report, Kind::OptOut).into_iter();
+    let found: Vec<(&ReportItem, String)> =
+        items.filter_map(|item| Some((item, words::evidence::in_short(item)?))).collect();
+    if found.is_empty() {
+        return;
+    }
+    out.push_str("\n### Beyond word for word\n\n");
+    for (item, line) in found.iter().take(ROWS) {
+        let _ = writeln!(out, "- {}: {}", escape::markdown_code(&item.id.0), escape::markdown(line));
+    }
+    and_more(out, found.len(), "more in `report.json`");
 }
 
 fn not_tested(out: &mut String, report: &Report) {
     let mut lines = words::not_tested(report);
-    lines.push(words::SCOPE.to_owned());
+    lines.push(words::scope(report));
     section(out, "Not tested", &lines);
     let unmeasured = words::unmeasured(report);
     let dropped = &report.probe_set.dropped;
@@ -186,7 +216,15 @@ mod tests {
             "50 + 50 tokens every 50 tokens",
             "| 64× | 10 | 10 | 10 | 0 | `██████████` |",
             "199 texts that the model can't have memorized, 199 scored in full; none of them is within",
-            "The smallest p-value that 199 controls allow is 0.005.",
+            "199 controls, 17 opted-out texts: smallest p 0.005; it takes 2 findings together",
+            "16 of 17 greedy verdicts confirmed by real generation, 1 disagrees.",
+            "- 0 of 199 controls within the sample budget (95% interval 0% to 1.8%)",
+            "- mean coverage of 15 opted-out texts 0.22 (95% interval 0.08 to 0.37)",
+            "| **Reference model** | pythia-70m (hub:example/pythia-70m@&#8203;a39f36b",
+            " | 3.1e-7\\* | ",
+            "\\* model-based",
+            "- `press/declaration`: 1 of 5 windows continued by the model itself, none near-verbatim; greatest edit",
+            "under top\\_k40: near-verbatim (at most 5 edits) at least 1 in 900",
             "| `novels/moby-1` | ■ extractable |",
             "| `letters/too-short` | not probed: 23 tokens are fewer than one window of 50 + 50 |",
         ] {
@@ -196,8 +234,8 @@ mod tests {
 
     #[test]
     fn text_is_redacted_and_hostile_ids_are_inert() {
-        for mut report in [fixture::report(), fixture::revealed()] {
-            report.settings.reveal = false;
+        // Revealed or not: a summary for others' eyes never holds text.
+        for report in [fixture::report(), fixture::revealed()] {
             let text = render(&report);
             fixture::assert_inert_and_redacted(&text.replace("&#8203;", ""));
             let outside_code = outside_code(&text);

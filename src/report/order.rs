@@ -6,7 +6,7 @@ use crate::metric::item::Extraction;
 use crate::metric::{probability, samples};
 use crate::policy::Policy;
 use crate::report::words;
-use crate::verdict::Level;
+use crate::verdict::{Level, Validity};
 
 /// Items of one kind, the gravest first: by verdict, then coverage, then the best window, then as they were read.
 /// What couldn't be decided comes before what was found harmless.
@@ -34,6 +34,11 @@ pub(crate) fn extraction(item: &ReportItem) -> Option<&Extraction> {
     item.evidence.worst()?.values.as_ref()?.extraction.as_ref()
 }
 
+/// The p-value that counts: that of the fitted tail where the policy asked for one.
+pub(crate) fn p_that_counts(validity: &Validity) -> f64 {
+    validity.tail.map_or(validity.p_value, |tail| tail.p_value)
+}
+
 /// The deciding numbers of an item, in words; a dash where there is none.
 #[derive(Debug)]
 pub(crate) struct Figures {
@@ -41,7 +46,7 @@ pub(crate) struct Figures {
     pub(crate) p_z: String,
     /// Samples to see it with probability .5, unit included.
     pub(crate) samples: String,
-    /// Conformal p-value.
+    /// The p-value that counts; with a star where it is model-based.
     pub(crate) p_value: String,
     /// `50 of 50`: longest verbatim run and longest suffix, in tokens.
     pub(crate) run: String,
@@ -62,7 +67,10 @@ impl Figures {
                 "no number of samples" => "never".to_owned(),
                 n => n.trim_end_matches(" samples").trim_end_matches(" sample").to_owned(),
             }),
-            p_value: item.verdict.validity.map_or_else(none, |validity| probability::in_digits(validity.p_value.ln())),
+            p_value: item.verdict.validity.map_or_else(none, |validity| {
+                let star = if validity.tail.is_some() { "*" } else { "" };
+                format!("{}{star}", probability::in_digits(p_that_counts(&validity).ln()))
+            }),
             run: values.map_or_else(none, |v| format!("{} of {}", v.max_verbatim_run, v.max_suffix_len)),
             em: values.map_or_else(none, |v| format!("{:.2}", v.mean_em)),
             coverage: extraction(item).map_or_else(none, |extraction| words::share(extraction.coverage)),

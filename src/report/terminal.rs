@@ -40,6 +40,8 @@ pub fn render(report: &Report, style: Style) -> String {
     page.recall(&mut out, report);
     page.findings(&mut out, report);
     page.section(&mut out, "Controls", &words::controls(report));
+    page.followed_up(&mut out, report);
+    page.section(&mut out, "Rounding, and real generation", &words::run::numerics(report));
     page.not_tested(&mut out, report);
     page.section(&mut out, "Notes", &report.summary.notes);
     out
@@ -78,12 +80,13 @@ impl Page {
         out.push('\n');
         let model = &report.model;
         let revision = model.revision.as_deref().map(|revision| format!("@{revision}")).unwrap_or_default();
-        let facts = [
+        let mut facts = vec![
             ("Model", format!("{} ({}{revision})", model.reference, model.source)),
             ("SHA-256", model.digest.as_str().to_owned()),
             ("Windows", words::settings(report)),
             ("Found if", words::thresholds(report)),
         ];
+        facts.extend(words::reference(report).map(|reference| ("Reference", reference)));
         for (name, value) in facts {
             let value = wrap(&escape::terminal(&value), self.width - 10).join("\n          ");
             let _ = writeln!(out, "{} {value}", self.ink(&format!("{name:<9}"), Ink::Dim));
@@ -151,6 +154,28 @@ impl Page {
         }
         self.push_table(out, table);
         self.and_more(out, items.len(), "in report.json");
+        if self.columns() > 5 && words::model_based(report) {
+            self.paragraph(out, words::run::MODEL_BASED, "  ");
+        }
+    }
+
+    /// What was found out beyond the scores of the gravest opted-out texts.
+    fn followed_up(&self, out: &mut String, report: &Report) {
+        const SHOWN: usize = 5;
+        let items = order::worst_first(report, Kind::OptOut).into_iter();
+        let mut lines = items
+            .filter_map(|item| Some(format!("{}: {}", shorten(&item.id.0, 60), words::evidence::in_short(item)?)))
+            .peekable();
+        if lines.peek().is_some() {
+            self.heading(out, "Beyond word for word");
+        }
+        for line in lines.by_ref().take(SHOWN) {
+            self.paragraph(out, &line, "  - ");
+        }
+        let more = lines.count();
+        if more > 0 {
+            let _ = writeln!(out, "  … and {} more in report.json", samples::grouped(more as u64));
+        }
     }
 
     fn row(&self, report: &Report, item: &ReportItem) -> Vec<Cell> {
@@ -193,7 +218,7 @@ impl Page {
         for warning in report.probe_set.warnings.iter().take(ROWS) {
             self.paragraph(out, warning, "  ");
         }
-        self.paragraph(out, words::SCOPE, "  ");
+        self.paragraph(out, &words::scope(report), "  ");
     }
 
     fn section(&self, out: &mut String, heading: &str, lines: &[String]) {
@@ -312,8 +337,12 @@ mod tests {
             "gemma-3-270m (hub:example/gemma-3-270m@9b0cfec892e2bc2afd938c98eabe4e4a7b1e0ca1)",
             "       64× ████████████████████ 10 of 10",
             "■ extractable",
+            "Reference pythia-70m (hub:example/pythia-70m@a39f36b",
+            " 3.1e-7* ",
+            "  * model-based",
             "letters/too-short: not probed: 23 tokens are fewer than one window of 50 + 50",
-            "The smallest p-value that 199 controls allow is 0.005.",
+            "199 controls, 17 opted-out texts: smallest p 0.005; it takes 2 findings together",
+            "16 of 17 greedy verdicts confirmed by real generation, 1 disagrees.",
         ] {
             assert!(text.contains(sentence), "{sentence:?} isn't in\n{text}");
         }
@@ -321,8 +350,7 @@ mod tests {
 
     #[test]
     fn text_is_redacted_and_hostile_ids_are_inert() {
-        for mut report in [fixture::report(), fixture::revealed()] {
-            report.settings.reveal = false;
+        for report in [fixture::report(), fixture::revealed()] {
             let text = render(&report, Style { color: false, width: Some(70) });
             // Angle brackets mean nothing to a terminal.
             fixture::assert_inert_and_redacted(&text.replace('<', "("));

@@ -6,8 +6,10 @@ use crate::backend::{BackendInfo, Scheme};
 use crate::digest::FileDigest;
 use crate::gate;
 use crate::items::{Content, Item};
+use crate::metric::follow_up::{Continuation, FollowUp};
+use crate::metric::near::NearVerbatim;
 use crate::metric::window::tests::scored;
-use crate::run::{Plan, ProbedItem, RunManifest, ScoredWindow};
+use crate::run::{FollowUpRow, Plan, ProbedItem, RunManifest, ScoredWindow};
 use crate::tokens::BosChoice;
 use crate::verdict::tests::evidence;
 use crate::window::{ProbedForm, Reflow, Stride, WindowConfig, WindowId};
@@ -225,6 +227,28 @@ fn without_reveal_nothing_of_a_text_stands_in_the_report() {
         for secret in secrets {
             assert!(reveal || !everything.contains(secret), "{secret}");
         }
+    }
+}
+
+#[test]
+fn what_the_model_wrote_is_in_the_report_only_with_reveal() {
+    let (items, windows) = inputs();
+    let continuation = Continuation {
+        drafted: 0,
+        verbatim_run: 2,
+        memorization_score: 1.0,
+        agrees: true,
+        near: NearVerbatim::default(),
+        text: Some(PLANTED.to_owned()),
+    };
+    let found = FollowUp { continuation: Some(continuation), ..FollowUp::default() };
+    let rows = [FollowUpRow { window: windows[0].window.clone(), found }];
+    for reveal in [false, true] {
+        let report = assemble(&manifest(reveal), &items, &windows, &rows, &policy());
+        let json = String::from_utf8(json_v1::render(&report)).unwrap();
+        let kept = report.items[0].windows[0].follow_up.as_ref().and_then(|found| found.continuation.as_ref()).unwrap();
+        assert_eq!((kept.text.is_some(), kept.verbatim_run), (reveal, 2));
+        assert_eq!(json.contains("zyxomma"), reveal);
     }
 }
 

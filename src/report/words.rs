@@ -1,5 +1,8 @@
 //! The sentences that every format for people says, so that they say the same. Nothing here is escaped yet.
 
+pub(crate) mod evidence;
+pub(crate) mod run;
+
 use super::{Recall, Report, ReportItem};
 use crate::gate::Outcome;
 use crate::items::Kind;
@@ -147,8 +150,8 @@ pub(crate) fn settings(report: &Report) -> String {
     let settings = &report.settings;
     let window = &settings.window;
     let stride = match window.stride {
-        Stride::Tokens(n) => format!("every {n} tokens"),
-        Stride::Chars(n) => format!("every {n} characters, encoded anew from each"),
+        Stride::Tokens(n) => every(u64::from(n), "token"),
+        Stride::Chars(n) => format!("{}, encoded anew from each", every(u64::from(n), "character")),
     };
     let bos = match (settings.bos, settings.bos_token) {
         (BosChoice::Never, _) => "no BOS (--bos never)".to_owned(),
@@ -199,11 +202,13 @@ pub(crate) fn controls(report: &Report) -> Vec<String> {
         count(controls.items, "text"),
         samples::grouped(controls.usable),
     )];
-    if controls.usable > 0 {
+    if !report.summary.power.is_empty() {
+        out.extend(run::power(report));
+    } else if controls.usable > 0 {
         let p = probability::in_digits(-((controls.usable + 1) as f64).ln());
         out.push(format!("The smallest p-value that {} allow is {p}.", count(controls.usable, "control")));
     }
-    if controls.usable < controls.needed {
+    if report.summary.power.is_empty() && controls.usable < controls.needed {
         out.push(format!(
             "A single finding in this run would need {} to stand; several findings need fewer.",
             count(controls.needed, "control"),
@@ -226,14 +231,22 @@ pub(crate) fn not_tested(report: &Report) -> Vec<String> {
     let planned = count(windows.planned, "window");
     for (n, what) in [
         (windows.unscored, "could not be scored"),
-        (windows.missing, "have no scores: the run was cut short or a part is missing"),
+        (
+            windows.missing,
+            if windows.missing == 1 {
+                "has no scores: the run was cut short or a part is missing"
+            } else {
+                "have no scores: the run was cut short or a part is missing"
+            },
+        ),
     ] {
         if n > 0 {
             out.push(format!("{} of {planned} {what}.", samples::grouped(n)));
         }
     }
     if windows.stray > 0 {
-        out.push(format!("{} of no item of this run were set aside.", count(windows.stray, "score")));
+        let was = if windows.stray == 1 { "was" } else { "were" };
+        out.push(format!("{} of no item of this run {was} set aside.", count(windows.stray, "score")));
     }
     match report.probe_set.dropped.len() as u64 {
         0 => {}
@@ -244,9 +257,31 @@ pub(crate) fn not_tested(report: &Report) -> Vec<String> {
 }
 
 /// What a probe of this kind never tests.
-pub(crate) const SCOPE: &str = "Tested is word-for-word recall of the listed texts by the files named here, at the \
-    windows and under the sampling named here. Not tested: paraphrase and near-verbatim recall, other prompts, other \
-    texts, other precisions of the same model.";
+pub(crate) fn scope(report: &Report) -> String {
+    let continued = |item: &ReportItem| item.evidence.follow_up.as_ref().is_some_and(|found| found.continued > 0);
+    let (near, tested) = if report.items.iter().any(continued) {
+        ("", " Near-verbatim recall was looked for in the windows that were followed up, and nowhere else.")
+    } else {
+        (" and near-verbatim recall", "")
+    };
+    format!(
+        "Tested is word-for-word recall of the listed texts by the files named here, at the windows and under the \
+         sampling named here.{tested} Not tested: paraphrase{near}, other prompts, other texts, other precisions of the \
+         same model."
+    )
+}
+
+/// Whether a p-value of the report is extrapolated, so that [`run::MODEL_BASED`] is to be told.
+pub(crate) fn model_based(report: &Report) -> bool {
+    report.items.iter().any(|item| item.verdict.validity.is_some_and(|validity| validity.tail.is_some()))
+}
+
+/// The reference checkpoint in one line, if there was one.
+pub(crate) fn reference(report: &Report) -> Option<String> {
+    let model = report.reference.as_ref()?;
+    let revision = model.revision.as_deref().map(|revision| format!("@{revision}")).unwrap_or_default();
+    Some(format!("{} ({}{revision}), SHA-256 {}", model.reference, model.source, model.digest.as_str()))
+}
 
 /// Items that were not measured in full, each with the reason, in the report's order.
 pub(crate) fn unmeasured(report: &Report) -> Vec<(&ReportItem, String)> {
@@ -326,6 +361,21 @@ pub(crate) fn share(share: f64) -> String {
     format!("{}%", digits.strip_suffix(".0").unwrap_or(&digits))
 }
 
+/// `every token`, `every 50 tokens`.
+pub(crate) fn every(n: u64, noun: &str) -> String {
+    if n == 1 { format!("every {noun}") } else { format!("every {}", count(n, noun)) }
+}
+
+/// `never`, `once`, `twice`, `12 times`.
+pub(crate) fn times(n: u64) -> String {
+    match n {
+        0 => "never".to_owned(),
+        1 => "once".to_owned(),
+        2 => "twice".to_owned(),
+        n => format!("{} times", samples::grouped(n)),
+    }
+}
+
 /// `1 text`, `1,200 texts`.
 pub(crate) fn count(n: u64, noun: &str) -> String {
     format!("{} {noun}{}", samples::grouped(n), if n == 1 { "" } else { "s" })
@@ -374,6 +424,27 @@ mod tests {
         report.summary.positive_controls =
             vec![super::super::PositiveControl { item: report.items[0].id.clone(), found: false }];
         assert_eq!(undecided_tone(&report).0, Tone::Unsure);
+    }
+
+    #[test]
+    fn one_is_told_as_one() {
+        assert_eq!([0, 1, 2, 3].map(times), ["never", "once", "twice", "3 times"]);
+        assert_eq!([1, 50].map(|n| every(n, "token")), ["every token", "every 50 tokens"]);
+        let mut report = fixture::report();
+        report.summary.windows.missing = 1;
+        report.summary.windows.stray = 1;
+        let told = not_tested(&report).join("\n");
+        assert!(told.contains(" has no scores") && told.contains("1 score of no item of this run was set"), "{told}");
+    }
+
+    #[test]
+    fn near_verbatim_recall_counts_as_tested_only_where_it_was() {
+        let mut report = fixture::report();
+        assert!(scope(&report).contains("and nowhere else. Not tested: paraphrase, other prompts"));
+        report.items.iter_mut().for_each(|item| item.evidence.follow_up = None);
+        assert!(scope(&report).ends_with(
+            "Not tested: paraphrase and near-verbatim recall, other prompts, other texts, other precisions of the same model."
+        ));
     }
 
     #[test]

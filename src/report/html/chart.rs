@@ -19,7 +19,7 @@ pub(super) fn recall(entries: &[Recall]) -> Option<String> {
         return None;
     }
     let right = LEFT + STEP * entries.len() as f64;
-    let mut svg = open(right + 6.0, TOP + HEIGHT + 44.0, "recall", "Canaries found by copies in training");
+    let mut svg = open(right + 6.0, TOP + HEIGHT + 44.0, "recall", "Canaries found by copies in training", None);
     for percent in [0, 50, 100] {
         let y = TOP + HEIGHT * (1.0 - f64::from(percent) / 100.0);
         let _ = write!(svg, r#"<line class="grid" x1="{LEFT}" x2="{}" y1="{y}" y2="{y}"/>"#, n(right));
@@ -74,12 +74,12 @@ pub(super) fn recall(entries: &[Recall]) -> Option<String> {
     Some(svg)
 }
 
-const DOT: f64 = 7.0;
+pub(super) const DOT: f64 = 7.0;
 /// A row with more dots on one place becomes a histogram.
 const STACK: usize = 14;
 /// Room for the names of the rows.
-const STRIP_LEFT: f64 = 118.0;
-const STRIP_WIDTH: f64 = 640.0;
+pub(super) const STRIP_LEFT: f64 = 118.0;
+pub(super) const STRIP_WIDTH: f64 = 640.0;
 const NEVER_WIDTH: f64 = 58.0;
 
 /// Every item's best window under the policy's scheme, by kind, on an axis from impossible to certain; with the sample
@@ -108,7 +108,7 @@ pub(super) fn distribution(report: &Report) -> Option<String> {
     let bottom = y + 4.0;
     let right = STRIP_LEFT + STRIP_WIDTH;
     let mut svg =
-        open(right + 14.0, bottom + 46.0, "strip", "Best window of every item, by kind, on the probability axis");
+        open(right + 14.0, bottom + 46.0, "strip", "Best window of every item, by kind, on the probability axis", None);
     let tau = axis.x(policy.tau.ln());
     let _ = write!(
         svg,
@@ -202,7 +202,7 @@ fn dot(svg: &mut String, x: f64, y: f64, item: &ReportItem, log_p_z: f64) {
 
 /// From `ln p_z` to a place: 0 at the right end, the square root of `-ln p_z` to the left, and a column of its own
 /// for what can't be sampled at all.
-struct Axis {
+pub(super) struct Axis {
     /// The greatest finite `-ln p_z` that is drawn.
     span: f64,
     /// Where the finite part begins.
@@ -211,7 +211,7 @@ struct Axis {
 }
 
 impl Axis {
-    fn over(values: impl Iterator<Item = f64>) -> Self {
+    pub(super) fn over(values: impl Iterator<Item = f64>) -> Self {
         let (mut span, mut never) = (20.0_f64, false);
         for value in values {
             if value.is_finite() {
@@ -223,7 +223,7 @@ impl Axis {
         Self { span, left: if never { STRIP_LEFT + NEVER_WIDTH } else { STRIP_LEFT }, never }
     }
 
-    fn x(&self, log_p_z: f64) -> f64 {
+    pub(super) fn x(&self, log_p_z: f64) -> f64 {
         let right = STRIP_LEFT + STRIP_WIDTH;
         if log_p_z == f64::NEG_INFINITY {
             return STRIP_LEFT + NEVER_WIDTH / 2.0 - 8.0;
@@ -231,20 +231,20 @@ impl Axis {
         right - (right - self.left) * ((-log_p_z).max(0.0) / self.span).sqrt().min(1.0)
     }
 
-    fn columns(&self) -> usize {
+    pub(super) fn columns(&self) -> usize {
         (STRIP_WIDTH / DOT).ceil() as usize + 1
     }
 
-    fn column(&self, log_p_z: f64) -> usize {
+    pub(super) fn column(&self, log_p_z: f64) -> usize {
         (((self.x(log_p_z) - STRIP_LEFT) / DOT).floor().max(0.0) as usize).min(self.columns() - 1)
     }
 
-    fn middle(&self, column: usize) -> f64 {
+    pub(super) fn middle(&self, column: usize) -> f64 {
         STRIP_LEFT + (column as f64 + 0.5) * DOT
     }
 
     /// Powers of ten with room between them, from certain to impossible.
-    fn ticks(&self) -> Vec<(f64, String)> {
+    pub(super) fn ticks(&self) -> Vec<(f64, String)> {
         let mut ticks: Vec<(f64, String)> = Vec::new();
         for exponent in [0, 1, 3, 10, 20, 30, 50, 70, 100, 200, 300, 500, 1_000, 3_000, 10_000, 100_000] {
             let log_p_z = -f64::from(exponent) * std::f64::consts::LN_10;
@@ -287,16 +287,30 @@ pub(super) fn spans(chars: u64, spans: &[Span], windows: &[(u64, u64)], label: &
     svg
 }
 
-fn open(width: f64, height: f64, name: &str, title: &str) -> String {
+/// Begins a chart. `described` says in words what it shows.
+pub(super) fn open(width: f64, height: f64, name: &str, title: &str, described: Option<&str>) -> String {
+    let (by, desc) = described.map_or_else(Default::default, |text| {
+        let desc = format!(r#"<desc id="{name}-desc">{}</desc>"#, escape::html(text));
+        (format!(r#" aria-describedby="{name}-desc""#), desc)
+    });
     format!(
-        r#"<svg class="chart {name}" viewBox="0 0 {} {}" width="{0}" height="{1}" role="img" aria-labelledby="{name}-title"><title id="{name}-title">{title}</title>"#,
+        r#"<svg class="chart {name}" viewBox="0 0 {} {}" width="{0}" height="{1}" role="img" aria-labelledby="{name}-title"{by}><title id="{name}-title">{title}</title>{desc}"#,
         n(width),
         n(height)
     )
 }
 
+/// A rate with the ends of its interval, on an axis from 0 to 1. The numbers stand beside it.
+pub(super) fn interval(lower: f64, at: f64, upper: f64) -> String {
+    let x = |share: f64| n(3.0 + 94.0 * share.clamp(0.0, 1.0));
+    let (lower, at, upper) = (x(lower), x(at), x(upper));
+    format!(
+        r#"<svg class="interval" viewBox="0 0 100 14" width="100" height="14" aria-hidden="true" focusable="false"><line class="base" x1="3" x2="97" y1="7" y2="7"/><line class="range" x1="{lower}" x2="{upper}" y1="7" y2="7"/><path class="range" d="M{lower} 3v8M{upper} 3v8"/><circle class="at" cx="{at}" cy="7" r="3"/></svg>"#
+    )
+}
+
 /// One decimal at most, and no negative zero.
-fn n(x: f64) -> String {
+pub(super) fn n(x: f64) -> String {
     let digits = format!("{x:.1}");
     let digits = digits.strip_suffix(".0").unwrap_or(&digits);
     if digits == "-0" { "0".to_owned() } else { digits.to_owned() }
@@ -326,7 +340,9 @@ mod tests {
 
     #[test]
     fn every_measured_item_is_one_dot_and_the_unmeasured_are_none() {
-        let report = fixture::report();
+        let mut report = fixture::report();
+        // Under greedy decoding so many canaries are certain that they make a histogram.
+        report.policy.schemes.retain(|scheme| scheme.id != "greedy");
         let svg = distribution(&report).unwrap();
         let dotted = report.items.iter().filter(|item| item.kind != Kind::Control && item.evidence.scored() > 0);
         let measured = dotted.count();

@@ -1,17 +1,17 @@
 //! One item of the HTML report: its row, and what unfolds below it.
 
-use super::{chart, code, fact};
-use crate::metric::item::{FormEvidence, Span};
+use super::{chart, code, evidence, fact, heat};
+use crate::metric::item::{FormEvidence, Heat, Span};
 use crate::metric::window::WindowEvidence;
 use crate::metric::{probability, samples};
 use crate::report::order::Figures;
-use crate::report::{Report, ReportItem, Revealed, escape, words};
-use crate::verdict::{Statistic, Validity};
+use crate::report::{Report, ReportItem, Revealed, words};
 use minijinja::{Value, context};
-use std::fmt::Write as _;
 
 /// Windows without scores that are listed for one item.
 const LISTED: usize = 10;
+/// Schemes that have a column in the table of windows; the others stand in that of costs.
+const COLUMNS: usize = 4;
 
 /// Everything the template shows of an item.
 pub(super) fn row(report: &Report, item: &ReportItem) -> Value {
@@ -25,7 +25,8 @@ pub(super) fn row(report: &Report, item: &ReportItem) -> Value {
         .take(LISTED)
         .map(|window| context! { window => window.window, reason => window.reason })
         .collect();
-    let schemes: Vec<&str> = report.model.backend.schemes.iter().map(|scheme| scheme.id.as_str()).collect();
+    let schemes = columns(report);
+    let values = item.evidence.worst().and_then(|form| form.values.as_ref());
     context! {
         id => item.id,
         level => item.verdict.level.to_string(),
@@ -40,6 +41,14 @@ pub(super) fn row(report: &Report, item: &ReportItem) -> Value {
         },
         why => item.verdict.reasons.first(),
         more_reasons => item.verdict.reasons.iter().skip(1).collect::<Vec<_>>(),
+        validity => evidence::validity(item),
+        costs => evidence::costs(report, item),
+        follow_up => evidence::follow_up(item),
+        errors => evidence::errors(item),
+        continuations => evidence::continuations(report, item),
+        further => evidence::further(item),
+        supporting => values.map(evidence::supporting).unwrap_or_default(),
+        strength => values.map(|values| format!("{:.2}", values.extraction_strength)),
         facts => facts(item),
         forms => item.evidence.forms.iter().map(|form| layout(item, form)).collect::<Vec<_>>(),
         windows => item.windows.iter().map(|w| window(w, &schemes)).collect::<Vec<_>>(),
@@ -47,6 +56,18 @@ pub(super) fn row(report: &Report, item: &ReportItem) -> Value {
         unscored,
         revealed => item.revealed.as_ref().filter(|_| report.settings.reveal).map(|text| revealed(item, text)),
     }
+}
+
+/// The schemes of the table of windows: all of them if there is room, else those of the policy and `full`. Greedy decoding
+/// has a column anyway.
+fn columns(report: &Report) -> Vec<&str> {
+    let all = report.model.backend.schemes.iter().map(|scheme| scheme.id.as_str()).filter(|id| *id != "greedy");
+    let mut columns: Vec<&str> = all.collect();
+    if columns.len() > COLUMNS {
+        columns.retain(|id| *id == "full" || report.policy.schemes.iter().any(|scheme| scheme.id == *id));
+        columns.truncate(COLUMNS);
+    }
+    columns
 }
 
 fn facts(item: &ReportItem) -> Vec<Value> {
@@ -66,28 +87,7 @@ fn facts(item: &ReportItem) -> Vec<Value> {
         ];
         facts.extend(fields.into_iter().filter_map(|(name, value)| Some(fact(name, value.as_ref()?))));
     }
-    if let Some(validity) = &item.verdict.validity {
-        facts.push(fact("Against controls", comparison(validity)));
-    }
     facts
-}
-
-fn comparison(validity: &Validity) -> String {
-    let statistic = match validity.statistic {
-        Statistic::MaxLogPZ => "ln p_z of the best window under full",
-        Statistic::MeanLogProb => "mean ln p a token",
-        Statistic::VerbatimRun => "longest verbatim run",
-    };
-    let digits = |p: f64| probability::in_digits(p.ln());
-    format!(
-        "{statistic} {:.2}; {} of {} controls reach it; p = {}, at best {} with these controls; {}significant",
-        validity.value,
-        samples::grouped(validity.controls_at_least),
-        samples::grouped(validity.controls),
-        digits(validity.p_value),
-        digits(validity.smallest_p),
-        if validity.significant { "" } else { "not " }
-    )
 }
 
 /// One layout of the text as a bar, with the same in words.
@@ -113,7 +113,10 @@ fn layout(item: &ReportItem, form: &FormEvidence) -> Value {
             stretches(&extraction.spans),
         ),
     };
+    let heat: &[Heat] = extraction.map_or(&[], |extraction| &extraction.heat);
     context! {
+        heat => heat::bar(form.chars, heat).map(Value::from_safe_string),
+        hottest => heat::hottest(heat).map(|text| words::sentence(&text)),
         name => words::form(form.form),
         counts => item.evidence.worst_form == Some(form.form) && item.evidence.forms.len() > 1,
         size => format!("{}, {}", words::count(form.tokens, "token"), words::count(form.windows, "window")),
@@ -140,7 +143,7 @@ fn window(window: &WindowEvidence, schemes: &[&str]) -> Value {
     };
     context! {
         id => window.window,
-        place => format!("{}–{}", samples::grouped(window.suffix_char), samples::grouped(window.end_char)),
+        place => evidence::place(window),
         form => words::form(window.form),
         greedy => if window.greedy_exact { "yes" } else { "no" },
         run => format!("{} of {}", window.verbatim_run, window.suffix_len),
@@ -163,8 +166,8 @@ fn revealed(item: &ReportItem, revealed: &Revealed) -> Value {
     let texts = revealed.texts.iter().map(|(form, text)| {
         let evidence = item.evidence.forms.iter().find(|evidence| evidence.form == *form);
         let extraction = evidence.and_then(|form| form.values.as_ref()).and_then(|values| values.extraction.as_ref());
-        let spans: &[Span] = extraction.map_or(&[], |extraction| &extraction.spans);
-        context! { form => words::form(*form), text => Value::from_safe_string(marked(text, spans)) }
+        let heat: &[Heat] = extraction.map_or(&[], |extraction| &extraction.heat);
+        context! { form => words::form(*form), text => Value::from_safe_string(heat::shaded(text, heat)) }
     });
     context! {
         facts => fields.into_iter().filter_map(|(name, value)| Some(fact(name, value.as_ref()?))).collect::<Vec<_>>(),
@@ -172,38 +175,17 @@ fn revealed(item: &ReportItem, revealed: &Revealed) -> Value {
     }
 }
 
-/// The text with its extracted spans marked, escaped. Spans are in characters and don't overlap.
-fn marked(text: &str, spans: &[Span]) -> String {
-    let mut chars = text.chars();
-    let mut at = 0;
-    let mut out = String::new();
-    for span in spans {
-        let mut take = |to: u64| {
-            let piece: String = chars.by_ref().take(to.saturating_sub(at) as usize).collect();
-            at = at.max(to);
-            escape::html_text(&piece)
-        };
-        let (before, inside) = (take(span.start_char), take(span.end_char));
-        let _ = write!(out, "{before}<mark>{inside}</mark>");
-    }
-    out + &escape::html_text(chars.as_str())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::backend::Scheme;
+    use crate::report::fixture;
 
     #[test]
-    fn spans_are_marked_by_characters_and_nothing_is_lost() {
-        let span = |start, end| Span { start_byte: 0, end_byte: 0, start_char: start, end_char: end, windows: 1 };
-        let cases: [(&[Span], &str); 4] = [
-            (&[], "é&lt;b&gt;漢字"),
-            (&[span(1, 4)], "é<mark>&lt;b&gt;</mark>漢字"),
-            (&[span(0, 1), span(5, 6)], "<mark>é</mark>&lt;b&gt;漢<mark>字</mark>"),
-            (&[span(4, 900)], "é&lt;b&gt;<mark>漢字</mark>"),
-        ];
-        for (spans, expected) in cases {
-            assert_eq!(marked("é<b>漢字", spans), expected);
-        }
+    fn many_schemes_leave_room_for_those_that_decide() {
+        let mut report = fixture::report();
+        assert_eq!(columns(&report), ["full", "top_k40", "t0.7_top_p0.9"]);
+        report.model.backend.schemes.extend(["t0.5", "t0.8", "t0.9"].map(|id| Scheme::parse(id).unwrap()));
+        assert_eq!(columns(&report), ["full", "top_k40"]);
     }
 }

@@ -1,0 +1,127 @@
+//! What an item's evidence is beyond its windows' scores: against controls, cost by scheme, near-verbatim, other prefixes
+//! and models, and what is supporting only.
+
+use super::{fact, marked};
+use crate::metric::item::FormValues;
+use crate::metric::window::WindowEvidence;
+use crate::metric::{probability, samples};
+use crate::report::words::evidence as says;
+use crate::report::words::run::number;
+use crate::report::{Report, ReportItem, escape, words};
+use minijinja::{Value, context};
+
+/// The comparison with controls, the tail marked as what it is.
+pub(super) fn validity(item: &ReportItem) -> Vec<Value> {
+    let Some(validity) = &item.verdict.validity else { return Vec::new() };
+    let mut facts = vec![fact("Against controls", says::comparison(validity))];
+    if let Some(tail) = &validity.tail {
+        facts.push(marked("Beyond the controls", says::tail(tail), "model-based"));
+    }
+    if let Some(exposure) = &validity.exposure {
+        facts.push(fact("Exposure", says::exposure(exposure.bits, exposure.lower, exposure.upper)));
+    }
+    facts
+}
+
+/// A row a scheme under which it was scored: what its best window costs.
+pub(super) fn costs(report: &Report, item: &ReportItem) -> Vec<Value> {
+    let policy = &report.policy;
+    let row = |scheme: &crate::backend::Scheme| {
+        let (form, found) = item.evidence.best(&scheme.id)?;
+        let cost = &found.best;
+        Some(context! {
+            scheme => scheme.id,
+            budget => policy.schemes.iter().any(|asked| asked.id == scheme.id),
+            form => words::form(form),
+            p_z => probability::in_digits(cost.log_p_z),
+            ln_p_z => number(cost.log_p_z),
+            bits => number(cost.bits),
+            samples_p50 => of_samples(cost.log_p_z, 0.5),
+            samples_p90 => of_samples(cost.log_p_z, 0.9),
+            median => number(found.median_log_p_z),
+        })
+    };
+    report.model.backend.schemes.iter().filter_map(row).collect()
+}
+
+/// Samples without their unit, which stands above them.
+fn of_samples(log_p_z: f64, p: f64) -> String {
+    match samples::in_words(log_p_z, p).as_str() {
+        "no number of samples" => "never".to_owned(),
+        n => n.trim_end_matches(" samples").trim_end_matches(" sample").to_owned(),
+    }
+}
+
+/// What was found out about its followed-up windows, together.
+pub(super) fn follow_up(item: &ReportItem) -> Vec<Value> {
+    let mut facts = Vec::new();
+    let mut tell = |name: &str, says: Option<String>| facts.extend(says.map(|says| fact(name, says)));
+    if let Some(found) = &item.evidence.follow_up {
+        let windows = item.evidence.windows();
+        tell("Continuations", says::continued(found, windows));
+        tell("Near-verbatim recall", says::nv_recall(found, windows));
+        // The best window's own p_z stands with that window below.
+        tell("Near-verbatim bound", found.near_probability.as_ref().map(|near| says::near_probability(near, None)));
+        tell("True prefix", found.foreign_prefix.as_ref().map(says::foreign_prefix));
+        tell("Reference model", found.reference.as_ref().map(says::reference));
+    }
+    tell("Rounding", says::item_numerics(&item.evidence.numerics));
+    facts
+}
+
+/// What was asked for and failed.
+pub(super) fn errors(item: &ReportItem) -> Vec<&String> {
+    item.evidence.follow_up.iter().flat_map(|found| &found.errors).collect()
+}
+
+/// A row a window that was continued.
+pub(super) fn continuations(report: &Report, item: &ReportItem) -> Vec<Value> {
+    let row = |window: &WindowEvidence| {
+        let found = window.follow_up.as_ref()?.continuation.as_ref()?;
+        let near = &found.near;
+        let text = found.text.as_ref().filter(|_| report.settings.reveal);
+        Some(context! {
+            place => place(window),
+            given => found.drafted,
+            run => format!("{} of {}", found.verbatim_run, window.suffix_len),
+            same => words::share(found.memorization_score),
+            edits => near.edit_distance,
+            similarity => format!("{:.2}", near.edit_similarity),
+            bleu => format!("{:.2}", near.bleu),
+            rouge_l => format!("{:.2}", near.rouge_l),
+            lcs => format!("{}, {}", words::count(u64::from(near.lcs_chars), "character"), words::count(u64::from(near.lcs_words), "word")),
+            near_verbatim => near.near_verbatim,
+            agreement => says::agreement(found),
+            text => text.map(|text| Value::from_safe_string(escape::html_text(text))),
+        })
+    };
+    item.windows.iter().filter_map(row).collect()
+}
+
+/// What else a window was put to, a list a window.
+pub(super) fn further(item: &ReportItem) -> Vec<Value> {
+    let entry = |window: &WindowEvidence| {
+        let lines = says::further(window, window.follow_up.as_ref()?);
+        (!lines.is_empty()).then(|| context! { place => place(window), lines })
+    };
+    item.windows.iter().filter_map(entry).collect()
+}
+
+/// Scores of the membership literature; never part of a verdict.
+pub(super) fn supporting(values: &FormValues) -> Vec<Value> {
+    let scores = &values.membership;
+    vec![
+        fact("Loss", format!("{} nats a token", number(scores.loss))),
+        fact(
+            "zlib ratio",
+            format!("{} (the suffix's bits under the model by its bits under zlib)", number(scores.zlib_ratio)),
+        ),
+        fact("Min-K%", format!("{} nats a token, over the 20% unlikeliest", number(scores.min_k))),
+        fact("Min-K%++", format!("{} standard deviations, over the 20% lowest", number(scores.min_k_plus_plus))),
+    ]
+}
+
+/// A window by the characters of its suffix.
+pub(super) fn place(window: &WindowEvidence) -> String {
+    format!("{}–{}", samples::grouped(window.suffix_char), samples::grouped(window.end_char))
+}
