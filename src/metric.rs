@@ -3,14 +3,17 @@
 //! A metric is its function, with formula and citation in its doc comment, and a line in [`METRICS`],
 //! from which the documentation and the legends of reports are made.
 
+pub mod exposure;
 pub mod follow_up;
 pub mod greedy;
+pub mod interval;
 pub mod item;
 pub mod membership;
 pub mod near;
 pub mod probability;
 pub mod real;
 pub mod samples;
+pub mod tail;
 pub mod text;
 pub mod window;
 

@@ -77,6 +77,7 @@ fn comparison(validity: &Validity) -> String {
         Statistic::MaxLogPZ => "ln p_z of the best window under full",
         Statistic::MeanLogProb => "mean ln p a token",
         Statistic::VerbatimRun => "longest verbatim run",
+        Statistic::Census => "mean rank of all windows by ln p_z under full, as a share",
     };
     let digits = |p: f64| probability::in_digits(p.ln());
     format!(
