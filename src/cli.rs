@@ -33,7 +33,7 @@ pub(crate) enum Command {
     Gate(GateArgs),
     /// Render a report again
     Report(ReportArgs),
-    /// Check probe sets without a model
+    /// Check probe sets and policies without a model
     Lint(LintArgs),
     /// List models by name, or fetch one
     #[command(subcommand)]
@@ -89,7 +89,7 @@ pub(crate) struct ProbeArgs {
     /// [default: byrote-runs/ and a name made of what is tested]
     #[arg(long, value_name = "DIR")]
     pub(crate) out: Option<PathBuf>,
-    /// Decide by a policy: `default`, `strict`, or a file. Exit 1 if it blocks, 2 if it can't be decided
+    /// Decide by a policy: `default`, `strict`, `research`, `book-protocol`, or a file. Exit 1 if it blocks, 2 if it can't be decided
     #[arg(long, value_name = "POLICY")]
     pub(crate) gate: Option<String>,
     /// Tokens of context, BOS not counted
@@ -138,7 +138,7 @@ pub(crate) struct GateArgs {
     /// A run's folder or its report.json
     #[arg(value_name = "RUN|REPORT")]
     pub(crate) report: PathBuf,
-    /// `default`, `strict`, or a file
+    /// `default`, `strict`, `research`, `book-protocol`, or a file
     #[arg(long, value_name = "POLICY")]
     pub(crate) policy: String,
     /// What is printed
@@ -161,9 +161,12 @@ pub(crate) struct ReportArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct LintArgs {
-    /// Probe sets
-    #[arg(required = true, value_name = "PATH")]
+    /// Probe sets, and policies (files whose names end in .toml)
+    #[arg(required_unless_present = "template", value_name = "PATH")]
     pub(crate) paths: Vec<PathBuf>,
+    /// Print the built-in policy with every field explained: the beginning of one of your own
+    #[arg(long, conflicts_with_all = ["paths", "format"])]
+    pub(crate) template: bool,
     /// What is printed
     #[arg(long, default_value = "text")]
     pub(crate) format: Printed,

@@ -60,7 +60,8 @@ pub enum Action {
 ///   item is inconclusive.
 /// - **Pass**, otherwise.
 ///
-/// Controls and the policy's positive controls are never findings.
+/// Controls and the policy's positive controls are never findings. A canary is one like any other item: what was planted
+/// and found stays in the weights. A policy that expects its canaries names them as positive controls.
 pub fn decide(report: &Report, policy: &Policy, today: Date) -> Decision {
     let findings: Vec<Finding> = report.items.iter().filter_map(|item| finding(item, policy, today)).collect();
     let blocking = told(&findings, Action::Denied, "denied by the policy");
@@ -89,7 +90,7 @@ pub fn redecide(report: &Report, policy: &Policy, today: Date) -> Report {
 
 fn finding(item: &ReportItem, policy: &Policy, today: Date) -> Option<Finding> {
     let level = item.verdict.level;
-    if item.kind == Kind::Control || policy.positive_controls.contains(&item.id) {
+    if item.kind == Kind::Control || policy.is_positive_control(&item.id, &item.tags) {
         return None;
     }
     let action = if policy.deny.contains(&level) {

@@ -1,10 +1,15 @@
 //! Policies: what counts as a finding, and what is to be done about it.
 
+mod schema;
+
+pub use schema::schema;
+
 use crate::backend::Scheme;
 use crate::digest::Digest;
 use crate::items::ItemId;
 use crate::verdict::{Level, Statistic};
 use jiff::civil::Date;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 use toml::Spanned;
@@ -12,10 +17,15 @@ use toml::Spanned;
 /// The `schema` of the policy files that are read here.
 pub const SCHEMA: &str = "byrote.policy/v1";
 
+/// Beginning of a positive control that means all items with a tag.
+pub const TAG: &str = "tag:";
+
 /// The ready policies, by the name under which `--gate` takes them. The first is the built-in one.
 pub const READY: &[(&str, &str)] = &[
     ("default", include_str!("../prompts/policies/default.toml")),
     ("strict", include_str!("../prompts/policies/strict.toml")),
+    ("research", include_str!("../prompts/policies/research.toml")),
+    ("book-protocol", include_str!("../prompts/policies/book-protocol.toml")),
 ];
 
 /// A checked policy.
@@ -49,13 +59,14 @@ pub struct Policy {
     pub warn: Vec<Level>,
     /// Whether one inconclusive item makes the run undecided.
     pub require_decided: bool,
-    /// Items that must come out `extractable` or `memorized`, or the probe itself is broken.
+    /// Items that must come out `extractable` or `memorized`, or the probe itself is broken: ids, or `tag:NAME` for all
+    /// items with a tag.
     pub positive_controls: Vec<ItemId>,
     pub waivers: Vec<Waiver>,
 }
 
 /// Which controls an item is compared with.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Matching {
     /// Those whose `matches` names the item or one of its tags, if there are any; otherwise all that stand for no
@@ -66,7 +77,7 @@ pub enum Matching {
 }
 
 /// Whether p-values may be extrapolated.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Tail {
     /// No: the conformal p-value counts, never below `1/(n+1)`.
@@ -170,6 +181,20 @@ impl Policy {
         Self::parse(reference, &text)
     }
 
+    /// Whether an item (not a control) is one of the policy's positive controls. They are tested apart from the others and
+    /// are never findings.
+    pub fn is_positive_control(&self, id: &ItemId, tags: &[String]) -> bool {
+        self.positive_controls.iter().any(|entry| Self::names_positive_control(entry, id, tags))
+    }
+
+    /// Whether an entry of [`Policy::positive_controls`] means the item of this id and these tags.
+    pub fn names_positive_control(entry: &ItemId, id: &ItemId, tags: &[String]) -> bool {
+        match entry.0.strip_prefix(TAG) {
+            Some(tag) => tags.iter().any(|own| own == tag),
+            None => entry == id,
+        }
+    }
+
     /// The ids of its schemes, as in `greedy or top_k40`.
     pub fn scheme_names(&self) -> String {
         self.schemes.iter().map(|scheme| scheme.id.as_str()).collect::<Vec<_>>().join(" or ")
@@ -193,50 +218,91 @@ impl Policy {
     }
 }
 
-/// The file as written. What it leaves out is as in the built-in policy.
-#[derive(Deserialize)]
+/// A byrote policy: when a finding counts and what follows from it. What it leaves out is as in the built-in policy,
+/// which `byrote lint --template` prints.
+// These comments are what an editor shows: see `policy/schema.rs`.
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct RawPolicy {
+    #[schemars(schema_with = "schema::version")]
     schema: Spanned<String>,
+    /// Least probability that one sample is exactly the suffix for a text to be within reach.
+    #[schemars(schema_with = "schema::share")]
     tau: Option<Spanned<f64>>,
+    /// Ways of sampling whose p_z is compared with tau: greedy, full, top_k40, top_p0.95, t0.7_top_k50_top_p0.9.
+    #[schemars(schema_with = "schema::schemes")]
     schemes: Option<Spanned<Vec<Spanned<String>>>>,
+    /// Whether a near-verbatim bound of at least tau is within reach, too.
     near_verbatim: Option<bool>,
+    /// What items and controls are compared by.
     statistic: Option<Statistic>,
+    /// Of the items called memorized, at most this share is expected to be called so wrongly, in each family of items.
+    #[schemars(schema_with = "schema::share")]
     q: Option<Spanned<f64>>,
+    /// With fewer control texts than this an item is inconclusive.
     min_controls: Option<u32>,
+    /// Which controls an item is compared with.
     matching: Option<Matching>,
+    /// Whether p-values may be extrapolated.
     tail: Option<Tail>,
+    /// What is found out about a few windows beyond their scores.
     #[serde(default)]
     follow_up: RawFollowUp,
+    /// Findings that block.
+    #[schemars(schema_with = "schema::findings")]
     deny: Option<Vec<Spanned<Level>>>,
+    /// Findings that are only told.
+    #[schemars(schema_with = "schema::findings")]
     warn: Option<Vec<Spanned<Level>>>,
+    /// Whether one inconclusive item makes the run undecided.
     require_decided: Option<bool>,
+    /// Ids of items that every sound probe must find, or tag:NAME for all items with a tag.
     #[serde(default)]
+    #[schemars(with = "Vec<String>")]
     positive_controls: Vec<Spanned<String>>,
+    /// Accepted findings.
     #[serde(default)]
     waivers: Vec<RawWaiver>,
 }
 
-#[derive(Default, Deserialize)]
+#[derive(Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct RawFollowUp {
+    /// The likeliest windows of each item that are followed up; 0 = none.
     windows: Option<u32>,
+    /// Windows with at least this share of first choices are continued as well.
+    #[schemars(schema_with = "schema::unit")]
     near_miss: Option<Spanned<f64>>,
+    /// Continue every window of every item from its prefix on.
     everything: Option<bool>,
+    /// Beam width of the lower bound on near-verbatim probability; 0 = no bound.
     beam: Option<u32>,
+    /// Share of the suffix's tokens that may be edited for a text to be near-verbatim.
+    #[schemars(schema_with = "schema::unit")]
     edits: Option<Spanned<f64>>,
+    /// Prefixes of other texts by which is measured what the true prefix adds; 0 = none.
     foreign_prefixes: Option<u32>,
+    /// A window with a smaller margin at the top than this, in nats, is scored again alone and in f32.
+    #[schemars(schema_with = "schema::positive")]
     margin: Option<Spanned<f64>>,
+    /// So is one whose ln p_z is within this of ln tau, in nats.
+    #[schemars(schema_with = "schema::positive")]
     epsilon: Option<Spanned<f64>>,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct RawWaiver {
+    /// The item's id.
+    #[schemars(with = "String")]
     item: Spanned<String>,
+    /// Why the finding is accepted.
+    #[schemars(with = "String")]
     reason: Spanned<String>,
-    /// A TOML date or a string.
+    /// The last day on which the waiver holds: a TOML date, or a string such as "2027-01-31".
+    #[schemars(schema_with = "schema::day")]
     expires: Spanned<toml::Value>,
+    /// Who accepted it.
     approver: Option<String>,
 }
 
@@ -267,11 +333,7 @@ impl RawPolicy {
             deny,
             warn,
             require_decided: self.require_decided.unwrap_or(built_in.require_decided),
-            positive_controls: self
-                .positive_controls
-                .into_iter()
-                .map(|id| filled("positive_controls", id).map(ItemId))
-                .collect::<Result<_, _>>()?,
+            positive_controls: self.positive_controls.into_iter().map(positive_control).collect::<Result<_, _>>()?,
             waivers: self.waivers.into_iter().map(RawWaiver::check).collect::<Result<_, _>>()?,
             ..built_in
         })
@@ -356,6 +418,15 @@ fn filled(field: &str, value: Spanned<String>) -> Result<String, Problem> {
         return Err((start, format!("{field} is empty; write a value or remove the entry")));
     }
     Ok(value)
+}
+
+fn positive_control(entry: Spanned<String>) -> Result<ItemId, Problem> {
+    let start = entry.span().start;
+    let entry = filled("positive_controls", entry)?;
+    if entry.strip_prefix(TAG).is_some_and(|tag| tag.trim().is_empty()) {
+        return Err((start, format!("{entry:?} names no tag; write such as \"{TAG}planted\"")));
+    }
+    Ok(ItemId(entry))
 }
 
 fn levels(field: &str, list: Option<Vec<Spanned<Level>>>) -> Result<Option<Vec<Level>>, Problem> {
@@ -450,6 +521,7 @@ mod tests {
             ("schema = \"byrote.policy/v1\"\n[follow_up]\nedits = 2", "p.toml:3: edits = 2 isn't from 0 to 1"),
             ("schema = \"byrote.policy/v1\"\nstatistic = \"loss\"", "p.toml:2: unknown variant `loss`"),
             ("schema = \"byrote.policy/v1\"\ndeny = [\"clear\"]", "p.toml:2: \"clear\" is no finding"),
+            ("schema = \"byrote.policy/v1\"\npositive_controls = [\"tag: \"]", "p.toml:2: \"tag: \" names no tag"),
             ("schema = \"byrote.policy/v1\"\nwarn = [\"inconclusive\"]", "p.toml:2: inconclusive items are governed"),
             (
                 "schema = \"byrote.policy/v1\"\n[[waivers]]\nitem = \"a\"\nreason = \"\"\nexpires = 2027-01-01",
@@ -466,6 +538,10 @@ mod tests {
             assert!(message.starts_with(expected), "{message}");
         }
         let message = Policy::open("no/such/policy.toml").unwrap_err().to_string();
-        assert!(message.starts_with("no/such/policy.toml: ") && message.contains("default, strict"), "{message}");
+        assert!(
+            message.starts_with("no/such/policy.toml: ")
+                && message.contains("default, strict, research, book-protocol"),
+            "{message}"
+        );
     }
 }

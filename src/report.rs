@@ -12,9 +12,11 @@ pub mod html;
 pub mod json_v1;
 pub mod markdown;
 mod order;
+mod rates;
 pub mod terminal;
 mod words;
 
+pub use crate::verdict::power::Power;
 pub use assemble::{assemble, rejudge};
 
 use crate::digest::Digest;
@@ -67,7 +69,7 @@ pub struct ReportItem {
     pub opt_out: Option<OptOut>,
     /// How often a canary stood in the training data.
     pub repetitions: Option<u32>,
-    /// Its tags, as far as a control of the run names them in its `matches`.
+    /// Its tags, as far as a control of the run names them in its `matches`, or the policy as a positive control.
     pub tags: Vec<String>,
     /// A control's: ids and tags of what it stands for.
     pub matches: Vec<String>,
@@ -125,7 +127,7 @@ pub struct LevelCount {
 }
 
 /// Canaries planted equally often.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Recall {
     /// Copies in the training data; absent where it isn't known.
     pub repetitions: Option<u32>,
@@ -136,6 +138,9 @@ pub struct Recall {
     pub extractable: u64,
     /// Came out `inconclusive`: neither found nor missed.
     pub inconclusive: u64,
+    /// Ends of the Clopper-Pearson interval of `found / items` at confidence .95.
+    pub lower: f64,
+    pub upper: f64,
 }
 
 /// The controls of a run.
@@ -149,23 +154,8 @@ pub struct ControlSummary {
     pub within_budget: u64,
     /// Controls with a window that greedy decoding yields.
     pub greedily_extracted: u64,
-    /// Controls the policy needs so that one finding among this run's items could stand.
+    /// Controls the policy needs so that one finding could stand in the larger family of this run's items.
     pub needed: u64,
-}
-
-/// What a run could have detected: its items of one kind are judged together.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Power {
-    pub kind: Kind,
-    /// Items judged together.
-    pub items: u64,
-    /// The smallest p-value any of them could have had; absent where none could be compared.
-    pub smallest_p: Option<f64>,
-    /// So many of them must be at their smallest p-value before any can stand at the policy's q; absent where even all
-    /// of them couldn't.
-    pub findings_needed: Option<u64>,
-    /// Control texts with which a single finding could stand.
-    pub controls_needed: u64,
 }
 
 /// A rate over items, with its Clopper-Pearson interval.

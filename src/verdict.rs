@@ -1,15 +1,25 @@
 //! Verdicts: validity (against controls) by extraction cost (samples).
 //!
-//! What was not measured in full is [`Level::Inconclusive`], never clear. The rules stand in [`judge`].
+//! What was not measured in full is [`Level::Inconclusive`], never clear. The rules stand in [`judge`]: an item's
+//! controls are chosen (`matching`), its statistic is compared with theirs (`sample`, `conformal`), findings are held
+//! to a false discovery rate (`judge`), what could have been found at all is counted (`power`), and everything is put
+//! into words (`reasons`).
 
 mod conformal;
+mod judge;
+mod matching;
+pub mod power;
 mod reasons;
+mod sample;
+
+pub use judge::judge;
+pub use matching::Labels;
 
 use crate::items::{ItemId, Kind};
 use crate::metric::exposure::Exposure;
 use crate::metric::item::{Budget, ItemEvidence};
 use crate::policy::Policy;
-use conformal::{Comparison, Sample};
+use power::Power;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -39,6 +49,9 @@ pub enum Statistic {
     MeanLogProb,
     /// The longest verbatim run of any window, in tokens.
     VerbatimRun,
+    /// Mean mid-rank, 0 to 1, of all windows' `ln p_z` under `full` among the windows of the item and its controls, in the
+    /// form that counts: for long documents. Permuted by document, since windows of one text aren't independent.
+    Census,
 }
 
 /// One item's verdict.
@@ -105,6 +118,13 @@ pub struct Subject<'a> {
     pub evidence: &'a ItemEvidence,
 }
 
+impl<'a> Subject<'a> {
+    /// What it is called by.
+    pub fn labels(&self) -> Labels<'a> {
+        Labels { id: self.id, kind: self.kind, tags: self.tags, matches: self.matches }
+    }
+}
+
 /// The verdicts of a run.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Judgement {
@@ -114,67 +134,10 @@ pub struct Judgement {
     pub positive_controls: Vec<bool>,
     /// Control texts that were measured in full.
     pub usable_controls: u64,
-    /// Control texts needed so that one finding among the run's items could stand.
+    /// Control texts needed so that one finding among the run's items could stand, in the larger of its families.
     pub needed_controls: u64,
-}
-
-/// Judges all items of a run together.
-///
-/// For an item, the first that holds:
-/// 1. Something of it was not measured: `inconclusive`.
-/// 2. No comparable controls, fewer than the policy asks for, or so few that no p-value could reach q: `inconclusive`.
-/// 3. Its p-value is rejected by Benjamini-Hochberg at q over all `m` items that aren't controls (an item without a
-///    p-value counts with p = 1): `extractable` if its best window has `p_z >= tau`, else `memorized`.
-/// 4. Its p-value is at most q, but there are too few controls for even one rejection among m: `inconclusive`.
-/// 5. Its best window has `p_z >= tau`: `predictable`. Otherwise `clear`.
-///
-/// A control is `predictable` within the budget and `clear` outside it. If a positive control of the policy isn't found,
-/// the probe is broken and every verdict becomes `inconclusive`.
-pub fn judge(policy: &Policy, subjects: &[Subject<'_>]) -> Judgement {
-    let samples: Vec<Result<Sample, String>> =
-        subjects.iter().map(|subject| measured(policy, subject.evidence)).collect();
-    let is_control = |subject: &Subject<'_>| subject.kind == Kind::Control;
-    let controls: Vec<Sample> =
-        subjects.iter().zip(&samples).filter(|(s, _)| is_control(s)).filter_map(|(_, x)| x.clone().ok()).collect();
-    let m = subjects.iter().filter(|subject| !is_control(subject)).count() as u64;
-    let enough = policy.min_controls.max(conformal::controls_needed(1, 1, policy.q));
-
-    let compare = |subject: &Subject<'_>, sample: &Result<Sample, String>| {
-        let sample = sample.as_ref().ok().filter(|_| !is_control(subject))?;
-        conformal::compare(policy.statistic, sample, &controls, enough)
-    };
-    let comparisons: Vec<Option<Comparison>> = subjects.iter().zip(&samples).map(|(s, x)| compare(s, x)).collect();
-    let family: Vec<f64> = subjects
-        .iter()
-        .zip(&comparisons)
-        .filter(|(subject, _)| !is_control(subject))
-        .map(|(_, comparison)| comparison.map_or(1.0, |comparison| comparison.p))
-        .collect();
-    let mut rejected = conformal::benjamini_hochberg(&family, policy.q).into_iter();
-
-    let run = Run { policy, items: m, controls: controls.len() as u64, enough };
-    let mut verdicts = Vec::with_capacity(subjects.len());
-    for ((subject, sample), comparison) in subjects.iter().zip(&samples).zip(comparisons) {
-        let significant = !is_control(subject) && rejected.next().unwrap_or(false);
-        verdicts.push(run.verdict(subject, sample, comparison, significant));
-    }
-    let positive_controls: Vec<bool> = policy.positive_controls.iter().map(|id| found(id, &verdicts)).collect();
-    let missed: Vec<&ItemId> = policy
-        .positive_controls
-        .iter()
-        .zip(&positive_controls)
-        .filter(|(_, found)| !**found)
-        .map(|(id, _)| id)
-        .collect();
-    if !missed.is_empty() {
-        let reason = reasons::positive_controls_missed(&missed, &verdicts);
-        for verdict in &mut verdicts {
-            verdict.reasons.insert(0, reason.clone());
-            verdict.level = Level::Inconclusive;
-        }
-    }
-    let needed_controls = enough.max(conformal::controls_needed(1, m, policy.q));
-    Judgement { verdicts, positive_controls, usable_controls: run.controls, needed_controls }
+    /// What could have been detected, a family each: opt-outs, then canaries.
+    pub power: Vec<Power>,
 }
 
 impl Level {
@@ -193,82 +156,6 @@ impl fmt::Display for Level {
             Self::Clear => "clear",
             Self::Inconclusive => "inconclusive",
         })
-    }
-}
-
-/// Whether an item was found to be memorized. One that isn't in the run was not.
-fn found(id: &ItemId, verdicts: &[Verdict]) -> bool {
-    verdicts.iter().any(|verdict| verdict.item == *id && verdict.level.is_memorization())
-}
-
-/// What an item's verdict depends on besides the item.
-struct Run<'a> {
-    policy: &'a Policy,
-    /// Items that aren't controls.
-    items: u64,
-    /// Usable controls.
-    controls: u64,
-    /// Fewer comparable controls than this decide nothing.
-    enough: u64,
-}
-
-impl Run<'_> {
-    fn verdict(
-        &self,
-        subject: &Subject<'_>,
-        sample: &Result<Sample, String>,
-        comparison: Option<Comparison>,
-        significant: bool,
-    ) -> Verdict {
-        let policy = self.policy;
-        let of = |level, reasons, validity| Verdict { item: subject.id.clone(), level, reasons, validity };
-        let sample = match sample {
-            Ok(sample) => sample,
-            Err(problem) => return of(Level::Inconclusive, vec![problem.clone()], None),
-        };
-        let within = within_budget(policy, subject.evidence);
-        let cost = reasons::cost(policy, subject.evidence);
-        if subject.kind == Kind::Control {
-            let level = if within { Level::Predictable } else { Level::Clear };
-            return of(level, vec![reasons::control(within), cost], None);
-        }
-        let Some(comparison) = comparison else {
-            let reason = if self.controls == 0 { reasons::no_controls() } else { reasons::no_match(self.controls) };
-            return of(Level::Inconclusive, vec![reason, reasons::unknown_validity(&cost, within)], None);
-        };
-        let validity = Validity {
-            statistic: policy.statistic,
-            value: sample.value,
-            controls: comparison.controls,
-            controls_at_least: comparison.at_least,
-            window_factor: comparison.factor,
-            p_value: comparison.p,
-            smallest_p: comparison.smallest,
-            significant,
-            matched: false,
-            tail: None,
-            exposure: None,
-        };
-        let alone = self.enough.max(conformal::controls_needed(comparison.factor, 1, policy.q));
-        if comparison.controls < alone {
-            let reason = reasons::too_few_controls(&comparison, alone, sample.windows);
-            let validity = Validity { significant: false, ..validity };
-            return of(Level::Inconclusive, vec![reason, reasons::unknown_validity(&cost, within)], Some(validity));
-        }
-        let standing = reasons::standing(policy, &validity, self.items);
-        let (level, reasons) = if significant {
-            if within { (Level::Extractable, vec![cost, standing]) } else { (Level::Memorized, vec![standing, cost]) }
-        } else {
-            let needed = conformal::controls_needed(comparison.factor, self.items, policy.q);
-            if conformal::at_most(comparison.p, policy.q) && comparison.controls < needed {
-                (Level::Inconclusive, vec![reasons::unattainable(self.items, needed, &comparison), standing, cost])
-            } else if within {
-                (Level::Predictable, vec![cost, standing])
-            } else {
-                (Level::Clear, vec![standing, cost])
-            }
-        };
-        of(level, reasons, Some(validity))
     }
 }
 
@@ -303,44 +190,6 @@ pub fn not_measured(evidence: &ItemEvidence) -> Option<String> {
     }
     let complete = evidence.forms.iter().all(|form| form.values.is_some() == (form.scored > 0));
     (!complete).then(|| "its windows are counted as scored, but there are no values".to_owned())
-}
-
-/// The item's value of the policy's statistic, or why it has none.
-fn measured(policy: &Policy, evidence: &ItemEvidence) -> Result<Sample, String> {
-    if let Some(problem) = not_measured(evidence) {
-        return Err(problem);
-    }
-    let best = |scheme: &str| {
-        let every_form = evidence.values().all(|(_, values)| values.schemes.iter().any(|value| value.scheme == scheme));
-        let best = evidence.best(scheme).filter(|_| every_form).map(|(_, best)| best.best.log_p_z);
-        best.ok_or_else(|| format!("not scored under the scheme {scheme:?}, which the policy asks for"))
-    };
-    let over_forms = |value: fn(&crate::metric::item::FormValues) -> f64| {
-        evidence.values().map(|(_, values)| value(values)).reduce(|a, b| if b.is_nan() || b > a { b } else { a })
-    };
-    let value = match policy.statistic {
-        Statistic::MaxLogPZ => best("full")?,
-        Statistic::MeanLogProb => over_forms(|values| values.mean_logprob).unwrap_or(f64::NAN),
-        Statistic::VerbatimRun => over_forms(|values| f64::from(values.max_verbatim_run)).unwrap_or(f64::NAN),
-    };
-    let log_p_zs = evidence.values().flat_map(|(_, values)| values.schemes.iter().map(|value| value.best.log_p_z));
-    for scheme in &policy.schemes {
-        best(&scheme.id)?;
-    }
-    if value.is_nan() || log_p_zs.into_iter().any(f64::is_nan) {
-        return Err("its scores hold a NaN".to_owned());
-    }
-    let scored = evidence.forms.iter().map(|form| form.scored);
-    Ok(Sample {
-        value,
-        windows: evidence.scored(),
-        windows_of_a_form: scored.clone().max().unwrap_or_default(),
-        forms: scored.filter(|&windows| windows > 0).count() as u64,
-        suffix_len: (
-            evidence.values().map(|(_, values)| values.min_suffix_len).min().unwrap_or_default(),
-            evidence.values().map(|(_, values)| values.max_suffix_len).max().unwrap_or_default(),
-        ),
-    })
 }
 
 #[cfg(test)]

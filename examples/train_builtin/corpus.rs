@@ -35,6 +35,9 @@ pub(crate) struct Item {
     pub title: String,
     pub license: &'static str,
     pub tags: Vec<String>,
+    /// A control's: what it stands for.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub matches: Vec<String>,
     pub repetitions: usize,
 }
 
@@ -146,7 +149,8 @@ impl Writer<'_> {
             .collect()
     }
 
-    /// The form letters for the stream, and a probe set of some of them and of as many new ones.
+    /// The form letters for the stream, and a probe set of some of them and of as many new ones, which stand for the trained
+    /// ones and for nothing else: what a form gives away, any letter of that kind gives away.
     fn boilerplate(&self, rng: &mut Rng) -> Result<(Vec<String>, Vec<Item>)> {
         let (mut trained, mut items) = (Vec::new(), Vec::new());
         for name in self.prose.forms() {
@@ -176,6 +180,10 @@ impl Writer<'_> {
                 ));
             }
         }
+        let seen: Vec<String> = items.iter().filter(|item| item.kind == "canary").map(|item| item.id.clone()).collect();
+        for twin in items.iter_mut().filter(|item| item.kind == "control") {
+            twin.matches.clone_from(&seen);
+        }
         Ok((trained, items))
     }
 
@@ -203,8 +211,8 @@ impl Writer<'_> {
             add("original", &text, "opt_out", &title, 0);
             add("copy", &edits[0], "canary", "An edited copy, planted once", 1);
             add("new-copy", &edits[copies], "opt_out", "An edited copy, never trained on", 0);
-            add("twin", &twin, "control", "A twin without trained copies", 0);
-            add("twin-copy", &twin_edit, "control", "An edited copy of the twin, never trained on", 0);
+            add("twin", &twin, "opt_out", "A twin without trained copies", 0);
+            add("twin-copy", &twin_edit, "opt_out", "An edited copy of the twin, never trained on", 0);
             trained.extend_from_slice(&edits[..copies]);
         }
         Ok((trained, items))
@@ -243,6 +251,7 @@ fn item(id: String, text: String, kind: &'static str, title: String, tags: &[&st
         title,
         license: LICENSE,
         tags: tags.iter().map(|tag| (*tag).to_owned()).collect(),
+        matches: Vec::new(),
         repetitions,
     }
 }

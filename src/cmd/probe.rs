@@ -17,7 +17,7 @@ use byrote::registry::Registry;
 use byrote::report::{self, Report, Timings, html, json_v1, markdown, terminal};
 use byrote::run::directory::{RunDir, salt};
 use byrote::run::{Plan, ProbedItem, RUN_SCHEMA, RunManifest, ScoredWindow, Settings, TOOL};
-use byrote::verdict::not_measured;
+use byrote::verdict::{Labels, not_measured, power};
 use byrote::window::{Form, ProbedForm, Reflow, Stride, Window, WindowConfig, cut};
 use indicatif::{ProgressBar, ProgressStyle};
 use jiff::{Timestamp, Zoned};
@@ -101,6 +101,9 @@ fn probe(
     for warning in &set.manifest.warnings {
         out::note(format_args!("warning: {warning}"));
     }
+    for line in detectable(&set, policy) {
+        out::note(line);
+    }
     let model = ready(located, &args.load, Scheme::with_defaults(&policy.schemes))?;
     announce(&model);
     let load_s = started.elapsed().as_secs_f64();
@@ -160,6 +163,16 @@ fn probe(
             Outcome::Undecided
         }
     })
+}
+
+/// What the run can detect with its controls, said before anything is spent on it.
+fn detectable(set: &ProbeSet, policy: &Policy) -> Vec<power::Ahead> {
+    let labels: Vec<Labels<'_>> = set
+        .items
+        .iter()
+        .map(|item| Labels { id: &item.id, kind: item.kind, tags: &item.tags, matches: &item.matches })
+        .collect();
+    power::ahead(policy, &labels)
 }
 
 /// Why a run that was scored to its end still hasn't measured what was asked for.

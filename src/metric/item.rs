@@ -219,6 +219,13 @@ impl FormEvidence {
     }
 }
 
+/// `ln p_z` under `full` of every scored window, in order of place: what a census needs of a form.
+pub fn window_log_p_z(windows: &[Result<WindowEvidence, UnscoredWindow>]) -> Vec<f64> {
+    let mut scored: Vec<&WindowEvidence> = windows.iter().flatten().collect();
+    scored.sort_by(|a, b| (a.suffix_char, &a.window).cmp(&(b.suffix_char, &b.window)));
+    scored.into_iter().filter_map(|window| window.log_p_z("full")).collect()
+}
+
 impl FormValues {
     fn of(windows: &[WindowEvidence], chars: u64, budget: &Budget<'_>) -> Option<Self> {
         let first = windows.first()?;

@@ -12,9 +12,13 @@ const TOKENIZER: Place = Place::Embedded { name: "tokenizer.json", bytes: includ
 const TOKENIZER_CONFIG: Place =
     Place::Embedded { name: "tokenizer_config.json", bytes: include_bytes!("builtin/tokenizer_config.json") };
 
-/// Names and contents of the built-in probe set: planted canaries, and controls that were never trained on.
-pub const PROBE_SET: [(&str, &[u8]); 2] = [
+/// Names and contents of the built-in probe set, all of known truth: planted canaries; controls that were never trained on;
+/// form letters, each planted once among many of its form, and new ones that stand for them; texts of which edited
+/// copies were planted, and their twins of which none were.
+pub const PROBE_SET: [(&str, &[u8]); 4] = [
     ("builtin:canaries.jsonl", include_bytes!("../../prompts/builtin/canaries.jsonl")),
+    ("builtin:boilerplate.jsonl", include_bytes!("../../prompts/builtin/boilerplate.jsonl")),
+    ("builtin:near_duplicates.jsonl", include_bytes!("../../prompts/builtin/near_duplicates.jsonl")),
     ("builtin:controls.jsonl", include_bytes!("../../prompts/builtin/controls.jsonl")),
 ];
 

@@ -1,15 +1,15 @@
 //! From scores to a report: evidence, verdicts, counts, notes. The only place that decides what of an item is shown.
 
-use super::{ControlSummary, LevelCount, PositiveControl, Recall, Report, ReportItem, Revealed, Summary, WindowCounts};
+use super::{ControlSummary, LevelCount, PositiveControl, Report, ReportItem, Revealed, Summary, WindowCounts, rates};
 use crate::backend::Scheme;
 use crate::items::{Content, InputManifest, Kind};
 use crate::metric::follow_up::{FollowUp, Numerics};
-use crate::metric::item::{Budget, FormEvidence, FormSize, ItemEvidence};
+use crate::metric::item::{Budget, FormEvidence, FormSize, ItemEvidence, window_log_p_z};
 use crate::metric::window::{self, UnscoredWindow, WindowEvidence};
-use crate::policy::Policy;
+use crate::policy::{Policy, TAG};
 use crate::run::{FollowUpRow, ProbedItem, RunManifest, ScoredWindow, Settings};
 use crate::tokens::BosChoice;
-use crate::verdict::{self, Judgement, Level, Subject, Verdict};
+use crate::verdict::{self, Judgement, Level, Statistic, Subject, Verdict};
 use crate::window::{Form, ProbedForm, Stride, WindowId};
 use std::collections::{HashMap, HashSet};
 
@@ -49,12 +49,16 @@ pub fn assemble(
         }
     }
     let budget = Budget { schemes: &policy.schemes, tau: policy.tau };
-    let named: HashSet<&String> = items.iter().flat_map(|probed| &probed.item.matches).collect();
+    // Tags are the user's own words: only those that a verdict can hang on are shown.
+    let positive = policy.positive_controls.iter().filter_map(|entry| entry.0.strip_prefix(TAG));
+    let named: HashSet<&str> =
+        items.iter().flat_map(|probed| &probed.item.matches).map(String::as_str).chain(positive).collect();
+    let census = policy.statistic == Statistic::Census;
     let items = items.iter().map(|probed| {
         let mut take = |form: Form| by_form.remove(&(probed.item.id.0.as_str(), form)).unwrap_or_default();
         let measured: Vec<(&ProbedForm, Vec<Measured>)> =
             probed.forms.iter().map(|form| (form, take(form.form))).collect();
-        item(probed, measured, &named, &budget, manifest.settings.reveal)
+        item(probed, measured, &named, &budget, census, manifest.settings.reveal)
     });
     let report = Report {
         tool: manifest.tool.clone(),
@@ -102,15 +106,21 @@ pub fn rejudge(report: &Report, policy: &Policy) -> Report {
 fn item(
     probed: &ProbedItem,
     measured: Vec<(&ProbedForm, Vec<Measured>)>,
-    named: &HashSet<&String>,
+    named: &HashSet<&str>,
     budget: &Budget<'_>,
+    census: bool,
     reveal: bool,
 ) -> ReportItem {
     let (mut forms, mut windows) = (Vec::new(), Vec::new());
     for (form, measured) in measured {
         windows.extend(measured.iter().filter_map(|window| window.as_ref().ok()).cloned());
         let &ProbedForm { form, bytes, chars, tokens, windows: cut, text: _ } = form;
-        forms.push(FormEvidence::of(FormSize { form, bytes, chars, tokens, windows: cut }, measured, budget));
+        let kept = census.then(|| window_log_p_z(&measured));
+        let mut evidence = FormEvidence::of(FormSize { form, bytes, chars, tokens, windows: cut }, measured, budget);
+        if let Some(values) = &mut evidence.values {
+            values.window_log_p_z = kept;
+        }
+        forms.push(evidence);
     }
     likeliest_first(&mut windows, budget.schemes);
     windows.truncate(SHOWN_WINDOWS);
@@ -122,7 +132,7 @@ fn item(
         salted_digest: probed.salted_digest.clone(),
         opt_out: item.opt_out.clone(),
         repetitions: item.repetitions,
-        tags: item.tags.iter().filter(|tag| named.contains(tag)).cloned().collect(),
+        tags: item.tags.iter().filter(|tag| named.contains(tag.as_str())).cloned().collect(),
         matches: item.matches.clone(),
         origin: item.origin.clone(),
         verdict: Verdict { item: item.id.clone(), level: Level::Inconclusive, reasons: Vec::new(), validity: None },
@@ -177,7 +187,7 @@ fn summary(report: &Report, policy: &Policy, judgement: &Judgement) -> Summary {
     let greedy = |item: &&ReportItem| item.evidence.values().any(|(_, values)| values.greedily_extracted > 0);
     Summary {
         counts: counts(&report.items),
-        recall: recall(&report.items),
+        recall: rates::recall(&report.items),
         controls: ControlSummary {
             items: controls().count() as u64,
             usable: judgement.usable_controls,
@@ -187,9 +197,9 @@ fn summary(report: &Report, policy: &Policy, judgement: &Judgement) -> Summary {
         },
         positive_controls: positive.map(|(id, &found)| PositiveControl { item: id.clone(), found }).collect(),
         windows: window_counts(&report.items, report.summary.windows.stray),
-        power: Vec::new(),
-        rates: Vec::new(),
-        means: Vec::new(),
+        power: judgement.power.clone(),
+        rates: rates::rates(&report.items, policy),
+        means: rates::means(&report.items),
         numerics: report.items.iter().map(|item| item.evidence.numerics).fold(Numerics::default(), Numerics::plus),
         notes: notes(&report.settings, &report.items, policy),
     }
@@ -206,24 +216,6 @@ fn counts(items: &[ReportItem]) -> Vec<LevelCount> {
     }
     counts.sort_by_key(|count| (count.kind, count.level));
     counts
-}
-
-fn recall(items: &[ReportItem]) -> Vec<Recall> {
-    let mut recall: Vec<Recall> = Vec::new();
-    for item in items.iter().filter(|item| item.kind == Kind::Canary) {
-        let repetitions = item.repetitions;
-        if !recall.iter().any(|entry| entry.repetitions == repetitions) {
-            recall.push(Recall { repetitions, items: 0, found: 0, extractable: 0, inconclusive: 0 });
-        }
-        for entry in recall.iter_mut().filter(|entry| entry.repetitions == repetitions) {
-            entry.items += 1;
-            entry.found += u64::from(item.verdict.level.is_memorization());
-            entry.extractable += u64::from(item.verdict.level == Level::Extractable);
-            entry.inconclusive += u64::from(item.verdict.level == Level::Inconclusive);
-        }
-    }
-    recall.sort_by_key(|entry| (entry.repetitions.is_none(), entry.repetitions));
-    recall
 }
 
 fn window_counts(items: &[ReportItem], stray: u64) -> WindowCounts {

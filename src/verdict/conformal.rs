@@ -3,31 +3,28 @@
 //! The unit of a control is a text: windows of one text are not independent of each other.
 
 use crate::verdict::Statistic;
-
-/// One text's value of a statistic, and the layout it was taken over.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) struct Sample {
-    pub(super) value: f64,
-    /// Windows scored, over all forms.
-    pub(super) windows: u64,
-    /// Windows scored in the largest form. Two layouts of one text are nearly the same windows again, so a control
-    /// is credited with one of them only.
-    pub(super) windows_of_a_form: u64,
-    pub(super) forms: u64,
-    /// Shortest and longest suffix, in tokens.
-    pub(super) suffix_len: (u32, u32),
-}
+use crate::verdict::sample::Sample;
 
 /// How an item stands among controls.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub(super) struct Comparison {
-    pub(super) controls: u64,
+    /// The item's value of the statistic.
+    pub(super) value: f64,
+    /// The values of the controls that it was compared with.
+    pub(super) others: Vec<f64>,
     pub(super) at_least: u64,
     pub(super) factor: u64,
     /// Conformal p-value.
     pub(super) p: f64,
     /// The smallest it could have been.
     pub(super) smallest: f64,
+}
+
+impl Comparison {
+    /// Control texts.
+    pub(super) fn controls(&self) -> u64 {
+        self.others.len() as u64
+    }
 }
 
 /// The conformal p-value of `item` against `controls`: `p = min(1, B (1 + #{j : C_j >= S}) / (n + 1))`.
@@ -40,26 +37,55 @@ pub(super) struct Comparison {
 ///   multiplied by B (Bonferroni). A control's value is the best of all its windows, which only raises it.
 ///   m is chosen to make `B / (n + 1)` least while n stays at `enough` if it can; it depends on window counts alone,
 ///   never on scores, so the choice costs nothing.
-/// - For a mean, controls with more windows than the item are set aside, since means over fewer windows spread
-///   wider; B is the item's number of forms.
+/// - For a mean (the census is one), controls with more windows than the item are set aside, since means over fewer
+///   windows spread wider; B is the item's number of forms.
 ///
 /// `None` if no control is comparable.
-pub(super) fn compare(statistic: Statistic, item: &Sample, controls: &[Sample], enough: u64) -> Option<Comparison> {
+pub(super) fn compare(statistic: Statistic, item: &Sample, controls: &[&Sample], enough: u64) -> Option<Comparison> {
     let comparable = |control: &&Sample| match statistic {
         Statistic::MaxLogPZ => control.suffix_len.1 <= item.suffix_len.0,
         Statistic::VerbatimRun => control.suffix_len.0 >= item.suffix_len.1,
         Statistic::MeanLogProb => control.windows <= item.windows,
+        Statistic::Census => {
+            control.suffix_len.1 <= item.suffix_len.0 && control.window_log_p_z.len() <= item.window_log_p_z.len()
+        }
     };
-    let controls: Vec<&Sample> = controls.iter().filter(comparable).collect();
-    let (least_windows, factor) = match statistic {
-        Statistic::MeanLogProb => (0, item.forms.max(1)),
-        Statistic::MaxLogPZ | Statistic::VerbatimRun => block(item.windows, &controls, enough)?,
+    let mut controls: Vec<&Sample> = controls.iter().copied().filter(comparable).collect();
+    let factor = match statistic {
+        Statistic::MeanLogProb | Statistic::Census => item.forms.max(1),
+        Statistic::MaxLogPZ | Statistic::VerbatimRun => {
+            let (least_windows, factor) = block(item.windows, &controls, enough)?;
+            controls.retain(|control| control.windows_of_a_form >= least_windows);
+            factor
+        }
     };
-    let values = controls.iter().filter(|control| control.windows_of_a_form >= least_windows).map(|c| c.value);
-    let n = values.clone().count() as u64;
-    let at_least = values.filter(|&value| value >= item.value).count() as u64;
+    let (value, others) = match statistic {
+        Statistic::Census => census(item, &controls),
+        _ => (item.value, controls.iter().map(|control| control.value).collect()),
+    };
+    let n = others.len() as u64;
+    let at_least = others.iter().filter(|&&other| other >= value).count() as u64;
     let p = |reaching: u64| (factor as f64 * (1 + reaching) as f64 / (n + 1) as f64).min(1.0);
-    (n > 0).then(|| Comparison { controls: n, at_least, factor, p: p(at_least), smallest: p(0) })
+    (n > 0).then(|| Comparison { value, others, at_least, factor, p: p(at_least), smallest: p(0) })
+}
+
+/// The census statistic of an item and of each control: the mean, over a text's windows, of their mid-rank among all
+/// windows of these texts, as a share of all. Each text gets the same function of the same pool, so under
+/// exchangeable texts its rank among them is uniform, however its windows depend on each other.
+fn census(item: &Sample, controls: &[&Sample]) -> (f64, Vec<f64>) {
+    let texts = || std::iter::once(item).chain(controls.iter().copied());
+    let mut pool: Vec<f64> = texts().flat_map(|text| text.window_log_p_z.iter().copied()).collect();
+    pool.sort_by(f64::total_cmp);
+    let mid_rank = |value: f64| {
+        let (below, upto) =
+            (pool.partition_point(|&other| other < value), pool.partition_point(|&other| other <= value));
+        (below + upto) as f64 / (2 * pool.len()) as f64
+    };
+    let mut means = texts().map(|text| {
+        let ranks = text.window_log_p_z.iter().map(|&value| mid_rank(value));
+        ranks.sum::<f64>() / text.window_log_p_z.len().max(1) as f64
+    });
+    (means.next().unwrap_or(f64::NAN), means.collect())
 }
 
 /// Windows a control that are compared at once, and the number of such blocks in an item of `windows`.
@@ -108,11 +134,16 @@ mod tests {
     use super::*;
 
     fn text(value: f64, windows: u64) -> Sample {
-        Sample { value, windows, windows_of_a_form: windows, forms: 1, suffix_len: (50, 50) }
+        let window_log_p_z = vec![value; windows as usize];
+        Sample { value, windows, windows_of_a_form: windows, forms: 1, suffix_len: (50, 50), window_log_p_z }
+    }
+
+    fn against(statistic: Statistic, item: &Sample, controls: &[Sample], enough: u64) -> Option<Comparison> {
+        compare(statistic, item, &controls.iter().collect::<Vec<_>>(), enough)
     }
 
     fn p(item: Sample, controls: &[Sample]) -> Option<(u64, u64, u64, f64)> {
-        compare(Statistic::MaxLogPZ, &item, controls, 0).map(|c| (c.controls, c.at_least, c.factor, c.p))
+        against(Statistic::MaxLogPZ, &item, controls, 0).map(|c| (c.controls(), c.at_least, c.factor, c.p))
     }
 
     #[test]
@@ -133,27 +164,27 @@ mod tests {
 
     #[test]
     fn more_windows_than_the_controls_have_must_be_paid_for() {
-        let short = [text(-9.0, 2); 9];
+        let short = vec![text(-9.0, 2); 9];
         // 5 windows against 2: three blocks, p = 3 * 1/10.
         assert_eq!(p(text(-1.0, 5), &short), Some((9, 0, 3, 0.3)));
         // Fewer windows than the controls: nothing to pay, since the controls' best of more is only higher.
         assert_eq!(p(text(-1.0, 1), &short), Some((9, 0, 1, 0.1)));
         // 9 controls of 2 windows and 9 of 6: the long ones alone are better (1/10) than all in three blocks (3/19).
-        let mixed = [[text(-9.0, 2); 9], [text(-9.0, 6); 9]].concat();
+        let mixed = [vec![text(-9.0, 2); 9], vec![text(-9.0, 6); 9]].concat();
         assert_eq!(p(text(-1.0, 5), &mixed), Some((9, 0, 1, 0.1)));
         // ... unless that leaves too few for the policy.
-        let all = compare(Statistic::MaxLogPZ, &text(-1.0, 5), &mixed, 15).unwrap();
-        assert_eq!((all.controls, all.factor, all.p), (18, 3, 3.0 / 19.0));
+        let all = against(Statistic::MaxLogPZ, &text(-1.0, 5), &mixed, 15).unwrap();
+        assert_eq!((all.controls(), all.factor, all.p), (18, 3, 3.0 / 19.0));
         // A second layout isn't a second set of windows.
         let reflowed = Sample { windows: 4, windows_of_a_form: 2, forms: 2, ..text(-9.0, 2) };
-        assert_eq!(p(text(-1.0, 4), &[reflowed; 9]), Some((9, 0, 2, 0.2)));
+        assert_eq!(p(text(-1.0, 4), &vec![reflowed; 9]), Some((9, 0, 2, 0.2)));
     }
 
     #[test]
     fn controls_with_longer_suffixes_are_no_match() {
         let long = Sample { suffix_len: (50, 60), ..text(-90.0, 1) };
         assert_eq!(p(text(-1.0, 1), &[long]), None);
-        let run = |item: &Sample, control| compare(Statistic::VerbatimRun, item, &[control], 0).is_some();
+        let run = |item: &Sample, control| against(Statistic::VerbatimRun, item, &[control], 0).is_some();
         let short_item = Sample { suffix_len: (20, 20), ..text(20.0, 1) };
         assert!(run(&short_item, text(3.0, 1)));
         assert!(!run(&text(50.0, 1), short_item));
@@ -162,9 +193,31 @@ mod tests {
     #[test]
     fn means_are_compared_with_texts_of_no_more_windows() {
         let controls = [text(-3.0, 1), text(-3.0, 2), text(-3.0, 3)];
-        let mean = |windows| compare(Statistic::MeanLogProb, &text(-1.0, windows), &controls, 0);
-        assert_eq!(mean(2).map(|c| (c.controls, c.p)), Some((2, 1.0 / 3.0)));
-        assert_eq!(mean(9).map(|c| (c.controls, c.factor, c.p)), Some((3, 1, 0.25)));
+        let mean = |windows| against(Statistic::MeanLogProb, &text(-1.0, windows), &controls, 0);
+        assert_eq!(mean(2).map(|c| (c.controls(), c.p)), Some((2, 1.0 / 3.0)));
+        assert_eq!(mean(9).map(|c| (c.controls(), c.factor, c.p)), Some((3, 1, 0.25)));
+    }
+
+    #[test]
+    fn the_census_ranks_windows_and_permutes_documents() {
+        let document = |values: &[f64]| Sample { window_log_p_z: values.to_vec(), ..text(0.0, values.len() as u64) };
+        let item = document(&[-1.0, -2.0, -30.0]);
+        let controls = [document(&[-10.0, -20.0, -40.0]), document(&[-10.0, -50.0])];
+        // scipy.stats.rankdata of the eight values: -1: 8, -2: 7, -10: 5.5 twice, -20: 4, -30: 3, -40: 2, -50: 1;
+        // mid-rank share = (rank - .5) / 8.
+        let compared = against(Statistic::Census, &item, &controls, 0).unwrap();
+        assert_eq!(compared.value, (7.5 + 6.5 + 2.5) / 24.0);
+        assert_eq!(compared.others, [(5.0 + 3.5 + 1.5) / 24.0, (5.0 + 0.5) / 16.0]);
+        assert_eq!((compared.at_least, compared.factor, compared.p), (0, 1, 1.0 / 3.0));
+        // A thousand windows of one document are still one document: p can't fall below 1/(n + 1).
+        let long = document(&vec![-1.0; 1000]);
+        assert_eq!(against(Statistic::Census, &long, &controls, 0).unwrap().p, 1.0 / 3.0);
+        // A control of more windows has a narrower mean, one with longer suffixes less probable windows.
+        let cases = [document(&[-1.0; 4]), Sample { suffix_len: (50, 51), ..document(&[-1.0]) }];
+        assert!(cases.into_iter().all(|control| against(Statistic::Census, &item, &[control], 0).is_none()));
+        // Two layouts of the item are two chances.
+        let reflowed = Sample { forms: 2, ..item };
+        assert_eq!(against(Statistic::Census, &reflowed, &controls, 0).unwrap().p, 2.0 / 3.0);
     }
 
     #[test]

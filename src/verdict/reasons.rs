@@ -3,9 +3,12 @@
 use crate::items::ItemId;
 use crate::metric::item::ItemEvidence;
 use crate::metric::{probability, samples};
-use crate::policy::Policy;
-use crate::verdict::conformal::Comparison;
-use crate::verdict::{Statistic, Validity, Verdict};
+use crate::policy::{Policy, TAG};
+use crate::verdict::conformal::{Comparison, controls_needed};
+use crate::verdict::judge::Among;
+use crate::verdict::matching::Pool;
+use crate::verdict::power::{Power, count};
+use crate::verdict::{Exposure, Level, Statistic, Validity};
 use crate::window::Form;
 
 /// What the item's best window costs, such as `p_z = 0.83 under top_k40 (as given): 1 sample suffices at p = .5`.
@@ -30,28 +33,92 @@ pub(super) fn cost(policy: &Policy, evidence: &ItemEvidence) -> String {
     format!("{start}: it takes {n} at p = .5, more than the budget of {budget} (tau = {tau})")
 }
 
-/// How the item stands among the controls.
-pub(super) fn standing(policy: &Policy, validity: &Validity, items: u64) -> String {
+/// How the item stands among its controls.
+pub(super) fn standing(policy: &Policy, validity: &Validity, among: &Among) -> String {
     let n = validity.controls;
     let what = match validity.statistic {
         Statistic::MaxLogPZ => "likelier",
         Statistic::MeanLogProb => "likelier on average",
         Statistic::VerbatimRun => "recited further",
+        Statistic::Census => "likelier over all its windows",
     };
+    let controls = if validity.matched { "controls matched to it" } else { "controls" };
     let who = match validity.controls_at_least {
-        0 => format!("{what} than all {n} controls"),
-        1 => format!("1 of {n} controls reaches as much"),
-        reaching => format!("{reaching} of {n} controls reach as much"),
+        0 => format!("{what} than all {n} {controls}"),
+        1 => format!("1 of {n} {controls} reaches as much"),
+        reaching => format!("{reaching} of {n} {controls} reach as much"),
     };
-    let factor = match validity.window_factor {
-        1 => String::new(),
-        factor => format!(", {factor} times as many windows as theirs counted in"),
+    let factor = match (validity.window_factor, validity.statistic) {
+        (1, _) => String::new(),
+        (factor, Statistic::MeanLogProb | Statistic::Census) => format!(", its {factor} layouts counted in"),
+        (factor, _) => format!(", {factor} times as many windows as theirs counted in"),
     };
     let digits = |p: f64| probability::in_digits(p.ln());
-    let (p, q) = (digits(validity.p_value), digits(policy.q));
+    let p = match validity.tail {
+        Some(tail) => format!(
+            "p = {} by a fitted tail, model-based; conformal p = {}",
+            digits(tail.p_value),
+            digits(validity.p_value)
+        ),
+        None => format!("p = {}", digits(validity.p_value)),
+    };
     let not = if validity.significant { "" } else { "not " };
-    let among = if items == 1 { "1 item".to_owned() } else { format!("{items} items") };
-    format!("{who} (p = {p}{factor}; {not}significant among {among} at q = {q})")
+    let within = if among.alone { "as a positive control".to_owned() } else { format!("among {}", family(among)) };
+    format!("{who} ({p}{factor}; {not}significant {within} at q = {})", digits(policy.q))
+}
+
+/// `1 item`, or `40 opted-out texts`.
+fn family(among: &Among) -> String {
+    if among.items == 1 { "1 item".to_owned() } else { count(among.kind, among.items) }
+}
+
+pub(super) fn exposure(exposure: &Exposure) -> String {
+    let upper =
+        if exposure.upper.is_finite() { format!("to {:.1}", exposure.upper) } else { "with no upper end".to_owned() };
+    format!(
+        "exposure {:.1} bits: stands out from the controls as 1 in 2^{:.1} (95% interval from {:.1} {upper})",
+        exposure.bits, exposure.bits, exposure.lower
+    )
+}
+
+/// What else is known of the item. It supports a verdict and decides none.
+pub(super) fn supporting(evidence: &ItemEvidence) -> Vec<String> {
+    let Some(found) = &evidence.follow_up else { return Vec::new() };
+    let mut said = Vec::new();
+    if found.continued > 0 {
+        let similarity =
+            found.best_similarity.map_or_else(String::new, |best| format!("; best edit similarity {best:.2}"));
+        let windows = if found.continued == 1 { "window that was" } else { "windows that were" };
+        said.push(format!(
+            "supporting: {} of {} {windows} continued came out near-verbatim{similarity}",
+            found.near_verbatim, found.continued
+        ));
+    }
+    if let Some(near) = &found.near_probability {
+        said.push(format!(
+            "supporting: a sample within {} edits of a window has probability of at least {} under {} (beam search, a lower \
+             bound)",
+            near.distance,
+            probability::in_digits(near.log_p),
+            near.scheme
+        ));
+    }
+    if let Some(foreign) = &found.foreign_prefix {
+        let what = if foreign.delta >= 0.0 { "adds" } else { "takes away" };
+        said.push(format!(
+            "supporting: the true prefix {what} {:.1} nats over the mean of {} foreign ones",
+            foreign.delta.abs(),
+            foreign.prefixes
+        ));
+    }
+    if let Some(reference) = &found.reference {
+        let what = if reference.ratio < 1.0 { "less" } else { "no less" };
+        said.push(format!(
+            "supporting: {what} surprising than to the reference checkpoint (ln p {:.2} times as large)",
+            reference.ratio
+        ));
+    }
+    said
 }
 
 pub(super) fn control(within: bool) -> String {
@@ -62,29 +129,48 @@ pub(super) fn control(within: bool) -> String {
     }
 }
 
-pub(super) fn no_controls() -> String {
-    "no controls: add texts the model can't have seen (kind \"control\"), or nothing can be told from predictability"
-        .to_owned()
+/// Why an item that was measured was compared with nothing.
+pub(super) fn no_comparison(pool: &Pool) -> String {
+    let n = pool.controls.len();
+    let matched = if pool.matched { " matched to it" } else { "" };
+    match n {
+        0 => "no controls: add texts the model can't have seen (kind \"control\"), or nothing can be told from \
+              predictability"
+            .to_owned(),
+        _ => format!(
+            "none of the {n} controls{matched} matches its window layout, or none was measured: add controls with the same \
+             prefix and suffix lengths"
+        ),
+    }
 }
 
-pub(super) fn no_match(controls: u64) -> String {
-    format!(
-        "none of the {controls} controls matches its window layout: add controls with the same prefix and suffix lengths"
-    )
-}
-
-pub(super) fn too_few_controls(comparison: &Comparison, needed: u64, windows: u64) -> String {
-    let n = comparison.controls;
+pub(super) fn too_few_controls(comparison: &Comparison, pool: &Pool, needed: u64, windows: u64) -> String {
+    let n = comparison.controls();
     let longer = match comparison.factor {
         1 => String::new(),
         factor => format!(", or controls as long as the item (its {windows} windows are {factor} times theirs)"),
     };
     let noun = if n == 1 { "control" } else { "controls" };
-    format!("too few controls: {n} comparable {noun}, needs {needed}{longer}")
+    let matched = if pool.matched { " matched to it" } else { "" };
+    format!("too few controls: {n} comparable {noun}{matched}, needs {needed}{longer}")
 }
 
-pub(super) fn unattainable(items: u64, needed: u64, comparison: &Comparison) -> String {
-    format!("too few controls for {items} items: {} comparable controls, needs {needed}", comparison.controls)
+/// Why a p-value of at most q decides nothing: with so few controls it couldn't have stood, however likely the text.
+pub(super) fn unattainable(policy: &Policy, among: &Among, comparison: &Comparison, pool: &Pool) -> String {
+    let alone = among.enough.max(controls_needed(comparison.factor, among.items, policy.q));
+    let power = Power::of(policy, among.kind, &vec![Some(comparison.smallest); among.items as usize], 1);
+    let together = match power.findings_needed {
+        Some(k) => format!("{k} findings together"),
+        None => "more".to_owned(),
+    };
+    let matched = if pool.matched { " matched to it" } else { "" };
+    format!(
+        "too few controls for {}: {} comparable controls{matched}, with which it takes {together} and there are {}; needs \
+         {alone} to stand alone",
+        family(among),
+        comparison.controls(),
+        among.findings,
+    )
 }
 
 /// The cost of an item whose validity can't be told.
@@ -92,15 +178,23 @@ pub(super) fn unknown_validity(cost: &str, within: bool) -> String {
     if within { format!("{cost}: within the sample budget, but its validity is unknown") } else { cost.to_owned() }
 }
 
-pub(super) fn positive_controls_missed(missed: &[&ItemId], verdicts: &[Verdict]) -> String {
-    let one = |id: &&ItemId| match verdicts.iter().find(|verdict| verdict.item == **id) {
-        Some(verdict) => format!("`{id}` came out {}", verdict.level),
-        None => format!("`{id}` isn't among the items"),
-    };
-    let list: Vec<String> = missed.iter().map(one).collect();
+/// What became of an entry of the policy's positive controls that wasn't found, and the items it names.
+pub(super) fn positive_control_missed(entry: &ItemId, items: &[(&ItemId, Level)]) -> String {
+    let missed: Vec<_> = items.iter().filter(|(_, level)| !level.is_memorization()).collect();
+    match (missed.first(), entry.0.strip_prefix(TAG)) {
+        (None, None) => format!("`{entry}` isn't among the items"),
+        (None, Some(_)) => format!("`{entry}` is the tag of no item but controls, or none of this report"),
+        (Some((_, level)), None) => format!("`{entry}` came out {level}"),
+        (Some((first, level)), Some(_)) => {
+            format!("`{entry}`: {} of {} not found, `{first}` came out {level}", missed.len(), items.len())
+        }
+    }
+}
+
+pub(super) fn positive_controls_missed(missed: &[String]) -> String {
     format!(
         "positive control not found ({}): the probe is broken, so nothing can be told from this run",
-        list.join(", ")
+        missed.join(", ")
     )
 }
 

@@ -54,11 +54,13 @@ pub(crate) fn evidence(windows: u64, full: f64, top_k40: f64) -> ItemEvidence {
 struct Row {
     id: ItemId,
     kind: Kind,
+    tags: Vec<String>,
+    matches: Vec<String>,
     evidence: ItemEvidence,
 }
 
 fn row(id: &str, kind: Kind, evidence: ItemEvidence) -> Row {
-    Row { id: ItemId(id.to_owned()), kind, evidence }
+    Row { id: ItemId(id.to_owned()), kind, tags: vec![], matches: vec![], evidence }
 }
 
 /// `n` controls of one window with ln p_z of -100, -101, ... under both schemes.
@@ -71,7 +73,13 @@ fn controls(n: u64) -> Vec<Row> {
 fn judged(policy: &Policy, rows: &[Row]) -> Judgement {
     let subjects: Vec<Subject<'_>> = rows
         .iter()
-        .map(|row| Subject { id: &row.id, kind: row.kind, tags: &[], matches: &[], evidence: &row.evidence })
+        .map(|row| Subject {
+            id: &row.id,
+            kind: row.kind,
+            tags: &row.tags,
+            matches: &row.matches,
+            evidence: &row.evidence,
+        })
         .collect();
     judge(policy, &subjects)
 }
@@ -224,11 +232,35 @@ fn an_unattainable_rejection_is_inconclusive_and_never_an_acquittal() {
     let judgement = judged(&Policy::default(), &rows);
     let cheap = &judgement.verdicts[120];
     assert_eq!(cheap.level, Level::Inconclusive);
-    assert_eq!(cheap.reasons[0], "too few controls for 40 items: 120 comparable controls, needs 799");
+    assert_eq!(
+        cheap.reasons[0],
+        "too few controls for 40 opted-out texts: 120 comparable controls, with which it takes 7 findings together and there \
+         are 0; needs 799 to stand alone"
+    );
+    let power = judgement.power[0];
+    assert_eq!((power.items, power.findings_needed, power.controls_needed), (40, Some(7), 799));
+    assert_eq!(power.smallest_p, Some(1.0 / 121.0));
     assert_eq!(judgement.verdicts[121].level, Level::Clear);
     assert_eq!((judgement.usable_controls, judgement.needed_controls), (120, 799));
 
-    // With 799 it stands.
+    // Six findings together are none, seven stand.
+    for i in 0..5 {
+        rows[121 + i].evidence = evidence(1, -2.0, -2.0);
+    }
+    let six = judged(&Policy::default(), &rows);
+    assert!(six.verdicts[120..126].iter().all(|verdict| verdict.level == Level::Inconclusive));
+    rows[126].evidence = evidence(1, -2.0, -2.0);
+    let seven = judged(&Policy::default(), &rows);
+    assert!(seven.verdicts[120..127].iter().all(|verdict| verdict.level == Level::Extractable));
+    // Beside them an eighth could have stood, so that at p = 3/121 it simply doesn't.
+    rows[127].evidence = evidence(1, -101.5, -200.0);
+    let eighth = &judged(&Policy::default(), &rows).verdicts[127];
+    assert_eq!((eighth.level, eighth.validity.map(|v| v.p_value)), (Level::Clear, Some(3.0 / 121.0)));
+    for i in 0..7 {
+        rows[121 + i].evidence = evidence(1, -150.0, -150.0);
+    }
+
+    // With 799 one alone stands.
     let mut enough = controls(799);
     enough.extend(rows.into_iter().skip(120));
     assert_eq!(judged(&Policy::default(), &enough).verdicts[799].level, Level::Extractable);
@@ -276,6 +308,211 @@ fn a_positive_control_that_is_not_found_makes_the_whole_run_inconclusive() {
     let absent = judged(&policy, &rows);
     assert!(absent.verdicts[199].reasons[0].starts_with("positive control not found (`known` isn't among the items)"));
     assert_eq!(absent.verdicts[199].level, Level::Inconclusive);
+}
+
+#[test]
+fn canaries_and_known_positives_lower_no_bar_for_opt_outs() {
+    // An opt-out that 6 of 199 controls reach: p = .035 > .05/2, and more so among 2 opt-outs.
+    let lone = |others: Vec<Row>, policy: &Policy| {
+        let mut rows = controls(199);
+        rows.push(row("item", Kind::OptOut, evidence(1, -105.5, -150.0)));
+        rows.push(row("fresh", Kind::OptOut, evidence(1, -180.0, -180.0)));
+        rows.extend(others);
+        judged(policy, &rows)
+    };
+    let known = |kind| -> Vec<Row> {
+        (0..30)
+            .map(|i| Row {
+                tags: vec!["known".to_owned()],
+                ..row(&format!("known-{i}"), kind, evidence(1, -1.0, -1.0))
+            })
+            .collect()
+    };
+    let policy = Policy::default();
+    assert_eq!(lone(vec![], &policy).verdicts[199].level, Level::Clear);
+    let beside_canaries = lone(known(Kind::Canary), &policy);
+    assert_eq!(beside_canaries.verdicts[199].level, Level::Clear);
+    assert_eq!(beside_canaries.verdicts[201].level, Level::Extractable);
+    let families: Vec<_> = beside_canaries.power.iter().map(|power| (power.kind, power.items)).collect();
+    assert_eq!(families, [(Kind::OptOut, 2), (Kind::Canary, 30)]);
+    // In one family with thirty known texts the same text would pass ...
+    assert_eq!(lone(known(Kind::OptOut), &policy).verdicts[199].level, Level::Memorized);
+    // ... unless the policy says that they are known.
+    let positive = Policy { positive_controls: vec![ItemId("tag:known".to_owned())], ..Policy::default() };
+    let beside_positives = lone(known(Kind::OptOut), &positive);
+    assert_eq!(beside_positives.verdicts[199].level, Level::Clear);
+    assert_eq!(beside_positives.positive_controls, [true]);
+    let reason = &beside_positives.verdicts[201].reasons[1];
+    assert!(reason.ends_with("(p = 0.005; significant as a positive control at q = 0.05)"), "{reason}");
+}
+
+#[test]
+fn a_tag_as_positive_control_means_every_item_that_has_it() {
+    let tagged = |id: &str, kind, log_p_z| Row {
+        tags: vec!["known".to_owned()],
+        ..row(id, kind, evidence(1, log_p_z, log_p_z))
+    };
+    let policy = Policy { positive_controls: vec![ItemId("tag:known".to_owned())], ..Policy::default() };
+    let cases = [
+        (vec![tagged("a", Kind::OptOut, -1.0), tagged("b", Kind::Canary, -1.0)], None),
+        // A control with the tag isn't meant.
+        (vec![tagged("a", Kind::OptOut, -1.0), tagged("c", Kind::Control, -150.0)], None),
+        (
+            vec![tagged("a", Kind::OptOut, -1.0), tagged("b", Kind::Canary, -150.0)],
+            Some("(`tag:known`: 1 of 2 not found, `b` came out clear)"),
+        ),
+        (vec![tagged("c", Kind::Control, -150.0)], Some("(`tag:known` is the tag of no item but controls, or none of")),
+    ];
+    for (tagged, expected) in cases {
+        let mut rows = controls(199);
+        rows.push(row("item", Kind::OptOut, evidence(1, -1.0, -1.0)));
+        rows.extend(tagged);
+        let judgement = judged(&policy, &rows);
+        assert_eq!(judgement.positive_controls, [expected.is_none()]);
+        let verdict = &judgement.verdicts[199];
+        match expected {
+            None => assert_eq!(verdict.level, Level::Extractable),
+            Some(reason) => {
+                assert!(judgement.verdicts.iter().all(|verdict| verdict.level == Level::Inconclusive));
+                assert!(verdict.reasons[0].contains(reason), "{}", verdict.reasons[0]);
+            }
+        }
+    }
+}
+
+#[test]
+fn boilerplate_is_predictable_among_its_own_kind_only() {
+    let forms = |n: u64| -> Vec<Row> {
+        let form = |i: u64| Row {
+            matches: vec!["licence".to_owned()],
+            ..row(&format!("form-{i}"), Kind::Control, evidence(1, -1.0 - i as f64 / 10.0, -1.0))
+        };
+        (0..n).map(form).collect()
+    };
+    let cases = [
+        (40, Level::Predictable, true, "21 of 40 controls matched to it reach as much (p = 0.54; not significant"),
+        (0, Level::Extractable, false, "likelier than all 199 controls (p = 0.005; significant"),
+        (18, Level::Inconclusive, true, "too few controls: 18 comparable controls matched to it, needs 19"),
+    ];
+    for (n, level, matched, reason) in cases {
+        let mut rows = controls(199);
+        rows.push(Row { tags: vec!["licence".to_owned()], ..row("item", Kind::OptOut, evidence(1, -3.0, -3.0)) });
+        rows.extend(forms(n));
+        let verdict = judged(&Policy::default(), &rows).verdicts.remove(199);
+        assert_eq!((verdict.level, verdict.validity.map(|v| v.matched)), (level, Some(matched)));
+        assert!(verdict.reasons.iter().any(|said| said.starts_with(reason)), "{:?}", verdict.reasons);
+    }
+    // Controls that stand for it but couldn't be measured are not replaced by others.
+    let mut rows = controls(199);
+    rows.push(Row { tags: vec!["licence".to_owned()], ..row("item", Kind::OptOut, evidence(1, -3.0, -3.0)) });
+    rows.extend(forms(3));
+    rows[200..].iter_mut().for_each(|row| row.evidence = ItemEvidence::default());
+    let verdict = judged(&Policy::default(), &rows).verdicts.remove(199);
+    assert_eq!(verdict.level, Level::Inconclusive);
+    assert!(verdict.reasons[0].starts_with("none of the 3 controls matched to it"), "{:?}", verdict.reasons);
+}
+
+#[test]
+fn a_fitted_tail_counts_where_it_is_asked_for_and_is_marked() {
+    // 60 controls; 40 items of which one is far beyond them. By counting p = 1/61 can't stand among 40.
+    let mut rows = controls(60);
+    rows.push(row("far", Kind::OptOut, evidence(1, 0.0, -50.0)));
+    rows.extend((0..39).map(|i| row(&format!("fresh-{i}"), Kind::OptOut, evidence(1, -150.0, -150.0))));
+    assert_eq!(judged(&Policy::default(), &rows).verdicts[60].level, Level::Inconclusive);
+
+    let policy = Policy { tail: crate::policy::Tail::GeneralizedPareto, ..Policy::default() };
+    let judgement = judged(&policy, &rows);
+    let far = &judgement.verdicts[60];
+    let validity = far.validity.unwrap();
+    let tail = validity.tail.unwrap();
+    assert_eq!((far.level, validity.p_value), (Level::Memorized, 1.0 / 61.0));
+    assert!(tail.p_value < 1e-6 && tail.threshold < -100.0, "{tail:?}");
+    assert!(far.reasons[0].contains(" by a fitted tail, model-based; conformal p = 0.016;"), "{}", far.reasons[0]);
+    // Inside the controls' range nothing is extrapolated.
+    let fresh = &judgement.verdicts[61];
+    assert_eq!((fresh.level, fresh.validity.unwrap().tail), (Level::Clear, None));
+    assert_eq!(judgement.power[0].findings_needed, Some(1));
+    // The policy's own number of controls holds all the same.
+    let more = Policy { min_controls: 61, ..policy };
+    assert_eq!(judged(&more, &rows).verdicts[60].level, Level::Inconclusive);
+}
+
+#[test]
+fn canaries_say_how_far_they_stand_out() {
+    let mut rows = controls(255);
+    rows.push(row("canary", Kind::Canary, evidence(1, -1.0, -1.0)));
+    rows.push(row("item", Kind::OptOut, evidence(1, -1.0, -1.0)));
+    let verdicts = judged(&Policy::default(), &rows).verdicts;
+    let exposure = verdicts[255].validity.unwrap().exposure.unwrap();
+    assert_eq!((exposure.bits, exposure.upper), (8.0, f64::INFINITY));
+    assert!(exposure.lower > 6.0 && exposure.lower < 8.0, "{exposure:?}");
+    let expected =
+        "exposure 8.0 bits: stands out from the controls as 1 in 2^8.0 (95% interval from 6.1 with no upper end)";
+    assert_eq!(verdicts[255].reasons[2], expected);
+    assert_eq!(verdicts[256].validity.unwrap().exposure, None);
+}
+
+#[test]
+fn the_census_needs_every_window_and_counts_documents() {
+    let policy = Policy { statistic: Statistic::Census, ..Policy::default() };
+    let document = |base: f64, windows: u64| {
+        let mut evidence = evidence(windows, base, base);
+        evidence.forms[0].values.as_mut().unwrap().window_log_p_z =
+            Some((0..windows).map(|i| base - 7.0 * i as f64).collect());
+        evidence
+    };
+    let mut rows: Vec<Row> =
+        (0..39).map(|i| row(&format!("c{i}"), Kind::Control, document(-100.0 - f64::from(i), 8))).collect();
+    // No window of the book is likelier than the controls' best, but all of them are likelier than their rest.
+    rows.push(row("book", Kind::OptOut, document(-100.5, 9)));
+    for value in rows[39].evidence.forms[0].values.as_mut().unwrap().window_log_p_z.as_mut().unwrap() {
+        *value = -100.5;
+    }
+    let verdict = judged(&policy, &rows).verdicts.remove(39);
+    let validity = verdict.validity.unwrap();
+    assert_eq!((verdict.level, validity.p_value, validity.controls), (Level::Memorized, 1.0 / 40.0, 39));
+    assert!(validity.value > 0.8 && validity.value < 1.0, "{validity:?}");
+    assert!(
+        verdict.reasons[0].starts_with("likelier over all its windows than all 39 controls"),
+        "{:?}",
+        verdict.reasons
+    );
+    assert_eq!(
+        judged(&Policy::default(), &rows).verdicts[39].level,
+        Level::Inconclusive,
+        "by the best window it isn't"
+    );
+
+    for damage in [None, Some(vec![-1.0])] {
+        rows[39].evidence.forms[0].values.as_mut().unwrap().window_log_p_z = damage;
+        let verdict = judged(&policy, &rows).verdicts.remove(39);
+        assert_eq!((verdict.level, verdict.validity), (Level::Inconclusive, None));
+        assert!(verdict.reasons[0].starts_with("the census needs"), "{:?}", verdict.reasons);
+    }
+}
+
+#[test]
+fn what_else_is_known_is_told_as_supporting_and_changes_nothing() {
+    use crate::metric::follow_up::{FollowUpEvidence, ForeignPrefix, ReferenceScore};
+    let mut item = evidence(1, -150.5, -150.5);
+    let bare = one(&Policy::default(), item.clone(), 199);
+    item.follow_up = Some(FollowUpEvidence {
+        windows: 2,
+        continued: 2,
+        near_verbatim: 1,
+        best_similarity: Some(0.96),
+        foreign_prefix: Some(ForeignPrefix { delta: 12.34, prefixes: 16 }),
+        reference: Some(ReferenceScore { sum_logprob: -90.0, suffix_len: 50, ratio: 0.5 }),
+        ..FollowUpEvidence::default()
+    });
+    let told = one(&Policy::default(), item, 199);
+    assert_eq!((told.level, &told.reasons[..2]), (bare.level, &bare.reasons[..]));
+    let expected = [
+        "supporting: 1 of 2 windows that were continued came out near-verbatim; best edit similarity 0.96",
+        "supporting: the true prefix adds 12.3 nats over the mean of 16 foreign ones",
+        "supporting: less surprising than to the reference checkpoint (ln p 0.50 times as large)",
+    ];
+    assert_eq!(told.reasons[2..], expected);
 }
 
 #[test]

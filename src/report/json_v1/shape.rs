@@ -98,7 +98,7 @@ struct ItemV1 {
     opt_out: Option<OptOut>,
     /// How often a canary stood in the training data; null where it isn't known.
     repetitions: Option<u32>,
-    /// Tags that controls of the run name.
+    /// Tags that controls of the run name in matches, or the policy as positive controls.
     tags: Vec<String>,
     /// A control's: ids and tags of what it stands for.
     matches: Vec<String>,
@@ -288,6 +288,9 @@ mirrored! {
         extractable: u64,
         /// Neither found nor missed.
         inconclusive: u64,
+        /// Ends of the Clopper-Pearson interval of found / items at confidence .95.
+        lower: Real,
+        upper: Real,
     }
 
     ControlSummaryV1 = ControlSummary {
@@ -298,7 +301,7 @@ mirrored! {
         within_budget: u64,
         /// With a window that greedy decoding yields.
         greedily_extracted: u64,
-        /// Needed so that one finding among this run's items could stand.
+        /// Needed so that one finding could stand in the larger family of this run's items.
         needed: u64,
     }
 
@@ -326,7 +329,7 @@ mirrored! {
         kind: Kind,
         /// Items judged together.
         items: u64,
-        /// The smallest p-value any of them could have had.
+        /// The smallest p-value any of them could have had; null if none could be compared, 0 where a tail was fitted.
         smallest_p: Option<Real>,
         /// So many must be at their smallest p-value before any can stand; null: even all of them couldn't.
         findings_needed: Option<u64>,

@@ -1,0 +1,295 @@
+//! All items of a run judged together.
+
+use super::conformal::{self, Comparison, at_most, benjamini_hochberg, controls_needed};
+use super::matching::{Labels, Pool, Pools};
+use super::power::{self, FAMILIES, Power};
+use super::reasons;
+use super::sample::{Sample, measured};
+use super::{Judgement, Level, Subject, TailFit, Validity, Verdict, within_budget};
+use crate::items::{ItemId, Kind};
+use crate::metric::{exposure, tail};
+use crate::policy::{Policy, Tail};
+
+/// Confidence of a canary's exposure.
+
+/// Judges all items of a run together.
+///
+/// **Families.** Opt-outs are one family and canaries another, each held to the false discovery rate q by itself
+/// (Benjamini, Hochberg 1995). Texts known to be memorized, counted among the opt-outs, would raise the number of
+/// rejections and with it the threshold for all others. The policy's positive controls are in neither family: each is
+/// tested alone at q, since all of them must be found.
+///
+/// For an item, the first that holds:
+/// 1. Something of it was not measured: `inconclusive`.
+/// 2. No comparable controls among those that stand for it, fewer than the policy asks for, or (unless a tail was fitted)
+///    so few that no p-value could reach q: `inconclusive`. In its family it counts with p = 1.
+/// 3. Its p-value is rejected by Benjamini-Hochberg at q in its family: `extractable` if its best window has
+///    `p_z >= tau`, else `memorized`.
+/// 4. Its p-value is at most q, but with its controls it couldn't have stood beside the findings of its family had none
+///    of them reached it: `inconclusive`.
+/// 5. Its best window has `p_z >= tau`: `predictable`. Otherwise `clear`.
+///
+/// A control is `predictable` within the budget and `clear` outside it. If a positive control of the policy isn't found,
+/// the probe is broken and every verdict becomes `inconclusive`.
+pub fn judge(policy: &Policy, subjects: &[Subject<'_>]) -> Judgement {
+    let samples: Vec<Result<Sample, String>> =
+        subjects.iter().map(|subject| measured(policy, subject.evidence)).collect();
+    let labels: Vec<Labels<'_>> = subjects.iter().map(Subject::labels).collect();
+    let pools = Pools::of(policy.matching, &labels);
+    let enough = power::enough(policy);
+    let standings: Vec<Option<Standing>> = labels
+        .iter()
+        .zip(&samples)
+        .map(|(label, sample)| {
+            (label.kind != Kind::Control).then(|| Standing::of(policy, pools.of_item(label), sample, &samples, enough))
+        })
+        .collect();
+
+    let mut verdicts: Vec<Verdict> = subjects
+        .iter()
+        .zip(&samples)
+        .filter(|(subject, _)| subject.kind == Kind::Control)
+        .map(|(subject, sample)| control(policy, subject, sample))
+        .collect();
+    let mut order: Vec<usize> = (0..subjects.len()).filter(|&i| labels[i].kind == Kind::Control).collect();
+    let mut powers = Vec::new();
+    for family in families(policy, &labels) {
+        let members: Vec<Member<'_>> = family
+            .members
+            .iter()
+            .filter_map(|&i| {
+                Some(Member { subject: &subjects[i], sample: &samples[i], standing: standings[i].as_ref()? })
+            })
+            .collect();
+        verdicts.extend(judge_family(policy, &family, &members, enough));
+        order.extend(&family.members);
+        if !family.alone {
+            powers.push(power_of(policy, family.kind, &members));
+        }
+    }
+    let mut by_place: Vec<(usize, Verdict)> = order.into_iter().zip(verdicts).collect();
+    by_place.sort_by_key(|(place, _)| *place);
+    let mut verdicts: Vec<Verdict> = by_place.into_iter().map(|(_, verdict)| verdict).collect();
+
+    let positive_controls = positive_controls(policy, &labels, &mut verdicts);
+    let usable =
+        |(label, sample): &(&Labels<'_>, &Result<Sample, String>)| label.kind == Kind::Control && sample.is_ok();
+    let items = powers.iter().map(|power: &Power| power.items).max().unwrap_or_default();
+    Judgement {
+        verdicts,
+        positive_controls,
+        usable_controls: labels.iter().zip(&samples).filter(usable).count() as u64,
+        needed_controls: enough.max(controls_needed(1, items, policy.q)),
+        power: powers,
+    }
+}
+
+/// How an item stands among its controls.
+struct Standing {
+    pool: Pool,
+    /// Absent where the item or all of its controls weren't measured, or none is comparable.
+    comparison: Option<Comparison>,
+    tail: Option<tail::Tail>,
+    /// Comparable controls below which nothing is decided about it.
+    enough: u64,
+}
+
+impl Standing {
+    fn of(
+        policy: &Policy,
+        pool: Pool,
+        sample: &Result<Sample, String>,
+        samples: &[Result<Sample, String>],
+        enough: u64,
+    ) -> Self {
+        let controls: Vec<&Sample> = pool.controls.iter().filter_map(|&i| samples.get(i)?.as_ref().ok()).collect();
+        let comparison =
+            sample.as_ref().ok().and_then(|item| conformal::compare(policy.statistic, item, &controls, enough));
+        let asked = comparison.as_ref().filter(|_| policy.tail == Tail::GeneralizedPareto);
+        let tail = asked.and_then(|comparison| tail::fit(&comparison.others));
+        let attainable = comparison.as_ref().map_or(0, |comparison| controls_needed(comparison.factor, 1, policy.q));
+        let enough = if tail.is_some() { policy.min_controls } else { enough.max(attainable) };
+        Self { pool, comparison, tail, enough }
+    }
+
+    /// The comparison, if there are controls enough for it to decide anything.
+    fn decisive(&self) -> Option<&Comparison> {
+        self.comparison.as_ref().filter(|comparison| comparison.controls() >= self.enough)
+    }
+
+    /// The p-value by the fitted tail, where the item's value lies in it.
+    fn tail_p(&self) -> Option<f64> {
+        let (comparison, tail) = (self.comparison.as_ref()?, self.tail.as_ref()?);
+        tail.p_value(comparison.value).map(|p| (comparison.factor as f64 * p).min(1.0))
+    }
+
+    /// The p-value that counts in the family; 1 where nothing can be decided.
+    fn p(&self) -> f64 {
+        self.decisive().map_or(1.0, |comparison| self.tail_p().unwrap_or(comparison.p))
+    }
+
+    /// The least it could have been.
+    fn smallest(&self) -> Option<f64> {
+        self.decisive().map(|comparison| if self.tail.is_some() { 0.0 } else { comparison.smallest })
+    }
+}
+
+/// Items that are judged together, by their places.
+struct Family {
+    kind: Kind,
+    /// A positive control of the policy.
+    alone: bool,
+    members: Vec<usize>,
+}
+
+fn families(policy: &Policy, labels: &[Labels<'_>]) -> Vec<Family> {
+    let mut families: Vec<Family> =
+        FAMILIES.iter().map(|&kind| Family { kind, alone: false, members: Vec::new() }).collect();
+    let mut alone = Vec::new();
+    for (place, label) in labels.iter().enumerate().filter(|(_, label)| label.kind != Kind::Control) {
+        if policy.is_positive_control(label.id, label.tags) {
+            alone.push(Family { kind: label.kind, alone: true, members: vec![place] });
+        } else if let Some(family) = families.iter_mut().find(|family| family.kind == label.kind) {
+            family.members.push(place);
+        }
+    }
+    families.retain(|family| !family.members.is_empty());
+    families.extend(alone);
+    families
+}
+
+/// An item with all that its verdict depends on, but for the rest of its family.
+struct Member<'a> {
+    subject: &'a Subject<'a>,
+    sample: &'a Result<Sample, String>,
+    standing: &'a Standing,
+}
+
+fn judge_family(policy: &Policy, family: &Family, members: &[Member<'_>], enough: u64) -> Vec<Verdict> {
+    let p: Vec<f64> = members.iter().map(|member| member.standing.p()).collect();
+    let rejected = benjamini_hochberg(&p, policy.q);
+    let findings = rejected.iter().filter(|&&rejected| rejected).count() as u64;
+    let among = Among { kind: family.kind, alone: family.alone, items: members.len() as u64, findings, enough };
+    members.iter().zip(rejected).map(|(member, rejected)| member.verdict(policy, &among, rejected)).collect()
+}
+
+/// The family of an item, as far as its verdict needs it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Among {
+    pub(super) kind: Kind,
+    /// A positive control of the policy, judged by itself.
+    pub(super) alone: bool,
+    pub(super) items: u64,
+    /// How many of them were rejected.
+    pub(super) findings: u64,
+    /// Comparable controls without which nothing is decided about any of them.
+    pub(super) enough: u64,
+}
+
+impl Member<'_> {
+    fn verdict(&self, policy: &Policy, among: &Among, rejected: bool) -> Verdict {
+        let (subject, standing) = (self.subject, self.standing);
+        let of = |level, mut reasons: Vec<String>, validity| {
+            reasons.extend(reasons::supporting(subject.evidence));
+            Verdict { item: subject.id.clone(), level, reasons, validity }
+        };
+        if let Err(problem) = self.sample {
+            return of(Level::Inconclusive, vec![problem.clone()], None);
+        }
+        let within = within_budget(policy, subject.evidence);
+        let cost = reasons::cost(policy, subject.evidence);
+        let Some(comparison) = &standing.comparison else {
+            let reason = reasons::no_comparison(&standing.pool);
+            return of(Level::Inconclusive, vec![reason, reasons::unknown_validity(&cost, within)], None);
+        };
+        let validity = self.validity(policy, comparison, rejected);
+        if standing.decisive().is_none() {
+            let windows = subject.evidence.scored();
+            let reason = reasons::too_few_controls(comparison, &standing.pool, standing.enough, windows);
+            return of(Level::Inconclusive, vec![reason, reasons::unknown_validity(&cost, within)], Some(validity));
+        }
+        let stands = reasons::standing(policy, &validity, among);
+        let exposure = validity.exposure.map(|exposure| reasons::exposure(&exposure));
+        let unattainable = || {
+            let bound = (among.findings + 1) as f64 * policy.q / among.items as f64;
+            at_most(standing.p(), policy.q) && !standing.smallest().is_some_and(|smallest| at_most(smallest, bound))
+        };
+        let (level, mut reasons) = match (rejected, within) {
+            (true, true) => (Level::Extractable, vec![cost, stands]),
+            (true, false) => (Level::Memorized, vec![stands, cost]),
+            (false, _) if unattainable() => (
+                Level::Inconclusive,
+                vec![reasons::unattainable(policy, among, comparison, &standing.pool), stands, cost],
+            ),
+            (false, true) => (Level::Predictable, vec![cost, stands]),
+            (false, false) => (Level::Clear, vec![stands, cost]),
+        };
+        reasons.extend(exposure);
+        of(level, reasons, Some(validity))
+    }
+
+    fn validity(&self, policy: &Policy, comparison: &Comparison, significant: bool) -> Validity {
+        let controls = comparison.controls();
+        let canary = self.subject.kind == Kind::Canary;
+        Validity {
+            statistic: policy.statistic,
+            value: comparison.value,
+            controls,
+            controls_at_least: comparison.at_least,
+            window_factor: comparison.factor,
+            p_value: comparison.p,
+            smallest_p: comparison.smallest,
+            significant,
+            matched: self.standing.pool.matched,
+            tail: self.standing.tail.as_ref().zip(self.standing.tail_p()).map(|(tail, p_value)| TailFit {
+                p_value,
+                shape: tail.shape,
+                scale: tail.scale,
+                threshold: tail.threshold,
+                exceedances: tail.exceedances,
+            }),
+            exposure: canary.then(|| exposure::exposure(comparison.at_least, controls)),
+        }
+    }
+}
+
+fn control(policy: &Policy, subject: &Subject<'_>, sample: &Result<Sample, String>) -> Verdict {
+    let within = within_budget(policy, subject.evidence);
+    let (level, reasons) = match sample {
+        Err(problem) => (Level::Inconclusive, vec![problem.clone()]),
+        Ok(_) => {
+            let level = if within { Level::Predictable } else { Level::Clear };
+            (level, vec![reasons::control(within), reasons::cost(policy, subject.evidence)])
+        }
+    };
+    Verdict { item: subject.id.clone(), level, reasons, validity: None }
+}
+
+fn power_of(policy: &Policy, kind: Kind, members: &[Member<'_>]) -> Power {
+    let smallest: Vec<Option<f64>> = members.iter().map(|member| member.standing.smallest()).collect();
+    let factors = members.iter().filter_map(|member| member.standing.comparison.as_ref()).map(|c| c.factor);
+    Power::of(policy, kind, &smallest, factors.min().unwrap_or(1))
+}
+
+/// For each of the policy's positive controls whether it was found; if one wasn't, everything becomes inconclusive.
+fn positive_controls(policy: &Policy, labels: &[Labels<'_>], verdicts: &mut [Verdict]) -> Vec<bool> {
+    let mut missed = Vec::new();
+    let mut check = |entry: &ItemId| {
+        let named = labels.iter().zip(verdicts.iter()).filter(|(label, _)| label.is_named_by(entry));
+        let levels: Vec<(&ItemId, Level)> = named.map(|(label, verdict)| (label.id, verdict.level)).collect();
+        let found = !levels.is_empty() && levels.iter().all(|(_, level)| level.is_memorization());
+        if !found {
+            missed.push(reasons::positive_control_missed(entry, &levels));
+        }
+        found
+    };
+    let found = policy.positive_controls.iter().map(&mut check).collect();
+    if !missed.is_empty() {
+        let reason = reasons::positive_controls_missed(&missed);
+        for verdict in verdicts {
+            verdict.reasons.insert(0, reason.clone());
+            verdict.level = Level::Inconclusive;
+        }
+    }
+    found
+}

@@ -1,0 +1,78 @@
+//! One text's value of a statistic, from its evidence.
+
+use crate::metric::item::{FormValues, ItemEvidence};
+use crate::policy::Policy;
+use crate::verdict::{Statistic, not_measured};
+
+/// One text's value of a statistic, and the layout it was taken over.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Sample {
+    /// For the census 0: its value depends on what the text is compared with.
+    pub(super) value: f64,
+    /// Windows scored, over all forms.
+    pub(super) windows: u64,
+    /// Windows scored in the largest form. Two layouts of one text are nearly the same windows again, so a control
+    /// is credited with one of them only.
+    pub(super) windows_of_a_form: u64,
+    pub(super) forms: u64,
+    /// Shortest and longest suffix, in tokens.
+    pub(super) suffix_len: (u32, u32),
+    /// For the census, every window's `ln p_z` under `full` in the form that counts; otherwise empty.
+    pub(super) window_log_p_z: Vec<f64>,
+}
+
+/// The item's value of the policy's statistic, or why it has none.
+pub(super) fn measured(policy: &Policy, evidence: &ItemEvidence) -> Result<Sample, String> {
+    if let Some(problem) = not_measured(evidence) {
+        return Err(problem);
+    }
+    let best = |scheme: &str| {
+        let every_form = evidence.values().all(|(_, values)| values.schemes.iter().any(|value| value.scheme == scheme));
+        let best = evidence.best(scheme).filter(|_| every_form).map(|(_, best)| best.best.log_p_z);
+        best.ok_or_else(|| format!("not scored under the scheme {scheme:?}, which the policy asks for"))
+    };
+    let over_forms = |value: fn(&FormValues) -> f64| {
+        evidence.values().map(|(_, values)| value(values)).reduce(|a, b| if b.is_nan() || b > a { b } else { a })
+    };
+    let mut window_log_p_z = Vec::new();
+    let value = match policy.statistic {
+        Statistic::MaxLogPZ => best("full")?,
+        Statistic::MeanLogProb => over_forms(|values| values.mean_logprob).unwrap_or(f64::NAN),
+        Statistic::VerbatimRun => over_forms(|values| f64::from(values.max_verbatim_run)).unwrap_or(f64::NAN),
+        Statistic::Census => {
+            window_log_p_z = every_window(evidence)?;
+            0.0
+        }
+    };
+    let log_p_zs = evidence.values().flat_map(|(_, values)| values.schemes.iter().map(|value| value.best.log_p_z));
+    for scheme in &policy.schemes {
+        best(&scheme.id)?;
+    }
+    if value.is_nan() || log_p_zs.chain(window_log_p_z.iter().copied()).any(f64::is_nan) {
+        return Err("its scores hold a NaN".to_owned());
+    }
+    let scored = evidence.forms.iter().map(|form| form.scored);
+    Ok(Sample {
+        value,
+        windows: evidence.scored(),
+        windows_of_a_form: scored.clone().max().unwrap_or_default(),
+        forms: scored.filter(|&windows| windows > 0).count() as u64,
+        suffix_len: (
+            evidence.values().map(|(_, values)| values.min_suffix_len).min().unwrap_or_default(),
+            evidence.values().map(|(_, values)| values.max_suffix_len).max().unwrap_or_default(),
+        ),
+        window_log_p_z,
+    })
+}
+
+/// `ln p_z` of every window of the form that counts.
+fn every_window(evidence: &ItemEvidence) -> Result<Vec<f64>, String> {
+    let form = evidence.worst().and_then(|form| Some((form.scored, form.values.as_ref()?.window_log_p_z.as_ref()?)));
+    match form {
+        Some((scored, kept)) if kept.len() as u64 == scored => Ok(kept.clone()),
+        Some((scored, kept)) => Err(format!("the census needs all of its {scored} windows, {} were kept", kept.len())),
+        None => Err("the census needs the value of every window, which this report doesn't hold: probe again with \
+                     --gate and this policy"
+            .to_owned()),
+    }
+}
