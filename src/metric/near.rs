@@ -1,5 +1,7 @@
 //! How near the model's own text comes to the true one.
 
+pub mod edit;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
