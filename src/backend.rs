@@ -181,6 +181,13 @@ pub enum ScoreError {
     Backend(String),
 }
 
+impl ScoreError {
+    /// A [`Branch`] that continues what isn't there.
+    fn no_sequence(parent: usize, live: usize) -> Self {
+        Self::Backend(format!("sequence {parent} was to go on, but only {live} are running (counted from 0)"))
+    }
+}
+
 /// One token of a greedy continuation.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct GreedyToken {

@@ -17,6 +17,7 @@
 
 pub mod backend;
 pub mod digest;
+pub mod follow;
 pub mod gate;
 pub mod items;
 pub mod metric;

@@ -24,11 +24,8 @@ pub struct RowScore {
 pub fn score_row(row: &[f32], target: usize, schemes: &[Scheme]) -> Option<RowScore> {
     let (before, rest) = row.split_at_checked(target)?;
     let (&own, after) = rest.split_first()?;
-    let (mut other, mut rank) = (f32::NEG_INFINITY, 0u32);
-    for &logit in before.iter().chain(after) {
-        other = other.max(logit);
-        rank += u32::from(logit > own);
-    }
+    let ((max_before, above_before), (max_after, above_after)) = (peak(before, own), peak(after, own));
+    let (other, rank) = (max_before.max(max_after), above_before + above_after);
     let max = own.max(other);
     let Moments { log_sum, mean, variance } = moments(row, max);
     let logprob = (f64::from(own) - log_sum) as f32;
@@ -40,43 +37,120 @@ pub fn score_row(row: &[f32], target: usize, schemes: &[Scheme]) -> Option<RowSc
     Some(RowScore { logprob, rank, margin: own - other, schemes, expected_logprob, logprob_sd: variance.sqrt() as f32 })
 }
 
+/// One row of logits after a scheme's warp: what may be sampled next, and how likely it is.
+#[derive(Clone, Copy, Debug)]
+pub struct Warped<'a> {
+    row: &'a [f32],
+    temperature: f32,
+    /// The least logit that is sampled, and how many tokens are.
+    floor: f32,
+    count: usize,
+    /// ln of the sum of exp(logit / temperature) over those.
+    log_sum: f64,
+}
+
+impl<'a> Warped<'a> {
+    /// `None` where the logits aren't finite.
+    pub fn new(row: &'a [f32], scheme: &Scheme) -> Option<Self> {
+        let max = largest_finite(row)?;
+        let temperature = scheme.temperature;
+        if temperature == 0.0 {
+            return Some(Self { row, temperature, floor: max, count: 1, log_sum: 0.0 });
+        }
+        let kept = kept(row, scheme);
+        let log_sum = log_sum_exp(kept.as_deref().unwrap_or(row), max, temperature);
+        let least = |kept: &Vec<f32>| kept.iter().copied().fold(f32::INFINITY, f32::min);
+        let floor = kept.as_ref().map_or(f32::NEG_INFINITY, least);
+        Some(Self { row, temperature, floor, count: kept.map_or(row.len(), |kept| kept.len()), log_sum })
+    }
+
+    /// Natural log of a token's probability, `-inf` where it is never sampled. A tie with the last token that is
+    /// sampled counts as sampled, as in [`score_row`].
+    pub fn logprob(&self, token: u32) -> f32 {
+        match self.row.get(token as usize) {
+            Some(logit) if *logit >= self.floor => self.under(*logit),
+            _ => f32::NEG_INFINITY,
+        }
+    }
+
+    /// Whether [`Warped::likeliest`] may give this token: of tokens that tie for the last places the first ones.
+    pub fn holds(&self, token: u32) -> bool {
+        let Some(&logit) = self.row.get(token as usize) else { return false };
+        if logit != self.floor {
+            return logit > self.floor;
+        }
+        let above = self.row.iter().filter(|x| **x > logit).count();
+        above + self.row.iter().take(token as usize).filter(|x| **x == logit).count() < self.count
+    }
+
+    /// The `n` likeliest tokens that may be sampled (fewer where there are fewer) with their log-probabilities,
+    /// likeliest first, the first of equals first.
+    pub fn likeliest(&self, n: usize) -> Vec<(u32, f32)> {
+        let n = n.min(self.count);
+        if n == 0 {
+            return Vec::new();
+        }
+        let floor = if n == self.count {
+            self.floor
+        } else {
+            largest(self.row, n).into_iter().fold(f32::INFINITY, f32::min)
+        };
+        let mut tokens: Vec<(u32, f32)> = (0..).zip(self.row.iter().copied()).filter(|(_, x)| *x >= floor).collect();
+        tokens.sort_unstable_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
+        tokens.truncate(n);
+        let scored = tokens.into_iter().map(|(token, logit)| (token, self.under(logit)));
+        scored.filter(|(_, lp)| *lp > f32::NEG_INFINITY).collect()
+    }
+
+    fn under(&self, logit: f32) -> f32 {
+        if self.temperature == 0.0 {
+            return 0.0;
+        }
+        (f64::from(logit) / f64::from(self.temperature) - self.log_sum) as f32
+    }
+}
+
 /// The tokens a scheme may sample next, likeliest first, with their log-probabilities under it. Empty where the logits
 /// aren't finite.
 pub fn support(row: &[f32], scheme: &Scheme) -> Vec<(u32, f32)> {
-    let mut kept: Vec<(u32, f32)> = (0..).zip(row.iter().copied()).collect();
-    let descending = |a: &(u32, f32), b: &(u32, f32)| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0));
-    let k = if scheme.temperature == 0.0 { 1 } else { scheme.top_k.map_or(row.len(), |k| k as usize) };
-    if k < kept.len() {
-        kept.select_nth_unstable_by(k.saturating_sub(1), descending);
-        kept.truncate(k);
-    }
-    kept.sort_unstable_by(descending);
-    let Some(&(_, max)) = kept.first().filter(|top| top.1.is_finite()) else { return Vec::new() };
-    if scheme.temperature == 0.0 {
-        return kept.into_iter().map(|(token, _)| (token, 0.0)).collect();
-    }
-    let logits: Vec<f32> = kept.iter().map(|(_, logit)| *logit).collect();
-    let nucleus = scheme.top_p.map_or(logits.len(), |p| nucleus(&logits, scheme.temperature, p));
-    kept.truncate(nucleus);
-    let log_sum = log_sum_exp(&logits[..nucleus], max, scheme.temperature);
-    let t = f64::from(scheme.temperature);
-    let logprob = |logit: f32| (f64::from(logit) / t - log_sum) as f32;
-    kept.into_iter().map(|(token, logit)| (token, logprob(logit))).filter(|(_, lp)| !lp.is_nan()).collect()
+    Warped::new(row, scheme).map_or(Vec::new(), |warped| warped.likeliest(usize::MAX))
 }
 
-/// How many of these logits, largest first, make up the nucleus: the fewest whose probabilities reach `p` together, at
-/// least one (arXiv 1904.09751).
-fn nucleus(sorted: &[f32], temperature: f32, p: f32) -> usize {
-    let max = sorted.first().copied().unwrap_or_default();
-    let weights = || sorted.iter().map(|x| f64::from(exp((x - max) / temperature)));
-    let enough = f64::from(p) * weights().sum::<f64>();
-    let mut reached = 0.0;
-    let before = weights().take_while(|weight| {
-        let goes_on = reached < enough;
-        reached += weight;
-        goes_on
-    });
-    before.count().max(1)
+/// The largest logit of a row; none where one is NaN or infinite, or all are minus infinity.
+pub fn largest_finite(row: &[f32]) -> Option<f32> {
+    let below = row.iter().fold(true, |below, x| below & (*x < f32::INFINITY));
+    let max = peak(row, f32::INFINITY).0;
+    (below && max.is_finite()).then_some(max)
+}
+
+/// The logits that a scheme of T > 0 samples from, in no order: after top-k, then top-p. None = all of them.
+fn kept(row: &[f32], scheme: &Scheme) -> Option<Vec<f32>> {
+    let top = scheme.top_k.map(|k| k.max(1) as usize).filter(|k| *k < row.len()).map(|k| largest(row, k));
+    let Some(p) = scheme.top_p else { return top };
+    let from = top.as_deref().unwrap_or(row);
+    let max = peak(from, f32::INFINITY).0;
+    let enough = f64::from(p) * sum_exp(from, max, scheme.temperature);
+    // A nucleus is small as a rule: the largest few are sorted first, more only where they don't reach p.
+    let mut few = 1 << 10;
+    loop {
+        let mut sorted = if few < from.len() { largest(from, few) } else { from.to_vec() };
+        sorted.sort_unstable_by(|a, b| b.total_cmp(a));
+        let mut reached = 0.0;
+        let nucleus = sorted.iter().position(|x| {
+            reached += f64::from(exp((x - max) / scheme.temperature));
+            reached >= enough
+        });
+        match nucleus {
+            Some(last) => sorted.truncate(last + 1),
+            None if few < from.len() => {
+                few *= 8;
+                continue;
+            }
+            // Rounding alone kept the sum from reaching p.
+            None => {}
+        }
+        return Some(sorted);
+    }
 }
 
 /// The likeliest token of a row (the first of equals) and its log-probability.
@@ -100,44 +174,65 @@ struct Moments {
 fn moments(row: &[f32], max: f32) -> Moments {
     let (mut s0, mut s1, mut s2) = (0f64, 0f64, 0f64);
     for block in row.chunks(1 << 12) {
-        let (mut a, mut b, mut c) = ([0f32; 16], [0f32; 16], [0f32; 16]);
-        let mut lanes = block.chunks_exact(16);
+        let (mut a, mut b, mut c) = ([0f32; LANES], [0f32; LANES], [0f32; LANES]);
+        let mut lanes = block.chunks_exact(LANES);
         for lane in &mut lanes {
-            for i in 0..16 {
-                // A logit of -inf has probability 0; 0 * -inf would be NaN.
-                let d = (lane[i] - max).max(-100.0);
-                let e = exp(d);
+            for i in 0..LANES {
+                let (e, d) = weight(lane[i] - max);
                 a[i] += e;
                 b[i] += e * d;
                 c[i] += e * d * d;
             }
         }
         for x in lanes.remainder() {
-            let d = (x - max).max(-100.0);
-            let e = exp(d);
+            let (e, d) = weight(x - max);
             a[0] += e;
             b[0] += e * d;
             c[0] += e * d * d;
         }
-        let sum = |lanes: [f32; 16]| lanes.iter().map(|x| f64::from(*x)).sum::<f64>();
+        let sum = |lanes: [f32; LANES]| lanes.iter().map(|x| f64::from(*x)).sum::<f64>();
         s0 += sum(a);
         s1 += sum(b);
         s2 += sum(c);
     }
     let mean = s1 / s0;
     let variance = (s2 / s0 - mean * mean).max(0.0);
-    // `max` swallows NaN, in logits and here: one look at the row settles it.
-    let nan = row.iter().any(|x| x.is_nan());
-    Moments { log_sum: if nan { f64::NAN } else { f64::from(max) + s0.ln() }, mean, variance }
+    Moments { log_sum: f64::from(max) + s0.ln(), mean, variance }
+}
+
+/// The largest of some logits (minus infinity for none; NaN is passed over) and how many are above `own`.
+fn peak(logits: &[f32], own: f32) -> (f32, u32) {
+    let (mut max, mut above) = ([f32::NEG_INFINITY; LANES], [0u32; LANES]);
+    let mut lanes = logits.chunks_exact(LANES);
+    for lane in &mut lanes {
+        for i in 0..LANES {
+            max[i] = if lane[i] > max[i] { lane[i] } else { max[i] };
+            above[i] += u32::from(lane[i] > own);
+        }
+    }
+    for &x in lanes.remainder() {
+        max[0] = if x > max[0] { x } else { max[0] };
+        above[0] += u32::from(x > own);
+    }
+    (max.into_iter().fold(f32::NEG_INFINITY, f32::max), above.iter().sum())
+}
+
+/// e^d and d for d <= 0, d no less than [`LEAST`]: a logit of -inf has probability 0, and 0 * -inf would be NaN.
+fn weight(d: f32) -> (f32, f32) {
+    (exp(d), at_least(d, LEAST))
 }
 
 /// ln sum exp(x / t), with the largest logit taken out so that nothing overflows; summed in f64.
 fn log_sum_exp(row: &[f32], max: f32, temperature: f32) -> f64 {
-    // Sixteen sums side by side, which the compiler turns into vector instructions.
-    let mut sums = [0f32; 16];
+    f64::from(max) / f64::from(temperature) + sum_exp(row, max, temperature).ln()
+}
+
+/// Sum of exp((x - max) / t).
+fn sum_exp(row: &[f32], max: f32, temperature: f32) -> f64 {
+    let mut sums = [0f32; LANES];
     let mut total = 0f64;
     for block in row.chunks(1 << 12) {
-        let mut lanes = block.chunks_exact(16);
+        let mut lanes = block.chunks_exact(LANES);
         for lane in &mut lanes {
             for (sum, x) in sums.iter_mut().zip(lane) {
                 *sum += exp((x - max) / temperature);
@@ -145,18 +240,25 @@ fn log_sum_exp(row: &[f32], max: f32, temperature: f32) -> f64 {
         }
         total += lanes.remainder().iter().map(|x| f64::from(exp((x - max) / temperature))).sum::<f64>();
         total += sums.iter().map(|s| f64::from(*s)).sum::<f64>();
-        sums = [0.0; 16];
+        sums = [0.0; LANES];
     }
-    f64::from(max) / f64::from(temperature) + total.ln()
+    total
 }
 
+/// Sums that run side by side, which the compiler turns into vector instructions. Sixteen: with eight it unrolls the
+/// loops over the lanes instead, and scoring takes twice as long.
+const LANES: usize = 16;
+
+/// Below this [`exp`] is 0.
+const LEAST: f32 = -87.0;
+
 /// e^x for x <= 0 to within 2 units in the last place, without a branch, so that it vectorizes: x is split into
-/// n ln 2 + r, e^r is a polynomial, 2^n goes into the exponent. Below -87 it is 0; NaN stays NaN.
+/// n ln 2 + r, e^r is a polynomial, 2^n goes into the exponent. Below [`LEAST`] it is 0; NaN stays NaN.
 fn exp(x: f32) -> f32 {
     const LN_2_HIGH: f32 = 0.693_359_4;
     const LN_2_LOW: f32 = -2.121_944_4e-4;
     const ROUND: f32 = 12_582_912.0;
-    let clamped = if x < -87.0 { -87.0 } else { x };
+    let clamped = at_least(x, LEAST);
     let shifted = clamped * std::f32::consts::LOG2_E + ROUND;
     let n = shifted - ROUND;
     let r = clamped - n * LN_2_HIGH - n * LN_2_LOW;
@@ -170,33 +272,31 @@ fn exp(x: f32) -> f32 {
     let p = p * r + 1.0;
     let p = p * r + 1.0;
     let scale = f32::from_bits((shifted.to_bits() << 23).wrapping_add(0x3f80_0000));
-    if x < -87.0 { 0.0 } else { p * scale }
+    if x < LEAST { 0.0 } else { p * scale }
+}
+
+/// `x`, but no less than `least`; NaN stays NaN.
+fn at_least(x: f32, least: f32) -> f32 {
+    if x < least { least } else { x }
 }
 
 fn scheme_logprob(row: &[f32], own: f32, other: f32, rank: u32, log_sum: f64, scheme: &Scheme) -> f32 {
     if scheme.temperature == 0.0 {
         return if rank == 0 { 0.0 } else { f32::NEG_INFINITY };
     }
-    let t = f64::from(scheme.temperature);
-    let mut kept = match scheme.top_k {
-        Some(k) if rank >= k => return f32::NEG_INFINITY,
-        Some(k) if (k as usize) < row.len() => Some(largest(row, k as usize)),
-        _ => None,
-    };
-    if let Some(p) = scheme.top_p {
-        let mut sorted = kept.unwrap_or_else(|| row.to_vec());
-        sorted.sort_unstable_by(|a, b| b.total_cmp(a));
-        sorted.truncate(nucleus(&sorted, scheme.temperature, p));
-        if rank as usize >= sorted.len() {
-            return f32::NEG_INFINITY;
-        }
-        kept = Some(sorted);
+    if scheme.top_k.is_some_and(|k| rank >= k) {
+        return f32::NEG_INFINITY;
+    }
+    let kept = kept(row, scheme);
+    if kept.as_ref().is_some_and(|kept| rank as usize >= kept.len()) {
+        return f32::NEG_INFINITY;
     }
     match kept {
-        None if t == 1.0 => (f64::from(own) - log_sum) as f32,
+        None if scheme.temperature == 1.0 => (f64::from(own) - log_sum) as f32,
         kept => {
             let logits = kept.as_deref().unwrap_or(row);
-            (f64::from(own) / t - log_sum_exp(logits, own.max(other), scheme.temperature)) as f32
+            let log_sum = log_sum_exp(logits, own.max(other), scheme.temperature);
+            (f64::from(own) / f64::from(scheme.temperature) - log_sum) as f32
         }
     }
 }
@@ -292,6 +392,39 @@ mod tests {
                 assert!((lp.exp() - expected[token as usize]).abs() < 1e-6, "{id} {token}");
             }
         }
+    }
+
+    #[test]
+    fn the_support_is_what_scoring_gives_a_probability_in_its_order() {
+        for n in [2, 39, 41, 5_000, 60_000] {
+            let row = wavy(n);
+            for id in ["full", "top_k40", "top_p0.9", "t0.7_top_k300_top_p0.8", "t3_top_p0.99", "top_p0.01", "greedy"] {
+                let scheme = Scheme::parse(id).unwrap();
+                let (all, warped) = (support(&row, &scheme), Warped::new(&row, &scheme).unwrap());
+                let total: f64 = all.iter().map(|(_, lp)| f64::from(*lp).exp()).sum();
+                assert!((total - 1.0).abs() < 1e-5, "{n} {id}: {total}");
+                let logit = |i: &(u32, f32)| row[i.0 as usize];
+                assert!(all.windows(2).all(|w| (logit(&w[1]), w[0].0) < (logit(&w[0]), w[1].0)), "{n} {id}");
+                assert_eq!(warped.likeliest(7), all[..7.min(all.len())], "{n} {id}");
+                for &(token, lp) in all.iter().step_by(all.len().div_ceil(50)).chain(all.last()) {
+                    let scored = score_row(&row, token as usize, std::slice::from_ref(&scheme)).unwrap().schemes[0];
+                    assert!((scored - lp).abs() < 1e-5, "{n} {id} {token}: {scored} against {lp}");
+                    assert!(warped.holds(token) && warped.logprob(token) == lp);
+                }
+                let held = (0..n as u32).filter(|token| warped.holds(*token)).count();
+                assert_eq!(held, all.len(), "{n} {id}: ties are cut");
+            }
+        }
+        assert_eq!(support(&[f32::NAN, 1.0], &Scheme::full()), []);
+        assert_eq!(support(&[0.0, f32::NEG_INFINITY], &Scheme::full()), [(0, 0.0)]);
+    }
+
+    #[test]
+    fn a_nucleus_wider_than_the_first_look_is_whole() {
+        // Flat: of 20,000 equal logits, a half takes 10,000, which no first look holds.
+        let scheme = Scheme::parse("top_p0.5").unwrap();
+        let held = support(&vec![1.0; 20_000], &scheme).len();
+        assert!((10_000..=10_001).contains(&held), "{held}");
     }
 
     #[test]

@@ -3,9 +3,10 @@
 //! One batch runs on one thread, so that the numbers don't depend on how many threads there are.
 //! The shift by one has its home here: see `predicting`.
 
+mod unroll;
+
 use super::logits::score_row;
 use super::{Backend, BackendInfo, Choose, Scheme, ScoreError, ScoreInput, TokenScores};
-use crate::model::decoder::Cache;
 use crate::model::{CausalLm, Pass};
 use candle_core::Tensor;
 use rayon::{ThreadPool, ThreadPoolBuilder};
@@ -130,39 +131,6 @@ impl Native {
         }
         Ok(scores)
     }
-
-    /// Checks sequences that are to have one length; gives it.
-    fn one_length(&self, sequences: &[&[u32]]) -> Result<usize, ScoreError> {
-        let len = sequences.first().map_or(0, |first| first.len());
-        if len == 0 {
-            return Err(ScoreError::EmptyPrefix);
-        }
-        if sequences.iter().any(|sequence| sequence.len() != len) {
-            return Err(ScoreError::Backend("sequences of one pass differ in length".to_owned()));
-        }
-        let vocab = self.info.vocab_size;
-        match sequences.iter().flat_map(|ids| ids.iter()).find(|id| **id >= vocab) {
-            Some(&id) => Err(ScoreError::UnknownToken { id, vocab }),
-            None => Ok(len),
-        }
-    }
-
-    /// `ln p(suffix | prefix)` for every prefix.
-    fn after(&self, prefixes: &[&[u32]], suffix: &[u32]) -> Result<Vec<f64>, ScoreError> {
-        let windows: Vec<Vec<u32>> = prefixes.iter().map(|prefix| [prefix, suffix].concat()).collect();
-        let prefix_len = prefixes.first().map_or(0, |first| first.len());
-        let inputs: Vec<ScoreInput<'_>> = windows.iter().map(|ids| ScoreInput { token_ids: ids, prefix_len }).collect();
-        let scores = self.score_batch(&inputs).map_err(|e| broken(&e))?;
-        scores.into_iter().map(|scores| Ok(scores?.logprob.iter().map(|lp| f64::from(*lp)).sum())).collect()
-    }
-
-    /// Feeds `ids` (`batch x len`) after what the cache holds; logits of the last position of each sequence.
-    fn feed(&self, ids: &[u32], batch: usize, cache: &mut Cache, total: usize) -> candle_core::Result<Vec<f32>> {
-        let len = ids.len() / batch;
-        let pass = Pass { ids, batch, len, rows: len - 1..len, sequence_len: total };
-        let hidden = self.model.hidden(&pass, Some(cache))?;
-        self.model.logits(&hidden)?.flatten_all()?.to_vec1::<f32>()
-    }
 }
 
 /// One window's rows as lists.
@@ -234,50 +202,11 @@ impl Backend for Native {
     }
 
     fn unroll(&self, prompts: &[&[u32]], choose: &mut Choose<'_>) -> Result<(), ScoreError> {
-        let mut len = self.one_length(prompts)?;
-        let (context, vocab) = (self.info.context_length as usize, self.info.vocab_size as usize);
-        let mut cache = self.model.cache();
-        let mut fed: Vec<u32> = prompts.concat();
-        let mut live = prompts.len();
-        loop {
-            if len > context {
-                return Err(ScoreError::TooLong { tokens: len, context });
-            }
-            let logits = self.feed(&fed, live, &mut cache, len).map_err(|e| broken(&e))?;
-            let rows: Vec<&[f32]> = logits.chunks(vocab).collect();
-            let branches = choose(&rows);
-            if branches.is_empty() {
-                return Ok(());
-            }
-            if let Some(bad) = branches.iter().find(|b| b.parent >= live || b.token as usize >= vocab) {
-                return Err(ScoreError::Backend(format!("no sequence {} or no token {}", bad.parent, bad.token)));
-            }
-            let in_place = branches.len() == live && branches.iter().enumerate().all(|(i, b)| b.parent == i);
-            if !in_place {
-                let parents: Vec<u32> = branches.iter().map(|b| b.parent as u32).collect();
-                cache.select(&parents, self.model.device()).map_err(|e| broken(&e))?;
-            }
-            fed = branches.iter().map(|b| b.token).collect();
-            live = branches.len();
-            len += 1;
-        }
+        self.run_branches(prompts, choose)
     }
 
     fn sum_logprobs(&self, prefixes: &[&[u32]], suffixes: &[&[u32]]) -> Result<Vec<Vec<f64>>, ScoreError> {
-        let prefix_len = self.one_length(prefixes)?;
-        let context = self.info.context_length as usize;
-        for suffix in suffixes {
-            if suffix.is_empty() {
-                return Err(ScoreError::EmptySuffix);
-            }
-            self.one_length(&[suffix])?;
-            let tokens = prefix_len + suffix.len();
-            if tokens > context {
-                return Err(ScoreError::TooLong { tokens, context });
-            }
-        }
-        let lists = suffixes.iter().map(|suffix| self.after(prefixes, suffix));
-        lists.collect()
+        self.sum_after_shared(prefixes, suffixes)
     }
 }
 
@@ -285,6 +214,7 @@ impl Backend for Native {
 mod tests {
     use super::*;
     use crate::model::Facts;
+    use crate::model::decoder::Cache;
     use candle_core::{Device, Result};
 
     /// A model whose logits at position `i` after token `t` favour token `(t + i) % vocab`: what it

@@ -143,6 +143,9 @@ impl Backend for Scripted {
                 live.iter().map(|ids| self.logits(ids).into_iter().map(|logit| logit as f32).collect()).collect();
             let rows: Vec<&[f32]> = logits.iter().map(Vec::as_slice).collect();
             let branches = choose(&rows);
+            if let Some(bad) = branches.iter().find(|b| b.parent >= live.len()) {
+                return Err(ScoreError::no_sequence(bad.parent, live.len()));
+            }
             live = branches.iter().map(|b| live[b.parent].iter().copied().chain([b.token]).collect()).collect();
         }
         Ok(())

@@ -82,7 +82,7 @@ pub struct NearProbability {
     #[serde(with = "real")]
     #[schemars(schema_with = "real::schema")]
     pub log_p: f64,
-    /// Distinct sequences within the distance that make it up.
+    /// Distinct sequences within the distance that make it up; a beginning whose every end stays within counts as one.
     pub sequences: u32,
 }
 

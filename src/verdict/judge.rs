@@ -10,7 +10,6 @@ use crate::items::{ItemId, Kind};
 use crate::metric::{exposure, tail};
 use crate::policy::{Policy, Tail};
 
-/// Confidence of a canary's exposure.
 
 /// Judges all items of a run together.
 ///

@@ -40,6 +40,11 @@ impl Row {
         after.min().unwrap_or_default()
     }
 
+    /// Entry j is the distance from the first j tokens of the truth.
+    pub fn distances(&self) -> &[u32] {
+        &self.cells
+    }
+
     /// The distance from the whole truth.
     pub fn last(&self) -> u32 {
         self.cells.last().copied().unwrap_or_default()
