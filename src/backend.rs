@@ -6,6 +6,8 @@ pub mod generate;
 pub mod logits;
 #[cfg(feature = "native")]
 pub mod native;
+#[cfg(feature = "native")]
+pub mod pool;
 pub mod scripted;
 pub mod self_test;
 

@@ -49,7 +49,7 @@ pub(crate) enum Command {
 
 /// Which model, and how it is loaded.
 #[cfg(feature = "native")]
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 pub(crate) struct ModelArgs {
     /// Where weights are put: auto, cpu, cuda:N or metal
     #[arg(long, default_value = "auto", value_name = "DEVICE")]
@@ -92,6 +92,9 @@ pub(crate) struct ProbeArgs {
     /// Decide by a policy: `default`, `strict`, `research`, `book-protocol`, or a file. Exit 1 if it blocks, 2 if it can't be decided
     #[arg(long, value_name = "POLICY")]
     pub(crate) gate: Option<String>,
+    /// A checkpoint to compare with, such as an older or smaller one: the likeliest windows are scored under it as well
+    #[arg(long, value_name = "REF")]
+    pub(crate) reference: Option<String>,
     /// Tokens of context, BOS not counted
     #[arg(long, default_value_t = 50, value_name = "TOKENS", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub(crate) prefix: u32,

@@ -7,6 +7,8 @@ pub(crate) mod out;
 mod report;
 
 #[cfg(feature = "native")]
+mod follow;
+#[cfg(feature = "native")]
 mod model;
 #[cfg(feature = "native")]
 mod probe;

@@ -3,8 +3,8 @@
 //! Modules stand in the order in which data flows:
 //!
 //! ```text
-//! item text -> Window{prefix, suffix ids} -> TokenScores per suffix token -> metric values -> Verdict -> Report -> json/html/md/..., exit code
-//!   items        window                        backend (model inside)         metric            verdict    report      report/*     gate
+//! item text -> Window{prefix, suffix ids} -> TokenScores per suffix token -> metric values -> FollowUp of a few -> Verdict -> Report -> json/html/md/..., exit code
+//!   items        window                        backend (model inside)         metric            follow              verdict    report      report/*     gate
 //! ```
 //!
 //! Each part knows only what stands to its left, and `tests/tidy.rs` checks that:

@@ -12,6 +12,8 @@ pub mod directory;
 #[cfg(all(test, feature = "native"))]
 mod fixture;
 #[cfg(feature = "native")]
+pub mod journal;
+#[cfg(feature = "native")]
 pub mod parquet;
 pub mod plan;
 
@@ -130,7 +132,7 @@ pub struct RunManifest {
     pub plan: Plan,
 }
 
-/// What was found out about one window beyond its scores: a line of `follow-up.jsonl`.
+/// What was found out about one window beyond its scores: a line of `follow-up.jsonl`, or several of one window joined.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct FollowUpRow {
     pub window: WindowId,

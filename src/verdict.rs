@@ -17,6 +17,7 @@ pub use matching::Labels;
 
 use crate::items::{ItemId, Kind};
 use crate::metric::exposure::Exposure;
+use crate::metric::follow_up::NearProbability;
 use crate::metric::item::{Budget, ItemEvidence};
 use crate::policy::Policy;
 use power::Power;
@@ -159,10 +160,16 @@ impl fmt::Display for Level {
     }
 }
 
-/// Whether the best window is within the policy's sample budget.
+/// Whether the best window is within the policy's sample budget, or a near-verbatim sample where the policy counts those.
 pub fn within_budget(policy: &Policy, evidence: &ItemEvidence) -> bool {
     let budget = Budget { schemes: &policy.schemes, tau: policy.tau };
-    evidence.cheapest(&policy.schemes).is_some_and(|(_, best)| budget.holds(best.best.log_p_z))
+    let near = near_verbatim(policy, evidence).is_some_and(|near| budget.holds(near.log_p));
+    near || evidence.cheapest(&policy.schemes).is_some_and(|(_, best)| budget.holds(best.best.log_p_z))
+}
+
+/// The item's near-verbatim bound, if the policy counts such samples.
+fn near_verbatim<'a>(policy: &Policy, evidence: &'a ItemEvidence) -> Option<&'a NearProbability> {
+    evidence.follow_up.as_ref().filter(|_| policy.near_verbatim)?.near_probability.as_ref()
 }
 
 /// Why an item's measurement isn't complete, in words, whatever the policy; `None` if it is.

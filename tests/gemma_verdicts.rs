@@ -50,7 +50,12 @@ fn probe_set(dir: &Path) -> PathBuf {
     path
 }
 
-fn probed(dir: &Path, models: &Path, window: [&str; 6], more: &[&str]) -> (serde_json::Value, BTreeMap<String, String>) {
+fn probed(
+    dir: &Path,
+    models: &Path,
+    window: [&str; 6],
+    more: &[&str],
+) -> (serde_json::Value, BTreeMap<String, String>) {
     let (model, set, out) = (models.join(MODEL), probe_set(dir), dir.join("run"));
     let paths = [&model, &set, &out].map(|path| path.to_str().unwrap());
     let fixed = ["probe", "--model", paths[0], "--prompts", paths[1], "--out", paths[2]];
@@ -83,7 +88,8 @@ fn gemma_knows_the_famous_texts_and_no_fresh_one_at_50_and_50() {
     let (report, verdicts) = probed(dir.path(), &models, window, &[]);
     known_and_fresh_part(&verdicts);
     // Each finding shows what it costs.
-    for item in report["items"].as_array().unwrap().iter().filter(|item| KNOWN.contains(&item["id"].as_str().unwrap())) {
+    for item in report["items"].as_array().unwrap().iter().filter(|item| KNOWN.contains(&item["id"].as_str().unwrap()))
+    {
         let schemes = item["evidence"]["forms"][0]["values"]["schemes"].as_array().unwrap();
         assert!(schemes.iter().any(|scheme| scheme["best"]["samples_p50"].is_number()), "{}", item["id"]);
     }

@@ -6,13 +6,12 @@
 mod unroll;
 
 use super::logits::score_row;
+use super::pool::Pools;
 use super::{Backend, BackendInfo, Choose, Scheme, ScoreError, ScoreInput, TokenScores};
 use crate::model::{CausalLm, Pass};
 use candle_core::Tensor;
-use rayon::{ThreadPool, ThreadPoolBuilder};
 use std::collections::BTreeMap;
 use std::ops::Range;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// How the native backend spends the machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,13 +32,16 @@ const LOGIT_ELEMENTS: usize = 8 << 20;
 pub struct Native {
     model: Box<dyn CausalLm>,
     info: BackendInfo,
-    pools: Vec<ThreadPool>,
+    pools: Pools,
     batch: usize,
 }
 
 impl std::fmt::Debug for Native {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Native").field("info", &self.info).field("threads", &self.pools.len()).finish_non_exhaustive()
+        f.debug_struct("Native")
+            .field("info", &self.info)
+            .field("threads", &self.pools.threads())
+            .finish_non_exhaustive()
     }
 }
 
@@ -78,9 +80,12 @@ impl Native {
         };
         // A GPU takes its batches one after the other.
         let threads = if model.device().is_cpu() { config.threads.max(1) } else { 1 };
-        let pool = |_| ThreadPoolBuilder::new().num_threads(1).build().map_err(|e| ScoreError::Backend(e.to_string()));
-        let pools = (0..threads).map(pool).collect::<Result<_, _>>()?;
-        Ok(Self { model, info, pools, batch: config.batch.max(1) })
+        Ok(Self { model, info, pools: Pools::new(threads)?, batch: config.batch.max(1) })
+    }
+
+    /// Batches that are scored at the same time.
+    pub fn threads(&self) -> usize {
+        self.pools.threads()
     }
 
     fn check(&self, input: &ScoreInput<'_>) -> Result<(), ScoreError> {
@@ -172,28 +177,20 @@ impl Backend for Native {
             .iter()
             .flat_map(|((len, _), windows)| windows.chunks((BATCH_TOKENS / len).clamp(1, self.batch)))
             .collect();
-        let next = AtomicUsize::new(0);
-        let work = || {
-            let mut done = Vec::new();
-            while let Some(batch) = batches.get(next.fetch_add(1, Ordering::Relaxed)) {
-                let windows: Vec<ScoreInput<'_>> = batch.iter().map(|i| inputs[*i]).collect();
-                let scores = match self.score_batch(&windows) {
-                    Ok(scores) => scores,
-                    Err(error) => vec![Err(broken(&error)); windows.len()],
-                };
-                done.extend(batch.iter().copied().zip(scores));
+        let work = |batch: &&[usize]| {
+            let windows: Vec<ScoreInput<'_>> = batch.iter().map(|i| inputs[*i]).collect();
+            match self.score_batch(&windows) {
+                Ok(scores) => scores,
+                Err(error) => vec![Err(broken(&error)); windows.len()],
             }
-            done
         };
-        let scored = std::thread::scope(|scope| {
-            let threads: Vec<_> = self.pools.iter().map(|pool| scope.spawn(|| pool.install(work))).collect();
-            threads.into_iter().flat_map(|t| t.join().unwrap_or_default()).collect::<Vec<_>>()
-        });
         let mut missing: Vec<bool> = out.iter().map(Result::is_ok).collect();
-        for (i, scores) in scored {
-            out[i] = scores;
-            missing[i] = false;
-        }
+        self.pools.each(&batches, work, |batch, scores| {
+            for (&i, scores) in batches[batch].iter().zip(scores) {
+                out[i] = scores;
+                missing[i] = false;
+            }
+        });
         // A thread that died leaves its windows without scores, which must not look like scores.
         for i in (0..out.len()).filter(|i| missing[*i]) {
             out[i] = Err(ScoreError::Backend("the scoring thread died".to_owned()));

@@ -91,6 +91,20 @@ pub(crate) fn ready(located: &Located, args: &ModelArgs, schemes: Vec<Scheme>) -
     Ok(Ready { backend, tokenizer: loaded.tokenizer, identity, bos, bos_token })
 }
 
+/// A second copy of a model with f32 weights on the CPU, for scores that must not hang on rounding. `None` where the model
+/// multiplies in f32 already: with f32 weights, and on the CPU whatever the weights are.
+pub(crate) fn f32_copy(located: &Located, args: &ModelArgs, of: &Native) -> Result<Option<Native>> {
+    let info = of.info();
+    if info.device == "cpu" || info.dtype == "f32" {
+        return Ok(None);
+    }
+    let family = located.entry.as_ref().and_then(|entry| entry.family.clone());
+    let config = LoadConfig { precision: Some(Precision::F32), device: "cpu".to_owned(), family };
+    let loaded = read(located, &config)?;
+    let native = NativeConfig { threads: args.threads.map_or_else(cores, |n| n as usize), batch: 1 };
+    Ok(Some(Native::new(loaded.model, loaded.precision.name(), info.schemes.clone(), native)?))
+}
+
 fn read(located: &Located, config: &LoadConfig) -> Result<load::Loaded> {
     let file = |path: &Option<PathBuf>| path.clone().map(Place::File);
     Ok(match located.format {

@@ -1,5 +1,6 @@
 //! `byrote probe`: the whole job, from opted-out text to a report and an exit code.
 
+use super::follow::{self, Reference, Scored};
 use super::model::{Ready, announce, locate, ready};
 use super::{gate, out, report as render};
 use crate::Outcome;
@@ -32,7 +33,7 @@ use std::time::Instant;
 const RUNS: &str = "byrote-runs";
 
 /// Set by Ctrl-C.
-static STOP: AtomicBool = AtomicBool::new(false);
+pub(super) static STOP: AtomicBool = AtomicBool::new(false);
 
 pub(crate) fn run(args: &ProbeArgs) -> Result<Outcome> {
     let policy = Policy::open(args.gate.as_deref().unwrap_or("default"))?;
@@ -43,18 +44,20 @@ pub(crate) fn run(args: &ProbeArgs) -> Result<Outcome> {
     let root = args.out.clone().unwrap_or_else(|| PathBuf::from(RUNS));
     writable(&root)?;
     stop_on_ctrl_c()?;
+    let compared = args.reference.as_deref().map(|name| Reference::find(name, &registry, &args.load)).transpose()?;
     let mut worst = Outcome::Done;
     for reference in &references {
-        let outcome = match probe_named(args, &policy, &registry, reference, &given, references.len() > 1) {
-            Ok(Outcome::Interrupted) => return Ok(Outcome::Interrupted),
-            Ok(outcome) => outcome,
-            Err(error) if references.len() == 1 => return Err(error),
-            // What was found in the other models stands.
-            Err(error) => {
-                out::error(&error);
-                Outcome::Undecided
-            }
-        };
+        let outcome =
+            match probe_named(args, &policy, &registry, compared.as_ref(), reference, &given, references.len() > 1) {
+                Ok(Outcome::Interrupted) => return Ok(Outcome::Interrupted),
+                Ok(outcome) => outcome,
+                Err(error) if references.len() == 1 => return Err(error),
+                // What was found in the other models stands.
+                Err(error) => {
+                    out::error(&error);
+                    Outcome::Undecided
+                }
+            };
         worst = graver(worst, outcome);
     }
     Ok(worst)
@@ -65,6 +68,7 @@ fn probe_named(
     args: &ProbeArgs,
     policy: &Policy,
     registry: &Registry,
+    compared: Option<&Reference>,
     reference: &str,
     given: &Option<ProbeSet>,
     several: bool,
@@ -76,7 +80,7 @@ fn probe_named(
         None => builtin_set(&located)?,
     };
     let out = args.out.as_ref().map(|dir| if several { dir.join(slug(reference)) } else { dir.clone() });
-    probe(args, policy, &located, set, out, started)
+    probe(args, policy, &located, compared, set, out, started)
 }
 
 /// A block is proven and stands, whatever else could not be decided.
@@ -94,6 +98,7 @@ fn probe(
     args: &ProbeArgs,
     policy: &Policy,
     located: &Located,
+    compared: Option<&Reference>,
     set: ProbeSet,
     out: Option<PathBuf>,
     started: Instant,
@@ -120,7 +125,7 @@ fn probe(
         command: std::env::args().collect(),
         salt: salt()?,
         model: model.identity.clone(),
-        reference: None,
+        reference: compared.map(|reference| reference.identity.clone()),
         probe_set: set.manifest,
         settings,
         plan,
@@ -134,11 +139,24 @@ fn probe(
     let scoring = Instant::now();
     let scored = score(&dir, &windows, &items, &model)?;
     let scoring_s = scoring.elapsed().as_secs_f64();
-    let Some(windows_scored) = scored else {
+    let stopped = || {
         out::note(format_args!("stopped; what was scored is in {}, the same command resumes there", path.display()));
-        return Ok(Outcome::Interrupted);
+        Ok(Outcome::Interrupted)
     };
-    let mut report = report::assemble(dir.manifest(), &items, &dir.read_all()?, &[], policy);
+    let Some(windows_scored) = scored else { return stopped() };
+    let scores = dir.read_all()?;
+    let scored = Scored {
+        dir: &dir,
+        policy,
+        items: &items,
+        windows: &windows,
+        scores: &scores,
+        located,
+        load: &args.load,
+        reference: compared,
+    };
+    let Some(follow_ups) = follow::run(&scored, model)? else { return stopped() };
+    let mut report = report::assemble(dir.manifest(), &items, &scores, &follow_ups, policy);
     if args.gate.is_some() {
         report.decision = Some(decide(&report, policy, Zoned::now().date()));
     }
@@ -365,7 +383,8 @@ fn default_name(manifest: &RunManifest) -> String {
         manifest.plan.digest,
         manifest.tool,
     ]);
-    let digest = Digest::of_bytes(identity.to_string().as_bytes());
+    let reference = manifest.reference.as_ref().map_or("", |reference| reference.digest.as_str());
+    let digest = Digest::of_bytes((identity.to_string() + reference).as_bytes());
     format!("{}-{}", slug(&manifest.model.reference), &digest.as_str()[..8])
 }
 

@@ -7,7 +7,7 @@ use crate::cli::ScoreArgs;
 use anyhow::{Context, Result};
 use byrote::backend::{Backend, Scheme, ScoreInput, TokenScores};
 use byrote::items::{Content, Item, ItemId, Origin};
-use byrote::window::{Reflow, Stride, WindowConfig, cut};
+use byrote::window::{self, Reflow, Stride, WindowConfig, cut};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::fs::File;
@@ -144,24 +144,23 @@ fn understand(line: &[u8], number: usize, file: &str, model: &Ready) -> (Value, 
     };
     let window = match (asked.token_ids, asked.prefix_len, asked.prefix, asked.suffix) {
         (Some(token_ids), Some(prefix_len), None, None) => Ok(Window { line: number, token_ids, prefix_len }),
-        (None, None, Some(prefix), Some(suffix)) => encode(prefix, suffix, number, model).map_err(at),
+        (None, None, Some(prefix), Some(suffix)) => encode(prefix, suffix, model)
+            .map(|window| Window { line: number, token_ids: window.token_ids, prefix_len: window.prefix_len as usize })
+            .map_err(at),
         _ => Err(at("give \"token_ids\" and \"prefix_len\", or \"prefix\" and \"suffix\"".to_owned())),
     };
     (asked.id, window)
 }
 
 /// Prefix and suffix encoded as one text.
-fn encode(prefix: String, suffix: String, line: usize, model: &Ready) -> Result<Window, String> {
+pub(super) fn encode(prefix: String, suffix: String, model: &Ready) -> Result<window::Window, String> {
     let tokenizer = model.tokenizer.as_ref().ok_or("the model has no tokenizer; give \"token_ids\"")?;
     let item =
         Item::new(ItemId(String::new()), Content::Split { prefix, suffix }, Origin { file: String::new(), line: None });
     // A split item is one window, whatever its length.
     let config = WindowConfig { prefix: 1, suffix: 1, stride: Stride::Tokens(1), reflow: Reflow::Off };
     let mut cut = cut::cut(&item, tokenizer, model.bos_token, &config).map_err(|e| e.to_string())?;
-    match cut.windows.pop() {
-        Some(window) => Ok(Window { line, token_ids: window.token_ids, prefix_len: window.prefix_len as usize }),
-        None => Err(cut.unprobed.unwrap_or_else(|| "there is nothing to score".to_owned())),
-    }
+    cut.windows.pop().ok_or_else(|| cut.unprobed.unwrap_or_else(|| "there is nothing to score".to_owned()))
 }
 
 fn tell<'a>(id: &'a Value, window: &'a Window, scores: &'a TokenScores) -> Told<'a> {

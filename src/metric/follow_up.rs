@@ -29,6 +29,23 @@ pub struct FollowUp {
     /// What was asked for and failed, in words.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub errors: Vec<String>,
+    /// Why no verdict may rest on the window: something of the above that a verdict hangs on failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unsettled: Option<String>,
+}
+
+impl FollowUp {
+    /// Takes in what else was found out about the same window; what is there already stays.
+    pub fn join(&mut self, other: Self) {
+        let Self { rescored, continuation, near_probability, foreign_prefix, reference, errors, unsettled } = other;
+        self.rescored = self.rescored.take().or(rescored);
+        self.continuation = self.continuation.take().or(continuation);
+        self.near_probability = self.near_probability.take().or(near_probability);
+        self.foreign_prefix = self.foreign_prefix.take().or(foreign_prefix);
+        self.reference = self.reference.take().or(reference);
+        self.errors.extend(errors);
+        self.unsettled = self.unsettled.take().or(unsettled);
+    }
 }
 
 /// Scores of a window run alone and in f32: these count.

@@ -293,7 +293,7 @@ impl Extraction {
 }
 
 /// The union of the windows' suffixes, in order, touching ones merged.
-fn union(windows: &[&WindowEvidence]) -> Vec<Span> {
+pub(crate) fn union(windows: &[&WindowEvidence]) -> Vec<Span> {
     let mut suffixes: Vec<Span> = windows
         .iter()
         .map(|window| Span {

@@ -123,6 +123,15 @@ impl WindowEvidence {
     }
 }
 
+/// Sorts by `ln p_z` under the best of the schemes, then by plain log-probability, then by place.
+pub fn likeliest_first(windows: &mut [WindowEvidence], schemes: &[Scheme]) {
+    let value = |window: &WindowEvidence| window.best_log_p_z(schemes).unwrap_or(f64::NEG_INFINITY);
+    windows.sort_by(|a, b| {
+        let likelier = value(b).total_cmp(&value(a)).then(b.sum_logprob.total_cmp(&a.sum_logprob));
+        likelier.then_with(|| (a.form, a.suffix_char, &a.window).cmp(&(b.form, b.suffix_char, &b.window)))
+    });
+}
+
 fn check(scores: &TokenScores, suffix_len: u32, schemes: &[Scheme]) -> Result<(), String> {
     if scores.scheme_logprob.len() != schemes.len() {
         return Err(format!("scores under {} schemes, not {}", scores.scheme_logprob.len(), schemes.len()));

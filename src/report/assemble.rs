@@ -1,7 +1,7 @@
 //! From scores to a report: evidence, verdicts, counts, notes. The only place that decides what of an item is shown.
 
 use super::{ControlSummary, LevelCount, PositiveControl, Report, ReportItem, Revealed, Summary, WindowCounts, rates};
-use crate::backend::Scheme;
+use crate::follow::evidence;
 use crate::items::{Content, InputManifest, Kind};
 use crate::metric::follow_up::{FollowUp, Numerics};
 use crate::metric::item::{Budget, FormEvidence, FormSize, ItemEvidence, window_log_p_z};
@@ -36,29 +36,25 @@ pub fn assemble(
         }
     }
     let found: HashMap<&WindowId, &FollowUp> = follow_ups.iter().map(|row| (&row.window, &row.found)).collect();
-    let measure = |scored: &ScoredWindow| -> Measured {
-        let mut evidence = window::measure(scored, schemes)?;
-        evidence.follow_up = found.get(&evidence.window).map(|found| (*found).clone());
-        Ok(evidence)
-    };
     let (mut stray, mut seen) = (0, HashSet::new());
     for scored in windows {
         match by_form.get_mut(&(scored.item.0.as_str(), scored.form)) {
-            Some(list) if seen.insert(&scored.window) => list.push(measure(scored)),
+            Some(list) if seen.insert(&scored.window) => list.push(window::measure(scored, schemes).map(|measured| {
+                let follow_up = found.get(&measured.window).map(|found| (*found).clone());
+                WindowEvidence { follow_up, ..measured }
+            })),
             _ => stray += 1,
         }
     }
-    let budget = Budget { schemes: &policy.schemes, tau: policy.tau };
     // Tags are the user's own words: only those that a verdict can hang on are shown.
     let positive = policy.positive_controls.iter().filter_map(|entry| entry.0.strip_prefix(TAG));
     let named: HashSet<&str> =
         items.iter().flat_map(|probed| &probed.item.matches).map(String::as_str).chain(positive).collect();
-    let census = policy.statistic == Statistic::Census;
     let items = items.iter().map(|probed| {
         let mut take = |form: Form| by_form.remove(&(probed.item.id.0.as_str(), form)).unwrap_or_default();
         let measured: Vec<(&ProbedForm, Vec<Measured>)> =
             probed.forms.iter().map(|form| (form, take(form.form))).collect();
-        item(probed, measured, &named, &budget, census, manifest.settings.reveal)
+        item(probed, measured, &named, policy, manifest.settings.reveal)
     });
     let report = Report {
         tool: manifest.tool.clone(),
@@ -107,22 +103,29 @@ fn item(
     probed: &ProbedItem,
     measured: Vec<(&ProbedForm, Vec<Measured>)>,
     named: &HashSet<&str>,
-    budget: &Budget<'_>,
-    census: bool,
+    policy: &Policy,
     reveal: bool,
 ) -> ReportItem {
+    let budget = Budget { schemes: &policy.schemes, tau: policy.tau };
     let (mut forms, mut windows) = (Vec::new(), Vec::new());
+    let first: Vec<&WindowEvidence> = measured.iter().flat_map(|(_, windows)| windows).flatten().collect();
+    let chars: Vec<(Form, u64)> = probed.forms.iter().map(|form| (form.form, form.chars)).collect();
+    let follow_up = evidence::of_item(&first, &chars);
+    let numerics =
+        first.iter().map(|window| evidence::numerics(window, policy)).fold(Numerics::default(), Numerics::plus);
     for (form, measured) in measured {
+        // What was found out about a window counts from here on, or the window doesn't.
+        let measured: Vec<Measured> = measured.into_iter().map(|window| evidence::settle(window?)).collect();
         windows.extend(measured.iter().filter_map(|window| window.as_ref().ok()).cloned());
         let &ProbedForm { form, bytes, chars, tokens, windows: cut, text: _ } = form;
-        let kept = census.then(|| window_log_p_z(&measured));
-        let mut evidence = FormEvidence::of(FormSize { form, bytes, chars, tokens, windows: cut }, measured, budget);
+        let kept = (policy.statistic == Statistic::Census).then(|| window_log_p_z(&measured));
+        let mut evidence = FormEvidence::of(FormSize { form, bytes, chars, tokens, windows: cut }, measured, &budget);
         if let Some(values) = &mut evidence.values {
             values.window_log_p_z = kept;
         }
         forms.push(evidence);
     }
-    likeliest_first(&mut windows, budget.schemes);
+    window::likeliest_first(&mut windows, &policy.schemes);
     windows.truncate(SHOWN_WINDOWS);
     let item = &probed.item;
     let windows = redacted(windows, reveal);
@@ -136,19 +139,10 @@ fn item(
         matches: item.matches.clone(),
         origin: item.origin.clone(),
         verdict: Verdict { item: item.id.clone(), level: Level::Inconclusive, reasons: Vec::new(), validity: None },
-        evidence: ItemEvidence::of(probed.unprobed.clone(), forms),
+        evidence: ItemEvidence { follow_up, numerics, ..ItemEvidence::of(probed.unprobed.clone(), forms) },
         windows,
         revealed: reveal.then(|| revealed(probed)),
     }
-}
-
-/// By `ln p_z` under the best of the schemes, then by plain log-probability, then by place.
-pub(crate) fn likeliest_first(windows: &mut [WindowEvidence], schemes: &[Scheme]) {
-    let value = |window: &WindowEvidence| window.best_log_p_z(schemes).unwrap_or(f64::NEG_INFINITY);
-    windows.sort_by(|a, b| {
-        let likelier = value(b).total_cmp(&value(a)).then(b.sum_logprob.total_cmp(&a.sum_logprob));
-        likelier.then_with(|| (a.form, a.suffix_char, &a.window).cmp(&(b.form, b.suffix_char, &b.window)))
-    });
 }
 
 fn revealed(probed: &ProbedItem) -> Revealed {

@@ -3,6 +3,7 @@
 //! ```text
 //! DIR/run.json                     the manifest: what is tested and how
 //! DIR/scores/part-00000.parquet    scores, a row a window, in the plan's order
+//! DIR/follow-up.jsonl              what else was found out about a few of them (run/journal.rs)
 //! DIR/report.json, ...             whatever else is written with `write_file`
 //! DIR/.lock                        held while a process scores
 //! ```
@@ -166,9 +167,7 @@ impl RunDir {
     /// When `rows` aren't the part's windows in order, hold token ids without `--reveal` or don't fit the manifest's schemes, the disk can't be
     /// written, or the directory was opened with [`RunDir::load`].
     pub fn write_part(&self, index: u64, rows: &[ScoredWindow]) -> Result<(), RunError> {
-        if self.lock.is_none() {
-            return Err(RunError::ReadOnly { dir: self.dir.clone() });
-        }
+        self.writable()?;
         let path = self.part_path(index);
         if !self.manifest.plan.is_part(index, rows.iter().map(|row| &row.window)) {
             return Err(RunError::WrongWindows { path });
@@ -180,6 +179,14 @@ impl RunDir {
         parquet::write(rows, &self.manifest.model.backend.schemes, &mut bytes)
             .map_err(|source| RunError::Encode { path, source })?;
         write(&self.dir.join(SCORES), &part_name(index), &bytes)
+    }
+
+    /// Whether the directory was opened for scoring.
+    pub(crate) fn writable(&self) -> Result<(), RunError> {
+        match self.lock {
+            Some(_) => Ok(()),
+            None => Err(RunError::ReadOnly { dir: self.dir.clone() }),
+        }
     }
 
     /// The scores of part `index`.

@@ -10,7 +10,6 @@ use crate::items::{ItemId, Kind};
 use crate::metric::{exposure, tail};
 use crate::policy::{Policy, Tail};
 
-
 /// Judges all items of a run together.
 ///
 /// **Families.** Opt-outs are one family and canaries another, each held to the false discovery rate q by itself

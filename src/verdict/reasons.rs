@@ -16,6 +16,19 @@ pub(super) fn cost(policy: &Policy, evidence: &ItemEvidence) -> String {
     let Some((form, best)) = evidence.cheapest(&policy.schemes) else { return "p_z unknown".to_owned() };
     let scheme = &best.scheme;
     let log_p_z = best.best.log_p_z;
+    let near = super::near_verbatim(policy, evidence).filter(|near| near.log_p >= policy.tau.ln());
+    if let Some(near) = near.filter(|_| log_p_z < policy.tau.ln()) {
+        let n = samples::in_words(near.log_p, 0.5);
+        let verb = if n == "1 sample" { "suffices" } else { "suffice" };
+        let (p, p_z) = (probability::in_digits(near.log_p), probability::in_digits(log_p_z));
+        return format!(
+            "p >= {p} under {} for a text within {} token edits of it, which the policy counts: {n} {verb} at p = .5 (to the \
+             letter p_z = {p_z} under {scheme}, {})",
+            near.scheme,
+            near.distance,
+            form_name(form)
+        );
+    }
     let start = format!("p_z = {} under {scheme} ({})", probability::in_digits(log_p_z), form_name(form));
     if log_p_z == f64::NEG_INFINITY {
         return match policy.schemes.len() {

@@ -1,0 +1,286 @@
+//! The stage between scores and report: a few windows are looked at further, and the reference checkpoint is asked.
+
+use super::model::{Ready, announce, f32_copy, locate, ready};
+use super::probe::STOP;
+use super::{out, score};
+use crate::cli::{Dtype, ModelArgs};
+use anyhow::{Context, Result, bail};
+use byrote::backend::pool::Pools;
+use byrote::backend::{Backend, Scheme};
+use byrote::follow::evidence::replace_scores;
+use byrote::follow::measure::{Job, Referred, Task, Tools, jobs, not_referred, not_rescored};
+use byrote::follow::select::{Asked, asked, near_tie, settings};
+use byrote::items::{ItemId, Kind};
+use byrote::metric::window::{WindowEvidence, measure};
+use byrote::model::source::Located;
+use byrote::policy::Policy;
+use byrote::registry::Registry;
+use byrote::run::directory::RunDir;
+use byrote::run::journal::Journal;
+use byrote::run::{FollowUpRow, ModelIdentity, ProbedItem, ScoredWindow};
+use byrote::window::{Form, ProbedForm, Window, WindowId};
+use indicatif::{ProgressBar, ProgressStyle};
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// A checkpoint to compare with.
+pub(crate) struct Reference {
+    located: Located,
+    pub(crate) identity: ModelIdentity,
+}
+
+/// A run whose windows are scored.
+pub(crate) struct Scored<'a> {
+    pub(crate) dir: &'a RunDir,
+    pub(crate) policy: &'a Policy,
+    pub(crate) items: &'a [ProbedItem],
+    pub(crate) windows: &'a [Window],
+    pub(crate) scores: &'a [ScoredWindow],
+    pub(crate) located: &'a Located,
+    pub(crate) load: &'a ModelArgs,
+    pub(crate) reference: Option<&'a Reference>,
+}
+
+impl Reference {
+    /// Finds the reference and loads it once, to know exactly which one it is before anything is paid for. It isn't kept:
+    /// two models at a time may be more than fits.
+    pub(crate) fn find(name: &str, registry: &Registry, load: &ModelArgs) -> Result<Self> {
+        let located = locate(name, registry, load.offline)?;
+        let model = ready(&located, load, Scheme::defaults()).context("--reference")?;
+        Ok(Self { located, identity: model.identity })
+    }
+
+    /// Loads it again, as it was loaded before.
+    fn load(&self, args: &ModelArgs) -> Result<Ready> {
+        let dtype = match self.identity.backend.dtype.as_str() {
+            "f32" => Dtype::F32,
+            "bf16" => Dtype::Bf16,
+            "f16" => Dtype::F16,
+            "quantized" => Dtype::Quantized,
+            _ => args.dtype,
+        };
+        let model = ready(&self.located, &ModelArgs { dtype, ..args.clone() }, Scheme::defaults())?;
+        if model.identity != self.identity {
+            bail!("its files changed while the run went on");
+        }
+        Ok(model)
+    }
+}
+
+/// Follows up what the run directory doesn't hold yet; `None` if it was stopped. The model is given back to the system
+/// before the reference is loaded.
+pub(crate) fn run(run: &Scored<'_>, model: Ready) -> Result<Option<Vec<FollowUpRow>>> {
+    let mut journal = Journal::open(run.dir, settings(run.policy))?;
+    let windows: HashMap<&WindowId, &Window> = run.windows.iter().map(|window| (&window.id, window)).collect();
+    let scores: HashMap<&WindowId, &ScoredWindow> = run.scores.iter().map(|scored| (&scored.window, scored)).collect();
+    let mut measured: HashMap<&ItemId, Vec<WindowEvidence>> = HashMap::new();
+    for scored in run.scores {
+        // What can't be measured is inconclusive already.
+        if let Ok(evidence) = measure(scored, &model.backend.info().schemes) {
+            measured.entry(&scored.item).or_default().push(evidence);
+        }
+    }
+
+    let near_ties: Vec<&WindowId> = measured
+        .values()
+        .flatten()
+        .filter(|evidence| near_tie(evidence, run.policy))
+        .map(|evidence| &evidence.window)
+        .filter(|id| journal.found().get(id).is_none_or(|found| found.rescored.is_none()))
+        .collect();
+    if !rescore(run, &model, &near_ties, &windows, &scores, &mut journal)? {
+        return Ok(None);
+    }
+    for evidence in measured.values_mut().flatten() {
+        if let Some(rescored) = journal.found().get(&evidence.window).and_then(|found| found.rescored.as_ref()) {
+            replace_scores(evidence, rescored);
+        }
+    }
+
+    let mut kinds: Vec<(Kind, Vec<WindowEvidence>)> =
+        run.items.iter().map(|it| (it.item.kind, measured.remove(&it.item.id).unwrap_or_default())).collect();
+    let tasks: Vec<(Task<'_>, Asked)> = kinds
+        .iter_mut()
+        .flat_map(|(kind, evidence)| asked(*kind, evidence, run.policy, run.reference.is_some()))
+        .filter_map(|(evidence, asked)| Some((Task { window: windows.get(&evidence.window)?, evidence }, asked)))
+        .collect();
+    let todo = jobs(&tasks, journal.found(), &controls(run), run.policy, run.load.batch as usize);
+    if !carry_out(run, "windows followed up", &model, &model.backend, &todo, &mut journal)? {
+        return Ok(None);
+    }
+    drop(todo);
+
+    if let Some(reference) = run.reference {
+        let tested = Tested { bos_token: model.bos_token, identity: model.identity.clone() };
+        drop(model);
+        if !refer(run, reference, &tested, &tasks, &mut journal)? {
+            return Ok(None);
+        }
+    }
+    journal.sync()?;
+    Ok(Some(journal.into_rows()))
+}
+
+/// The windows of every control, one list a text.
+fn controls<'a>(run: &Scored<'a>) -> Vec<Vec<&'a Window>> {
+    let mut windows: HashMap<&ItemId, Vec<&Window>> = HashMap::new();
+    for window in run.windows {
+        windows.entry(&window.item).or_default().push(window);
+    }
+    let controls = run.items.iter().filter(|probed| probed.item.kind == Kind::Control);
+    controls.filter_map(|probed| windows.remove(&probed.item.id)).collect()
+}
+
+/// Scores near ties again, each alone. On the CPU every product is in f32, so the model itself serves; elsewhere narrow
+/// weights need a second copy. False if it was stopped.
+fn rescore(
+    run: &Scored<'_>,
+    model: &Ready,
+    near_ties: &[&WindowId],
+    windows: &HashMap<&WindowId, &Window>,
+    scores: &HashMap<&WindowId, &ScoredWindow>,
+    journal: &mut Journal,
+) -> Result<bool> {
+    let mut todo: Vec<&Window> = near_ties.iter().filter_map(|id| windows.get(*id).copied()).collect();
+    todo.sort_by(|a, b| a.id.cmp(&b.id));
+    if todo.is_empty() {
+        return Ok(true);
+    }
+    let copy = match f32_copy(run.located, run.load, &model.backend) {
+        Ok(copy) => copy,
+        Err(error) => {
+            out::note(format_args!("warning: near ties can't be scored again in f32: {error:#}"));
+            journal.add(not_rescored(&todo, &format!("{error:#}")))?;
+            return Ok(true);
+        }
+    };
+    let jobs: Vec<Job<'_>> = todo
+        .into_iter()
+        .filter_map(|window| Some(Job::Rescore { window, scored: scores.get(&window.id).copied()? }))
+        .collect();
+    carry_out(run, "near ties scored again", model, copy.as_ref().unwrap_or(&model.backend), &jobs, journal)
+}
+
+/// What of the tested model is needed to ask the reference.
+struct Tested {
+    bos_token: Option<u32>,
+    identity: ModelIdentity,
+}
+
+/// Scores windows under the reference. False if it was stopped.
+fn refer(
+    run: &Scored<'_>,
+    reference: &Reference,
+    tested: &Tested,
+    tasks: &[(Task<'_>, Asked)],
+    journal: &mut Journal,
+) -> Result<bool> {
+    let missing = |task: &Task<'_>| journal.found().get(&task.window.id).is_none_or(|found| found.reference.is_none());
+    let todo: Vec<Task<'_>> =
+        tasks.iter().filter(|(task, asked)| asked.reference && missing(task)).map(|(task, _)| *task).collect();
+    if todo.is_empty() {
+        return Ok(true);
+    }
+    let model = match reference.load(run.load) {
+        Ok(model) => model,
+        Err(error) => {
+            out::note(format_args!(
+                "warning: {}: the reference can't be loaded: {error:#}",
+                reference.identity.reference
+            ));
+            for task in &todo {
+                journal.add(vec![not_referred(&task.window.id, &format!("{error:#}"))])?;
+            }
+            return Ok(true);
+        }
+    };
+    announce(&model);
+    // Ids are those of the same tokens only where both tokenizers, and their BOS, are the same.
+    let fingerprint = &tested.identity.tokenizer_fingerprint;
+    let same = fingerprint.is_some()
+        && *fingerprint == model.identity.tokenizer_fingerprint
+        && tested.bos_token == model.bos_token;
+    let forms: HashMap<(&ItemId, Form), &ProbedForm> = run
+        .items
+        .iter()
+        .flat_map(|probed| probed.forms.iter().map(move |form| ((&probed.item.id, form.form), form)))
+        .collect();
+    let mut jobs = Vec::new();
+    for task in todo {
+        let window = task.window;
+        let encoded = if same {
+            Ok((window.token_ids.clone(), window.prefix_len as usize))
+        } else {
+            let form = forms.get(&(&window.item, window.form)).context("its text is gone");
+            form.and_then(|form| encode_again(&form.text, window, &model))
+        };
+        match encoded {
+            Ok((token_ids, prefix_len)) => {
+                let (window, own) = (window.id.clone(), task.evidence.sum_logprob);
+                jobs.push(Job::Refer(Referred { window, token_ids, prefix_len, own }));
+            }
+            Err(error) => journal.add(vec![not_referred(&window.id, &format!("{error:#}"))])?,
+        }
+    }
+    carry_out(run, "windows under the reference", &model, &model.backend, &jobs, journal)
+}
+
+/// A window's prefix and suffix under another tokenizer. Where a token ends inside a character, the character goes to
+/// what follows.
+fn encode_again(text: &str, window: &Window, model: &Ready) -> Result<(Vec<u32>, usize)> {
+    let [start, suffix, end] =
+        [window.start_byte, window.suffix_byte, window.end_byte].map(|byte| text.floor_char_boundary(byte as usize));
+    let (prefix, suffix) = (text[start..suffix].to_owned(), text[suffix..end].to_owned());
+    let window = score::encode(prefix, suffix, model).map_err(anyhow::Error::msg)?;
+    Ok((window.token_ids, window.prefix_len as usize))
+}
+
+/// Does jobs on as many threads as the model scores on; every row is on disk before the next is asked for. False if it was
+/// stopped.
+fn carry_out(
+    run: &Scored<'_>,
+    what: &str,
+    model: &Ready,
+    backend: &dyn Backend,
+    jobs: &[Job<'_>],
+    journal: &mut Journal,
+) -> Result<bool> {
+    if jobs.is_empty() {
+        return Ok(true);
+    }
+    let tokenizer = model.tokenizer.as_ref().context("the model has no tokenizer")?;
+    let reveal = run.dir.manifest().settings.reveal;
+    let tools = Tools { backend, decode: &|ids| tokenizer.decode(ids), policy: run.policy, reveal };
+    let bar = ProgressBar::new(jobs.iter().map(Job::windows).sum()).with_style(
+        ProgressStyle::with_template(&format!("{{bar:30}} {{pos}}/{{len}} {what}, {{eta}} left"))
+            .unwrap_or_else(|_| ProgressStyle::default_bar()),
+    );
+    let halted = AtomicBool::new(false);
+    let go_on = || !STOP.load(Ordering::Relaxed) && !halted.load(Ordering::Relaxed);
+    let (mut done, mut stopped, mut failure) = (0, false, None);
+    let work = |job: &Job<'_>| go_on().then(|| job.run(&tools));
+    Pools::new(model.backend.threads())?.each(jobs, work, |index, rows| {
+        done += 1;
+        match rows.map(|rows| journal.add(rows)) {
+            Some(Ok(())) => bar.inc(jobs[index].windows()),
+            Some(Err(error)) => {
+                halted.store(true, Ordering::Relaxed);
+                failure.get_or_insert(error);
+            }
+            None => stopped = true,
+        }
+    });
+    if let Some(error) = failure {
+        return Err(error.into());
+    }
+    if stopped {
+        bar.abandon();
+        journal.sync()?;
+        return Ok(false);
+    }
+    bar.finish_and_clear();
+    if done < jobs.len() {
+        bail!("a thread died over {what}; run the same command again to go on");
+    }
+    Ok(true)
+}

@@ -1,0 +1,256 @@
+//! Which windows are followed up, and how: from scores and policy alone.
+
+use crate::backend::Scheme;
+use crate::items::Kind;
+use crate::metric::window::{WindowEvidence, likeliest_first};
+use crate::policy::Policy;
+use serde_json::{Value, json};
+
+/// Drafts are cut to a multiple of this many tokens. Windows of equal drafts are continued together, and what is drafted
+/// mustn't depend on which windows happen to stand in a batch. The last few tokens before a first miss are thereby
+/// generated, too, and show whether generation gets as far as teacher forcing says.
+pub const DRAFT_STEP: u32 = 8;
+
+/// What is asked of one window once all are scored and near ties are scored again.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Asked {
+    /// Continue it, with so many tokens of the true suffix taken as given; 0 = the whole suffix is generated.
+    pub drafted: Option<u32>,
+    /// Bound the probability of a near-verbatim sample.
+    pub near_probability: bool,
+    /// Compare its prefix with foreign ones.
+    pub foreign_prefix: bool,
+    /// Score it under the reference checkpoint.
+    pub reference: bool,
+}
+
+/// Whether rounding could decide about a window: its smallest margin is below the policy's, or its `ln p_z` under one of
+/// the policy's schemes is within epsilon of `ln tau`. Greedy decoding has no `p_z` but 0 and 1; its margin says it all.
+pub fn near_tie(window: &WindowEvidence, policy: &Policy) -> bool {
+    let edge = policy.tau.ln();
+    let at_the_edge = |scheme: &Scheme| {
+        scheme.temperature > 0.0
+            && window.log_p_z(&scheme.id).is_some_and(|log_p_z| (log_p_z - edge).abs() <= policy.follow_up.epsilon)
+    };
+    window.min_margin < policy.follow_up.margin || policy.schemes.iter().any(at_the_edge)
+}
+
+/// What is asked of the windows of one item (all its forms), the likeliest first; windows of which nothing is asked are
+/// left out. `has_reference` = there is a reference checkpoint.
+///
+/// The likeliest few of an item that is no control are continued (in full where they are greedily exact, which confirms
+/// it), bounded, compared with foreign prefixes and with the reference. Near misses of every item are continued and
+/// bounded: what controls come near to says what predictability comes near to.
+pub fn asked<'a>(
+    kind: Kind,
+    windows: &'a mut [WindowEvidence],
+    policy: &Policy,
+    has_reference: bool,
+) -> Vec<(&'a WindowEvidence, Asked)> {
+    let wanted = &policy.follow_up;
+    likeliest_first(windows, &policy.schemes);
+    let top = if kind == Kind::Control { 0 } else { wanted.windows as usize };
+    let ask = |(place, window): (usize, &'a WindowEvidence)| {
+        let is_top = place < top;
+        let near_miss = window.em >= wanted.near_miss;
+        let in_full = wanted.everything || (is_top && window.greedy_exact);
+        let asked = Asked {
+            drafted: (in_full || is_top || near_miss).then(|| if in_full { 0 } else { draft(window) }),
+            near_probability: (is_top || near_miss) && wanted.beam > 0,
+            foreign_prefix: is_top && wanted.foreign_prefixes > 0,
+            reference: is_top && has_reference,
+        };
+        (asked != Asked::default()).then_some((window, asked))
+    };
+    windows.iter().enumerate().filter_map(ask).collect()
+}
+
+/// Tokens up to the first miss, as [`DRAFT_STEP`] cuts them.
+fn draft(window: &WindowEvidence) -> u32 {
+    window.verbatim_run - window.verbatim_run % DRAFT_STEP
+}
+
+/// The way of sampling whose near-verbatim probability is bounded: the policy's first that isn't greedy, or else top-k 40.
+pub fn sampled_scheme(policy: &Policy) -> Scheme {
+    let sampling = policy.schemes.iter().find(|scheme| scheme.temperature > 0.0);
+    sampling.cloned().unwrap_or_else(|| Scheme::top_k(40))
+}
+
+/// Edits that a near-verbatim suffix of so many tokens may have.
+pub fn distance(policy: &Policy, suffix_len: usize) -> u32 {
+    (policy.follow_up.edits * suffix_len as f64) as u32
+}
+
+/// Up to `count` foreign prefixes: from each control (its prefixes in order) the first before any the second, and so on;
+/// where a round has more than are wanted, spread evenly over the controls.
+pub fn foreign_prefixes<'a>(controls: &[Vec<&'a [u32]>], count: usize) -> Vec<&'a [u32]> {
+    let mut chosen = Vec::with_capacity(count);
+    for round in 0.. {
+        let offered: Vec<&[u32]> = controls.iter().filter_map(|prefixes| prefixes.get(round).copied()).collect();
+        let wanted = count - chosen.len();
+        if offered.is_empty() || wanted == 0 {
+            break;
+        }
+        let taken = wanted.min(offered.len());
+        chosen.extend((0..taken).map(|i| offered[i * offered.len() / taken]));
+    }
+    chosen
+}
+
+/// Everything besides model, windows and scores that follow-ups depend on: what was found under other settings than these
+/// is measured anew.
+pub fn settings(policy: &Policy) -> Value {
+    let wanted = &policy.follow_up;
+    let schemes: Vec<&str> = policy.schemes.iter().map(|scheme| scheme.id.as_str()).collect();
+    json!({
+        "tau": policy.tau,
+        "schemes": schemes,
+        "windows": wanted.windows,
+        "near_miss": wanted.near_miss,
+        "everything": wanted.everything,
+        "beam": wanted.beam,
+        "edits": wanted.edits,
+        "foreign_prefixes": wanted.foreign_prefixes,
+        "margin": wanted.margin,
+        "epsilon": wanted.epsilon,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::metric::window::{measure, tests::scored};
+
+    const MISS: f32 = -9.0;
+
+    /// A window of 20 tokens with misses at these positions; every token has the log-probability `lp`.
+    fn window(n: u64, lp: f32, misses: &[usize]) -> WindowEvidence {
+        let rank: Vec<u32> = (0..20).map(|i| u32::from(misses.contains(&i))).collect();
+        let lps: Vec<f32> = rank.iter().map(|r| if *r == 0 { lp } else { MISS }).collect();
+        let greedy: Vec<f32> = rank.iter().map(|r| if *r == 0 { 0.0 } else { f32::NEG_INFINITY }).collect();
+        let mut window = scored("a", n, &rank, &lps, &lps);
+        if let Ok(scores) = &mut window.scores {
+            scores.scheme_logprob.push(greedy);
+        }
+        measure(&window, &Scheme::with_defaults(&[Scheme::greedy()])).unwrap()
+    }
+
+    fn policy(change: fn(&mut Policy)) -> Policy {
+        let mut policy = Policy::default();
+        change(&mut policy);
+        policy
+    }
+
+    #[test]
+    fn a_near_tie_is_a_small_margin_or_a_probability_at_the_edge_of_the_budget() {
+        let at = |log_p_z: f64, margin: f64| {
+            let mut window = window(0, -0.1, &[]);
+            window.min_margin = margin;
+            window.schemes[1].log_p_z = log_p_z;
+            window
+        };
+        let edge = Policy::default().tau.ln();
+        for (log_p_z, margin, near) in [
+            (-20.0, 0.5, false),
+            (-20.0, 0.001, false),
+            (-20.0, 0.0009, true),
+            (edge + 0.0099, 0.5, true),
+            (edge - 0.0099, 0.5, true),
+            (edge + 0.011, 0.5, false),
+            (f64::NEG_INFINITY, 0.5, false),
+        ] {
+            assert_eq!(near_tie(&at(log_p_z, margin), &Policy::default()), near, "{log_p_z} {margin}");
+        }
+        let only_greedy = policy(|p| p.schemes = vec![Scheme::greedy()]);
+        assert!(!near_tie(&at(edge, 0.5), &only_greedy));
+        let never = policy(|p| (p.follow_up.margin, p.follow_up.epsilon) = (0.0, 0.0));
+        assert!(!near_tie(&at(edge - 1e-9, 0.0), &never));
+    }
+
+    #[test]
+    fn the_likeliest_windows_of_an_item_and_all_near_misses_are_followed_up() {
+        // By likelihood: 3 (exact), 0 (exact), 2 (one miss at 17), 1 (misses from 5 on).
+        let four = || {
+            vec![window(0, -0.02, &[]), window(1, -0.3, &[5, 9, 14]), window(2, -0.02, &[17]), window(3, -0.01, &[])]
+        };
+        let full = Asked { drafted: Some(0), near_probability: true, foreign_prefix: true, reference: false };
+        let near = Asked { drafted: Some(16), near_probability: true, ..Asked::default() };
+        let exact_but_not_top = near;
+        type Case = (Kind, fn(&mut Policy), bool, Vec<(u64, Asked)>);
+        let cases: Vec<Case> = vec![
+            (Kind::OptOut, |_| (), false, vec![(3, full), (0, full), (2, near)]),
+            (
+                Kind::Canary,
+                |_| (),
+                true,
+                vec![(3, Asked { reference: true, ..full }), (0, Asked { reference: true, ..full }), (2, near)],
+            ),
+            (Kind::OptOut, |p| p.follow_up.windows = 1, false, vec![(3, full), (0, exact_but_not_top), (2, near)]),
+            (Kind::Control, |_| (), true, vec![(3, near), (0, near), (2, near)]),
+            (
+                Kind::OptOut,
+                |p| (p.follow_up.windows, p.follow_up.near_miss) = (0, 1.0),
+                true,
+                vec![(3, near), (0, near)],
+            ),
+            (
+                Kind::OptOut,
+                |p| (p.follow_up.beam, p.follow_up.foreign_prefixes, p.follow_up.windows) = (0, 0, 4),
+                false,
+                [(3, 0), (0, 0), (2, 16), (1, 0)]
+                    .map(|(n, drafted)| (n, Asked { drafted: Some(drafted), ..Asked::default() }))
+                    .to_vec(),
+            ),
+            (
+                Kind::Control,
+                |p| p.follow_up.everything = true,
+                false,
+                vec![
+                    (3, Asked { drafted: Some(0), ..near }),
+                    (0, Asked { drafted: Some(0), ..near }),
+                    (2, Asked { drafted: Some(0), ..near }),
+                    (1, Asked { drafted: Some(0), ..Asked::default() }),
+                ],
+            ),
+        ];
+        for (case, (kind, change, reference, expected)) in cases.into_iter().enumerate() {
+            let mut windows = four();
+            let found: Vec<(u64, Asked)> = asked(kind, &mut windows, &policy(change), reference)
+                .into_iter()
+                .map(|(window, asked)| (window.suffix_char / 10, asked))
+                .collect();
+            assert_eq!(found, expected, "case {case}");
+        }
+    }
+
+    #[test]
+    fn foreign_prefixes_are_spread_over_controls_one_a_text_first() {
+        let ids: Vec<[u32; 1]> = (0..30).map(|i| [i]).collect();
+        // Control c has the prefixes 10 c, 10 c + 1, ...
+        let control = |c: usize, n: usize| (0..n).map(|i| &ids[10 * c + i][..]).collect::<Vec<_>>();
+        let controls = [control(0, 2), control(1, 1), control(2, 3)];
+        for (count, expected) in [
+            (0, vec![]),
+            (1, vec![0]),
+            (2, vec![0, 10]),
+            (3, vec![0, 10, 20]),
+            (4, vec![0, 10, 20, 1]),
+            (9, vec![0, 10, 20, 1, 21, 22]),
+        ] {
+            let chosen: Vec<u32> = foreign_prefixes(&controls, count).iter().map(|prefix| prefix[0]).collect();
+            assert_eq!(chosen, expected);
+        }
+        let many: Vec<Vec<&[u32]>> = ids.iter().map(|id| vec![&id[..]]).collect();
+        let chosen: Vec<u32> = foreign_prefixes(&many, 4).iter().map(|prefix| prefix[0]).collect();
+        assert_eq!(chosen, [0, 7, 15, 22]);
+        assert!(foreign_prefixes(&[], 4).is_empty());
+    }
+
+    #[test]
+    fn the_bound_is_for_the_first_way_of_sampling_and_a_tenth_of_the_tokens() {
+        assert_eq!(sampled_scheme(&Policy::default()), Scheme::top_k(40));
+        assert_eq!(sampled_scheme(&policy(|p| p.schemes = vec![Scheme::greedy()])), Scheme::top_k(40));
+        assert_eq!(sampled_scheme(&policy(|p| p.schemes = vec![Scheme::full()])), Scheme::full());
+        assert_eq!([9, 10, 50, 55].map(|len| distance(&Policy::default(), len)), [0, 1, 5, 5]);
+    }
+}
