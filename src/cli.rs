@@ -35,6 +35,9 @@ pub(crate) enum Command {
     Report(ReportArgs),
     /// Check probe sets and policies without a model
     Lint(LintArgs),
+    /// Make and check control texts
+    #[command(subcommand)]
+    Controls(ControlsCommand),
     /// List models by name, or fetch one
     #[command(subcommand)]
     Models(ModelsCommand),
@@ -85,6 +88,10 @@ pub(crate) struct ProbeArgs {
     /// [default: the built-in canaries and controls, for the built-in model only]
     #[arg(long, value_name = "PATH")]
     pub(crate) prompts: Vec<PathBuf>,
+    /// Texts the model can't have seen, every one a control: `builtin`, `builtin:legal,prose`, or a path as for --prompts;
+    /// may be given several times
+    #[arg(long, value_name = "PATH")]
+    pub(crate) controls: Vec<PathBuf>,
     /// Folder for scores and reports; a run that was cut short resumes there
     /// [default: byrote-runs/ and a name made of what is tested]
     #[arg(long, value_name = "DIR")]
@@ -170,6 +177,79 @@ pub(crate) struct LintArgs {
     /// Print the built-in policy with every field explained: the beginning of one of your own
     #[arg(long, conflicts_with_all = ["paths", "format"])]
     pub(crate) template: bool,
+    /// What is printed
+    #[arg(long, default_value = "text")]
+    pub(crate) format: Printed,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ControlsCommand {
+    /// Cut your own unpublished texts to the length and layout of the items
+    Make(MakeArgs),
+    /// Make twins of the items, the weaker kind: names and numbers swapped, sentences shuffled
+    Twins(TwinsArgs),
+    /// Find near-duplicates, templates, short texts and overlaps. Exit 2 if there are any
+    Check {
+        /// Control texts: a path as for --prompts, or `builtin`, `builtin:legal,prose`
+        #[arg(required = true, value_name = "PATH")]
+        paths: Vec<PathBuf>,
+        /// Items that the controls must not quote
+        #[arg(long, value_name = "ITEMS", num_args = 1..)]
+        like: Vec<PathBuf>,
+        /// What is printed
+        #[arg(long, default_value = "text")]
+        format: Printed,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct MakeArgs {
+    /// The opted-out texts to be matched
+    #[arg(long, required = true, value_name = "ITEMS", num_args = 1..)]
+    pub(crate) like: Vec<PathBuf>,
+    /// Texts of yours that were never published
+    #[arg(long, required = true, value_name = "PATH", num_args = 1..)]
+    pub(crate) from: Vec<PathBuf>,
+    /// The file to be written, as JSONL; it must not exist
+    #[arg(long, value_name = "FILE")]
+    pub(crate) out: PathBuf,
+    /// Pieces of one text at most. They aren't independent of each other: more add little
+    #[arg(long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub(crate) per_text: u32,
+    /// The tag of the items that the controls stand for [default: any item]
+    #[arg(long, value_name = "TAG")]
+    pub(crate) genre: Option<String>,
+    /// Length of a piece [default: as long as the items]
+    #[arg(long, value_name = "CHARS", value_parser = clap::value_parser!(u32).range(1..=100_000_000))]
+    pub(crate) length: Option<u32>,
+    /// Another seed cuts at other places
+    #[arg(long, default_value_t = 0, value_name = "SEED")]
+    pub(crate) seed: u64,
+    /// For how many controls are needed: `default`, `strict`, or a file
+    #[arg(long, default_value = "default", value_name = "POLICY")]
+    pub(crate) policy: String,
+    /// What is printed
+    #[arg(long, default_value = "text")]
+    pub(crate) format: Printed,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct TwinsArgs {
+    /// The opted-out texts to be twinned
+    #[arg(long, required = true, value_name = "ITEMS", num_args = 1..)]
+    pub(crate) like: Vec<PathBuf>,
+    /// The file to be written, as JSONL; it must not exist
+    #[arg(long, value_name = "FILE")]
+    pub(crate) out: PathBuf,
+    /// Twins of an item
+    #[arg(long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub(crate) each: u32,
+    /// Another seed gives other names, numbers and orders
+    #[arg(long, default_value_t = 0, value_name = "SEED")]
+    pub(crate) seed: u64,
+    /// For how many controls are needed: `default`, `strict`, or a file
+    #[arg(long, default_value = "default", value_name = "POLICY")]
+    pub(crate) policy: String,
     /// What is printed
     #[arg(long, default_value = "text")]
     pub(crate) format: Printed,

@@ -1,5 +1,6 @@
 //! The commands: each wires stages of the library together, and owns files, loops and progress.
 
+mod controls;
 mod gate;
 mod lint;
 mod models;
@@ -30,6 +31,7 @@ pub(crate) fn run(cli: Cli) -> Result<Outcome> {
         Command::Gate(args) => gate::run(&args),
         Command::Report(args) => report::run(&args),
         Command::Lint(args) => lint::run(&args),
+        Command::Controls(command) => controls::run(&command),
         Command::Models(command) => models::run(&command),
         Command::Completions { shell } => {
             let mut script = Vec::new();

@@ -53,13 +53,18 @@ pub fn read_bytes(name: &str, bytes: &[u8]) -> Result<ProbeSet, ItemError> {
 /// # Errors
 /// As [`read`].
 pub fn read_sources(sources: &[Source<'_>]) -> Result<ProbeSet, ItemError> {
+    read_with_controls(sources, &[])
+}
+
+/// Reads `sources`, and then `controls`, of which every item is a control, whatever it says of itself.
+///
+/// # Errors
+/// As [`read`]; also when a file is named in both, unless it holds nothing but controls anyhow.
+pub fn read_with_controls(sources: &[Source<'_>], controls: &[Source<'_>]) -> Result<ProbeSet, ItemError> {
     let mut reading = Reading::default();
-    for source in sources {
-        match source {
-            Source::Path(path) => reading.path(path)?,
-            Source::Embedded { name, bytes } => reading.embedded(name, bytes)?,
-        }
-    }
+    reading.sources(sources)?;
+    reading.only_controls_follow();
+    reading.sources(controls)?;
     reading.finish()
 }
 

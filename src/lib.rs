@@ -7,6 +7,8 @@
 //!   items        window                        backend (model inside)         metric            follow              verdict    report      report/*     gate
 //! ```
 //!
+//! `controls` stands beside `items`: the built-in control texts, and making and checking others. It knows texts only.
+//!
 //! Each part knows only what stands to its left, and `tests/tidy.rs` checks that:
 //! `items` doesn't know Candle, `backend` is the last place where a tensor exists,
 //! `metric` doesn't know files or models, `report` doesn't know exit codes.
@@ -16,6 +18,7 @@
 //! Natural logarithms throughout; ranks count from 0; line numbers from 1.
 
 pub mod backend;
+pub mod controls;
 pub mod digest;
 pub mod follow;
 pub mod gate;

@@ -107,6 +107,12 @@ pub struct TailFit {
     pub exceedances: u64,
 }
 
+/// Control texts needed before one finding among `items` can stand at false discovery rate `q`: the least n with
+/// `1/(n + 1) <= q/m`, thus `m/q - 1`. Several findings at once need fewer.
+pub fn controls_needed(items: u64, q: f64) -> u64 {
+    conformal::controls_needed(1, items, q)
+}
+
 /// An item to be judged: no text, only evidence.
 #[derive(Clone, Copy, Debug)]
 pub struct Subject<'a> {

@@ -129,6 +129,9 @@ fn the_report_in_the_readme_is_what_its_command_prints() {
     assert!(trimmed(&printed).starts_with(shown), "put the beginning of this into README.md:\n{printed}");
 }
 
+/// Commands with commands of their own.
+const GROUPS: [&str; 2] = ["controls", "models"];
+
 #[test]
 fn every_command_in_the_documentation_has_its_flags() {
     let mut helps: HashMap<String, String> = HashMap::new();
@@ -140,9 +143,12 @@ fn every_command_in_the_documentation_has_its_flags() {
             let Some(asked) = asked else { continue };
             commands += 1;
             let words: Vec<&str> = asked.split(" #").next().unwrap().split_whitespace().collect();
-            let help = helps.entry(words[0].to_owned()).or_insert_with(|| {
-                let (known, help) = byrote(&["help", words[0]]);
-                assert!(known, "{}: there is no command {:?}: {line}", path.display(), words[0]);
+            // A command or, where it has commands of its own, one of those.
+            let named = words.iter().take_while(|word| word.chars().all(|c| c.is_ascii_lowercase()));
+            let named: Vec<&str> = named.take(if GROUPS.contains(&words[0]) { 2 } else { 1 }).copied().collect();
+            let help = helps.entry(named.join(" ")).or_insert_with(|| {
+                let (known, help) = byrote(&[&["help"], named.as_slice()].concat());
+                assert!(known, "{}: there is no command {named:?}: {line}", path.display());
                 help
             });
             for flag in words.iter().filter(|word| word.starts_with("--")) {

@@ -7,6 +7,7 @@ use crate::Outcome;
 use crate::cli::{Printed, ProbeArgs, ReflowArg};
 use anyhow::{Context, Result, bail};
 use byrote::backend::{Backend, Scheme, ScoreInput, TokenScores};
+use byrote::controls;
 use byrote::digest::Digest;
 use byrote::gate::decide;
 use byrote::items::{self, ItemId, ProbeSet, Source};
@@ -40,7 +41,13 @@ pub(crate) fn run(args: &ProbeArgs) -> Result<Outcome> {
     let registry = super::models::open(args.load.registry.as_deref())?;
     let references = if args.model.is_empty() { vec![registry.default.clone()] } else { args.model.clone() };
     // What can fail cheaply fails before any model is fetched or loaded.
-    let given = if args.prompts.is_empty() { None } else { Some(items::read(&args.prompts)?) };
+    let controls = controls::sources(&args.controls)?;
+    let given = if args.prompts.is_empty() {
+        None
+    } else {
+        let prompts: Vec<Source<'_>> = args.prompts.iter().map(|path| Source::Path(path)).collect();
+        Some(items::read_with_controls(&prompts, &controls)?)
+    };
     let root = args.out.clone().unwrap_or_else(|| PathBuf::from(RUNS));
     writable(&root)?;
     stop_on_ctrl_c()?;
@@ -48,7 +55,7 @@ pub(crate) fn run(args: &ProbeArgs) -> Result<Outcome> {
     let mut worst = Outcome::Done;
     for reference in &references {
         let outcome =
-            match probe_named(args, &policy, &registry, compared.as_ref(), reference, &given, references.len() > 1) {
+            match probe_named(args, &policy, &registry, compared.as_ref(), reference, (&given, &controls), references.len() > 1) {
                 Ok(Outcome::Interrupted) => return Ok(Outcome::Interrupted),
                 Ok(outcome) => outcome,
                 Err(error) if references.len() == 1 => return Err(error),
@@ -70,14 +77,14 @@ fn probe_named(
     registry: &Registry,
     compared: Option<&Reference>,
     reference: &str,
-    given: &Option<ProbeSet>,
+    (given, controls): (&Option<ProbeSet>, &[Source<'_>]),
     several: bool,
 ) -> Result<Outcome> {
     let started = Instant::now();
     let located = locate(reference, registry, args.load.offline)?;
     let set = match given {
         Some(set) => set.clone(),
-        None => builtin_set(&located)?,
+        None => builtin_set(&located, controls)?,
     };
     let out = args.out.as_ref().map(|dir| if several { dir.join(slug(reference)) } else { dir.clone() });
     probe(args, policy, &located, compared, set, out, started)
@@ -108,6 +115,12 @@ fn probe(
     }
     for line in detectable(&set, policy) {
         out::note(line);
+    }
+    if set.manifest.controls == 0 {
+        out::note(
+            "warning: no control texts, so that nothing can be told from what is predictable and every verdict will be \
+             inconclusive; add --controls builtin, or texts of your own (docs/controls.md)",
+        );
     }
     let model = ready(located, &args.load, Scheme::with_defaults(&policy.schemes))?;
     announce(&model);
@@ -221,7 +234,7 @@ fn finish(dir: &RunDir, report: &Report, args: &ProbeArgs) -> Result<()> {
 }
 
 /// The built-in canaries and controls, which say nothing of any other model.
-fn builtin_set(located: &Located) -> Result<ProbeSet> {
+fn builtin_set(located: &Located, controls: &[Source<'_>]) -> Result<ProbeSet> {
     if located.format != Format::Builtin {
         bail!(
             "{}: which texts? The built-in canaries were planted in the built-in model only; give --prompts PATH",
@@ -229,7 +242,7 @@ fn builtin_set(located: &Located) -> Result<ProbeSet> {
         );
     }
     let sources = builtin::PROBE_SET.map(|(name, bytes)| Source::Embedded { name, bytes });
-    Ok(items::read_sources(&sources)?)
+    Ok(items::read_with_controls(&sources, controls)?)
 }
 
 fn windows_asked(args: &ProbeArgs) -> WindowConfig {
@@ -379,6 +392,8 @@ fn default_name(manifest: &RunManifest) -> String {
         manifest.model.digest,
         manifest.model.backend,
         manifest.probe_set.files,
+        // The same files in other roles are another run.
+        [manifest.probe_set.opt_outs, manifest.probe_set.controls, manifest.probe_set.canaries],
         manifest.settings,
         manifest.plan.digest,
         manifest.tool,

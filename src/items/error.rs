@@ -95,6 +95,8 @@ pub enum FileProblem {
     NoTextFiles,
     #[error("the name can't be an id, since it isn't UTF-8 or holds control characters")]
     UnfitName,
+    #[error("named both as a probe set and as controls")]
+    TwoRoles,
 }
 
 impl FileProblem {
@@ -119,6 +121,7 @@ impl FileProblem {
             Self::NoLines => r#"remove the file or add a line such as {"id": "a-1", "text": "..."}"#,
             Self::NoTextFiles => "check the path",
             Self::UnfitName => "rename the file",
+            Self::TwoRoles => "a control must be a text the model can't have seen, so name the file in one place",
         }
     }
 

@@ -3,7 +3,7 @@
 use super::error::{FileProblem, ItemError, Wrong, quoted};
 use super::folder::{self, Format};
 use super::open::{self, LIMIT};
-use super::{Content, InputManifest, Item, ItemId, Kind, Origin, ProbeSet, duplicates, jsonl};
+use super::{Content, InputManifest, Item, ItemId, Kind, Origin, ProbeSet, Source, duplicates, jsonl};
 use crate::digest::{Digest, FileDigest};
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::fs;
@@ -19,6 +19,8 @@ pub(super) struct Reading {
     record: Record,
     /// Files read as a source, by their real path, and the name under which they were read.
     read: HashMap<PathBuf, String>,
+    /// Whether what is read now are controls, whatever it says of itself.
+    only_controls: bool,
 }
 
 #[derive(Debug, Default)]
@@ -30,8 +32,25 @@ struct Record {
 }
 
 impl Reading {
+    pub(super) fn sources(&mut self, sources: &[Source<'_>]) -> Result<(), ItemError> {
+        for source in sources {
+            match source {
+                Source::Path(path) => self.path(path)?,
+                Source::Embedded { name, bytes } => self.embedded(name, bytes)?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Every item read from here on is a control.
+    pub(super) fn only_controls_follow(&mut self) {
+        self.only_controls = true;
+        // A text that a line asks for is not passed over among the controls, but found to be both.
+        self.record.named.clear();
+    }
+
     /// A file or a folder.
-    pub(super) fn path(&mut self, path: &Path) -> Result<(), ItemError> {
+    fn path(&mut self, path: &Path) -> Result<(), ItemError> {
         let name = path.display().to_string();
         let kind = fs::metadata(path).map_err(|error| FileProblem::of_io(error).at(&name))?;
         if kind.is_dir() {
@@ -46,7 +65,7 @@ impl Reading {
     }
 
     /// A file of the program itself.
-    pub(super) fn embedded(&mut self, name: &str, bytes: &[u8]) -> Result<(), ItemError> {
+    fn embedded(&mut self, name: &str, bytes: &[u8]) -> Result<(), ItemError> {
         let format = Format::named(name).map_err(|problem| problem.at(name))?;
         self.bytes(name, name, format, bytes, None)
     }
@@ -90,6 +109,10 @@ impl Reading {
     fn file(&mut self, path: &Path, id: &str, format: Format) -> Result<(), ItemError> {
         let name = path.display().to_string();
         if let Some(first) = self.read.insert(real_path(path), name.clone()) {
+            let asked_for = |item: &Item| item.origin.file == first && item.kind != Kind::Control;
+            if self.only_controls && self.items.iter().any(asked_for) {
+                return Err(FileProblem::TwoRoles.at(&name));
+            }
             self.record.warnings.push(format!("{name}: the same file as {first}; read once"));
             self.read.insert(real_path(path), first);
             return Ok(());
@@ -113,14 +136,22 @@ impl Reading {
                 let record = &mut self.record;
                 let parsed = jsonl::parse(name, raw, LIMIT, &mut |path| record.text_at(path, folder))?;
                 self.record.unknown_fields(name, &parsed.unknown);
+                let first = self.items.len();
                 self.items.extend(parsed.items);
+                if self.only_controls {
+                    self.record.controls(name, &mut self.items[first..]);
+                }
             }
             Format::Text => {
                 if id.chars().any(char::is_control) {
                     return Err(FileProblem::UnfitName.at(name));
                 }
                 let text = self.record.text(name, raw).map_err(|problem| problem.at(name))?;
-                self.items.push(text_item(id, name, text));
+                let mut item = text_item(id, name, text);
+                if self.only_controls {
+                    item.kind = Kind::Control;
+                }
+                self.items.push(item);
             }
         }
         Ok(())
@@ -164,6 +195,21 @@ impl Record {
         }
         self.file(name, &raw, true);
         self.text(name, &raw)
+    }
+
+    /// Makes controls of a file's items. One that was opted out, or planted, is hardly a text that no model saw.
+    fn controls(&mut self, file: &str, items: &mut [Item]) {
+        let mut odd = 0;
+        for item in items {
+            odd += usize::from(item.kind == Kind::Canary || item.opt_out.is_some());
+            item.kind = Kind::Control;
+        }
+        if odd > 0 {
+            self.warnings.push(format!(
+                "{file}: read as controls, though {odd} of its lines are canaries or say how they were opted out; a control \
+                 must be a text the model can't have seen"
+            ));
+        }
     }
 
     fn unknown_fields(&mut self, file: &str, unknown: &BTreeSet<String>) {
