@@ -5,7 +5,7 @@
 //! that prints every other field leaks nothing.
 
 mod assemble;
-mod escape;
+pub(crate) mod escape;
 #[cfg(test)]
 pub(crate) mod fixture;
 pub mod html;
@@ -13,7 +13,7 @@ pub mod json_v1;
 pub mod markdown;
 mod order;
 pub mod terminal;
-mod words;
+pub(crate) mod words;
 
 pub use assemble::{assemble, rejudge};
 

@@ -70,6 +70,7 @@ impl Native {
             architecture: facts.architecture.clone(),
             device: device.to_owned(),
             dtype: dtype.to_owned(),
+            mixture: None,
             parameters: facts.parameters,
             vocab_size: u32::try_from(facts.vocab_size).unwrap_or(u32::MAX),
             context_length: u32::try_from(facts.context_length).unwrap_or(u32::MAX),
@@ -80,6 +81,13 @@ impl Native {
         let pool = |_| ThreadPoolBuilder::new().num_threads(1).build().map_err(|e| ScoreError::Backend(e.to_string()));
         let pools = (0..threads).map(pool).collect::<Result<_, _>>()?;
         Ok(Self { model, info, pools, batch: config.batch.max(1) })
+    }
+
+    /// Tells how many matrices are kept as what ([`BackendInfo::mixture`]).
+    #[must_use]
+    pub fn with_mixture(mut self, mixture: Option<String>) -> Self {
+        self.info.mixture = mixture;
+        self
     }
 
     fn check(&self, input: &ScoreInput<'_>) -> Result<(), ScoreError> {
