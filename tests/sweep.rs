@@ -148,7 +148,11 @@ fn what_can_not_be_run_leaves_the_sweep_undecided_and_the_rest_standing() {
     probe_set(dir.path(), 3);
     // Rows of the built-in model are 192 and 576 long.
     let ran = run(dir.path(), &probe(&["--dtype", "f32,q4_k_m", "--prefix", "25"])).exits(2);
-    assert!(ran.stderr.contains("fits none of its matrices") && ran.stderr.contains("try q4_0 or q8_0"), "{}", ran.stderr);
+    assert!(
+        ran.stderr.contains("fits none of its matrices") && ran.stderr.contains("try q4_0 or q8_0"),
+        "{}",
+        ran.stderr
+    );
     let sweep = swept(&dir.path().join("out"));
     assert!(sweep["runs"][1]["failed"].as_str().unwrap().contains("q4_k_m"));
     assert!(dir.path().join("out/f32-p25-bos-auto/report.html").exists());
@@ -179,7 +183,9 @@ fn several_models_are_compared_by_model_and_the_gravest_run_decides() {
 fn items_too_short_for_the_longest_prefix_say_which_sweep_would_fit() {
     let dir = tempfile::tempdir().unwrap();
     let mut lines = builtin_lines(3).split_off(70);
-    lines.push(json!({"id": "short", "text": "The old harbour was closed for the winter, and nobody came."}).to_string());
+    lines.push(
+        json!({"id": "short", "text": "The old harbour was closed for the winter, and nobody came."}).to_string(),
+    );
     write_lines(&dir.path().join("set.jsonl"), &lines);
     let args = ["probe", "--prompts", "set.jsonl", "--suffix", "4", "--out", "out", "--prefix", "4,60"];
     run(dir.path(), &args).exits(2);
@@ -195,7 +201,8 @@ fn items_too_short_for_the_longest_prefix_say_which_sweep_would_fit() {
 #[test]
 fn a_sweep_holds_no_text_and_no_lead_shorter_than_its_prefix() {
     let dir = tempfile::tempdir().unwrap();
-    let planted = "Vexil the quibblewort sang of Ombrasquelle to zyxomma larks while old snollygosters brewed mumpsimus tea";
+    let planted =
+        "Vexil the quibblewort sang of Ombrasquelle to zyxomma larks while old snollygosters brewed mumpsimus tea";
     let item = json!({"id": "larks", "text": planted, "title": "The Larkbook", "author": "Ysolde Brackenthwaite"});
     write_lines(&dir.path().join("set.jsonl"), &[item.to_string()]);
     let args = ["probe", "--prompts", "set.jsonl", "--suffix", "5", "--prefix", "5,10", "--out", "out"];

@@ -3,7 +3,6 @@
 use super::{Axis, SweptRun, along};
 use crate::verdict::Level;
 use serde::Serialize;
-use std::fmt;
 
 /// A verdict that changes along one dimension while the others stay.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -38,17 +37,25 @@ pub(super) fn flips(runs: &[SweptRun<'_>], levels: &[Option<Level>], axes: &[Axi
     axes.iter().flat_map(of_axis).collect()
 }
 
-impl fmt::Display for Flip {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "by {}", self.axis.name())?;
-        if !self.at.is_empty() {
-            write!(f, " ({})", self.at)?;
+/// Changes in words, those along one path told once, the most common path first.
+pub(super) fn in_words(flips: &[Flip]) -> Vec<String> {
+    let mut paths: Vec<(&Flip, usize)> = Vec::new();
+    for flip in flips {
+        match paths.iter_mut().find(|(told, _)| (told.axis, &told.path) == (flip.axis, &flip.path)) {
+            Some((_, times)) => *times += 1,
+            None => paths.push((flip, 1)),
         }
-        f.write_str(": ")?;
-        for (at, step) in self.path.iter().enumerate() {
-            let arrow = if at == 0 { "" } else { " → " };
-            write!(f, "{arrow}{} {}", step.value, step.level)?;
-        }
-        Ok(())
     }
+    // Stable: dimensions stay in order among paths equally common.
+    paths.sort_by_key(|(_, times)| std::cmp::Reverse(*times));
+    let told = |(flip, times): (&Flip, usize)| {
+        let at = match (flip.at.as_str(), times) {
+            ("", _) => String::new(),
+            (at, 1) => format!(" ({at})"),
+            (at, times) => format!(" ({at}; {} more)", times - 1),
+        };
+        let steps: Vec<String> = flip.path.iter().map(|step| format!("{} {}", step.value, step.level)).collect();
+        format!("by {}{at}: {}", flip.axis.name(), steps.join(" → "))
+    };
+    paths.into_iter().map(told).collect()
 }

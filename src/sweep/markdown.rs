@@ -1,5 +1,6 @@
 //! A sweep as Markdown, for `sweep.md` and the terminal. Holds no text, revealed or not.
 
+use super::flip;
 use super::table::table;
 use super::{Axis, Growth, Standing, Sweep, SweptItem, Values};
 use crate::gate::Outcome;
@@ -11,6 +12,8 @@ use std::fmt::Write as _;
 
 /// Rows of a table; what is left out is counted and stands in `sweep.json`.
 const ROWS: usize = 100;
+/// Runs in one table.
+const COLUMNS: usize = 9;
 /// Flips told of one item; the rest follows from the table of verdicts.
 const FLIPS: usize = 3;
 
@@ -42,19 +45,22 @@ fn head(out: &mut String, sweep: &Sweep) {
     let _ = writeln!(out, "## {word}\n\n{runs}{by} over {}.", words::count(sweep.items.len() as u64, "item"));
     let failed = sweep.runs.iter().filter(|run| run.failed.is_some()).count() as u64;
     let number = |standing| sweep.standing(standing).count() as u64;
+    let settled = number(Standing::Stable) + number(Standing::DiffersByModel) == sweep.items.len() as u64;
     let unstable = match number(Standing::Unstable) {
-        0 if sweep.axes == [Axis::Model] => String::new(),
+        0 if !settled || sweep.items.is_empty() || sweep.axes.iter().all(|axis| *axis == Axis::Model) => String::new(),
         0 => "No verdict depends on how the text was probed.".to_owned(),
         1 => "1 item is unstable: its verdict depends on how it was probed.".to_owned(),
         n => format!("{} items are unstable: their verdicts depend on how they were probed.", grouped(n)),
     };
     let by_model = match number(Standing::DiffersByModel) {
         0 => String::new(),
-        n => format!("{} differ by model only, which is a finding about the models.", words::count(n, "item")),
+        1 => "1 item differs by model only, which is a finding about the models.".to_owned(),
+        n => format!("{} items differ by model only, which is a finding about the models.", grouped(n)),
     };
     let missing = match number(Standing::Incomplete) {
         0 => String::new(),
-        n => format!("{} are missing in a run.", words::count(n, "item")),
+        1 => "1 item is missing in a run; the other runs agree on it.".to_owned(),
+        n => format!("{} items are missing in a run; the other runs agree on them.", grouped(n)),
     };
     let failed = match failed {
         0 => String::new(),
@@ -64,7 +70,7 @@ fn head(out: &mut String, sweep: &Sweep) {
         let _ = writeln!(out, "\n**{line}**");
     }
     for reason in sweep.decision.iter().flat_map(|decision| &decision.reasons) {
-        let _ = writeln!(out, "\n- {}", escape::markdown(reason));
+        let _ = writeln!(out, "\n- {}", plain(reason));
     }
 }
 
@@ -80,8 +86,9 @@ fn flips(out: &mut String, sweep: &Sweep, standing: Standing, title: &str) {
 }
 
 fn told(item: &SweptItem) -> String {
-    let mut told: Vec<String> = item.flips.iter().take(FLIPS).map(|flip| escape::markdown(&flip.to_string())).collect();
-    let more = item.flips.len().saturating_sub(FLIPS);
+    let all = flip::in_words(&item.flips);
+    let mut told: Vec<String> = all.iter().take(FLIPS).map(|flip| plain(flip)).collect();
+    let more = all.len().saturating_sub(FLIPS);
     if more > 0 {
         told.push(format!("{more} more"));
     }
@@ -99,15 +106,10 @@ fn verdicts(out: &mut String, sweep: &Sweep) {
     let _ = writeln!(out, "\n### Verdicts");
     let shown = |item: &&SweptItem| item.kind != Kind::Control || item.standing != Standing::Stable;
     let level =
-        |level: &Option<Level>| level.map_or_else(|| "-".to_owned(), |level| format!("{} {level}", words::sign(level)));
-    let row = |item: &SweptItem| {
-        [name(item), kind(item)].into_iter().chain(item.levels.iter().map(level)).collect::<Vec<String>>()
-    };
-    let rows: Vec<Vec<String>> = sweep.items.iter().filter(shown).map(row).collect();
-    let stable = sweep.items.len() - rows.len();
-    let header = ["item", "kind"].map(str::to_owned).into_iter();
-    let header: Vec<String> = header.chain(sweep.runs.iter().map(|run| escape::markdown(&run.name))).collect();
-    cut(out, &header, &[], rows);
+        |level: Option<Level>| level.map_or_else(|| "-".to_owned(), |level| format!("{} {level}", words::sign(level)));
+    let items: Vec<&SweptItem> = sweep.items.iter().filter(shown).collect();
+    let stable = sweep.items.len() - items.len();
+    in_runs(out, sweep, &items, |item, run| level(item.levels.get(run).copied().flatten()));
     if stable > 0 {
         let _ = writeln!(out, "\n{} the same in every run.", words::count(stable as u64, "control"));
     }
@@ -148,7 +150,7 @@ fn growth(out: &mut String, sweep: &Sweep) {
 
 fn curve_name(growth: &Growth) -> String {
     let kinds = words::kinds(growth.kind);
-    if growth.at.is_empty() { kinds.to_owned() } else { format!("{kinds} ({})", escape::markdown(&growth.at)) }
+    if growth.at.is_empty() { kinds.to_owned() } else { format!("{kinds} ({})", plain(&growth.at)) }
 }
 
 /// Opt-outs and canaries one by one: best `ln p_z`, coverage and verbatim run in every run.
@@ -157,7 +159,7 @@ fn growth_of_items(out: &mut String, sweep: &Sweep) {
         return;
     }
     out.push_str("\n### Item by item\n\nBest ln p\\_z · coverage · longest verbatim run in tokens.\n");
-    let cell = |values: &Option<Values>| {
+    let cell = |values: Option<Values>| {
         values.map_or_else(
             || "-".to_owned(),
             |values| {
@@ -166,14 +168,21 @@ fn growth_of_items(out: &mut String, sweep: &Sweep) {
             },
         )
     };
-    let items = sweep.items.iter().filter(|item| item.kind != Kind::Control);
-    let rows = items.map(|item| {
-        let cells = item.values.iter().map(cell);
-        [name(item)].into_iter().chain(cells).collect::<Vec<String>>()
-    });
-    let header = ["item".to_owned()].into_iter();
-    let header: Vec<String> = header.chain(sweep.runs.iter().map(|run| escape::markdown(&run.name))).collect();
-    cut(out, &header, &[], rows.collect());
+    let items: Vec<&SweptItem> = sweep.items.iter().filter(|item| item.kind != Kind::Control).collect();
+    in_runs(out, sweep, &items, |item, run| cell(item.values.get(run).copied().flatten()));
+}
+
+/// A row an item, a column a run; several tables where there are more runs than fit one.
+fn in_runs(out: &mut String, sweep: &Sweep, items: &[&SweptItem], cell: impl Fn(&SweptItem, usize) -> String) {
+    let runs: Vec<usize> = (0..sweep.runs.len()).collect();
+    for runs in runs.chunks(COLUMNS) {
+        let names = runs.iter().filter_map(|run| sweep.runs.get(*run)).map(|run| plain(&run.name));
+        let header: Vec<String> = ["item", "kind"].map(str::to_owned).into_iter().chain(names).collect();
+        let row = |item: &&SweptItem| {
+            [name(item), kind(item)].into_iter().chain(runs.iter().map(|run| cell(item, *run))).collect()
+        };
+        cut(out, &header, &[], items.iter().map(row).collect());
+    }
 }
 
 fn agreement(out: &mut String, sweep: &Sweep) {
@@ -184,12 +193,7 @@ fn agreement(out: &mut String, sweep: &Sweep) {
     let header = ["", "same verdict", "found in first only", "in second only", "median shift of ln p\\_z"];
     let row = |agreement: &super::Agreement| {
         vec![
-            format!(
-                "{} {} : {}",
-                agreement.axis.name(),
-                escape::markdown(&agreement.first),
-                escape::markdown(&agreement.second)
-            ),
+            format!("{} {} : {}", agreement.axis.name(), plain(&agreement.first), plain(&agreement.second)),
             format!("{} of {}", grouped(agreement.same), grouped(agreement.verdicts)),
             grouped(agreement.found_in_first_only),
             grouped(agreement.found_in_second_only),
@@ -219,9 +223,9 @@ fn runs(out: &mut String, sweep: &Sweep) {
                 (None, None) => "-",
             };
             vec![
-                escape::markdown(&run.name),
+                plain(&run.name),
                 escape::markdown_code(&run.folder),
-                run.kept_as.as_deref().map_or_else(|| "-".to_owned(), escape::markdown),
+                run.kept_as.as_deref().map_or_else(|| "-".to_owned(), plain),
                 format!("{} of {}", grouped(run.scored), grouped(run.windows)),
                 at(Level::Extractable),
                 at(Level::Memorized),
@@ -233,14 +237,14 @@ fn runs(out: &mut String, sweep: &Sweep) {
     table(out, &header.map(str::to_owned), &[false, false, false, true, true, true, true, false], &rows);
     for run in &sweep.runs {
         if let Some(failed) = &run.failed {
-            let _ = writeln!(out, "\n- {}: {}", escape::markdown(&run.name), escape::markdown(failed));
+            let _ = writeln!(out, "\n- {}: {}", plain(&run.name), plain(failed));
         }
     }
     let mut told: Vec<(&str, &str)> =
         sweep.runs.iter().filter_map(|run| Some((run.kept_as.as_deref()?, run.mixture.as_deref()?))).collect();
     told.dedup();
     for (kept_as, mixture) in told {
-        let _ = writeln!(out, "\n- {} at load: {}", escape::markdown(kept_as), escape::markdown(mixture));
+        let _ = writeln!(out, "\n- {} at load: {}", plain(kept_as), plain(mixture));
     }
 }
 
@@ -264,6 +268,21 @@ fn kind(item: &SweptItem) -> String {
         (Kind::Canary, None) => "canary".to_owned(),
         (Kind::Canary, Some(n)) => format!("canary {n}×"),
     }
+}
+
+/// Foreign words in a table's cell. The underscore of `q4_0` marks nothing up inside a word, so it needs no backslash.
+fn plain(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.find('_') {
+        let inside = |c: Option<char>| c.is_some_and(|c| c.is_ascii_alphanumeric());
+        let (before, after) = (&rest[..at], &rest[at + 1..]);
+        out.push_str(&escape::markdown(before));
+        out.push_str(if inside(before.chars().next_back()) && inside(after.chars().next()) { "_" } else { "\\_" });
+        rest = after;
+    }
+    out.push_str(&escape::markdown(rest));
+    out
 }
 
 /// With one decimal, and no `-0.0`.

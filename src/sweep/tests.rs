@@ -13,7 +13,8 @@ fn made(prefix: u32, items: &[(&str, Kind, Level, f64)]) -> Report {
             .iter()
             .map(|&(id, kind, level, log_p_z)| {
                 let mut made = item(id, kind, level);
-                for scheme in made.evidence.forms.iter_mut().flat_map(|form| &mut form.values).flat_map(|v| &mut v.schemes)
+                for scheme in
+                    made.evidence.forms.iter_mut().flat_map(|form| &mut form.values).flat_map(|v| &mut v.schemes)
                 {
                     scheme.best.log_p_z = log_p_z;
                 }
@@ -30,13 +31,16 @@ fn setting(model: &str, dtype: &str, prefix: u32) -> Setting {
     Setting { model: model.to_owned(), dtype: dtype.to_owned(), prefix, bos: BosChoice::Auto }
 }
 
-fn sweep(runs: &[(Setting, Result<&Report, &str>)]) -> Sweep {
-    let run = |(setting, report): &(Setting, Result<&Report, &str>)| SweptRun {
-        setting: setting.clone(),
-        folder: format!("{}-p{}", setting.dtype, setting.prefix),
-        report: report.map_err(str::to_owned),
-    };
-    Sweep::of(&runs.iter().map(run).collect::<Vec<_>>())
+fn sweep<'a>(runs: &[(Setting, Result<&'a Report, &str>)]) -> Sweep {
+    let runs: Vec<SweptRun<'a>> = runs
+        .iter()
+        .map(|(setting, report)| SweptRun {
+            setting: setting.clone(),
+            folder: format!("{}-p{}", setting.dtype, setting.prefix),
+            report: report.map_err(str::to_owned),
+        })
+        .collect();
+    Sweep::of(&runs)
 }
 
 fn ids(sweep: &Sweep) -> Vec<(&str, Standing)> {
@@ -69,17 +73,17 @@ fn unstable_items_come_first_and_say_how_they_flip() {
         ids(&sweep),
         [("flips", unstable), ("canary", unstable), ("control", unstable), ("same", Standing::Stable)]
     );
-    let told: Vec<String> = sweep.items[0].flips.iter().map(ToString::to_string).collect();
+    let told = flip::in_words(&sweep.items[0].flips);
     assert_eq!(
         told,
-        [
-            "by dtype (prefix 50): f32 extractable → q4_0 clear",
-            "by prefix (f32): 10 clear → 50 extractable"
-        ]
+        ["by dtype (prefix 50): f32 extractable → q4_0 clear", "by prefix (f32): 10 clear → 50 extractable"]
     );
     assert_eq!(sweep.items[1].flips.len(), 2, "inconclusive differs, too");
     let markdown = markdown::render(&sweep);
-    assert!(markdown.contains("3 items are unstable") && markdown.contains("by prefix (f32): 10 clear"), "{markdown}");
+    assert!(
+        markdown.contains("3 items are unstable") && markdown.contains("by prefix (f32): 10 clear → 50 extractable"),
+        "{markdown}"
+    );
     let (at, stable) = (markdown.find("`flips`").unwrap(), markdown.find("`same`").unwrap());
     assert!(at < stable, "{markdown}");
 }
@@ -94,7 +98,7 @@ fn what_differs_by_model_only_is_not_unstable() {
     };
     let (standing, markdown) = of("b", [&a, &b]);
     assert_eq!(standing, Standing::DiffersByModel);
-    assert!(markdown.contains("1 item differ by model only") && !markdown.contains("unstable:"), "{markdown}");
+    assert!(markdown.contains("1 item differs by model only") && !markdown.contains("unstable:"), "{markdown}");
     assert_eq!(of("a", [&a, &b]).0, Standing::Unstable);
     assert_eq!(of("b", [&b, &b]).0, Standing::Stable);
 }
@@ -112,9 +116,8 @@ fn a_failed_run_speaks_for_no_item() {
 
 #[test]
 fn growth_compares_the_same_items_and_knows_other_suffixes() {
-    let items = |log_p_z: f64| {
-        vec![("a", Kind::OptOut, Clear, log_p_z), ("b", Kind::OptOut, Memorized, log_p_z - 10.0)]
-    };
+    let items =
+        |log_p_z: f64| vec![("a", Kind::OptOut, Clear, log_p_z), ("b", Kind::OptOut, Memorized, log_p_z - 10.0)];
     let mut short = made(10, &items(-50.0));
     // One that one run couldn't measure is compared in none.
     let mut extra = item("c", Kind::OptOut, Inconclusive);
@@ -122,7 +125,9 @@ fn growth_compares_the_same_items_and_knows_other_suffixes() {
     short.items.push(extra);
     let mut long = made(50, &items(-20.0));
     long.items.push(item("c", Kind::OptOut, Clear));
-    let runs = |short, long| sweep(&[(setting("m", "f32", 50), Ok(long)), (setting("m", "f32", 10), Ok(short))]);
+    fn runs(short: &Report, long: &Report) -> Sweep {
+        sweep(&[(setting("m", "f32", 50), Ok(long)), (setting("m", "f32", 10), Ok(short))])
+    }
     let swept = runs(&short, &long);
     let [growth] = swept.growth.as_slice() else { panic!("{:?}", swept.growth) };
     assert_eq!((growth.items, growth.same_suffixes, growth.at.as_str()), (2, true, ""));
@@ -176,11 +181,7 @@ fn the_gravest_run_decides_and_unstable_items_are_told() {
             Outcome::Undecided,
             vec!["q4_0: because inconclusive", "1 item unstable: `x`"],
         ),
-        (
-            vec![Ok(&undecided), Ok(&block)],
-            Outcome::Block,
-            vec!["q4_0: because extractable", "1 item unstable: `x`"],
-        ),
+        (vec![Ok(&undecided), Ok(&block)], Outcome::Block, vec!["q4_0: because extractable", "1 item unstable: `x`"]),
         (vec![Ok(&pass), Err("no memory")], Outcome::Undecided, vec!["q4_0: no memory"]),
         (vec![Ok(&block), Err("no memory")], Outcome::Block, vec!["f32: because extractable"]),
     ] {
