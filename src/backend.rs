@@ -152,8 +152,11 @@ pub struct BackendInfo {
     pub architecture: String,
     /// Device, such as `cpu`.
     pub device: String,
-    /// Data type of the weights in memory, such as `f32`, `bf16`, `quantized`.
+    /// Data type of the weights in memory, such as `f32`, `bf16`, `quantized`, `q4_k_m`.
     pub dtype: String,
+    /// How many matrices are kept as what, where they were quantized at load: not all of them can be as `dtype` says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mixture: Option<String>,
     /// Parameters of the model.
     pub parameters: u64,
     /// Tokens in the vocabulary (columns of the logits).

@@ -57,12 +57,6 @@ pub(crate) struct ModelArgs {
     /// Where weights are put: auto, cpu, cuda:N or metal
     #[arg(long, default_value = "auto", value_name = "DEVICE")]
     pub(crate) device: String,
-    /// How weights are kept; auto is f32 where that fits into half of the free memory
-    #[arg(long, default_value = "auto")]
-    pub(crate) dtype: Dtype,
-    /// Token at the start of every window; auto is the tokenizer's own convention
-    #[arg(long, default_value = "auto")]
-    pub(crate) bos: Bos,
     /// Batches scored at the same time [default: the number of cores]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=4096))]
     pub(crate) threads: Option<u32>,
@@ -102,9 +96,12 @@ pub(crate) struct ProbeArgs {
     /// A checkpoint to compare with, such as an older or smaller one: the likeliest windows are scored under it as well
     #[arg(long, value_name = "REF")]
     pub(crate) reference: Option<String>,
-    /// Tokens of context, BOS not counted
-    #[arg(long, default_value_t = 50, value_name = "TOKENS", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
-    pub(crate) prefix: u32,
+    /// Tokens of context, BOS not counted; several (25,50,100) make a sweep over the same suffixes
+    #[arg(long, default_values_t = [50], value_delimiter = ',', value_name = "TOKENS", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub(crate) prefix: Vec<u32>,
+    /// Tokens that must stand before every suffix, whatever the prefix [default: the prefix; in a sweep, the longest]
+    #[arg(long, value_name = "TOKENS", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub(crate) lead: Option<u32>,
     /// Tokens to be recited
     #[arg(long, default_value_t = 50, value_name = "TOKENS", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub(crate) suffix: u32,
@@ -117,6 +114,13 @@ pub(crate) struct ProbeArgs {
     /// Whether text that looks hard-wrapped is probed reflowed too
     #[arg(long, default_value = "auto")]
     pub(crate) reflow: ReflowArg,
+    /// How weights are kept; auto is f32 where that fits into half of the free memory; several (f32,bf16,q4_k_m) make a
+    /// sweep
+    #[arg(long, default_value = "auto", value_delimiter = ',', value_name = "DTYPE")]
+    pub(crate) dtype: Vec<Dtype>,
+    /// Token at the start of every window; auto is the tokenizer's own convention; several (auto,never) make a sweep
+    #[arg(long, default_value = "auto", value_delimiter = ',', value_name = "BOS")]
+    pub(crate) bos: Vec<Bos>,
     /// Keep text and token ids in scores and reports
     #[arg(long)]
     pub(crate) reveal: bool,
@@ -139,6 +143,12 @@ pub(crate) struct ScoreArgs {
     /// Scores, one line a window, in the same order; - is standard output
     #[arg(long, value_name = "FILE")]
     pub(crate) output: PathBuf,
+    /// How weights are kept; auto is f32 where that fits into half of the free memory
+    #[arg(long, default_value = "auto")]
+    pub(crate) dtype: Dtype,
+    /// Token at the start of every window; auto is the tokenizer's own convention
+    #[arg(long, default_value = "auto")]
+    pub(crate) bos: Bos,
     #[command(flatten)]
     pub(crate) load: ModelArgs,
 }
@@ -301,6 +311,24 @@ pub(crate) enum Dtype {
     F16,
     /// As the GGUF has them
     Quantized,
+    /// Quantized at load; blocks of 32
+    #[value(name = "q8_0")]
+    Q8_0,
+    /// Quantized at load; rows must be multiples of 256, else q8_0 takes its place
+    #[value(name = "q6_k")]
+    Q6K,
+    /// Quantized at load; q5_1 in its place
+    #[value(name = "q5_k")]
+    Q5K,
+    /// Quantized at load; q5_0 in its place
+    #[value(name = "q4_k")]
+    Q4K,
+    /// Quantized at load; llama.cpp's mixture of q4_k and q6_k
+    #[value(name = "q4_k_m")]
+    Q4KM,
+    /// Quantized at load; blocks of 32
+    #[value(name = "q4_0")]
+    Q4_0,
 }
 
 #[cfg(feature = "native")]

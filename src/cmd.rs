@@ -15,6 +15,8 @@ mod model;
 mod probe;
 #[cfg(feature = "native")]
 mod score;
+#[cfg(feature = "native")]
+mod sweep;
 
 use crate::Outcome;
 use crate::cli::{Cli, Command};

@@ -28,6 +28,7 @@ pub mod policy;
 pub mod registry;
 pub mod report;
 pub mod run;
+pub mod sweep;
 pub mod tokens;
 pub mod verdict;
 pub mod window;

@@ -13,6 +13,7 @@ pub mod families;
 pub mod gguf;
 pub mod layers;
 pub mod load;
+pub mod quantize;
 pub mod source;
 pub mod weights;
 

@@ -5,7 +5,7 @@
 //! that prints every other field leaks nothing.
 
 mod assemble;
-mod escape;
+pub(crate) mod escape;
 #[cfg(test)]
 pub(crate) mod fixture;
 pub mod html;
@@ -14,7 +14,7 @@ pub mod markdown;
 mod order;
 mod rates;
 pub mod terminal;
-mod words;
+pub(crate) mod words;
 
 pub use crate::verdict::power::Power;
 pub use assemble::{assemble, rejudge};

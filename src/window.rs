@@ -3,6 +3,8 @@
 //! The one place where text becomes tokens to probe. Nothing downstream joins strings or tokenizes again.
 
 #[cfg(feature = "native")]
+mod chars;
+#[cfg(feature = "native")]
 pub mod cut;
 pub mod reflow;
 
@@ -61,8 +63,19 @@ pub struct WindowConfig {
     pub prefix: u32,
     /// Suffix length in tokens.
     pub suffix: u32,
+    /// Tokens that stand before every suffix, of which the prefix is the last `prefix`: with one lead, runs of different
+    /// prefixes score the very same suffixes. Absent = `prefix`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lead: Option<u32>,
     pub stride: Stride,
     pub reflow: Reflow,
+}
+
+impl WindowConfig {
+    /// Tokens that must stand before every suffix.
+    pub fn before(&self) -> u32 {
+        self.lead.unwrap_or(self.prefix)
+    }
 }
 
 /// One window, ready to be scored.
@@ -72,7 +85,7 @@ pub struct Window {
     pub item: ItemId,
     pub form: Form,
     /// Offset of the first token (BOS not counted) in the item's encoding; under `Stride::Chars`, in
-    /// tokens of the encoding from the window's own cursor, so 0.
+    /// tokens of the encoding from the window's own cursor, so 0 unless there is a lead.
     pub start_token: u32,
     /// Bytes of the item's text (in this form) that the window covers: prefix from `start_byte`,
     /// suffix from `suffix_byte` up to `end_byte`. Exact where a token ends inside a character, too.

@@ -155,6 +155,12 @@ const WALLS: &[Wall] = &[
         fix: "a report is plain data and its formats pure functions over it, also without Candle; load in cmd",
     },
     Wall {
+        part: &["src/sweep"],
+        modules: &["model", "backend::native", "run::directory", "run::parquet", "items::open"],
+        words: &["candle", "std::fs"],
+        fix: "a sweep is made of reports, which are plain data; run and load them in cmd",
+    },
+    Wall {
         part: &["src/gate"],
         modules: &[
             "model",
@@ -192,6 +198,7 @@ const WALLS: &[Wall] = &[
             "src/verdict",
             "src/report",
             "src/gate",
+            "src/sweep",
             "src/blocklist",
         ],
         modules: &["cli", "cmd"],

@@ -73,6 +73,7 @@ impl Native {
             architecture: facts.architecture.clone(),
             device: device.to_owned(),
             dtype: dtype.to_owned(),
+            mixture: None,
             parameters: facts.parameters,
             vocab_size: u32::try_from(facts.vocab_size).unwrap_or(u32::MAX),
             context_length: u32::try_from(facts.context_length).unwrap_or(u32::MAX),
@@ -86,6 +87,13 @@ impl Native {
     /// Batches that are scored at the same time.
     pub fn threads(&self) -> usize {
         self.pools.threads()
+    }
+
+    /// Tells how many matrices are kept as what ([`BackendInfo::mixture`]).
+    #[must_use]
+    pub fn with_mixture(mut self, mixture: Option<String>) -> Self {
+        self.info.mixture = mixture;
+        self
     }
 
     fn check(&self, input: &ScoreInput<'_>) -> Result<(), ScoreError> {

@@ -29,6 +29,7 @@ impl Scripted {
             architecture: "scripted".to_owned(),
             device: "cpu".to_owned(),
             dtype: "f32".to_owned(),
+            mixture: None,
             parameters: 0,
             vocab_size,
             context_length,

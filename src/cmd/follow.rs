@@ -1,9 +1,9 @@
 //! The stage between scores and report: a few windows are looked at further, and the reference checkpoint is asked.
 
-use super::model::{Ready, announce, f32_copy, locate, ready};
+use super::model::{Loading, Ready, announce, f32_copy, locate, ready};
 use super::probe::STOP;
 use super::{out, score};
-use crate::cli::{Dtype, ModelArgs};
+use crate::cli::{Bos, Dtype, ModelArgs};
 use anyhow::{Context, Result, bail};
 use byrote::backend::pool::Pools;
 use byrote::backend::{Backend, Scheme};
@@ -46,7 +46,8 @@ impl Reference {
     /// two models at a time may be more than fits.
     pub(crate) fn find(name: &str, registry: &Registry, load: &ModelArgs) -> Result<Self> {
         let located = locate(name, registry, load.offline)?;
-        let model = ready(&located, load, Scheme::defaults()).context("--reference")?;
+        let loading = Loading { dtype: Dtype::Auto, bos: Bos::Auto };
+        let model = ready(&located, load, loading, Scheme::defaults()).context("--reference")?;
         Ok(Self { located, identity: model.identity })
     }
 
@@ -57,9 +58,9 @@ impl Reference {
             "bf16" => Dtype::Bf16,
             "f16" => Dtype::F16,
             "quantized" => Dtype::Quantized,
-            _ => args.dtype,
+            _ => Dtype::Auto,
         };
-        let model = ready(&self.located, &ModelArgs { dtype, ..args.clone() }, Scheme::defaults())?;
+        let model = ready(&self.located, args, Loading { dtype, bos: Bos::Auto }, Scheme::defaults())?;
         if model.identity != self.identity {
             bail!("its files changed while the run went on");
         }
@@ -67,9 +68,8 @@ impl Reference {
     }
 }
 
-/// Follows up what the run directory doesn't hold yet; `None` if it was stopped. The model is given back to the system
-/// before the reference is loaded.
-pub(crate) fn run(run: &Scored<'_>, model: Ready) -> Result<Option<Vec<FollowUpRow>>> {
+/// Follows up what the run directory doesn't hold yet; `None` if it was stopped.
+pub(crate) fn run(run: &Scored<'_>, model: &Ready) -> Result<Option<Vec<FollowUpRow>>> {
     let mut journal = Journal::open(run.dir, settings(run.policy))?;
     let windows: HashMap<&WindowId, &Window> = run.windows.iter().map(|window| (&window.id, window)).collect();
     let scores: HashMap<&WindowId, &ScoredWindow> = run.scores.iter().map(|scored| (&scored.window, scored)).collect();
@@ -88,7 +88,7 @@ pub(crate) fn run(run: &Scored<'_>, model: Ready) -> Result<Option<Vec<FollowUpR
         .map(|evidence| &evidence.window)
         .filter(|id| journal.found().get(id).is_none_or(|found| found.rescored.is_none()))
         .collect();
-    if !rescore(run, &model, &near_ties, &windows, &scores, &mut journal)? {
+    if !rescore(run, model, &near_ties, &windows, &scores, &mut journal)? {
         return Ok(None);
     }
     for evidence in measured.values_mut().flatten() {
@@ -105,15 +105,13 @@ pub(crate) fn run(run: &Scored<'_>, model: Ready) -> Result<Option<Vec<FollowUpR
         .filter_map(|(evidence, asked)| Some((Task { window: windows.get(&evidence.window)?, evidence }, asked)))
         .collect();
     let todo = jobs(&tasks, journal.found(), &controls(run), run.policy, run.load.batch as usize);
-    if !carry_out(run, "windows followed up", &model, &model.backend, &todo, &mut journal)? {
+    if !carry_out(run, "windows followed up", model, &model.backend, &todo, &mut journal)? {
         return Ok(None);
     }
     drop(todo);
 
     if let Some(reference) = run.reference {
-        let tested = Tested { bos_token: model.bos_token, identity: model.identity.clone() };
-        drop(model);
-        if !refer(run, reference, &tested, &tasks, &mut journal)? {
+        if !refer(run, reference, model, &tasks, &mut journal)? {
             return Ok(None);
         }
     }
@@ -161,17 +159,11 @@ fn rescore(
     carry_out(run, "near ties scored again", model, copy.as_ref().unwrap_or(&model.backend), &jobs, journal)
 }
 
-/// What of the tested model is needed to ask the reference.
-struct Tested {
-    bos_token: Option<u32>,
-    identity: ModelIdentity,
-}
-
 /// Scores windows under the reference. False if it was stopped.
 fn refer(
     run: &Scored<'_>,
     reference: &Reference,
-    tested: &Tested,
+    tested: &Ready,
     tasks: &[(Task<'_>, Asked)],
     journal: &mut Journal,
 ) -> Result<bool> {

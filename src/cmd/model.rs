@@ -8,6 +8,7 @@ use byrote::backend::{Backend, Scheme, self_test};
 use byrote::digest::FileDigest;
 use byrote::model::builtin;
 use byrote::model::load::{self, Checkpoint, LoadConfig};
+use byrote::model::quantize::Quant;
 use byrote::model::source::{self, Format, LocateOptions, Located, identity};
 use byrote::model::weights::{Place, Precision};
 use byrote::registry::{DtypeChoice, Registry};
@@ -26,6 +27,32 @@ pub(crate) struct Ready {
     pub(crate) bos: BosChoice,
     /// What `bos` comes to.
     pub(crate) bos_token: Option<u32>,
+    /// The registry's word on BOS, where the command line has none.
+    registered_bos: BosChoice,
+}
+
+/// In what form a model is loaded.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Loading {
+    pub(crate) dtype: Dtype,
+    pub(crate) bos: Bos,
+}
+
+impl Ready {
+    /// Puts another token, or none, at the start of every window from now on.
+    pub(crate) fn set_bos(&mut self, asked: Bos) -> Result<()> {
+        self.bos = match asked {
+            Bos::Always => BosChoice::Always,
+            Bos::Never => BosChoice::Never,
+            Bos::Auto => self.registered_bos,
+        };
+        self.bos_token = match &self.tokenizer {
+            Some(tokenizer) => tokenizer.bos(self.bos)?,
+            None => None,
+        };
+        self_test::run(&self.backend, self.bos_token)
+            .with_context(|| format!("{}: can't be scored", self.identity.reference))
+    }
 }
 
 /// Finds a model's files, fetching them if they are on the hub.
@@ -56,29 +83,18 @@ pub(crate) fn digests(located: &Located) -> Result<Vec<FileDigest>> {
 }
 
 /// Loads a located model, to be scored under `schemes`, and runs the self-test.
-pub(crate) fn ready(located: &Located, args: &ModelArgs, schemes: Vec<Scheme>) -> Result<Ready> {
+pub(crate) fn ready(located: &Located, args: &ModelArgs, loading: Loading, schemes: Vec<Scheme>) -> Result<Ready> {
     let entry = located.entry.as_ref();
     let config = LoadConfig {
-        precision: precision(args.dtype, entry.map(|e| e.dtype)),
+        precision: precision(loading.dtype, entry.map(|e| e.dtype)),
         device: args.device.clone(),
         family: entry.and_then(|e| e.family.clone()),
     };
     let (files, loaded) = rayon::join(|| digests(located), || read(located, &config));
     let (files, loaded) = (files?, loaded?);
-    let bos = match (args.bos, entry) {
-        (Bos::Always, _) => BosChoice::Always,
-        (Bos::Never, _) => BosChoice::Never,
-        (Bos::Auto, Some(entry)) => entry.bos,
-        (Bos::Auto, None) => BosChoice::Auto,
-    };
-    let bos_token = match &loaded.tokenizer {
-        Some(tokenizer) => tokenizer.bos(bos)?,
-        None => None,
-    };
     let threads = args.threads.map_or_else(cores, |n| n as usize);
     let native = NativeConfig { threads, batch: args.batch as usize };
-    let backend = Native::new(loaded.model, loaded.precision.name(), schemes, native)?;
-    self_test::run(&backend, bos_token).with_context(|| format!("{}: can't be scored", located.reference))?;
+    let backend = Native::new(loaded.model, loaded.precision.name(), schemes, native)?.with_mixture(loaded.mixture);
     let identity = ModelIdentity {
         reference: located.reference.clone(),
         source: located.source.clone(),
@@ -88,7 +104,11 @@ pub(crate) fn ready(located: &Located, args: &ModelArgs, schemes: Vec<Scheme>) -
         backend: backend.info().clone(),
         tokenizer_fingerprint: loaded.tokenizer.as_ref().map(|t| t.fingerprint().clone()),
     };
-    Ok(Ready { backend, tokenizer: loaded.tokenizer, identity, bos, bos_token })
+    let registered_bos = entry.map_or(BosChoice::Auto, |entry| entry.bos);
+    let tokenizer = loaded.tokenizer;
+    let mut ready = Ready { backend, tokenizer, identity, bos: registered_bos, bos_token: None, registered_bos };
+    ready.set_bos(loading.bos)?;
+    Ok(ready)
 }
 
 /// A second copy of a model with f32 weights on the CPU, for scores that must not hang on rounding. `None` where the model
@@ -132,6 +152,12 @@ fn precision(asked: Dtype, entry: Option<DtypeChoice>) -> Option<Precision> {
         (Dtype::Bf16, _) | (Dtype::Auto, Some(DtypeChoice::Bf16)) => Some(Precision::Bf16),
         (Dtype::F16, _) | (Dtype::Auto, Some(DtypeChoice::F16)) => Some(Precision::F16),
         (Dtype::Quantized, _) => Some(Precision::Quantized),
+        (Dtype::Q8_0, _) => Some(Precision::AtLoad(Quant::Q8_0)),
+        (Dtype::Q6K, _) => Some(Precision::AtLoad(Quant::Q6K)),
+        (Dtype::Q5K, _) => Some(Precision::AtLoad(Quant::Q5K)),
+        (Dtype::Q4K, _) => Some(Precision::AtLoad(Quant::Q4K)),
+        (Dtype::Q4KM, _) => Some(Precision::AtLoad(Quant::Q4KM)),
+        (Dtype::Q4_0, _) => Some(Precision::AtLoad(Quant::Q4_0)),
         (Dtype::Auto, None | Some(DtypeChoice::Auto)) => None,
     }
 }
@@ -155,4 +181,7 @@ pub(crate) fn announce(ready: &Ready) {
             None => "no BOS".to_owned(),
         }
     ));
+    if let Some(mixture) = &info.mixture {
+        out::note(format_args!("quantized at load: {mixture}"));
+    }
 }

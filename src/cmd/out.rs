@@ -29,8 +29,13 @@ pub(crate) fn note(text: impl std::fmt::Display) {
     let _ = writeln!(io::stderr().lock(), "{text}");
 }
 
-/// Says what went wrong and why, in one line a cause.
+/// Says what went wrong and why.
 pub(crate) fn error(error: &anyhow::Error) {
+    note(format_args!("error: {}", in_a_line(error)));
+}
+
+/// What went wrong and why, in one line.
+pub(crate) fn in_a_line(error: &anyhow::Error) -> String {
     let mut said = String::new();
     for cause in error.chain().map(ToString::to_string) {
         // Errors often repeat what caused them.
@@ -38,7 +43,7 @@ pub(crate) fn error(error: &anyhow::Error) {
             said = if said.is_empty() { cause } else { format!("{said}: {cause}") };
         }
     }
-    note(format_args!("error: {said}"));
+    said
 }
 
 /// Whether whoever read our output went away, as `head` does.

@@ -1,10 +1,11 @@
 //! `byrote probe`: the whole job, from opted-out text to a report and an exit code.
 
 use super::follow::{self, Reference, Scored};
-use super::model::{Ready, announce, locate, ready};
+use super::model::{Loading, Ready, announce, locate, ready};
+use super::sweep::{self, Cells};
 use super::{gate, out, report as render};
 use crate::Outcome;
-use crate::cli::{Printed, ProbeArgs, ReflowArg};
+use crate::cli::{Bos, Dtype, Printed, ProbeArgs, ReflowArg};
 use anyhow::{Context, Result, bail};
 use byrote::backend::{Backend, Scheme, ScoreInput, TokenScores};
 use byrote::controls;
@@ -31,7 +32,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 /// Where runs go unless `--out` says so.
-const RUNS: &str = "byrote-runs";
+pub(super) const RUNS: &str = "byrote-runs";
 
 /// Set by Ctrl-C.
 pub(super) static STOP: AtomicBool = AtomicBool::new(false);
@@ -52,46 +53,72 @@ pub(crate) fn run(args: &ProbeArgs) -> Result<Outcome> {
     writable(&root)?;
     stop_on_ctrl_c()?;
     let compared = args.reference.as_deref().map(|name| Reference::find(name, &registry, &args.load)).transpose()?;
-    let mut worst = Outcome::Done;
-    for reference in &references {
-        let outcome =
-            match probe_named(args, &policy, &registry, compared.as_ref(), reference, (&given, &controls), references.len() > 1) {
-                Ok(Outcome::Interrupted) => return Ok(Outcome::Interrupted),
-                Ok(outcome) => outcome,
-                Err(error) if references.len() == 1 => return Err(error),
-                // What was found in the other models stands.
-                Err(error) => {
-                    out::error(&error);
-                    Outcome::Undecided
-                }
-            };
-        worst = graver(worst, outcome);
-    }
-    Ok(worst)
+    let job = Job { args, policy: &policy, registry: &registry, references, given, controls, compared, sweep: false };
+    let cells = Cells::of(&job);
+    let Some((reference, variant)) = cells.single() else {
+        return sweep::run(&Job { sweep: true, ..job }, &cells);
+    };
+    let started = Instant::now();
+    let located = locate(reference, &registry, args.load.offline)?;
+    let set = set_for(&job, &located)?;
+    let loading = Loading { dtype: variant.dtype, bos: variant.bos };
+    let model = ready(&located, &args.load, loading, Scheme::with_defaults(&policy.schemes))?;
+    announce(&model);
+    let load_s = started.elapsed().as_secs_f64();
+    Ok(probe(&job, variant, (&located, &model), set, args.out.clone(), load_s)?.0)
 }
 
-/// Probes the model of a reference, in a folder of its own where there are `several`.
-fn probe_named(
-    args: &ProbeArgs,
-    policy: &Policy,
-    registry: &Registry,
-    compared: Option<&Reference>,
-    reference: &str,
-    (given, controls): (&Option<ProbeSet>, &[Source<'_>]),
-    several: bool,
-) -> Result<Outcome> {
-    let started = Instant::now();
-    let located = locate(reference, registry, args.load.offline)?;
-    let set = match given {
+/// What was asked for, and what all of its runs share.
+pub(super) struct Job<'a> {
+    pub(super) args: &'a ProbeArgs,
+    pub(super) policy: &'a Policy,
+    pub(super) registry: &'a Registry,
+    pub(super) references: Vec<String>,
+    /// The probe set that was given, if one was.
+    pub(super) given: Option<ProbeSet>,
+    /// What `--controls` names.
+    pub(super) controls: Vec<Source<'a>>,
+    /// The checkpoint to compare with.
+    pub(super) compared: Option<Reference>,
+    /// Whether a run is one of several: it then prints a line, not its report.
+    pub(super) sweep: bool,
+}
+
+/// What may differ between the runs over one model's files.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Variant {
+    pub(super) dtype: Dtype,
+    pub(super) prefix: u32,
+    pub(super) bos: Bos,
+    pub(super) lead: Option<u32>,
+}
+
+/// How a run ended, and its report unless it was stopped.
+pub(super) type Probed = (Outcome, Option<Box<Report>>);
+
+/// The probe set for a model.
+pub(super) fn set_for(job: &Job<'_>, located: &Located) -> Result<ProbeSet> {
+    let set = match &job.given {
         Some(set) => set.clone(),
-        None => builtin_set(&located, controls)?,
+        None => builtin_set(located, &job.controls)?,
     };
-    let out = args.out.as_ref().map(|dir| if several { dir.join(slug(reference)) } else { dir.clone() });
-    probe(args, policy, &located, compared, set, out, started)
+    for warning in &set.manifest.warnings {
+        out::note(format_args!("warning: {warning}"));
+    }
+    for line in detectable(&set, job.policy) {
+        out::note(line);
+    }
+    if set.manifest.controls == 0 {
+        out::note(
+            "warning: no control texts, so that nothing can be told from what is predictable and every verdict will be \
+             inconclusive; add --controls builtin, or texts of your own (docs/controls.md)",
+        );
+    }
+    Ok(set)
 }
 
 /// A block is proven and stands, whatever else could not be decided.
-fn graver(a: Outcome, b: Outcome) -> Outcome {
+pub(super) fn graver(a: Outcome, b: Outcome) -> Outcome {
     let weight = |outcome| match outcome {
         Outcome::Done => 0,
         Outcome::Undecided => 1,
@@ -101,35 +128,21 @@ fn graver(a: Outcome, b: Outcome) -> Outcome {
     if weight(b) > weight(a) { b } else { a }
 }
 
-fn probe(
-    args: &ProbeArgs,
-    policy: &Policy,
-    located: &Located,
-    compared: Option<&Reference>,
+/// Probes a model that is ready; `load_s` is how long that took.
+pub(super) fn probe(
+    job: &Job<'_>,
+    variant: Variant,
+    (located, model): (&Located, &Ready),
     set: ProbeSet,
     out: Option<PathBuf>,
-    started: Instant,
-) -> Result<Outcome> {
-    for warning in &set.manifest.warnings {
-        out::note(format_args!("warning: {warning}"));
-    }
-    for line in detectable(&set, policy) {
-        out::note(line);
-    }
-    if set.manifest.controls == 0 {
-        out::note(
-            "warning: no control texts, so that nothing can be told from what is predictable and every verdict will be \
-             inconclusive; add --controls builtin, or texts of your own (docs/controls.md)",
-        );
-    }
-    let model = ready(located, &args.load, Scheme::with_defaults(&policy.schemes))?;
-    announce(&model);
-    let load_s = started.elapsed().as_secs_f64();
-    let settings =
-        Settings { window: windows_asked(args), bos: model.bos, bos_token: model.bos_token, reveal: args.reveal };
-    let (mut items, windows) = cut_all(&set, &model, &settings.window)?;
-    check_context(&windows, &model)?;
-    check_vocabulary(&windows, &model)?;
+    load_s: f64,
+) -> Result<Probed> {
+    let (args, policy, started) = (job.args, job.policy, Instant::now());
+    let window = windows_asked(args, variant);
+    let settings = Settings { window, bos: model.bos, bos_token: model.bos_token, reveal: args.reveal };
+    let (mut items, windows) = cut_all(&set, model, &settings.window)?;
+    check_context(&windows, model)?;
+    check_vocabulary(&windows, model)?;
     let plan = Plan::of(&windows);
     let manifest = RunManifest {
         schema: RUN_SCHEMA.to_owned(),
@@ -138,7 +151,7 @@ fn probe(
         command: std::env::args().collect(),
         salt: salt()?,
         model: model.identity.clone(),
-        reference: compared.map(|reference| reference.identity.clone()),
+        reference: job.compared.as_ref().map(|reference| reference.identity.clone()),
         probe_set: set.manifest,
         settings,
         plan,
@@ -150,11 +163,11 @@ fn probe(
         probed.salted_digest = items::digest_salted(&dir.manifest().salt, &probed.item);
     }
     let scoring = Instant::now();
-    let scored = score(&dir, &windows, &items, &model)?;
+    let scored = score(&dir, &windows, &items, model)?;
     let scoring_s = scoring.elapsed().as_secs_f64();
     let stopped = || {
         out::note(format_args!("stopped; what was scored is in {}, the same command resumes there", path.display()));
-        Ok(Outcome::Interrupted)
+        Ok((Outcome::Interrupted, None))
     };
     let Some(windows_scored) = scored else { return stopped() };
     let scores = dir.read_all()?;
@@ -166,7 +179,7 @@ fn probe(
         scores: &scores,
         located,
         load: &args.load,
-        reference: compared,
+        reference: job.compared.as_ref(),
     };
     let Some(follow_ups) = follow::run(&scored, model)? else { return stopped() };
     let mut report = report::assemble(dir.manifest(), &items, &scores, &follow_ups, policy);
@@ -174,14 +187,14 @@ fn probe(
         report.decision = Some(decide(&report, policy, Zoned::now().date()));
     }
     report.timings = Some(Timings {
-        total_s: started.elapsed().as_secs_f64(),
+        total_s: load_s + started.elapsed().as_secs_f64(),
         load_s,
         scoring_s,
         windows_scored,
         windows_per_second: (windows_scored > 0).then(|| windows_scored as f64 / scoring_s),
     });
-    finish(&dir, &report, args)?;
-    Ok(match &report.decision {
+    finish(&dir, &report, job)?;
+    let outcome = match &report.decision {
         Some(decision) => gate::outcome(decision),
         // Without a gate nothing is decided, but what was asked for must have been measured.
         None if report.summary.windows.scored == report.summary.windows.planned
@@ -193,7 +206,8 @@ fn probe(
             out::note(format_args!("error: {}: {}", path.display(), unmeasured(&report)));
             Outcome::Undecided
         }
-    })
+    };
+    Ok((outcome, Some(Box::new(report))))
 }
 
 /// What the run can detect with its controls, said before anything is spent on it.
@@ -220,12 +234,14 @@ fn unmeasured(report: &Report) -> String {
 }
 
 /// Writes the reports and says where they are.
-fn finish(dir: &RunDir, report: &Report, args: &ProbeArgs) -> Result<()> {
+fn finish(dir: &RunDir, report: &Report, job: &Job<'_>) -> Result<()> {
     let json = json_v1::render(report);
     dir.write_file("report.json", &json)?;
     dir.write_file("report.md", markdown::render(report).as_bytes())?;
     dir.write_file("report.html", html::render(report)?.as_bytes())?;
-    match args.format {
+    match job.args.format {
+        // A sweep prints what it found as a whole.
+        _ if job.sweep => Outcome::Done,
         Printed::Json => out::print(&json)?,
         Printed::Text => out::print(render::text(report).as_bytes())?,
     };
@@ -245,10 +261,11 @@ fn builtin_set(located: &Located, controls: &[Source<'_>]) -> Result<ProbeSet> {
     Ok(items::read_with_controls(&sources, controls)?)
 }
 
-fn windows_asked(args: &ProbeArgs) -> WindowConfig {
+fn windows_asked(args: &ProbeArgs, variant: Variant) -> WindowConfig {
     WindowConfig {
-        prefix: args.prefix,
+        prefix: variant.prefix,
         suffix: args.suffix,
+        lead: variant.lead,
         stride: match args.stride_chars {
             Some(chars) => Stride::Chars(chars),
             None => Stride::Tokens(args.stride.unwrap_or(args.suffix)),
@@ -404,7 +421,7 @@ fn default_name(manifest: &RunManifest) -> String {
 }
 
 /// A model's reference as a folder's name.
-fn slug(reference: &str) -> String {
+pub(super) fn slug(reference: &str) -> String {
     let name = reference.trim_end_matches('/').rsplit(['/', ':']).find(|part| !part.is_empty()).unwrap_or("model");
     let kept = |c: char| if c.is_ascii_alphanumeric() || "-_.".contains(c) { c } else { '-' };
     name.chars().map(kept).collect::<String>().trim_matches('.').to_owned()

@@ -1,6 +1,6 @@
 //! `byrote score`: token scores for given windows, and nothing else.
 
-use super::model::{Ready, announce, locate, ready};
+use super::model::{Loading, Ready, announce, locate, ready};
 use super::out;
 use crate::Outcome;
 use crate::cli::ScoreArgs;
@@ -60,7 +60,7 @@ pub(crate) fn run(args: &ScoreArgs) -> Result<Outcome> {
     let registry = super::models::open(args.load.registry.as_deref())?;
     let located = locate(&args.model, &registry, args.load.offline)?;
     let mut output = writer(&args.output)?;
-    let model = ready(&located, &args.load, Scheme::defaults())?;
+    let model = ready(&located, &args.load, Loading { dtype: args.dtype, bos: args.bos }, Scheme::defaults())?;
     announce(&model);
     let name = args.input.display().to_string();
     let (mut scored, mut failed) = (0u64, 0u64);
@@ -158,7 +158,7 @@ pub(super) fn encode(prefix: String, suffix: String, model: &Ready) -> Result<wi
     let item =
         Item::new(ItemId(String::new()), Content::Split { prefix, suffix }, Origin { file: String::new(), line: None });
     // A split item is one window, whatever its length.
-    let config = WindowConfig { prefix: 1, suffix: 1, stride: Stride::Tokens(1), reflow: Reflow::Off };
+    let config = WindowConfig { prefix: 1, suffix: 1, lead: None, stride: Stride::Tokens(1), reflow: Reflow::Off };
     let mut cut = cut::cut(&item, tokenizer, model.bos_token, &config).map_err(|e| e.to_string())?;
     cut.windows.pop().ok_or_else(|| cut.unprobed.unwrap_or_else(|| "there is nothing to score".to_owned()))
 }

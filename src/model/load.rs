@@ -37,6 +37,8 @@ pub struct Loaded {
     /// Absent where the checkpoint has none: token ids can be scored all the same.
     pub tokenizer: Option<Tokenizer>,
     pub precision: Precision,
+    /// How many matrices are kept as what, where they were quantized at load.
+    pub mixture: Option<String>,
 }
 
 impl std::fmt::Debug for Loaded {
@@ -61,7 +63,9 @@ pub fn safetensors(checkpoint: &Checkpoint, options: &LoadConfig) -> Result<Load
         Some(Precision::Quantized) => {
             return Err(ModelError::Config {
                 file: config_name,
-                what: "\"--dtype quantized\" is for GGUF files; this checkpoint is safetensors".to_owned(),
+                what: "\"--dtype quantized\" is for GGUF files; this checkpoint is safetensors: name a type, such as q8_0 or \
+                       q4_k_m, to quantize it at load"
+                    .to_owned(),
             });
         }
         Some(precision) => precision,
@@ -76,8 +80,9 @@ pub fn safetensors(checkpoint: &Checkpoint, options: &LoadConfig) -> Result<Load
         }
         None => None,
     };
-    let weights = Weights::safetensors(&checkpoint.weights, precision, &device)?;
-    Ok(Loaded { model: Box::new(family.load(&weights)?), tokenizer, precision })
+    let weights = Weights::safetensors(&checkpoint.weights, family.names(), precision, &device)?;
+    let model = Box::new(family.load(&weights)?);
+    Ok(Loaded { model, tokenizer, precision, mixture: weights.mixture()? })
 }
 
 /// Loads a GGUF file, tokenizer and config out of it.
@@ -98,7 +103,8 @@ pub fn gguf(path: &Path, options: &LoadConfig) -> Result<Loaded, ModelError> {
     };
     let names = family.names();
     let weights = Weights::gguf(gguf, names, precision, &device);
-    Ok(Loaded { model: Box::new(family.load(&weights)?), tokenizer, precision })
+    let model = Box::new(family.load(&weights)?);
+    Ok(Loaded { model, tokenizer, precision, mixture: weights.mixture()? })
 }
 
 /// The vocabulary in a GGUF's metadata, if it has one.

@@ -7,6 +7,7 @@ use super::ModelError;
 use super::gguf::Gguf;
 use super::layers::linear::{Linear, Matrix};
 use super::layers::norm::Norm;
+use super::quantize::{Chooser, Kept, Quant, module_of};
 use candle_core::quantized::{QStorage, QTensor};
 use candle_core::{DType, Device, Tensor};
 use safetensors::tensor::{Dtype, Metadata, TensorInfo};
@@ -25,6 +26,8 @@ pub enum Precision {
     F16,
     /// As the GGUF has them.
     Quantized,
+    /// Quantized while they are loaded.
+    AtLoad(Quant),
 }
 
 impl Precision {
@@ -35,12 +38,13 @@ impl Precision {
             Self::Bf16 => "bf16",
             Self::F16 => "f16",
             Self::Quantized => "quantized",
+            Self::AtLoad(quant) => quant.name(),
         }
     }
 
     fn dense(self) -> DType {
         match self {
-            Self::F32 | Self::Quantized => DType::F32,
+            Self::F32 | Self::Quantized | Self::AtLoad(_) => DType::F32,
             Self::Bf16 => DType::BF16,
             Self::F16 => DType::F16,
         }
@@ -55,16 +59,19 @@ pub type Names = &'static [(&'static str, &'static str)];
 pub struct Weights {
     source: Source,
     label: String,
+    names: Names,
     precision: Precision,
     device: Device,
     /// Tensors that were read, with their element counts: nothing in a checkpoint may go unused unnoticed.
     used: Mutex<BTreeMap<String, u64>>,
+    /// Matrices by the form in which they are kept, where they are quantized at load.
+    kept: Mutex<BTreeMap<&'static str, u64>>,
 }
 
 #[derive(Debug)]
 enum Source {
     Safetensors(BTreeMap<String, Slot>),
-    Gguf { gguf: Gguf, names: Names },
+    Gguf(Gguf),
 }
 
 /// A file on disk, or one inside the program.
@@ -104,11 +111,16 @@ pub enum Layout {
 }
 
 impl Weights {
-    /// Opens safetensors files (all shards of one checkpoint).
+    /// Opens safetensors files (all shards of one checkpoint) of the family with these names.
     ///
     /// # Errors
     /// When a file is truncated, its header is damaged, or two shards hold the same tensor.
-    pub fn safetensors(files: &[Place], precision: Precision, device: &Device) -> Result<Self, ModelError> {
+    pub fn safetensors(
+        files: &[Place],
+        names: Names,
+        precision: Precision,
+        device: &Device,
+    ) -> Result<Self, ModelError> {
         let mut slots = BTreeMap::new();
         for file in files {
             for (name, slot) in slots_of(file)? {
@@ -121,17 +133,18 @@ impl Weights {
             }
         }
         let label = files.first().map(|f| f.path().display().to_string()).unwrap_or_default();
-        Ok(Self::new(Source::Safetensors(slots), label, precision, device))
+        Ok(Self::new(Source::Safetensors(slots), label, names, precision, device))
     }
 
     /// Takes the tensors of an open GGUF file by a family's names.
     pub fn gguf(gguf: Gguf, names: Names, precision: Precision, device: &Device) -> Self {
         let label = gguf.path().display().to_string();
-        Self::new(Source::Gguf { gguf, names }, label, precision, device)
+        Self::new(Source::Gguf(gguf), label, names, precision, device)
     }
 
-    fn new(source: Source, label: String, precision: Precision, device: &Device) -> Self {
-        Self { source, label, precision, device: device.clone(), used: Mutex::default() }
+    fn new(source: Source, label: String, names: Names, precision: Precision, device: &Device) -> Self {
+        let (used, kept) = (Mutex::default(), Mutex::default());
+        Self { source, label, names, precision, device: device.clone(), used, kept }
     }
 
     /// The root of the names.
@@ -146,7 +159,7 @@ impl Weights {
 
     /// Whether the weights come from a GGUF file, whose layout differs in places.
     pub fn is_gguf(&self) -> bool {
-        matches!(self.source, Source::Gguf { .. })
+        matches!(self.source, Source::Gguf(_))
     }
 
     /// Checks that every tensor was used, but for names that contain one of `ignorable`, and counts the
@@ -158,7 +171,7 @@ impl Weights {
         let used = self.used.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         let all: BTreeSet<&str> = match &self.source {
             Source::Safetensors(slots) => slots.keys().map(String::as_str).collect(),
-            Source::Gguf { gguf, .. } => gguf.tensors.keys().map(String::as_str).collect(),
+            Source::Gguf(gguf) => gguf.tensors.keys().map(String::as_str).collect(),
         };
         let unused =
             all.into_iter().find(|name| !used.contains_key(*name) && !ignorable.iter().any(|i| name.contains(i)));
@@ -174,12 +187,33 @@ impl Weights {
         }
     }
 
+    /// How many matrices are kept as what, once all are loaded; `None` where they aren't quantized at load.
+    ///
+    /// # Errors
+    /// When not a single matrix could be kept as it was asked for.
+    pub fn mixture(&self) -> Result<Option<String>, ModelError> {
+        let Precision::AtLoad(quant) = self.precision else { return Ok(None) };
+        let kept = self.kept.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        self.chooser(quant).told(&kept, &self.label).map(Some)
+    }
+
+    fn chooser(&self, quant: Quant) -> Chooser {
+        let output = self.names.iter().find(|(_, stored)| *stored == "output").map(|(hf, _)| format!("{hf}.weight"));
+        let has_output = output.is_some_and(|name| self.stored_name(&name).is_some());
+        let number = |name: &str| name.split('.').find_map(|part| part.parse::<usize>().ok());
+        let last = match &self.source {
+            Source::Safetensors(slots) => slots.keys().filter_map(|name| number(name)).max(),
+            Source::Gguf(gguf) => gguf.tensors.keys().filter_map(|name| number(name)).max(),
+        };
+        Chooser { quant, has_output, layers: last.map_or(0, |last| last + 1) }
+    }
+
     /// The name in the file of a tensor's Hugging Face name, if the file has it.
     fn stored_name(&self, name: &str) -> Option<String> {
         match &self.source {
             Source::Safetensors(slots) => slots.contains_key(name).then(|| name.to_owned()),
-            Source::Gguf { gguf, names } => {
-                let stored = gguf_name(name, names)?;
+            Source::Gguf(gguf) => {
+                let stored = gguf_name(name, self.names)?;
                 gguf.tensors.contains_key(&stored).then_some(stored)
             }
         }
@@ -205,7 +239,7 @@ impl Weights {
                 })?;
                 Stored::Dense(Tensor::from_raw_buffer(&bytes, dtype, &slot.shape, &self.device)?)
             }
-            Source::Gguf { gguf, .. } => {
+            Source::Gguf(gguf) => {
                 let (entry, bytes) = gguf.read(&stored)?;
                 let storage = QStorage::from_data(Cow::Owned(bytes), &self.device, entry.dtype)?;
                 Stored::Quantized(QTensor::new(storage, entry.shape.clone())?)
@@ -214,6 +248,26 @@ impl Weights {
         let elements = tensor.shape().iter().product::<usize>() as u64;
         self.used.lock().unwrap_or_else(std::sync::PoisonError::into_inner).insert(stored, elements);
         Ok(tensor)
+    }
+
+    /// A stored matrix in the form that `quant` has for it. One that the file has in that very form stays as it is.
+    fn quantized(&self, quant: Quant, name: &str, stored: Stored, layout: Layout) -> Result<Matrix, ModelError> {
+        let module = module_of(name, self.names).unwrap_or_default();
+        let shape = stored.shape();
+        let width = if layout == Layout::InOut { shape.first() } else { shape.last() };
+        let kept = self.chooser(quant).choose(&module, width.copied().unwrap_or_default());
+        *self.kept.lock().unwrap_or_else(std::sync::PoisonError::into_inner).entry(kept.name()).or_default() += 1;
+        let dense = |stored: Stored, dtype| reordered(&stored.dense(dtype, &self.device)?, layout);
+        Ok(match (kept, stored) {
+            (Kept::Quantized(dtype), Stored::Quantized(q)) if q.dtype() == dtype && layout == Layout::OutIn => {
+                Matrix::Quantized(vec![q])
+            }
+            (Kept::Quantized(dtype), stored) => {
+                Matrix::Quantized(vec![QTensor::quantize(&dense(stored, DType::F32)?, dtype)?])
+            }
+            (Kept::F16, stored) => Matrix::Dense(dense(stored, DType::F16)?),
+            (Kept::F32, stored) => Matrix::Dense(dense(stored, DType::F32)?),
+        })
     }
 
     fn check(&self, name: &str, found: &[usize], wanted: &[usize]) -> Result<(), ModelError> {
@@ -339,9 +393,13 @@ impl<'a> Scope<'a> {
             let stored = self.weights.read(&name)?;
             let wanted = if layout == Layout::InOut { [width, *rows] } else { [*rows, width] };
             self.weights.check(&name, stored.shape(), &wanted)?;
-            match stored {
-                Stored::Quantized(q) if *precision == Precision::Quantized => quantized.push(q),
-                other => dense.push(reordered(&other.dense(precision.dense(), device)?, layout)?),
+            match (stored, *precision) {
+                (Stored::Quantized(q), Precision::Quantized) => quantized.push(q),
+                (stored, Precision::AtLoad(quant)) => match self.weights.quantized(quant, &name, stored, layout)? {
+                    Matrix::Quantized(parts) => quantized.extend(parts),
+                    Matrix::Dense(tensor) => dense.push(tensor),
+                },
+                (stored, _) => dense.push(reordered(&stored.dense(precision.dense(), device)?, layout)?),
             }
         }
         if dense.is_empty() {
@@ -366,7 +424,7 @@ fn reordered(tensor: &Tensor, layout: Layout) -> candle_core::Result<Tensor> {
 }
 
 /// The GGUF name of a Hugging Face name: `model.layers.3.mlp.up_proj.weight` is `blk.3.ffn_up.weight`.
-fn gguf_name(name: &str, names: Names) -> Option<String> {
+pub(super) fn gguf_name(name: &str, names: Names) -> Option<String> {
     let (module, leaf) = name.rsplit_once('.')?;
     let number = module.split('.').find(|part| part.bytes().all(|b| b.is_ascii_digit()));
     let template: String =
@@ -485,7 +543,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("model.safetensors");
         std::fs::write(&path, bytes).unwrap();
-        Weights::safetensors(&[Place::File(path)], Precision::F32, &Device::Cpu)
+        Weights::safetensors(&[Place::File(path)], &[], Precision::F32, &Device::Cpu)
     }
 
     #[test]

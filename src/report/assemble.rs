@@ -195,7 +195,14 @@ fn summary(report: &Report, policy: &Policy, judgement: &Judgement) -> Summary {
         rates: rates::rates(&report.items, policy),
         means: rates::means(&report.items),
         numerics: report.items.iter().map(|item| item.evidence.numerics).fold(Numerics::default(), Numerics::plus),
-        notes: notes(&report.settings, &report.items, policy),
+        notes: report
+            .model
+            .backend
+            .mixture
+            .iter()
+            .map(|mixture| quantized(report, mixture))
+            .chain(notes(&report.settings, &report.items, policy))
+            .collect(),
     }
 }
 
@@ -227,6 +234,14 @@ fn window_counts(items: &[ReportItem], stray: u64) -> WindowCounts {
     counts
 }
 
+/// A recipe's name doesn't say how each matrix is kept.
+fn quantized(report: &Report, mixture: &str) -> String {
+    let dtype = &report.model.backend.dtype;
+    format!(
+        "Weights were quantized to {dtype} as they were loaded: {mixture}. A published file of that name may differ."
+    )
+}
+
 fn notes(settings: &Settings, items: &[ReportItem], policy: &Policy) -> Vec<String> {
     let mut notes = Vec::new();
     notes.push(match (settings.bos, settings.bos_token) {
@@ -254,6 +269,12 @@ fn notes(settings: &Settings, items: &[ReportItem], policy: &Policy) -> Vec<Stri
             super::words::every(u64::from(stride), "character")
         ),
     });
+    if let Some(lead) = window.lead {
+        notes.push(format!(
+            "Every suffix has {lead} tokens of the text before it, of which the prefix is the last {prefix}: runs of other \
+             prefixes with this lead score the same suffixes."
+        ));
+    }
     let both = items.iter().filter(|item| item.evidence.forms.len() > 1).count();
     if both > 0 {
         let reflowed = items.iter().filter(|item| item.evidence.forms.len() > 1);

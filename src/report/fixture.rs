@@ -121,6 +121,7 @@ fn manifest(reveal: bool) -> RunManifest {
                 architecture: "gemma3_text".to_owned(),
                 device: "cpu".to_owned(),
                 dtype: "f32".to_owned(),
+                mixture: None,
                 parameters: 268_098_176,
                 vocab_size: 262_144,
                 context_length: 32_768,
@@ -141,7 +142,13 @@ fn manifest(reveal: bool) -> RunManifest {
             warnings: vec!["prompts/opt-out/novels.jsonl: unknown field \"isbn\" ignored".to_owned()],
         },
         settings: Settings {
-            window: WindowConfig { prefix: 50, suffix: 50, stride: Stride::Tokens(50), reflow: Reflow::Auto },
+            window: WindowConfig {
+                prefix: 50,
+                suffix: 50,
+                lead: None,
+                stride: Stride::Tokens(50),
+                reflow: Reflow::Auto,
+            },
             bos: BosChoice::Auto,
             bos_token: Some(2),
             reveal,

@@ -62,6 +62,7 @@ fn manifest(reveal: bool) -> RunManifest {
                 architecture: "table".to_owned(),
                 device: "cpu".to_owned(),
                 dtype: "f32".to_owned(),
+                mixture: None,
                 parameters: 1,
                 vocab_size: 10,
                 context_length: 128,
@@ -72,7 +73,7 @@ fn manifest(reveal: bool) -> RunManifest {
         reference: None,
         probe_set: InputManifest { files: vec![file()], opt_outs: 2, controls: 199, canaries: 2, ..Default::default() },
         settings: Settings {
-            window: WindowConfig { prefix: 50, suffix: 2, stride: Stride::Tokens(2), reflow: Reflow::Auto },
+            window: WindowConfig { prefix: 50, suffix: 2, lead: None, stride: Stride::Tokens(2), reflow: Reflow::Auto },
             bos: BosChoice::Auto,
             bos_token: Some(1),
             reveal,

@@ -85,7 +85,7 @@ pub(crate) fn manifest(count: u32) -> RunManifest {
         reference: None,
         probe_set: InputManifest::default(),
         settings: Settings {
-            window: WindowConfig { prefix: 2, suffix: 3, stride: Stride::Tokens(1), reflow: Reflow::Off },
+            window: WindowConfig { prefix: 2, suffix: 3, lead: None, stride: Stride::Tokens(1), reflow: Reflow::Off },
             bos: BosChoice::Auto,
             bos_token: None,
             reveal: false,

@@ -1,5 +1,6 @@
 //! Cutting one item into windows.
 
+use super::chars::Chars;
 use super::reflow::{looks_wrapped, reflow};
 use super::{Form, ProbedForm, Reflow, Stride, Window, WindowConfig, WindowId};
 use crate::items::{Content, Item};
@@ -20,6 +21,10 @@ pub enum WindowError {
         "with --prefix 0 and no BOS the first token has no context to be scored in; give --prefix 1 or more, or --bos always"
     )]
     NoContext,
+    #[error(
+        "a prefix of {prefix} tokens is more than the {lead} that are to stand before every suffix; give --lead {prefix} or more"
+    )]
+    ShortLead { prefix: u32, lead: u32 },
 }
 
 /// An item's windows, in order of form and offset.
@@ -35,14 +40,15 @@ pub struct Cut {
 /// Cuts an item. `bos` is put in front of every window.
 ///
 /// Under [`Stride::Tokens`] a last window stands flush with the text's end where the stride doesn't reach it.
-/// An item that was given as prefix and suffix is one window, as given, whatever lengths and layout `config` asks for.
+/// An item that was given as prefix and suffix is one window, as given, whatever lengths and layout `config` asks for;
+/// but with a lead its prefix is cut to the last tokens that `config` asks for, too.
 ///
 /// # Errors
 /// When the tokenizer can't encode the text, or when `config` asks for windows that can't be scored.
 pub fn cut(item: &Item, tokenizer: &Tokenizer, bos: Option<u32>, config: &WindowConfig) -> Result<Cut, WindowError> {
     let cutter = Cutter { item, tokenizer, bos };
     match &item.content {
-        Content::Split { prefix, suffix } => cutter.split(prefix, suffix),
+        Content::Split { prefix, suffix } => cutter.split(prefix, suffix, config),
         Content::Text(text) => {
             check(bos, config)?;
             let mut cut = Cut::default();
@@ -51,15 +57,29 @@ pub fn cut(item: &Item, tokenizer: &Tokenizer, bos: Option<u32>, config: &Window
                 cut.forms.push(probed);
             }
             if cut.windows.is_empty() {
-                let tokens = cut.forms.iter().map(|form| form.tokens).max().unwrap_or_default();
-                cut.unprobed = Some(format!(
-                    "it has {tokens} tokens, and a window takes {} (prefix {} + suffix {})",
-                    u64::from(config.prefix) + u64::from(config.suffix),
-                    config.prefix,
-                    config.suffix
-                ));
+                cut.unprobed =
+                    Some(too_short(cut.forms.iter().map(|form| form.tokens).max().unwrap_or_default(), config));
             }
             Ok(cut)
+        }
+    }
+}
+
+/// Why a text of `tokens` tokens has no window; under a lead, with the longest prefix that would fit it.
+fn too_short(tokens: u64, config: &WindowConfig) -> String {
+    let (before, suffix) = (u64::from(config.before()), u64::from(config.suffix));
+    let takes = before + suffix;
+    match config.lead {
+        None => format!("it has {tokens} tokens, and a window takes {takes} (prefix {before} + suffix {suffix})"),
+        Some(_) => {
+            let fits = match tokens.checked_sub(suffix).filter(|fits| *fits > 0) {
+                Some(fits) => format!("it fits a sweep whose greatest prefix is at most {fits}"),
+                None => "no prefix fits it beside this suffix".to_owned(),
+            };
+            format!(
+                "it has {tokens} tokens, and a window takes {takes} ({before} before the suffix, for the longest prefix \
+                 compared, + suffix {suffix}); {fits}"
+            )
         }
     }
 }
@@ -74,6 +94,9 @@ fn check(bos: Option<u32>, config: &WindowConfig) -> Result<(), WindowError> {
     }
     if config.prefix == 0 && bos.is_none() {
         return Err(WindowError::NoContext);
+    }
+    if config.before() < config.prefix {
+        return Err(WindowError::ShortLead { prefix: config.prefix, lead: config.before() });
     }
     Ok(())
 }
@@ -125,8 +148,9 @@ impl Cutter<'_> {
     ) -> Result<ProbedForm, WindowError> {
         let encoding = self.encode(&text)?;
         let chars = Chars::of(&text);
-        let (prefix, suffix) = (config.prefix as usize, config.suffix as usize);
-        let span = |start| Span { start, suffix: start + prefix, end: start + prefix + suffix };
+        let (prefix, suffix, lead) = (config.prefix as usize, config.suffix as usize, config.before() as usize);
+        let need = lead + suffix;
+        let span = |from| Span { start: from + lead - prefix, suffix: from + lead, end: from + need };
         let mark = match form {
             Form::AsGiven => "",
             Form::Reflowed => "r",
@@ -134,10 +158,10 @@ impl Cutter<'_> {
         let before = windows.len();
         match config.stride {
             Stride::Tokens(stride) => {
-                let starts = starts(encoding.ids.len(), prefix + suffix, stride as usize);
-                windows.extend(starts.into_iter().map(|start| {
-                    let id = format!("{}#{mark}{start}", self.item.id);
-                    self.window(id, form, &encoding, span(start), 0, &chars)
+                let starts = starts(encoding.ids.len(), need, stride as usize);
+                windows.extend(starts.into_iter().map(|from| {
+                    let id = format!("{}#{mark}{}", self.item.id, span(from).start);
+                    self.window(id, form, &encoding, span(from), 0, &chars)
                 }));
             }
             Stride::Chars(stride) => {
@@ -147,7 +171,7 @@ impl Cutter<'_> {
                     .into_par_iter()
                     .map(|(char, byte)| {
                         let id = format!("{}#{mark}c{char}", self.item.id);
-                        let head = self.encode_head(&text[byte..], prefix + suffix)?;
+                        let head = self.encode_head(&text[byte..], need)?;
                         Ok(head.map(|encoding| self.window(id, form, &encoding, span(0), byte, &chars)))
                     })
                     .collect();
@@ -191,7 +215,7 @@ impl Cutter<'_> {
         }
     }
 
-    fn split(&self, prefix: &str, suffix: &str) -> Result<Cut, WindowError> {
+    fn split(&self, prefix: &str, suffix: &str, config: &WindowConfig) -> Result<Cut, WindowError> {
         let text = format!("{prefix}{suffix}");
         let encoding = self.encode(&text)?;
         let chars = Chars::of(&text);
@@ -204,13 +228,22 @@ impl Cutter<'_> {
             Some("its whole suffix lies in the token that ends its prefix; give a longer suffix".to_owned())
         } else if boundary == 0 && self.bos.is_none() {
             Some("its prefix is empty, and there is no BOS token before it; give a prefix, or --bos always".to_owned())
+        } else if let Some(lead) = config.lead.filter(|lead| boundary < *lead as usize) {
+            Some(format!(
+                "its prefix has {boundary} tokens of the {lead} that the longest prefix compared takes; it fits a sweep \
+                 whose greatest prefix is at most {boundary}"
+            ))
         } else {
             None
         };
+        if config.lead.is_some() {
+            check(self.bos, config)?;
+        }
+        let start = config.lead.map_or(0, |_| boundary.saturating_sub(config.prefix as usize));
         let mut windows = Vec::new();
         if unprobed.is_none() {
-            let span = Span { start: 0, suffix: boundary, end: encoding.ids.len() };
-            let window = self.window(format!("{}#0", self.item.id), Form::AsGiven, &encoding, span, 0, &chars);
+            let span = Span { start, suffix: boundary, end: encoding.ids.len() };
+            let window = self.window(format!("{}#{start}", self.item.id), Form::AsGiven, &encoding, span, 0, &chars);
             windows.push(Window { straddles, ..window });
         }
         let form = ProbedForm {
@@ -259,38 +292,6 @@ fn starts(tokens: usize, need: usize, stride: usize) -> Vec<usize> {
     starts
 }
 
-/// Counts the characters of a text that begin before a byte.
-struct Chars<'a> {
-    text: &'a [u8],
-    /// The count at every multiple of [`Chars::STEP`].
-    counts: Vec<u64>,
-}
-
-impl<'a> Chars<'a> {
-    const STEP: usize = 256;
-
-    fn of(text: &'a str) -> Self {
-        let text = text.as_bytes();
-        let mut counts = vec![0];
-        let mut total = 0;
-        for block in text.chunks(Self::STEP) {
-            total += first_bytes(block);
-            counts.push(total);
-        }
-        Self { text, counts }
-    }
-
-    fn before(&self, byte: usize) -> u64 {
-        let block = byte / Self::STEP;
-        self.counts[block] + first_bytes(&self.text[block * Self::STEP..byte])
-    }
-}
-
-/// How many characters begin in `bytes`.
-fn first_bytes(bytes: &[u8]) -> u64 {
-    bytes.iter().filter(|&&byte| byte & 0xc0 != 0x80).count() as u64
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -320,7 +321,7 @@ mod tests {
     }
 
     fn config(prefix: u32, suffix: u32, stride: Stride) -> WindowConfig {
-        WindowConfig { prefix, suffix, stride, reflow: Reflow::Off }
+        WindowConfig { prefix, suffix, lead: None, stride, reflow: Reflow::Off }
     }
 
     fn cut_text(text: &str, bos: Option<u32>, config: &WindowConfig) -> Cut {
@@ -425,6 +426,74 @@ mod tests {
         }
     }
 
+    fn led(prefix: u32, suffix: u32, lead: u32, stride: Stride) -> WindowConfig {
+        WindowConfig { lead: Some(lead), ..config(prefix, suffix, stride) }
+    }
+
+    proptest! {
+        #[test]
+        fn with_one_lead_every_prefix_is_followed_by_the_same_suffixes(
+            text in nasty(), prefix in 1u32..7, more in 0u32..7, suffix in 1u32..7, stride in 1u32..7, chars in any::<bool>()
+        ) {
+            let stride = if chars { Stride::Chars(stride) } else { Stride::Tokens(stride) };
+            let lead = prefix + more;
+            let long = cut_text(&text, Some(BOS), &config(lead, suffix, stride));
+            let short = cut_text(&text, Some(BOS), &led(prefix, suffix, lead, stride));
+            prop_assert_eq!(long.windows.len(), short.windows.len());
+            for (long, short) in long.windows.iter().zip(&short.windows) {
+                prop_assert_eq!(short.prefix_len, prefix + 1);
+                prop_assert_eq!(short.token_ids[0], BOS);
+                prop_assert_eq!(&short.token_ids[1..], &long.token_ids[1 + more as usize..]);
+                prop_assert_eq!((short.suffix_byte, short.end_byte), (long.suffix_byte, long.end_byte));
+                prop_assert_eq!((short.suffix_char, short.end_char), (long.suffix_char, long.end_char));
+                prop_assert_eq!(short.start_token, long.start_token + more);
+            }
+            if !chars {
+                assert_consistent(&text, &short, 1);
+            }
+            let mut ids = ids(&short);
+            ids.dedup();
+            prop_assert_eq!(ids.len(), short.windows.len(), "ids are unique");
+            // A lead of the prefix itself changes nothing.
+            prop_assert_eq!(&cut_text(&text, Some(BOS), &led(lead, suffix, lead, stride)).windows, &long.windows);
+        }
+    }
+
+    #[test]
+    fn text_too_short_for_the_lead_names_the_sweep_that_would_fit() {
+        let short = |text| cut_text(text, None, &led(2, 3, 6, Stride::Tokens(3))).unprobed;
+        assert_eq!(short("bcdefghij"), None);
+        assert_eq!(
+            short("bcdefgh").as_deref(),
+            Some(
+                "it has 7 tokens, and a window takes 9 (6 before the suffix, for the longest prefix compared, + suffix 3); \
+                 it fits a sweep whose greatest prefix is at most 4"
+            )
+        );
+        assert!(short("bcd").is_some_and(|why| why.ends_with("no prefix fits it beside this suffix")));
+    }
+
+    #[test]
+    fn with_a_lead_split_items_keep_the_last_tokens_of_their_prefix() {
+        let split = |config: &WindowConfig| {
+            let content = Content::Split { prefix: "bcdefg".to_owned(), suffix: "hij".to_owned() };
+            cut(&item(content), &SMALL, Some(BOS), config).unwrap()
+        };
+        let whole = split(&config(2, 50, Stride::Tokens(50)));
+        let led_to = |prefix, lead| split(&led(prefix, 50, lead, Stride::Tokens(50)));
+        let window = &led_to(2, 6).windows[0];
+        assert_eq!((window.prefix_len, window.start_token, window.start_byte, window.suffix_byte), (3, 4, 4, 6));
+        assert_eq!(window.token_ids[1..], whole.windows[0].token_ids[5..]);
+        assert_eq!(led_to(6, 6).windows, whole.windows);
+        assert_eq!(
+            led_to(2, 7).unprobed.as_deref(),
+            Some(
+                "its prefix has 6 tokens of the 7 that the longest prefix compared takes; it fits a sweep whose greatest \
+                 prefix is at most 6"
+            )
+        );
+    }
+
     #[test]
     fn last_window_stands_flush_with_the_end() {
         for (text, expected) in [
@@ -496,6 +565,7 @@ mod tests {
             (config(1, 1, Stride::Tokens(0)), None, true),
             (config(1, 1, Stride::Chars(0)), None, true),
             (config(0, 1, Stride::Tokens(1)), None, true),
+            (led(2, 1, 1, Stride::Tokens(1)), None, true),
             (config(0, 1, Stride::Tokens(1)), Some(BOS), false),
         ] {
             assert_eq!(cut(&text, &SMALL, bos, &config).is_err(), refused, "{config:?}");
@@ -520,16 +590,5 @@ mod tests {
                 assert_eq!(window.end_byte - window.start_byte, rest.bytes[49].1 as u64);
             }
         }
-    }
-
-    #[test]
-    fn characters_are_counted_past_the_first_block() {
-        let text = "é😀".repeat(200);
-        let chars = Chars::of(&text);
-        for (count, (byte, _)) in text.char_indices().enumerate() {
-            assert_eq!(chars.before(byte), count as u64);
-            assert_eq!(chars.before(byte + 1), count as u64 + 1);
-        }
-        assert_eq!(chars.before(text.len()), 400);
     }
 }

@@ -1,0 +1,230 @@
+//! Quantization at load: in what type each matrix is kept when a checkpoint is probed as if it had been published
+//! quantized.
+//!
+//! The choice matrix by matrix is that of llama.cpp's quantizer, by the names of GGUF; the rounding is Candle's. A file
+//! that llama.cpp wrote may differ in single weights (it may weigh them by an importance matrix), so a file that is to be
+//! published is best probed itself.
+
+use super::ModelError;
+use super::weights::{Names, gguf_name};
+use candle_core::quantized::GgmlDType;
+use std::collections::BTreeMap;
+
+/// A recipe for a whole checkpoint.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Quant {
+    Q8_0,
+    Q6K,
+    Q5K,
+    Q4K,
+    /// llama.cpp's mixture `Q4_K_M`: half of the value and down projections in `q6_k`, the rest in `q4_k`.
+    Q4KM,
+    Q4_0,
+}
+
+impl Quant {
+    /// Name on the command line and in reports.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Q8_0 => "q8_0",
+            Self::Q6K => "q6_k",
+            Self::Q5K => "q5_k",
+            Self::Q4K => "q4_k",
+            Self::Q4KM => "q4_k_m",
+            Self::Q4_0 => "q4_0",
+        }
+    }
+
+    /// The type that most matrices are meant to have.
+    fn base(self) -> GgmlDType {
+        match self {
+            Self::Q8_0 => GgmlDType::Q8_0,
+            Self::Q6K => GgmlDType::Q6K,
+            Self::Q5K => GgmlDType::Q5K,
+            Self::Q4K | Self::Q4KM => GgmlDType::Q4K,
+            Self::Q4_0 => GgmlDType::Q4_0,
+        }
+    }
+}
+
+/// In what form one matrix is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kept {
+    Quantized(GgmlDType),
+    /// Its rows are not made of whole blocks of any type.
+    F16,
+    /// It is never quantized.
+    F32,
+}
+
+impl Kept {
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Quantized(GgmlDType::Q4_0) => "q4_0",
+            Self::Quantized(GgmlDType::Q5_0) => "q5_0",
+            Self::Quantized(GgmlDType::Q5_1) => "q5_1",
+            Self::Quantized(GgmlDType::Q8_0) => "q8_0",
+            Self::Quantized(GgmlDType::Q4K) => "q4_k",
+            Self::Quantized(GgmlDType::Q5K) => "q5_k",
+            Self::Quantized(GgmlDType::Q6K) => "q6_k",
+            Self::Quantized(_) => "quantized",
+            Self::F16 => "f16",
+            Self::F32 => "f32",
+        }
+    }
+}
+
+/// What the choice depends on besides the matrix.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Chooser {
+    pub(super) quant: Quant,
+    /// Whether the checkpoint has an output matrix of its own; else the token table serves as one.
+    pub(super) has_output: bool,
+    pub(super) layers: usize,
+}
+
+impl Chooser {
+    /// The form of the matrix that GGUF calls `module` (such as `blk.3.attn_v`), of rows `width` wide.
+    pub(super) fn choose(&self, module: &str, width: usize) -> Kept {
+        let (layer, part) = match module.strip_prefix("blk.").and_then(|rest| rest.split_once('.')) {
+            Some((number, part)) => (number.parse().unwrap_or(0), part),
+            None => (0, module),
+        };
+        if part == "position_embd" {
+            return Kept::F32;
+        }
+        let output = part == "output" || (part == "token_embd" && !self.has_output);
+        let wanted = match self.quant {
+            Quant::Q8_0 => GgmlDType::Q8_0,
+            _ if output => GgmlDType::Q6K,
+            Quant::Q4KM => match part {
+                "attn_v" | "ffn_down" if more_bits(layer, self.layers) => GgmlDType::Q6K,
+                "attn_qkv" => GgmlDType::Q5K,
+                _ => GgmlDType::Q4K,
+            },
+            other => other.base(),
+        };
+        fitting(wanted, width)
+    }
+
+    /// How many matrices are kept as what, in words; `None` if all that could be are as the recipe's name says.
+    ///
+    /// # Errors
+    /// When no matrix is kept in the recipe's own type.
+    pub(super) fn told(&self, kept: &BTreeMap<&'static str, u64>, file: &str) -> Result<String, ModelError> {
+        let base = Kept::Quantized(self.quant.base());
+        if !kept.contains_key(base.name()) {
+            let block = self.quant.base().block_size();
+            let instead = if kept.keys().all(|name| ["f16", "f32"].contains(name)) {
+                "no quantized type fits them: probe it in f16 or f32"
+            } else {
+                "try q4_0 or q8_0, whose blocks are of 32"
+            };
+            return Err(ModelError::Config {
+                file: file.to_owned(),
+                what: format!(
+                    "\"--dtype {}\" fits none of its matrices, since their rows are no multiple of {block} long; {instead}",
+                    self.quant.name()
+                ),
+            });
+        }
+        let mut counts: Vec<(&str, u64)> = kept.iter().map(|(name, count)| (*name, *count)).collect();
+        // The recipe's own type first, then the most common one.
+        counts.sort_by_key(|(name, count)| (*name != base.name(), std::cmp::Reverse(*count)));
+        let all: u64 = counts.iter().map(|(_, count)| count).sum();
+        let parts: Vec<String> = counts.iter().map(|(name, count)| format!("{count} in {name}")).collect();
+        Ok(format!("of {all} matrices {}", parts.join(", ")))
+    }
+}
+
+/// `wanted`, or what llama.cpp puts in its place where rows aren't made of whole blocks: the 32-blocks nearest in size
+/// to the types of 256, and f16 where those don't fit either.
+fn fitting(wanted: GgmlDType, width: usize) -> Kept {
+    if width.is_multiple_of(wanted.block_size()) {
+        return Kept::Quantized(wanted);
+    }
+    let smaller = match wanted {
+        GgmlDType::Q4K => GgmlDType::Q5_0,
+        GgmlDType::Q5K => GgmlDType::Q5_1,
+        GgmlDType::Q6K => GgmlDType::Q8_0,
+        other => other,
+    };
+    if width.is_multiple_of(smaller.block_size()) { Kept::Quantized(smaller) } else { Kept::F16 }
+}
+
+/// The layers that the mixture keeps finer: the first and the last eighth, and every third between.
+fn more_bits(layer: usize, layers: usize) -> bool {
+    let eighth = layers / 8;
+    layer < eighth || layer >= 7 * layers / 8 || (layer - eighth) % 3 == 2
+}
+
+/// The GGUF module of a tensor's Hugging Face name, without a leading `transformer.` or the like where there is one.
+pub(super) fn module_of(name: &str, names: Names) -> Option<String> {
+    let stored = gguf_name(name, names).or_else(|| gguf_name(name.split_once('.')?.1, names))?;
+    stored.rsplit_once('.').map(|(module, _)| module.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn chosen(quant: Quant, module: &str, width: usize) -> &'static str {
+        Chooser { quant, has_output: true, layers: 24 }.choose(module, width).name()
+    }
+
+    #[test]
+    fn matrices_get_the_types_that_llama_cpp_gives_them() {
+        for (quant, module, width, expected) in [
+            (Quant::Q8_0, "output", 2048, "q8_0"),
+            (Quant::Q4K, "output", 2048, "q6_k"),
+            (Quant::Q4_0, "output", 2048, "q6_k"),
+            (Quant::Q4_0, "output", 576, "q8_0"),
+            (Quant::Q4K, "token_embd", 2048, "q4_k"),
+            (Quant::Q5K, "blk.3.attn_q", 2048, "q5_k"),
+            (Quant::Q5K, "blk.3.attn_q", 576, "q5_1"),
+            (Quant::Q4K, "blk.3.attn_q", 576, "q5_0"),
+            (Quant::Q6K, "blk.3.attn_q", 576, "q8_0"),
+            (Quant::Q4_0, "blk.3.attn_q", 576, "q4_0"),
+            (Quant::Q4_0, "blk.3.attn_q", 48, "f16"),
+            (Quant::Q4K, "blk.3.attn_q", 48, "f16"),
+            (Quant::Q8_0, "position_embd", 1024, "f32"),
+            (Quant::Q4KM, "blk.3.attn_qkv", 1024, "q5_k"),
+            (Quant::Q4KM, "blk.3.attn_k", 1024, "q4_k"),
+        ] {
+            assert_eq!(chosen(quant, module, width), expected, "{quant:?} {module} {width}");
+        }
+        let tied = Chooser { quant: Quant::Q4K, has_output: false, layers: 24 };
+        assert_eq!(tied.choose("token_embd", 2048).name(), "q6_k");
+    }
+
+    #[test]
+    fn the_mixture_keeps_half_of_the_value_and_down_projections_finer() {
+        let finer: Vec<usize> =
+            (0..24).filter(|layer| chosen(Quant::Q4KM, &format!("blk.{layer}.ffn_down"), 1024) == "q6_k").collect();
+        // As in llama.cpp's Q4_K_M files of 24 layers.
+        assert_eq!(finer, [0, 1, 2, 5, 8, 11, 14, 17, 20, 21, 22, 23]);
+        assert_eq!(chosen(Quant::Q4KM, "blk.5.attn_v", 1024), "q6_k");
+        assert_eq!(chosen(Quant::Q4KM, "blk.6.attn_v", 1024), "q4_k");
+    }
+
+    #[test]
+    fn a_recipe_that_fits_nothing_is_refused_and_the_rest_is_counted() {
+        let chooser = Chooser { quant: Quant::Q4K, has_output: true, layers: 2 };
+        let refused = |kept: &[(&'static str, u64)]| {
+            chooser.told(&kept.iter().copied().collect(), "m/config.json").unwrap_err().to_string()
+        };
+        assert!(refused(&[("q5_0", 9), ("q8_0", 1)]).contains("no multiple of 256 long; try q4_0 or q8_0"));
+        assert!(refused(&[("f16", 9)]).contains("no quantized type fits them"));
+        let kept = [("f32", 1), ("q4_k", 2), ("q5_0", 9), ("q8_0", 3)].into_iter().collect();
+        assert_eq!(chooser.told(&kept, "").unwrap(), "of 15 matrices 2 in q4_k, 9 in q5_0, 3 in q8_0, 1 in f32");
+    }
+
+    #[test]
+    fn names_below_a_trunk_are_known() {
+        let names: Names = &[("h.{}.attn.c_attn", "blk.{}.attn_qkv")];
+        for name in ["h.2.attn.c_attn.weight", "transformer.h.2.attn.c_attn.weight"] {
+            assert_eq!(module_of(name, names).as_deref(), Some("blk.2.attn_qkv"));
+        }
+        assert_eq!(module_of("other.weight", names), None);
+    }
+}
