@@ -201,10 +201,27 @@ mod tests {
     fn the_mixture_keeps_half_of_the_value_and_down_projections_finer() {
         let finer: Vec<usize> =
             (0..24).filter(|layer| chosen(Quant::Q4KM, &format!("blk.{layer}.ffn_down"), 1024) == "q6_k").collect();
-        // As in llama.cpp's Q4_K_M files of 24 layers.
         assert_eq!(finer, [0, 1, 2, 5, 8, 11, 14, 17, 20, 21, 22, 23]);
         assert_eq!(chosen(Quant::Q4KM, "blk.5.attn_v", 1024), "q6_k");
         assert_eq!(chosen(Quant::Q4KM, "blk.6.attn_v", 1024), "q4_k");
+    }
+
+    #[test]
+    fn the_types_of_a_published_q4_k_m_file_come_out_again() {
+        // Gemma 3 270M by llama.cpp: 18 layers, hidden size 640, heads of 4 x 256, inner size 2048, tied.
+        let gemma = Chooser { quant: Quant::Q4KM, has_output: false, layers: 18 };
+        let finer = [0, 1, 4, 7, 10, 13, 15, 16, 17];
+        assert_eq!(gemma.choose("token_embd", 640).name(), "q8_0");
+        for layer in 0..18 {
+            let of = |part: &str, width| gemma.choose(&format!("blk.{layer}.{part}"), width).name();
+            let fine = finer.contains(&layer);
+            assert_eq!(of("attn_v", 640), if fine { "q8_0" } else { "q5_0" }, "layer {layer}");
+            assert_eq!(of("ffn_down", 2048), if fine { "q6_k" } else { "q4_k" }, "layer {layer}");
+            assert_eq!(of("attn_output", 1024), "q4_k");
+            for part in ["attn_q", "attn_k", "ffn_gate", "ffn_up"] {
+                assert_eq!(of(part, 640), "q5_0");
+            }
+        }
     }
 
     #[test]

@@ -23,22 +23,25 @@ pub struct Agreement {
     pub median_shift: Option<f64>,
 }
 
+/// Two values of a dimension.
+type Compared = [String; 2];
+
 pub(super) fn agreement(runs: &[SweptRun<'_>], items: &[SweptItem], axes: &[Axis]) -> Vec<Agreement> {
     let mut all: Vec<Agreement> = Vec::new();
     for &axis in axes {
-        let mut pairs: Vec<(String, String, Vec<(usize, usize)>)> = Vec::new();
+        let mut pairs: Vec<(Compared, Vec<(usize, usize)>)> = Vec::new();
         for (_, group) in along(runs, axis, axes) {
             for (at, &a) in group.iter().enumerate() {
                 for &b in group.iter().skip(at + 1) {
-                    let (first, second) = (axis.value(&runs[a].setting), axis.value(&runs[b].setting));
-                    match pairs.iter_mut().find(|(x, y, _)| (&*x, &*y) == (&first, &second)) {
-                        Some((_, _, of_pair)) => of_pair.push((a, b)),
-                        None => pairs.push((first, second, vec![(a, b)])),
+                    let values = [a, b].map(|run| axis.value(&runs[run].setting));
+                    match pairs.iter_mut().find(|(known, _)| *known == values) {
+                        Some((_, of_pair)) => of_pair.push((a, b)),
+                        None => pairs.push((values, vec![(a, b)])),
                     }
                 }
             }
         }
-        all.extend(pairs.into_iter().map(|(first, second, of_pair)| compare(axis, first, second, &of_pair, items)));
+        all.extend(pairs.into_iter().map(|([first, second], of_pair)| compare(axis, first, second, &of_pair, items)));
     }
     all
 }

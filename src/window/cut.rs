@@ -228,13 +228,13 @@ impl Cutter<'_> {
             Some("its whole suffix lies in the token that ends its prefix; give a longer suffix".to_owned())
         } else if boundary == 0 && self.bos.is_none() {
             Some("its prefix is empty, and there is no BOS token before it; give a prefix, or --bos always".to_owned())
-        } else if let Some(lead) = config.lead.filter(|lead| boundary < *lead as usize) {
-            Some(format!(
-                "its prefix has {boundary} tokens of the {lead} that the longest prefix compared takes; it fits a sweep \
-                 whose greatest prefix is at most {boundary}"
-            ))
         } else {
-            None
+            config.lead.filter(|lead| boundary < *lead as usize).map(|lead| {
+                format!(
+                    "its prefix has {boundary} tokens of the {lead} that the longest prefix compared takes; it fits a sweep \
+                     whose greatest prefix is at most {boundary}"
+                )
+            })
         };
         if config.lead.is_some() {
             check(self.bos, config)?;
