@@ -276,7 +276,8 @@ struct RawFollowUp {
     /// Continue every window of every item from its prefix on.
     everything: Option<bool>,
     /// Beam width of the lower bound on near-verbatim probability; 0 = no bound.
-    beam: Option<u32>,
+    #[schemars(with = "Option<u32>")]
+    beam: Option<Spanned<u32>>,
     /// Share of the suffix's tokens that may be edited for a text to be near-verbatim.
     #[schemars(schema_with = "schema::unit")]
     edits: Option<Spanned<f64>>,
@@ -318,6 +319,13 @@ impl RawPolicy {
         }
         let deny = levels("deny", self.deny)?.unwrap_or(built_in.deny);
         let mut warn = levels("warn", self.warn)?.unwrap_or(built_in.warn);
+        // What is never measured can't be within any budget.
+        if let Some(beam) =
+            self.follow_up.beam.as_ref().filter(|beam| self.near_verbatim == Some(true) && *beam.get_ref() == 0)
+        {
+            let problem = "beam = 0 measures nothing of near-verbatim text, which near_verbatim = true is to count; write such as beam = 16";
+            return Err((beam.span().start, problem.to_owned()));
+        }
         // What is denied needs no warning as well.
         warn.retain(|level| !deny.contains(level));
         Ok(Policy {
@@ -346,7 +354,7 @@ impl RawFollowUp {
             windows: self.windows.unwrap_or(built_in.windows),
             near_miss: within("near_miss", self.near_miss, 1.0)?.unwrap_or(built_in.near_miss),
             everything: self.everything.unwrap_or(built_in.everything),
-            beam: self.beam.unwrap_or(built_in.beam),
+            beam: self.beam.map_or(built_in.beam, Spanned::into_inner),
             edits: within("edits", self.edits, 1.0)?.unwrap_or(built_in.edits),
             foreign_prefixes: self.foreign_prefixes.unwrap_or(built_in.foreign_prefixes),
             margin: within("margin", self.margin, f64::MAX)?.unwrap_or(built_in.margin),
@@ -519,6 +527,10 @@ mod tests {
             ("schema = \"byrote.policy/v1\"\nschemes = []", "p.toml:2: schemes is empty"),
             ("schema = \"byrote.policy/v1\"\nschemes = [\"topk\"]", "p.toml:2: \"topk\" is no way of sampling"),
             ("schema = \"byrote.policy/v1\"\n[follow_up]\nedits = 2", "p.toml:3: edits = 2 isn't from 0 to 1"),
+            (
+                "schema = \"byrote.policy/v1\"\nnear_verbatim = true\n[follow_up]\nbeam = 0",
+                "p.toml:4: beam = 0 measures nothing",
+            ),
             ("schema = \"byrote.policy/v1\"\nstatistic = \"loss\"", "p.toml:2: unknown variant `loss`"),
             ("schema = \"byrote.policy/v1\"\ndeny = [\"clear\"]", "p.toml:2: \"clear\" is no finding"),
             ("schema = \"byrote.policy/v1\"\npositive_controls = [\"tag: \"]", "p.toml:2: \"tag: \" names no tag"),

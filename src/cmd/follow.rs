@@ -5,6 +5,7 @@ use super::probe::STOP;
 use super::{out, score};
 use crate::cli::{Bos, Dtype, ModelArgs};
 use anyhow::{Context, Result, bail};
+use byrote::backend::native::Native;
 use byrote::backend::pool::Pools;
 use byrote::backend::{Backend, Scheme};
 use byrote::follow::evidence::replace_scores;
@@ -48,6 +49,11 @@ impl Reference {
         let located = locate(name, registry, load.offline)?;
         let loading = Loading { dtype: Dtype::Auto, bos: Bos::Auto };
         let model = ready(&located, load, loading, Scheme::defaults()).context("--reference")?;
+        if model.tokenizer.is_none() {
+            bail!(
+                "--reference {name}: it has no tokenizer, so no text can be given to it; put its tokenizer.json beside it"
+            );
+        }
         Ok(Self { located, identity: model.identity })
     }
 
@@ -233,7 +239,7 @@ fn carry_out(
     run: &Scored<'_>,
     what: &str,
     model: &Ready,
-    backend: &dyn Backend,
+    backend: &Native,
     jobs: &[Job<'_>],
     journal: &mut Journal,
 ) -> Result<bool> {
@@ -251,7 +257,7 @@ fn carry_out(
     let go_on = || !STOP.load(Ordering::Relaxed) && !halted.load(Ordering::Relaxed);
     let (mut done, mut stopped, mut failure) = (0, false, None);
     let work = |job: &Job<'_>| go_on().then(|| job.run(&tools));
-    Pools::new(model.backend.threads())?.each(jobs, work, |index, rows| {
+    Pools::new(backend.threads())?.each(jobs, work, |index, rows| {
         done += 1;
         match rows.map(|rows| journal.add(rows)) {
             Some(Ok(())) => bar.inc(jobs[index].windows()),

@@ -324,7 +324,7 @@ mod tests {
                 let row = begun.iter().fold(Row::start(4), |row, token| row.push(*token, &suffix));
                 let ends = (0..4u32.pow(left as u32)).map(|code| {
                     let end = (0..left).map(|i| code / 4u32.pow(i as u32) % 4);
-                    end.fold(row.clone(), |row, token| row.push(&suffix, token)).last()
+                    end.fold(row.clone(), |row, token| row.push(token, &suffix)).last()
                 });
                 let ends: Vec<u32> = ends.collect();
                 let (best, worst) = outcomes(&row, left);

@@ -2,7 +2,8 @@
 //! `tests/fixtures/metrics/make_metrics.py`.
 
 use super::Statistic;
-use super::conformal::{Sample, benjamini_hochberg, compare};
+use super::conformal::{benjamini_hochberg, compare};
+use super::sample::Sample;
 use serde::de::DeserializeOwned;
 
 const CASES: usize = 1000;
@@ -15,7 +16,7 @@ fn cases<T: DeserializeOwned>(packed: &[u8]) -> Vec<T> {
 }
 
 fn text(value: f64) -> Sample {
-    Sample { value, windows: 1, windows_of_a_form: 1, forms: 1, suffix_len: (50, 50) }
+    Sample { value, windows: 1, windows_of_a_form: 1, forms: 1, suffix_len: (50, 50), window_log_p_z: Vec::new() }
 }
 
 #[test]
@@ -34,6 +35,7 @@ fn conformal_p_values_are_those_of_numpy() {
     let packed = include_bytes!("../../tests/fixtures/metrics/conformal.jsonl.zst");
     for (value, controls, at_least, p) in cases::<(f64, Vec<f64>, u64, f64)>(packed) {
         let controls: Vec<Sample> = controls.into_iter().map(text).collect();
+        let controls: Vec<&Sample> = controls.iter().collect();
         let found = compare(Statistic::MaxLogPZ, &text(value), &controls, 0).unwrap();
         assert_eq!((found.at_least, found.p), (at_least, p), "{value}");
     }
