@@ -187,7 +187,7 @@ mod tests {
             "| 64× | 10 | 10 | 10 | 0 | `██████████` |",
             "199 texts that the model can't have memorized, 199 scored in full; none of them is within",
             "The smallest p-value that 199 controls allow is 0.005.",
-            "| `novels/moby-1` | ■ extractable |",
+            "| `lyrics/umber-song` | ■ extractable |",
             "| `letters/too-short` | not probed: 23 tokens are fewer than one window of 50 + 50 |",
         ] {
             assert!(text.contains(sentence), "{sentence:?} isn't in\n{text}");
