@@ -123,6 +123,7 @@ fn the_same_scores_pass_block_or_stay_undecided_by_the_policy() {
     let findings = tagged["decision"]["findings"].to_string();
     assert!(findings.contains("canary-r32-01") && !findings.contains("canary-r64-01"), "{findings}");
     run(dir, &[&probe[..], &["--gate", "default"]].concat()).exits(1);
+    let gated = valid(&std::fs::read(dir.join("run/report.json")).unwrap());
     // A report in whatever format is no decision.
     for format in ["text", "json", "md", "html"] {
         run(dir, &["report", "run", "--format", format]).exits(0);

@@ -325,11 +325,12 @@ fn every_ready_policy_ends_in_a_clear_decision_on_the_built_in_model() {
     assert!(READY.iter().map(|(name, _)| *name).eq(expected.map(|(name, _)| name)));
     for (name, code) in expected {
         let file = repository(&format!("prompts/policies/{name}.toml"));
-        let ran = run(dir.path(), &["probe", "--out", "run", "--gate", file.to_str().unwrap()]).exits(code);
+        // Other schemes, other scores: a folder each.
+        let ran = run(dir.path(), &["probe", "--out", name, "--gate", file.to_str().unwrap()]).exits(code);
         println!("{name}: {}", ran.stderr.lines().last().unwrap());
     }
     // The last was the census: all windows of a text against those of its controls.
-    let census = json_v1::parse(&std::fs::read(dir.path().join("run/report.json")).unwrap()).unwrap();
+    let census = json_v1::parse(&std::fs::read(dir.path().join("book-protocol/report.json")).unwrap()).unwrap();
     let most = census.items.iter().filter(|item| item.id.0.starts_with("canary-r64-"));
     assert!(most.clone().count() == 10 && most.clone().all(|item| item.verdict.level == Level::Extractable));
     let fresh = census.items.iter().filter(|item| item.id.0.contains("-twin") && item.kind == Kind::OptOut);
