@@ -164,7 +164,7 @@ pub struct Item {
     pub opt_out: Option<OptOut>,
     /// How often a canary stood in the training data; absent where it isn't known.
     pub repetitions: Option<u32>,
-    /// The opted-out items or windows a control was written to match; kept, not used yet.
+    /// A control's: ids and tags of the items it stands for; empty = anything.
     pub matches: Vec<String>,
     pub origin: Origin,
 }

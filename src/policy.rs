@@ -267,6 +267,7 @@ struct RawPolicy {
 
 #[derive(Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "FollowUp")]
 struct RawFollowUp {
     /// The likeliest windows of each item that are followed up; 0 = none.
     windows: Option<u32>,
@@ -293,6 +294,7 @@ struct RawFollowUp {
 
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "Waiver")]
 struct RawWaiver {
     /// The item's id.
     #[schemars(with = "String")]

@@ -52,13 +52,44 @@ fn every_metric_stands_in_the_table_as_the_program_has_it() {
 fn every_field_of_the_ready_policies_is_documented_with_its_value() {
     let page = read("docs/policies.md");
     let tables: Vec<toml::Table> = READY.iter().map(|(_, text)| text.parse().unwrap()).collect();
-    for key in tables[0].keys().filter(|key| *key != "schema") {
-        let values: Vec<String> = tables.iter().map(|table| written(&table[key])).collect();
+    // What a policy leaves out is as in the first.
+    let row = |key: &str, value: &dyn Fn(&toml::Table) -> Option<toml::Value>| {
+        let built_in = value(&tables[0]).unwrap();
+        let values: Vec<String> =
+            tables.iter().map(|table| written(&value(table).unwrap_or_else(|| built_in.clone()))).collect();
         let row = format!("| `{key}` | `{}` |", values.join("` | `"));
         assert!(page.lines().any(|line| line.starts_with(&row)), "docs/policies.md lacks a row that begins\n{row}");
+    };
+    for key in tables[0].keys().filter(|key| !["schema", "follow_up"].contains(&key.as_str())) {
+        row(key, &|table| table.get(key).cloned());
+    }
+    let follow_up = tables[0]["follow_up"].as_table().unwrap();
+    assert!(follow_up.len() >= 8);
+    for key in follow_up.keys() {
+        row(key, &|table| table.get("follow_up")?.get(key).cloned());
     }
     for key in ["item", "reason", "expires", "approver"] {
         assert!(first_columns(&page).any(|cell| cell == key), "docs/policies.md lacks the field {key} of a waiver");
+    }
+    for (name, _) in READY {
+        assert!(page.contains(&format!("- **{name}**")), "docs/policies.md doesn't say what {name} is for");
+    }
+}
+
+#[test]
+fn the_template_is_the_built_in_policy_and_lint_knows_a_policy_from_its_ruin() {
+    assert_eq!(byrote(&["lint", "--template"]), (true, READY[0].1.to_owned()));
+    let dir = tempfile::tempdir().unwrap();
+    for (name, text) in READY {
+        let file = dir.path().join(format!("{name}.toml"));
+        fs::write(&file, text).unwrap();
+        let (accepted, said) = byrote(&["lint", file.to_str().unwrap()]);
+        assert!(accepted && said.contains("a policy, sha256 "), "{said}");
+        let (accepted, json) = byrote(&["lint", "--format", "json", file.to_str().unwrap()]);
+        let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+        assert!(accepted && json["policies"][0]["sha256"].is_string(), "{json}");
+        fs::write(&file, text.replace("tau =", "tua =")).unwrap();
+        assert_eq!(byrote(&["lint", file.to_str().unwrap()]), (false, String::new()));
     }
 }
 

@@ -33,13 +33,16 @@ fn valid(json: &[u8]) -> Value {
 fn the_same_scores_pass_block_or_stay_undecided_by_the_policy() {
     let dir = tempfile::tempdir().unwrap();
     let dir = dir.path();
-    run(dir, &["probe", "--out", "run"]).exits(0);
+    // Canaries and controls, without the form letters: those leave some items undecided.
+    program::write_lines(&dir.join("set.jsonl"), &program::builtin_lines(240));
+    let probe = ["probe", "--prompts", "set.jsonl", "--out", "run"];
+    run(dir, &probe).exits(0);
     let ungated = valid(&std::fs::read(dir.join("run/report.json")).unwrap());
     assert_eq!(ungated["decision"], Value::Null, "without --gate nothing is decided");
 
     // The same run, gated: nothing is scored again.
     for format in ["text", "json"] {
-        let ran = run(dir, &["probe", "--out", "run", "--gate", "default", "--format", format]).exits(1);
+        let ran = run(dir, &[&probe[..], &["--gate", "default", "--format", format]].concat()).exits(1);
         assert!(ran.stderr.contains("windows are scored already"), "{}", ran.stderr);
     }
     let gated = valid(&std::fs::read(dir.join("run/report.json")).unwrap());
@@ -72,6 +75,13 @@ fn the_same_scores_pass_block_or_stay_undecided_by_the_policy() {
             2,
             "undecided",
         ),
+        // The report of a run under another policy doesn't hold tags that nothing hung on: it can't be told, so not passed.
+        (
+            "a tag the report lacks",
+            "deny = []\npositive_controls = [\"tag:repetitions:64\"]".to_owned(),
+            2,
+            "undecided",
+        ),
         ("an unknown positive control", "deny = []\npositive_controls = [\"nobody\"]".to_owned(), 2, "undecided"),
         ("more controls wanted than there are", "deny = []\nmin_controls = 5000".to_owned(), 2, "undecided"),
         (
@@ -99,9 +109,21 @@ fn the_same_scores_pass_block_or_stay_undecided_by_the_policy() {
     }
     assert!(before == tree(&dir.join("alone")), "gate changes no file");
 
-    for (ready, code) in [("default", 1), ("strict", 1)] {
+    for (ready, code) in [("default", 1), ("strict", 1), ("research", 0)] {
         run(dir, &["gate", "alone", "--policy", ready]).exits(code);
     }
+    // The census needs what only a run under its policy keeps.
+    let census = run(dir, &["gate", "alone", "--policy", "book-protocol"]).exits(2);
+    assert!(census.stdout.contains("probe again with"), "{}", census.stdout);
+    // A positive control by tag, in the run that it was asked of: found, and no finding.
+    policy(dir, "positive_controls = [\"tag:repetitions:64\"]");
+    run(dir, &[&probe[..], &["--gate", "policy.toml"]].concat()).exits(1);
+    let tagged = valid(&std::fs::read(dir.join("run/report.json")).unwrap());
+    assert_eq!(tagged["summary"]["positive_controls"][0]["found"], true);
+    let findings = tagged["decision"]["findings"].to_string();
+    assert!(findings.contains("canary-r32-01") && !findings.contains("canary-r64-01"), "{findings}");
+    run(dir, &[&probe[..], &["--gate", "default"]].concat()).exits(1);
+    let gated = valid(&std::fs::read(dir.join("run/report.json")).unwrap());
     // A report in whatever format is no decision.
     for format in ["text", "json", "md", "html"] {
         run(dir, &["report", "run", "--format", format]).exits(0);

@@ -161,7 +161,7 @@ impl Writer<'_> {
                     items.push(item(
                         format!("boilerplate-{name}-seen-{n:02}"),
                         text.clone(),
-                        "canary",
+                        "opt_out",
                         format!("Form letter \"{name}\" {n}, planted once among {FORMS_TRAINED}"),
                         &["boilerplate", &form, "seen"],
                         1,
@@ -180,7 +180,8 @@ impl Writer<'_> {
                 ));
             }
         }
-        let seen: Vec<String> = items.iter().filter(|item| item.kind == "canary").map(|item| item.id.clone()).collect();
+        let seen: Vec<String> =
+            items.iter().filter(|item| item.kind == "opt_out").map(|item| item.id.clone()).collect();
         for twin in items.iter_mut().filter(|item| item.kind == "control") {
             twin.matches.clone_from(&seen);
         }
@@ -209,7 +210,7 @@ impl Writer<'_> {
             };
             let title = format!("The text behind {copies} edited copies, itself never trained on");
             add("original", &text, "opt_out", &title, 0);
-            add("copy", &edits[0], "canary", "An edited copy, planted once", 1);
+            add("copy", &edits[0], "opt_out", "An edited copy, planted once", 1);
             add("new-copy", &edits[copies], "opt_out", "An edited copy, never trained on", 0);
             add("twin", &twin, "opt_out", "A twin without trained copies", 0);
             add("twin-copy", &twin_edit, "opt_out", "An edited copy of the twin, never trained on", 0);

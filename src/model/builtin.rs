@@ -12,9 +12,10 @@ const TOKENIZER: Place = Place::Embedded { name: "tokenizer.json", bytes: includ
 const TOKENIZER_CONFIG: Place =
     Place::Embedded { name: "tokenizer_config.json", bytes: include_bytes!("builtin/tokenizer_config.json") };
 
-/// Names and contents of the built-in probe set, all of known truth: planted canaries; controls that were never trained on;
-/// form letters, each planted once among many of its form, and new ones that stand for them; texts of which edited
-/// copies were planted, and their twins of which none were.
+/// Names and contents of the built-in probe set, all of known truth. Canaries: planted 1 to 64 times. Opted-out texts: form
+/// letters, each planted once among many of its form; texts of which edited copies were planted, such copies, and
+/// twins of which none were. Controls, never trained on: texts of the kind of the canaries, and form letters that stand for
+/// the planted ones.
 pub const PROBE_SET: [(&str, &[u8]); 4] = [
     ("builtin:canaries.jsonl", include_bytes!("../../prompts/builtin/canaries.jsonl")),
     ("builtin:boilerplate.jsonl", include_bytes!("../../prompts/builtin/boilerplate.jsonl")),

@@ -10,6 +10,11 @@ pub fn schema() -> Value {
     let mut schema = schemars::schema_for!(RawPolicy).to_value();
     if let Some(object) = schema.as_object_mut() {
         object.insert("title".to_owned(), Value::from(SCHEMA));
+        // A field whose schema is given by hand counts as required, though it may be left out.
+        object.insert("required".to_owned(), serde_json::json!(["schema"]));
+    }
+    if let Some(follow_up) = schema.pointer_mut("/$defs/FollowUp").and_then(Value::as_object_mut) {
+        follow_up.remove("required");
     }
     schema
 }
@@ -52,7 +57,7 @@ mod tests {
 
     /// A policy file as an editor sees it: dates are strings.
     fn as_json(text: &str) -> Value {
-        let text = text.replace("2027-12-31", "\"2027-12-31\"");
+        let text = text.replace("= 2027-12-31", "= \"2027-12-31\"");
         serde_json::to_value(text.parse::<toml::Table>().unwrap()).unwrap()
     }
 
@@ -85,6 +90,7 @@ mod tests {
             "schema = \"byrote.policy/v1\"\nschemes = []",
             "schema = \"byrote.policy/v1\"\nstatistic = \"loss\"",
             "schema = \"byrote.policy/v1\"\n[follow_up]\nedits = 2",
+            "schema = \"byrote.policy/v1\"\n[follow_up]\nedit = 0.2",
             "schema = \"byrote.policy/v1\"\n[[waivers]]\nitem = \"a\"\nexpires = \"2027-12-31\"",
         ] {
             assert!(Policy::parse("p", wrong).is_err() && !validator.is_valid(&as_json(wrong)), "{wrong}");

@@ -225,7 +225,7 @@ mod tests {
             "\\* model-based",
             "- `press/declaration`: 1 of 5 windows continued by the model itself, none near-verbatim; greatest edit",
             "under top\\_k40: near-verbatim (at most 5 edits) at least 1 in 900",
-            "| `novels/moby-1` | ■ extractable |",
+            "| `lyrics/umber-song` | ■ extractable |",
             "| `letters/too-short` | not probed: 23 tokens are fewer than one window of 50 + 50 |",
         ] {
             assert!(text.contains(sentence), "{sentence:?} isn't in\n{text}");

@@ -170,8 +170,17 @@ fn a_run_is_measured_judged_and_counted() {
     let recall: Vec<_> =
         report.summary.recall.iter().map(|entry| (entry.repetitions, entry.items, entry.found)).collect();
     assert_eq!(recall, [(Some(1), 1, 0), (Some(64), 1, 1)]);
-    let controls = ControlSummary { items: 199, usable: 199, within_budget: 0, greedily_extracted: 0, needed: 79 };
+    let controls = ControlSummary { items: 199, usable: 199, within_budget: 0, greedily_extracted: 0, needed: 39 };
     assert_eq!(report.summary.controls, controls);
+    // Two families of two: one finding at 1/200 stands alone, as 39 controls would have let it.
+    let power: Vec<_> =
+        report.summary.power.iter().map(|p| (p.kind, p.items, p.findings_needed, p.controls_needed)).collect();
+    assert_eq!(power, [(Kind::OptOut, 2, Some(1), 39), (Kind::Canary, 2, Some(1), 39)]);
+    let rates: Vec<_> = report.summary.rates.iter().map(|rate| (rate.kind, rate.hits, rate.of)).collect();
+    assert_eq!(rates[..2], [(Kind::OptOut, 1, 2), (Kind::OptOut, 1, 2)]);
+    assert!(
+        report.summary.means.iter().any(|mean| mean.name == "em" && mean.kind == Kind::Control && mean.items == 199)
+    );
     let windows = WindowCounts { planned: 203, scored: 203, greedily_extracted: 2, extracted: 2, ..Default::default() };
     assert_eq!(report.summary.windows, windows);
     assert_eq!(report.decision.as_ref().map(|decision| decision.outcome), Some(gate::Outcome::Block));
