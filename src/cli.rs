@@ -314,13 +314,13 @@ pub(crate) enum Dtype {
     /// Quantized at load; blocks of 32
     #[value(name = "q8_0")]
     Q8_0,
-    /// Quantized at load; rows must be multiples of 256, else q8_0 takes its place
+    /// Quantized at load; where rows are no multiple of 256, q8_0
     #[value(name = "q6_k")]
     Q6K,
-    /// Quantized at load; q5_1 in its place
+    /// Quantized at load; where rows are no multiple of 256, q5_1
     #[value(name = "q5_k")]
     Q5K,
-    /// Quantized at load; q5_0 in its place
+    /// Quantized at load; where rows are no multiple of 256, q5_0
     #[value(name = "q4_k")]
     Q4K,
     /// Quantized at load; llama.cpp's mixture of q4_k and q6_k

@@ -188,7 +188,8 @@ fn items_too_short_for_the_longest_prefix_say_which_sweep_would_fit() {
     );
     write_lines(&dir.path().join("set.jsonl"), &lines);
     let args = ["probe", "--prompts", "set.jsonl", "--suffix", "4", "--out", "out", "--prefix", "4,60"];
-    run(dir.path(), &args).exits(2);
+    // Without a gate nothing is decided, and every window that there is was scored.
+    run(dir.path(), &args).exits(0);
     for cell in ["auto-p4-bos-auto", "auto-p60-bos-auto"] {
         let report = report(&dir.path().join("out").join(cell));
         let short = report["items"].as_array().unwrap().iter().find(|item| item["id"] == "short").unwrap().clone();
