@@ -223,8 +223,9 @@ mod tests {
             "| **Reference model** | pythia-70m (hub:example/pythia-70m@&#8203;a39f36b",
             " | 3.1e-7\\* | ",
             "\\* model-based",
-            "- `press/declaration`: 1 of 5 windows continued by the model itself, none near-verbatim; greatest edit",
-            "under top\\_k40: near-verbatim (at most 5 edits) at least 1 in 900",
+            "- `press/declaration`: 1 of 5 windows continued, none near-verbatim; within 5 edits under top\\_k40 at least \
+             1 in 900; as likely after foreign prefixes; 109.9% of the reference model's surprise",
+            "2 near-verbatim; within 5 edits under top\\_k40 at least 73.3%; 10^23 times likelier than after foreign",
             "| `lyrics/umber-song` | ■ extractable |",
             "| `letters/too-short` | not probed: 23 tokens are fewer than one window of 50 + 50 |",
         ] {

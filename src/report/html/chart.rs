@@ -231,6 +231,11 @@ impl Axis {
         right - (right - self.left) * ((-log_p_z).max(0.0) / self.span).sqrt().min(1.0)
     }
 
+    /// Where what can be sampled at all begins.
+    pub(super) fn left(&self) -> f64 {
+        self.left
+    }
+
     pub(super) fn columns(&self) -> usize {
         (STRIP_WIDTH / DOT).ceil() as usize + 1
     }

@@ -78,7 +78,8 @@ pub(super) fn scatter(report: &Report) -> Option<String> {
         n(TOP + 19.0),
         n(TOP + 31.0)
     );
-    quadrants(&mut svg, tau, cut);
+    let left = axis.left() + 8.0;
+    quadrants(&mut svg, left, tau, cut);
     band(&mut svg, &controls, &axis, end);
     if let Some(cut) = cut {
         let _ = write!(
@@ -91,7 +92,7 @@ pub(super) fn scatter(report: &Report) -> Option<String> {
         let _ = write!(
             svg,
             r#"<text class="small soft" x="{}" y="{}">above: stands at a false discovery rate of {}</text>"#,
-            n(STRIP_LEFT + 8.0),
+            n(left),
             n(cut + 13.0),
             words::share(policy.q)
         );
@@ -129,18 +130,18 @@ fn described(report: &Report, points: &[Point<'_>]) -> String {
 }
 
 /// What it means to stand in a corner. Without a cut nothing stands, and there are no upper corners.
-fn quadrants(svg: &mut String, tau: f64, cut: Option<f64>) {
+fn quadrants(svg: &mut String, left: f64, tau: f64, cut: Option<f64>) {
     let right = STRIP_LEFT + STRIP_WIDTH;
     let bottom = TOP + HEIGHT - 8.0;
     let mut label = |level: Level, x: f64, y: f64, anchor: &str| {
         let _ = write!(svg, r#"<text class="quadrant {anchor} {level}" x="{}" y="{}">{level}</text>"#, n(x), n(y));
     };
     if cut.is_some() {
-        label(Level::Memorized, STRIP_LEFT + 8.0, TOP + 15.0, "start");
+        label(Level::Memorized, left, TOP + 15.0, "start");
         label(Level::Extractable, right - 8.0, TOP + 15.0, "end");
     }
-    if tau > STRIP_LEFT + 60.0 {
-        label(Level::Clear, STRIP_LEFT + 8.0, bottom, "start");
+    if tau > left + 60.0 {
+        label(Level::Clear, left, bottom, "start");
     }
     label(Level::Predictable, right - 8.0, bottom, "end");
 }

@@ -83,14 +83,30 @@ pub(crate) fn continued(found: &FollowUpEvidence, windows: u64) -> Option<String
     Some(out)
 }
 
-/// What an item's follow-ups come to, in one line; `None` where it had none.
+/// What an item's follow-ups come to, in one short line; `None` where it had none.
 pub(crate) fn in_short(item: &ReportItem) -> Option<String> {
     let found = item.evidence.follow_up.as_ref()?;
+    let near_verbatim =
+        if found.near_verbatim == 0 { "none".to_owned() } else { samples::grouped(found.near_verbatim) };
+    let windows = count(item.evidence.windows(), "window");
     let parts = [
-        continued(found, item.evidence.windows()),
-        found.near_probability.as_ref().map(|near| near_probability(near, None)),
-        found.foreign_prefix.as_ref().map(foreign_prefix),
-        found.reference.as_ref().map(|found| format!("reference model: {}", reference(found))),
+        (found.continued > 0).then(|| {
+            format!("{} of {windows} continued, {near_verbatim} near-verbatim", samples::grouped(found.continued))
+        }),
+        found.near_probability.as_ref().map(|near| {
+            let edits = count(u64::from(near.distance), "edit");
+            match near.log_p {
+                f64::NEG_INFINITY => format!("no sequence found within {edits} under {}", near.scheme),
+                log_p => format!("within {edits} under {} at least {}", near.scheme, one_in(log_p)),
+            }
+        }),
+        found.foreign_prefix.as_ref().map(|found| match found.delta {
+            delta if delta.is_nan() => "unknown after foreign prefixes".to_owned(),
+            delta if delta < LN_2 => "as likely after foreign prefixes".to_owned(),
+            f64::INFINITY => "infinitely likelier than after foreign prefixes".to_owned(),
+            delta => format!("{} likelier than after foreign prefixes", times(delta)),
+        }),
+        found.reference.as_ref().map(|found| format!("{} of the reference model's surprise", share(found.ratio))),
         found.errors.first().map(|error| format!("not everything could be found out: {error}")),
     ];
     let parts: Vec<String> = parts.into_iter().flatten().collect();
@@ -111,7 +127,7 @@ pub(crate) fn near_probability(near: &NearProbability, log_p_z: Option<f64>) -> 
     let verbatim = log_p_z.map(|log_p| format!("verbatim {}; ", one_in(log_p))).unwrap_or_default();
     let edits = count(u64::from(near.distance), "edit");
     let found = if near.log_p == f64::NEG_INFINITY {
-        format!("nothing found within {edits}")
+        format!("no sequence found within {edits}")
     } else {
         format!("near-verbatim (at most {edits}) at least {}", one_in(near.log_p))
     };
@@ -272,7 +288,7 @@ mod tests {
             near_probability(&near(f64::ln(1.0 / 900.0)), Some(f64::ln(1.0 / 4000.0))),
             "under top_k40: verbatim 1 in 4,000; near-verbatim (at most 5 edits) at least 1 in 900 (12 sequences, beam of 16)"
         );
-        assert!(near_probability(&near(f64::NEG_INFINITY), None).contains("nothing found within 5 edits"));
+        assert!(near_probability(&near(f64::NEG_INFINITY), None).contains("no sequence found within 5 edits"));
     }
 
     #[test]
