@@ -18,8 +18,9 @@ use std::ops::Range;
 pub const TAGS: [&str; 3] = ["twin", "weaker", "made-by:byrote controls twins"];
 /// Orders of sentences of which the one that keeps fewest neighbours is taken.
 const ORDERS: usize = 8;
-/// Where more than this share of the words inside sentences is capitalized, in percent, capitals don't tell names: German, titles.
-const CAPITALS: usize = 20;
+/// Where more than this share of the different words inside sentences is capitalized, in percent, capitals don't tell names:
+/// German, titles.
+const CAPITALS: usize = 30;
 
 /// What was made.
 #[derive(Debug)]
@@ -137,10 +138,11 @@ impl Parts {
         let inside: Vec<&Range<usize>> = tokens.iter().filter(|range| !begins(range)).collect();
         let capitals: HashSet<&str> =
             inside.iter().map(|range| &plain[(*range).clone()]).filter(|word| is_capitalized(word)).collect();
-        let counted = inside.iter().filter(|range| capitals.contains(&plain[(**range).clone()])).count();
+        // Different words, not all: a text about few people may name them in every sentence.
+        let different: HashSet<&str> = inside.iter().map(|range| &plain[(*range).clone()]).collect();
+        let too_many_capitals = capitals.len() * 100 > different.len() * CAPITALS;
         // A word that also stands uncapitalized is no name.
         let names: HashSet<&str> = capitals.into_iter().filter(|word| !own.contains(&word.to_lowercase())).collect();
-        let too_many_capitals = counted * 100 > inside.len() * CAPITALS;
         let what = |range: Range<usize>| {
             let word = &plain[range.clone()];
             if word.bytes().all(|byte| byte.is_ascii_digit()) {
