@@ -90,11 +90,8 @@ impl<'a> Warped<'a> {
         if n == 0 {
             return Vec::new();
         }
-        let floor = if n == self.count {
-            self.floor
-        } else {
-            largest(self.row, n).into_iter().fold(f32::INFINITY, f32::min)
-        };
+        let floor =
+            if n == self.count { self.floor } else { largest(self.row, n).into_iter().fold(f32::INFINITY, f32::min) };
         let mut tokens: Vec<(u32, f32)> = (0..).zip(self.row.iter().copied()).filter(|(_, x)| *x >= floor).collect();
         tokens.sort_unstable_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
         tokens.truncate(n);
