@@ -26,7 +26,7 @@ const WIDTH: u32 = 32;
 /// From recited to never seen.
 const WINDOWS: [&str; 6] =
     ["canary-r64-06@0", "canary-r16-01@0", "canary-r08-06@0", "near-01-original@0", "canary-r04-01@0", "control-121@0"];
-const SAMPLES: u64 = 20_000;
+const SAMPLES: u64 = 10_000;
 
 /// The output of SplitMix64 as a number in 0..1.
 struct Uniform(u64);
