@@ -12,12 +12,13 @@ impl Native {
     /// See [`crate::backend::Backend::unroll`]. Length-dependent rotary scaling goes by the length so far, as it does
     /// in any real generation.
     pub(super) fn run_branches(&self, prompts: &[&[u32]], choose: &mut Choose<'_>) -> Result<(), ScoreError> {
-        let mut len = self.one_length(prompts)?;
+        let prompt_len = self.one_length(prompts)?;
         let (context, vocab) = (self.info.context_length as usize, self.info.vocab_size as usize);
         let mut cache = self.model.cache();
         let mut fed: Vec<u32> = prompts.concat();
         let mut live = prompts.len();
         for step in 0.. {
+            let len = prompt_len + step;
             if len > context {
                 return Err(ScoreError::TooLong { tokens: len, context });
             }
@@ -38,7 +39,6 @@ impl Native {
             }
             fed = branches.iter().map(|b| b.token).collect();
             live = branches.len();
-            len += 1;
         }
         Ok(())
     }
