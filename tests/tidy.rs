@@ -110,6 +110,12 @@ const WALLS: &[Wall] = &[
         fix: "the run directory keeps what backends gave; wire the two in cmd",
     },
     Wall {
+        part: &["src/follow"],
+        modules: &["model", "items", "registry", "backend::native", "run::directory", "run::parquet", "report", "gate"],
+        words: &["candle"],
+        fix: "a follow-up asks any backend for scores; wire models and files in cmd",
+    },
+    Wall {
         part: &["src/metric"],
         modules: &[
             "model",
@@ -192,6 +198,7 @@ const WALLS: &[Wall] = &[
             "src/backend",
             "src/model",
             "src/run",
+            "src/follow",
             "src/metric",
             "src/follow",
             "src/policy",

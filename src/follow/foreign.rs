@@ -83,7 +83,7 @@ mod tests {
     }
 
     #[test]
-    fn a_text_recalled_by_its_prefix_has_a_large_delta_and_another_has_none() {
+    fn a_text_recalled_by_its_prefix_has_a_large_delta_and_another_after_it_has_none() {
         let mut backend = Scripted::new(50, 32);
         let text: Vec<u32> = (10..26).collect();
         backend.memorize(&text, 20.0);
@@ -94,7 +94,8 @@ mod tests {
         let own = backend.sum_logprobs(&[prefix], &[suffix, &other]).unwrap().concat();
         let found = delta(&backend, &foreign, &[suffix, &other], &own).unwrap();
         assert!(found[0].delta > 5.0, "{found:?}");
-        assert!(found[1].delta < 5.0 && found[1].delta > -5.0, "{found:?}");
+        // After that prefix the model recites, which makes any other text less likely than it is elsewhere.
+        assert!(found[1].delta < 0.0, "{found:?}");
     }
 
     #[test]

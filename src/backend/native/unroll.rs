@@ -12,12 +12,13 @@ impl Native {
     /// See [`crate::backend::Backend::unroll`]. Length-dependent rotary scaling goes by the length so far, as it does
     /// in any real generation.
     pub(super) fn run_branches(&self, prompts: &[&[u32]], choose: &mut Choose<'_>) -> Result<(), ScoreError> {
-        let mut len = self.one_length(prompts)?;
+        let prompt_len = self.one_length(prompts)?;
         let (context, vocab) = (self.info.context_length as usize, self.info.vocab_size as usize);
         let mut cache = self.model.cache();
         let mut fed: Vec<u32> = prompts.concat();
         let mut live = prompts.len();
         for step in 0.. {
+            let len = prompt_len + step;
             if len > context {
                 return Err(ScoreError::TooLong { tokens: len, context });
             }
@@ -38,7 +39,6 @@ impl Native {
             }
             fed = branches.iter().map(|b| b.token).collect();
             live = branches.len();
-            len += 1;
         }
         Ok(())
     }
@@ -177,4 +177,58 @@ fn total(logprobs: impl Iterator<Item = f64>) -> Result<f64, ScoreError> {
         sum += logprob;
     }
     Ok(sum)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::backend::Backend;
+    use crate::backend::native::NativeConfig;
+    use crate::model::{CausalLm, Facts};
+    use candle_core::{Device, Result};
+
+    /// A model whose logits are all equal, but not a number after token 7.
+    struct Brittle(Facts);
+
+    impl CausalLm for Brittle {
+        fn facts(&self) -> &Facts {
+            &self.0
+        }
+        fn device(&self) -> &Device {
+            &Device::Cpu
+        }
+        fn cache(&self) -> Cache {
+            Cache::default()
+        }
+        fn hidden(&self, pass: &Pass<'_>, _: Option<&mut Cache>) -> Result<Tensor> {
+            let wanted = pass.ids.chunks(pass.len).flat_map(|ids| &ids[pass.rows.clone()]);
+            let hidden: Vec<f32> = wanted.map(|id| if *id == 7 { f32::NAN } else { 0.0 }).collect();
+            let rows = hidden.len();
+            Tensor::from_vec(hidden, (rows, 1), &Device::Cpu)
+        }
+        fn logits(&self, hidden: &Tensor) -> Result<Tensor> {
+            hidden.broadcast_as((hidden.dim(0)?, 10))?.contiguous()
+        }
+    }
+
+    #[test]
+    fn logits_that_are_no_numbers_are_an_error_with_their_position() {
+        let facts = Facts { architecture: "brittle".into(), vocab_size: 10, context_length: 64, parameters: 0 };
+        let config = NativeConfig { threads: 1, batch: 4 };
+        let backend = Native::new(Box::new(Brittle(facts)), "f32", Scheme::defaults(), config).unwrap();
+        for (bad, expected) in [(9, Ok(())), (7, Err(ScoreError::NonFinite { position: 2 }))] {
+            let mut tokens = [1, bad].into_iter();
+            let choose = &mut |rows: &[&[f32]]| {
+                let token = tokens.next();
+                (0..rows.len()).filter_map(|parent| token.map(|token| Branch { parent, token })).collect()
+            };
+            assert_eq!(backend.unroll(&[&[1, 2], &[3, 4]], choose), expected);
+        }
+        let ten = 10f64.ln();
+        let sums = |suffix: &[u32]| backend.sum_logprobs(&[&[1, 2], &[3, 4]], &[&[5], suffix]);
+        let found = sums(&[3, 1, 7]).unwrap().concat();
+        assert!(found.iter().zip([ten, ten, 3.0 * ten, 3.0 * ten]).all(|(a, b)| (a + b).abs() < 1e-5), "{found:?}");
+        assert_eq!(sums(&[3, 7, 1]), Err(ScoreError::NonFinite { position: 2 }));
+        assert_eq!(backend.sum_logprobs(&[&[1, 7]], &[&[5]]), Err(ScoreError::NonFinite { position: 0 }));
+    }
 }
