@@ -66,7 +66,7 @@ fn hits(backend: &Native, window: &Golden, scheme: &Scheme, samples: u64, unifor
                     *drawn.entry(cumulative.partition_point(|c| *c <= at).min(tokens.len() - 1)).or_default() += 1;
                 }
                 for (place, count) in drawn {
-                    let edits = edits.push(suffix, tokens[place].0);
+                    let edits = edits.push(tokens[place].0, suffix);
                     // With j tokens of the suffix matched up, so many edits are still needed at least, and at most.
                     let left = suffix.len() - step;
                     let ends = |more: fn(usize, usize) -> usize| {
