@@ -18,11 +18,14 @@ fn set(dir: &Path) {
     let lines: Vec<String> = canaries.chain(controls).cloned().collect();
     assert!(lines.len() > 35, "{} lines", lines.len());
     write_lines(&dir.join("set.jsonl"), &lines);
+    policy(dir, "quick.toml", "deny = []\nrequire_decided = false", "beam = 4\nforeign_prefixes = 4");
 }
 
 fn probe<'a>(out: &'a str, more: &[&'a str]) -> Vec<&'a str> {
     let windows = ["--prefix", "32", "--suffix", "32"];
-    [&["probe", "--prompts", "set.jsonl", "--out", out][..], &windows, more].concat()
+    // Nothing blocks under this policy, and bounds are narrow: the test is to be fast.
+    let gate: &[&str] = if more.contains(&"--gate") { &[] } else { &["--gate", "quick.toml"] };
+    [&["probe", "--prompts", "set.jsonl", "--out", out][..], &windows, gate, more].concat()
 }
 
 fn file(run: &Path) -> String {
@@ -87,7 +90,7 @@ fn every_greedily_exact_top_window_is_confirmed_by_generation() {
                 let run = window["verbatim_run"].as_u64().unwrap();
                 assert_eq!(own["drafted"].as_u64().unwrap(), run - run % 8);
             }
-            assert!(found["near_probability"].is_object() && found["foreign_prefix"]["prefixes"] == 16, "{found:#}");
+            assert!(found["near_probability"].is_object() && found["foreign_prefix"]["prefixes"] == 4, "{found:#}");
             assert!(found.get("errors").is_none());
         }
     }
