@@ -4,7 +4,7 @@
 /// least as great if they are independent and uniform.
 ///
 /// Kolmogorov's series at `x + 1 / (6 sqrt n) + (x - 1) / (4 n)` with `x = sqrt n D` (Vrbik 2018), which is within .0002 of
-/// the exact probability from n = 100 on. `(0, 1)` for no p-values.
+/// the exact probability from n = 100 on, 3% of it down to .001 and 10% down to 1e-6. `(0, 1)` for no p-values.
 pub(crate) fn ks_uniform(p: &[f64]) -> (f64, f64) {
     if p.is_empty() {
         return (0.0, 1.0);
