@@ -137,7 +137,8 @@ fn twins_are_made_marked_and_measured() {
     let twins = made["twins"].as_array().unwrap();
     assert_eq!((twins.len(), made["needed_each"].as_u64()), (5, Some(19)));
     for twin in twins {
-        assert!((0.1..0.7).contains(&twin["kept"].as_f64().unwrap()), "{twin}");
+        // A text full of names keeps few runs of words.
+        assert!((0.0..0.1).contains(&twin["kept"].as_f64().unwrap()), "{twin}");
     }
     for line in std::fs::read_to_string(dir.join("twins.jsonl")).unwrap().lines() {
         assert!(!line.contains("Karen") && !line.contains("1912") && line.contains("asked in"), "{line}");

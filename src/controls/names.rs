@@ -6,7 +6,7 @@ use std::collections::{HashMap, HashSet};
 /// Invented names, by their number of letters from 3 on.
 const NAMES: [&[&str]; 9] = [
     &["Ald", "Bru", "Cey", "Dov", "Eno", "Fal", "Gorm", "Hux", "Ilo", "Jem", "Kip", "Lun", "Mog", "Nif", "Orr", "Pel"],
-    &["Arlo", "Bryd", "Calm", "Dunk", "Esko", "Fenn", "Gask", "Hobb", "Irsa", "Jory", "Kest", "Lorn", "Mabb", "Nerl"],
+    &["Arlo", "Bryd", "Cald", "Dunl", "Esko", "Fenn", "Gask", "Hobb", "Irsa", "Jory", "Kest", "Lorn", "Mabb", "Nerl"],
     &[
         "Askel", "Brint", "Corvy", "Delph", "Errol", "Farro", "Gwint", "Holme", "Ilven", "Jaspo", "Kerth", "Lodan",
         "Marle",
