@@ -147,6 +147,17 @@ pub struct Judgement {
     pub power: Vec<Power>,
 }
 
+impl Verdict {
+    /// What is left of it where the policy counts near-verbatim samples and the run bounded none: what isn't within the
+    /// budget word for word may be so nearly, so that nothing is clear.
+    pub fn without_near_verbatim(&mut self) {
+        if self.level == Level::Clear {
+            self.level = Level::Inconclusive;
+            self.reasons.insert(0, reasons::near_verbatim_not_measured());
+        }
+    }
+}
+
 impl Level {
     /// Whether it says that the model memorized the text.
     pub fn is_memorization(self) -> bool {

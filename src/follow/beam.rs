@@ -86,23 +86,11 @@ fn check(backend: &dyn Backend, window_ids: &[u32], prefix_len: usize) -> Result
     }
 }
 
-/// The least and the greatest distance that a sample of as many tokens as the suffix can end with, when it has this row
-/// and `left` tokens to come. With j tokens of the suffix matched up, `len - j` of it are left: at least the difference
-/// in number has to be inserted or deleted; at most everything is replaced, too.
-fn outcomes(row: &Row, left: usize) -> (u32, u32) {
-    let distances = row.distances();
-    let ahead = |j: usize| (distances.len() - 1 - j) as u32;
-    let left = left as u32;
-    let best = distances.iter().enumerate().map(|(j, d)| d + ahead(j).abs_diff(left)).min();
-    let worst = distances.iter().enumerate().map(|(j, d)| d + ahead(j).max(left)).min();
-    (best.unwrap_or(u32::MAX), worst.unwrap_or(u32::MAX))
-}
-
 impl Search<'_> {
     /// Log-probabilities of all beginnings that were settled: no one is the beginning of another.
     fn run(&self, backend: &dyn Backend, prefix: &[u32]) -> Result<Vec<f64>, ScoreError> {
         let start = Row::start(self.suffix.len());
-        if outcomes(&start, self.suffix.len()).1 <= self.distance {
+        if start.most_after(self.suffix.len()) <= self.distance {
             return Ok(vec![0.0]);
         }
         let mut settled = Vec::new();
@@ -139,10 +127,10 @@ impl Search<'_> {
         settled: &mut Vec<f64>,
     ) {
         let left = self.suffix.len() - step - 1;
-        let mut add = |token: u32, log_p: f64, row: &Rc<Row>, (best, worst): (u32, u32)| {
-            if worst <= self.distance {
+        let mut add = |token: u32, log_p: f64, row: &Rc<Row>| {
+            if row.most_after(left) <= self.distance {
                 settled.push(log_p);
-            } else if best <= self.distance {
+            } else if row.least_after(left) <= self.distance {
                 let truth = hypothesis.truth && self.suffix.get(step) == Some(&token);
                 children.push((Branch { parent, token }, Hypothesis { log_p, row: Rc::clone(row), truth }));
             }
@@ -159,18 +147,17 @@ impl Search<'_> {
             let logprob = warped.logprob(token);
             if logprob > f32::NEG_INFINITY && (truth || warped.holds(token)) {
                 let row = Rc::new(hypothesis.row.push(token, self.suffix));
-                add(token, hypothesis.log_p + f64::from(logprob), &row, outcomes(&row, left));
+                add(token, hypothesis.log_p + f64::from(logprob), &row);
             }
         }
         let row = Rc::new(hypothesis.row.push(FOREIGN, self.suffix));
-        let outcomes = outcomes(&row, left);
-        if outcomes.0 <= self.distance {
+        if row.least_after(left) <= self.distance {
             // They differ in probability only, so no more of them than the beam holds can get into it. None is settled:
             // if any token led to the goal, the hypothesis itself would have been.
             let likeliest = warped.likeliest(self.width + near.len());
             let others = likeliest.into_iter().filter(|(token, _)| near.binary_search(token).is_err());
             for (token, logprob) in others.take(self.width) {
-                add(token, hypothesis.log_p + f64::from(logprob), &row, outcomes);
+                add(token, hypothesis.log_p + f64::from(logprob), &row);
             }
         }
     }
@@ -189,6 +176,7 @@ impl Search<'_> {
 mod tests {
     use super::*;
     use crate::backend::scripted::Scripted;
+    use crate::metric::near::edit::distance;
 
     /// Every sequence of `len` tokens with its probability under the scheme.
     fn all(backend: &Scripted, prefix: &[u32], len: usize, scheme: &Scheme) -> Vec<(Vec<u32>, f64)> {
@@ -213,10 +201,6 @@ mod tests {
             })
             .unwrap();
         sequences
-    }
-
-    fn distance(a: &[u32], b: &[u32]) -> u32 {
-        a.iter().fold(Row::start(b.len()), |row, token| row.push(*token, b)).last()
     }
 
     fn window(backend: &mut Scripted, memorized: f64) -> Vec<u32> {
@@ -292,25 +276,6 @@ mod tests {
         let ids: Vec<u32> = [1, 2].into_iter().chain(greedy.iter().map(|token| (token.id + 1) % 8)).collect();
         let found = near_probability(&backend, &ids, 2, &Scheme::greedy(), 0, 4).unwrap();
         assert_eq!((found.log_p, found.sequences), (f64::NEG_INFINITY, 0));
-    }
-
-    #[test]
-    fn outcomes_are_the_nearest_and_the_farthest_end() {
-        let suffix = [1, 2, 1, 3];
-        for left in 0..=3usize {
-            for code in 0..4u32.pow(4 - left as u32) {
-                let begun: Vec<u32> = (0..4 - left).map(|i| code / 4u32.pow(i as u32) % 4).collect();
-                let row = begun.iter().fold(Row::start(4), |row, token| row.push(*token, &suffix));
-                let ends = (0..4u32.pow(left as u32)).map(|code| {
-                    let end = (0..left).map(|i| code / 4u32.pow(i as u32) % 4);
-                    end.fold(row.clone(), |row, token| row.push(token, &suffix)).last()
-                });
-                let ends: Vec<u32> = ends.collect();
-                let (best, worst) = outcomes(&row, left);
-                assert_eq!(best, *ends.iter().min().unwrap(), "{begun:?}");
-                assert!(worst >= *ends.iter().max().unwrap(), "{begun:?}");
-            }
-        }
     }
 
     #[test]

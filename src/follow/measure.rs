@@ -3,7 +3,7 @@
 use super::select::{Asked, distance, foreign_prefixes, sampled_scheme};
 use super::{beam, foreign};
 use crate::backend::{Backend, GreedyToken, ScoreError, ScoreInput, generate};
-use crate::metric::follow_up::{Continuation, FollowUp, ReferenceScore, Rescored};
+use crate::metric::follow_up::{Continuation, FollowUp, NearProbability, ReferenceScore, Rescored};
 use crate::metric::near;
 use crate::metric::window::{WindowEvidence, measure};
 use crate::policy::Policy;
@@ -114,6 +114,9 @@ fn prefixes_of<'a>(windows: &[&'a Window], len: u32) -> Vec<&'a [u32]> {
     of_len.filter_map(|window| window.token_ids.get(..len as usize)).collect()
 }
 
+/// From this p_z on it is its own bound: a search could at most double it.
+const SURE: f64 = 0.5;
+
 impl Job<'_> {
     /// Windows it is about.
     pub fn windows(&self) -> u64 {
@@ -147,11 +150,16 @@ impl Job<'_> {
                 });
                 rows.collect()
             }
-            Self::Bound(Task { window, .. }) => {
+            Self::Bound(Task { window, evidence }) => {
                 let (ids, prefix_len) = (&window.token_ids, window.prefix_len as usize);
                 let edits = distance(tools.policy, ids.len() - prefix_len);
                 let (scheme, width) = (sampled_scheme(tools.policy), tools.policy.follow_up.beam);
-                let bound = beam::near_probability(tools.backend, ids, prefix_len, &scheme, edits, width);
+                let bound = match evidence.log_p_z(&scheme.id).filter(|log_p_z| *log_p_z >= SURE.ln()) {
+                    Some(log_p) => {
+                        Ok(NearProbability { scheme: scheme.id, distance: edits, beam: 0, log_p, sequences: 1 })
+                    }
+                    None => beam::near_probability(tools.backend, ids, prefix_len, &scheme, edits, width),
+                };
                 let mut found = match bound {
                     Ok(bound) => FollowUp { near_probability: Some(bound), ..FollowUp::default() },
                     Err(error) => failed(format!("its near-verbatim probability could not be bounded: {error}")),

@@ -39,8 +39,8 @@ pub fn near_tie(window: &WindowEvidence, policy: &Policy) -> bool {
 /// left out. `has_reference` = there is a reference checkpoint.
 ///
 /// The likeliest few of an item that is no control are continued (in full where they are greedily exact, which confirms
-/// it), bounded, compared with foreign prefixes and with the reference. Near misses of every item are continued and
-/// bounded: what controls come near to says what predictability comes near to.
+/// it), bounded, compared with foreign prefixes and with the reference. Near misses of every item are continued, since
+/// what controls come near to says what predictability comes near to; those of items that are no controls are bounded, too.
 pub fn asked<'a>(
     kind: Kind,
     windows: &'a mut [WindowEvidence],
@@ -56,7 +56,7 @@ pub fn asked<'a>(
         let in_full = wanted.everything || (is_top && window.greedy_exact);
         let asked = Asked {
             drafted: (in_full || is_top || near_miss).then(|| if in_full { 0 } else { draft(window) }),
-            near_probability: (is_top || near_miss) && wanted.beam > 0,
+            near_probability: (is_top || near_miss && kind != Kind::Control) && wanted.beam > 0,
             foreign_prefix: is_top && wanted.foreign_prefixes > 0,
             reference: is_top && has_reference,
         };
@@ -176,17 +176,18 @@ mod tests {
         let full = Asked { drafted: Some(0), near_probability: true, foreign_prefix: true, reference: false };
         let near = Asked { drafted: Some(16), near_probability: true, ..Asked::default() };
         let exact_but_not_top = near;
+        let of_control = Asked { near_probability: false, ..near };
         type Case = (Kind, fn(&mut Policy), bool, Vec<(u64, Asked)>);
         let cases: Vec<Case> = vec![
-            (Kind::OptOut, |_| (), false, vec![(3, full), (0, full), (2, near)]),
+            (Kind::OptOut, |p| p.follow_up.windows = 2, false, vec![(3, full), (0, full), (2, near)]),
             (
                 Kind::Canary,
-                |_| (),
+                |p| p.follow_up.windows = 2,
                 true,
                 vec![(3, Asked { reference: true, ..full }), (0, Asked { reference: true, ..full }), (2, near)],
             ),
-            (Kind::OptOut, |p| p.follow_up.windows = 1, false, vec![(3, full), (0, exact_but_not_top), (2, near)]),
-            (Kind::Control, |_| (), true, vec![(3, near), (0, near), (2, near)]),
+            (Kind::OptOut, |_| (), false, vec![(3, full), (0, exact_but_not_top), (2, near)]),
+            (Kind::Control, |_| (), true, vec![(3, of_control), (0, of_control), (2, of_control)]),
             (
                 Kind::OptOut,
                 |p| (p.follow_up.windows, p.follow_up.near_miss) = (0, 1.0),
@@ -205,12 +206,7 @@ mod tests {
                 Kind::Control,
                 |p| p.follow_up.everything = true,
                 false,
-                vec![
-                    (3, Asked { drafted: Some(0), ..near }),
-                    (0, Asked { drafted: Some(0), ..near }),
-                    (2, Asked { drafted: Some(0), ..near }),
-                    (1, Asked { drafted: Some(0), ..Asked::default() }),
-                ],
+                [3, 0, 2, 1].map(|n| (n, Asked { drafted: Some(0), ..Asked::default() })).to_vec(),
             ),
         ];
         for (case, (kind, change, reference, expected)) in cases.into_iter().enumerate() {

@@ -17,6 +17,14 @@ pub(super) enum Format {
 impl Format {
     /// The format of a file inside a folder; `None` for what isn't a probe set. `.gz` and `.zst` don't count.
     pub(super) fn inside_folder(name: &str) -> Option<Self> {
+        // What tells of the texts isn't one of them.
+        if name.to_lowercase().starts_with("readme.") {
+            return None;
+        }
+        Self::by_ending(name)
+    }
+
+    fn by_ending(name: &str) -> Option<Self> {
         match ending(name).as_deref() {
             Some("jsonl" | "ndjson") => Some(Self::Jsonl),
             Some("txt" | "md") => Some(Self::Text),
@@ -26,7 +34,7 @@ impl Format {
 
     /// The format of a file that was named by itself: less must be told by its ending.
     pub(super) fn named(name: &str) -> Result<Self, FileProblem> {
-        match (Self::inside_folder(name), ending(name)) {
+        match (Self::by_ending(name), ending(name)) {
             (Some(format), _) => Ok(format),
             (None, None) => Ok(Self::Jsonl),
             (None, Some(ending)) if ending == "json" => Ok(Self::Jsonl),

@@ -93,7 +93,7 @@ pub struct NearProbability {
     pub scheme: String,
     /// Edits (Levenshtein, in tokens) that are allowed.
     pub distance: u32,
-    /// Sequences kept a step.
+    /// Sequences kept a step; 0 = no search was needed, since `p_z` itself is at least .5.
     pub beam: u32,
     /// Natural log of the bound, at least `ln p_z`; `-inf` = nothing within the distance was found.
     #[serde(with = "real")]

@@ -90,7 +90,10 @@ pub fn rejudge(report: &Report, policy: &Policy) -> Report {
             evidence: &item.evidence,
         })
         .collect();
-    let judgement = verdict::judge(policy, &subjects);
+    let mut judgement = verdict::judge(policy, &subjects);
+    if policy.near_verbatim && report.policy.follow_up.beam == 0 {
+        judgement.verdicts.iter_mut().for_each(Verdict::without_near_verbatim);
+    }
     let mut report = Report { policy: policy.clone(), decision: None, ..report.clone() };
     for (item, verdict) in report.items.iter_mut().zip(&judgement.verdicts) {
         item.verdict = verdict.clone();

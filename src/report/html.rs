@@ -226,6 +226,7 @@ fn recall(report: &Report) -> Vec<Value> {
             items => entry.items,
             undecided => entry.inconclusive,
             share,
+            interval => format!("{} to {}", words::share(entry.lower), words::share(entry.upper)),
         }
     };
     report.summary.recall.iter().map(row).collect()

@@ -83,16 +83,18 @@ fn recall(out: &mut String, report: &Report) {
         return;
     }
     out.push_str(
-        "\n### Canaries found, by copies in training\n\n| copies | found | of | extractable | undecided | |\n",
+        "\n### Canaries found, by copies in training\n\n| copies | found | of | 95% interval | extractable | undecided | |\n",
     );
-    out.push_str("|---:|---:|---:|---:|---:|---|\n");
+    out.push_str("|---:|---:|---:|---:|---:|---:|---|\n");
     for entry in &report.summary.recall {
         let _ = writeln!(
             out,
-            "| {} | {} | {} | {} | {} | `{}` |",
+            "| {} | {} | {} | {} to {} | {} | {} | `{}` |",
             words::repetitions(entry.repetitions),
             entry.found,
             entry.items,
+            words::share(entry.lower),
+            words::share(entry.upper),
             entry.extractable,
             entry.inconclusive,
             words::bar(entry, 10),
@@ -214,7 +216,7 @@ mod tests {
             "| **Model** | `gemma-3-270m` |",
             "| **Revision** | `9b0cfec892e2bc2afd938c98eabe4e4a7b1e0ca1` |",
             "50 + 50 tokens every 50 tokens",
-            "| 64× | 10 | 10 | 10 | 0 | `██████████` |",
+            "| 64× | 10 | 10 | 69.2% to 100% | 10 | 0 | `██████████` |",
             "199 texts that the model can't have memorized, 199 scored in full; none of them is within",
             "199 controls, 17 opted-out texts: smallest p 0.005; it takes 2 findings together",
             "16 of 17 greedy verdicts confirmed by real generation, 1 disagrees.",

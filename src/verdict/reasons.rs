@@ -46,6 +46,11 @@ pub(super) fn cost(policy: &Policy, evidence: &ItemEvidence) -> String {
     format!("{start}: it takes {n} at p = .5, more than the budget of {budget} (tau = {tau})")
 }
 
+pub(super) fn near_verbatim_not_measured() -> String {
+    "the policy counts near-verbatim samples, but this run bounded none (beam = 0): probe again under this policy"
+        .to_owned()
+}
+
 /// How the item stands among its controls.
 pub(super) fn standing(policy: &Policy, validity: &Validity, among: &Among) -> String {
     let n = validity.controls;

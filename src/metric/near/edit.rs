@@ -40,9 +40,13 @@ impl Row {
         after.min().unwrap_or_default()
     }
 
-    /// Entry j is the distance from the first j tokens of the truth.
-    pub fn distances(&self) -> &[u32] {
-        &self.cells
+    /// The greatest distance that this can have after exactly `more` tokens, or somewhat above it: from the best place in
+    /// the truth on, all that is left of either is replaced or goes without a match. `most_after(0)` is
+    /// [`last`](Self::last).
+    pub fn most_after(&self, more: usize) -> u32 {
+        let rest = |j: usize| self.cells.len() - 1 - j;
+        let after = self.cells.iter().enumerate().map(|(j, cell)| cell + rest(j).max(more) as u32);
+        after.min().unwrap_or_default()
     }
 
     /// The distance from the whole truth.
@@ -141,6 +145,22 @@ mod tests {
             // The bound is met by going on with some end of the truth.
             let met = (0..=truth.len()).map(|j| distance(&[&own, &truth[j..]].concat(), &truth)).min();
             prop_assert_eq!(met, Some(row.least()));
+        }
+    }
+
+    #[test]
+    fn what_a_row_says_of_its_ends_holds_for_all_of_them() {
+        let truth = [1, 2, 1, 3];
+        for more in 0..=3usize {
+            for code in 0..4u32.pow(4 - more as u32) {
+                let row = (0..4 - more).fold(Row::start(4), |row, i| row.push(code / 4u32.pow(i as u32) % 4, &truth));
+                let end =
+                    |code: u32| (0..more).fold(row.clone(), |row, i| row.push(code / 4u32.pow(i as u32) % 4, &truth));
+                let ends: Vec<u32> = (0..4u32.pow(more as u32)).map(|code| end(code).last()).collect();
+                assert_eq!(Some(&row.least_after(more)), ends.iter().min());
+                assert!(Some(&row.most_after(more)) >= ends.iter().max());
+                assert!(more > 0 || row.most_after(0) == row.last());
+            }
         }
     }
 }
