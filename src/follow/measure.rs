@@ -453,6 +453,9 @@ mod tests {
         assert!(found[1].unsettled.as_ref().unwrap().starts_with("its greedy verdict could not be continued"));
         assert_eq!((&found[0].unsettled, &found[2].unsettled), (&None, &None));
 
+        let mut unsure = claimed.clone();
+        unsure.schemes.iter_mut().for_each(|scheme| scheme.log_p_z = -9.0);
+        let bad = Task { evidence: &unsure, ..bad };
         let found = run(&Job::Bound(bad), &model, |_| (), false).remove(0);
         assert!(said(&found, "near-verbatim probability") && found.unsettled.is_none());
         let found = run(&Job::Bound(bad), &model, |policy| policy.near_verbatim = true, false).remove(0);

@@ -11,6 +11,9 @@ use serde_json::{Value, json};
 /// generated, too, and show whether generation gets as far as teacher forcing says.
 pub const DRAFT_STEP: u32 = 8;
 
+/// With fewer first choices than this a sample within a tenth of the suffix is out of reach, and its bound says nothing.
+const HOPEFUL: f64 = 0.5;
+
 /// What is asked of one window once all are scored and near ties are scored again.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Asked {
@@ -56,7 +59,7 @@ pub fn asked<'a>(
         let in_full = wanted.everything || (is_top && window.greedy_exact);
         let asked = Asked {
             drafted: (in_full || is_top || near_miss).then(|| if in_full { 0 } else { draft(window) }),
-            near_probability: (is_top || near_miss && kind != Kind::Control) && wanted.beam > 0,
+            near_probability: (is_top && window.em >= HOPEFUL || near_miss && kind != Kind::Control) && wanted.beam > 0,
             foreign_prefix: is_top && wanted.foreign_prefixes > 0,
             reference: is_top && has_reference,
         };
