@@ -18,7 +18,7 @@ fn set(dir: &Path) {
     let lines: Vec<String> = canaries.chain(controls).cloned().collect();
     assert!(lines.len() > 35, "{} lines", lines.len());
     write_lines(&dir.join("set.jsonl"), &lines);
-    policy(dir, "quick.toml", "deny = []\nrequire_decided = false", "beam = 4\nforeign_prefixes = 4");
+    policy(dir, "quick.toml", "deny = []\nrequire_decided = false", "windows = 2\nbeam = 4\nforeign_prefixes = 4");
 }
 
 fn probe<'a>(out: &'a str, more: &[&'a str]) -> Vec<&'a str> {
@@ -90,7 +90,9 @@ fn every_greedily_exact_top_window_is_confirmed_by_generation() {
                 let run = window["verbatim_run"].as_u64().unwrap();
                 assert_eq!(own["drafted"].as_u64().unwrap(), run - run % 8);
             }
-            assert!(found["near_probability"].is_object() && found["foreign_prefix"]["prefixes"] == 4, "{found:#}");
+            assert_eq!(found["foreign_prefix"]["prefixes"], 4, "{found:#}");
+            // Where half of the tokens are missed, a near-verbatim sample is out of reach.
+            assert_eq!(found["near_probability"].is_object(), window["em"].as_f64().unwrap() >= 0.5, "{window:#}");
             assert!(found.get("errors").is_none());
         }
     }
@@ -177,7 +179,8 @@ fn what_was_found_is_not_measured_again_unless_the_settings_are_others() {
     assert!(ran.stderr.contains("windows are scored already"), "{}", ran.stderr);
     let rows = found(&path);
     let beams: Vec<&Value> = rows.values().filter_map(|parts| Some(&parts.get("near_probability")?["beam"])).collect();
-    assert!(!beams.is_empty() && beams.iter().all(|beam| **beam == 2), "{beams:?}");
+    // 0: where p_z is its own bound, nothing is searched.
+    assert!(beams.contains(&&Value::from(2)) && beams.iter().all(|beam| **beam == 2 || **beam == 0), "{beams:?}");
 }
 
 #[cfg(unix)]

@@ -79,8 +79,8 @@ fn damaged_scores_are_scored_anew() {
 fn when_the_disk_runs_full_what_was_scored_stays_and_the_run_resumes() {
     let dir = tempfile::tempdir().unwrap();
     let args = ["probe", "--out", "run", "--prefix", "20", "--suffix", "20"];
-    // The shell's unit is 512 bytes: enough for every part, not for the report.
-    let script = "trap '' XFSZ; ulimit -f 320; exec \"$0\" \"$@\"";
+    // The shell's unit is 512 bytes: enough for every part and for what was followed up, not for the report.
+    let script = "trap '' XFSZ; ulimit -f 1600; exec \"$0\" \"$@\"";
     let mut limited = std::process::Command::new("sh");
     program::scrub(&mut limited, dir.path()).args(["-c", script, env!("CARGO_BIN_EXE_byrote")]).args(args);
     let ran = program::Ran::of(limited.output().unwrap()).exits(2);

@@ -110,12 +110,6 @@ const WALLS: &[Wall] = &[
         fix: "the run directory keeps what backends gave; wire the two in cmd",
     },
     Wall {
-        part: &["src/follow"],
-        modules: &["model", "items", "registry", "backend::native", "run::directory", "run::parquet", "report", "gate"],
-        words: &["candle"],
-        fix: "a follow-up asks any backend for scores; wire models and files in cmd",
-    },
-    Wall {
         part: &["src/metric"],
         modules: &[
             "model",
