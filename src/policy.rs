@@ -19,6 +19,8 @@ pub const SCHEMA: &str = "byrote.policy/v1";
 
 /// Beginning of a positive control that means all items with a tag.
 pub const TAG: &str = "tag:";
+/// A positive control that begins with this must come out `extractable`.
+pub const EXTRACTABLE: &str = "extractable:";
 
 /// The ready policies, by the name under which `--gate` takes them. The first is the built-in one.
 pub const READY: &[(&str, &str)] = &[
@@ -189,10 +191,17 @@ impl Policy {
 
     /// Whether an entry of [`Policy::positive_controls`] means the item of this id and these tags.
     pub fn names_positive_control(entry: &ItemId, id: &ItemId, tags: &[String]) -> bool {
-        match entry.0.strip_prefix(TAG) {
+        let (named, _) = Self::positive_control(entry);
+        match named.strip_prefix(TAG) {
             Some(tag) => tags.iter().any(|own| own == tag),
-            None => entry == id,
+            None => named == id.0,
         }
+    }
+
+    /// What an entry of [`Policy::positive_controls`] names (an id, or `tag:` and a tag), and whether it must come out
+    /// extractable rather than found at all.
+    pub fn positive_control(entry: &ItemId) -> (&str, bool) {
+        entry.0.strip_prefix(EXTRACTABLE).map_or((&entry.0, false), |named| (named, true))
     }
 
     /// The ids of its schemes, as in `greedy or top_k40`.
@@ -433,8 +442,12 @@ fn filled(field: &str, value: Spanned<String>) -> Result<String, Problem> {
 fn positive_control(entry: Spanned<String>) -> Result<ItemId, Problem> {
     let start = entry.span().start;
     let entry = filled("positive_controls", entry)?;
-    if entry.strip_prefix(TAG).is_some_and(|tag| tag.trim().is_empty()) {
-        return Err((start, format!("{entry:?} names no tag; write such as \"{TAG}planted\"")));
+    let named = entry.strip_prefix(EXTRACTABLE).unwrap_or(&entry);
+    if named.trim().is_empty() || named.strip_prefix(TAG).is_some_and(|tag| tag.trim().is_empty()) {
+        return Err((
+            start,
+            format!("{entry:?} names no tag or item; write such as \"{TAG}planted\" or \"{EXTRACTABLE}lorem\""),
+        ));
     }
     Ok(ItemId(entry))
 }
@@ -536,6 +549,10 @@ mod tests {
             ("schema = \"byrote.policy/v1\"\nstatistic = \"loss\"", "p.toml:2: unknown variant `loss`"),
             ("schema = \"byrote.policy/v1\"\ndeny = [\"clear\"]", "p.toml:2: \"clear\" is no finding"),
             ("schema = \"byrote.policy/v1\"\npositive_controls = [\"tag: \"]", "p.toml:2: \"tag: \" names no tag"),
+            (
+                "schema = \"byrote.policy/v1\"\npositive_controls = [\"extractable:\"]",
+                "p.toml:2: \"extractable:\" names no",
+            ),
             ("schema = \"byrote.policy/v1\"\nwarn = [\"inconclusive\"]", "p.toml:2: inconclusive items are governed"),
             (
                 "schema = \"byrote.policy/v1\"\n[[waivers]]\nitem = \"a\"\nreason = \"\"\nexpires = 2027-01-01",

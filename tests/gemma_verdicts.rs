@@ -50,6 +50,11 @@ fn probe_set(dir: &Path) -> PathBuf {
     path
 }
 
+/// The positive control must come out extractable: without its BOS token the model still ranks it above all controls, but
+/// at 10^18 samples. Of follow-ups only what confirms verdicts, to be quick.
+const POLICY: &str = "schema = \"byrote.policy/v1\"\npositive_controls = [\"extractable:pd_usconst\"]\n\
+    [follow_up]\nwindows = 1\nnear_miss = 1.0\nbeam = 0\nforeign_prefixes = 0\n";
+
 fn probed(
     dir: &Path,
     models: &Path,
@@ -57,6 +62,7 @@ fn probed(
     more: &[&str],
 ) -> (serde_json::Value, BTreeMap<String, String>) {
     let (model, set, out) = (models.join(MODEL), probe_set(dir), dir.join("run"));
+    std::fs::write(dir.join("policy.toml"), POLICY).unwrap();
     let paths = [&model, &set, &out].map(|path| path.to_str().unwrap());
     let fixed = ["probe", "--model", paths[0], "--prompts", paths[1], "--out", paths[2]];
     let args: Vec<&str> = fixed.iter().chain(&window).chain(more).copied().collect();
@@ -70,9 +76,9 @@ fn probed(
     (report, verdicts)
 }
 
-fn known_and_fresh_part(verdicts: &BTreeMap<String, String>) {
+fn known_and_fresh_part(verdicts: &BTreeMap<String, String>, known: &[&str]) {
     let found = |id: &str| ["extractable", "memorized"].contains(&verdicts[id].as_str());
-    for id in KNOWN {
+    for &id in known {
         assert!(found(id), "{id} is {}", verdicts[id]);
     }
     for (id, verdict) in verdicts.iter().filter(|(id, _)| *id == "fresh" || id.starts_with("control-")) {
@@ -84,9 +90,11 @@ fn known_and_fresh_part(verdicts: &BTreeMap<String, String>) {
 fn gemma_knows_the_famous_texts_and_no_fresh_one_at_50_and_50() {
     let Some(models) = models() else { return };
     let dir = TempDir::new().unwrap();
-    let window = ["--prefix", "50", "--suffix", "50", "--stride", "50"];
+    let window = ["--prefix", "50", "--suffix", "50", "--stride", "100"];
     let (report, verdicts) = probed(dir.path(), &models, window, &[]);
-    known_and_fresh_part(&verdicts);
+    // 85 tokens are no window of 50 + 50: that can't be told, and isn't clear.
+    assert_eq!(verdicts["lorem"], "inconclusive");
+    known_and_fresh_part(&verdicts, &KNOWN[1..]);
     // Each finding shows what it costs.
     for item in report["items"].as_array().unwrap().iter().filter(|item| KNOWN.contains(&item["id"].as_str().unwrap()))
     {
@@ -99,21 +107,22 @@ fn gemma_knows_the_famous_texts_and_no_fresh_one_at_50_and_50() {
 fn gemma_knows_the_famous_texts_and_no_fresh_one_at_32_and_16() {
     let Some(models) = models() else { return };
     let dir = TempDir::new().unwrap();
-    let (_, verdicts) = probed(dir.path(), &models, ["--prefix", "32", "--suffix", "16", "--stride", "32"], &[]);
-    known_and_fresh_part(&verdicts);
+    let window = ["--prefix", "32", "--suffix", "16", "--stride", "32"];
+    let (report, verdicts) = probed(dir.path(), &models, window, &["--gate", "policy.toml"]);
+    known_and_fresh_part(&verdicts, &KNOWN);
+    // The positive control is found, so that the run is decided: what it found blocks.
+    assert_eq!(report["decision"]["outcome"], "block");
+    let numerics = &report["summary"]["numerics"];
+    assert!(numerics["generated"].as_u64().unwrap() >= 4 && numerics["disagreements"] == 0, "{numerics}");
 }
 
 #[test]
 fn without_its_bos_the_positive_control_fails_and_nothing_is_called_clean() {
     let Some(models) = models() else { return };
     let dir = TempDir::new().unwrap();
-    let policy = dir.path().join("policy.toml");
-    std::fs::write(&policy, "schema = \"byrote.policy/v1\"\npositive_controls = [\"pd_usconst\"]\n").unwrap();
     let window = ["--prefix", "32", "--suffix", "16", "--stride", "64"];
-    let more = ["--bos", "never", "--gate", policy.to_str().unwrap()];
-    let (report, verdicts) = probed(dir.path(), &models, window, &more);
-    let first = verdicts.values().filter(|verdict| *verdict != "inconclusive").count();
-    assert_eq!(first, 0, "{verdicts:?}");
+    let (report, verdicts) = probed(dir.path(), &models, window, &["--bos", "never", "--gate", "policy.toml"]);
+    assert!(verdicts.values().all(|verdict| verdict == "inconclusive"), "{verdicts:?}");
     assert_eq!(report["decision"]["outcome"], "undecided");
     let reason = report["items"][0]["reasons"][0].as_str().unwrap();
     assert!(reason.contains("positive control") && reason.contains("pd_usconst"), "{reason}");

@@ -47,7 +47,8 @@ pub fn assemble(
         }
     }
     // Tags are the user's own words: only those that a verdict can hang on are shown.
-    let positive = policy.positive_controls.iter().filter_map(|entry| entry.0.strip_prefix(TAG));
+    let positive =
+        policy.positive_controls.iter().filter_map(|entry| Policy::positive_control(entry).0.strip_prefix(TAG));
     let named: HashSet<&str> =
         items.iter().flat_map(|probed| &probed.item.matches).map(String::as_str).chain(positive).collect();
     let items = items.iter().map(|probed| {

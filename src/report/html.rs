@@ -328,7 +328,7 @@ mod tests {
             "<code>gemma-3-270m</code>",
             "opted-out texts memorized",
             "controls within the sample budget",
-            "199 controls, 17 opted-out texts: smallest p 0.005; it takes 2 findings together",
+            "17 opted-out texts: smallest p 0.005; it takes 2 findings together",
             "The positive control canary-r64-0 was found",
             "id=\"not-tested\"",
             "3 near ties scored again alone in f32: 1 greedy verdict changed",

@@ -218,7 +218,7 @@ mod tests {
             "50 + 50 tokens every 50 tokens",
             "| 64× | 10 | 10 | 69.2% to 100% | 10 | 0 | `██████████` |",
             "199 texts that the model can't have memorized, 199 scored in full; none of them is within",
-            "199 controls, 17 opted-out texts: smallest p 0.005; it takes 2 findings together",
+            "17 opted-out texts: smallest p 0.005; it takes 2 findings together",
             "16 of 17 greedy verdicts confirmed by real generation, 1 disagrees.",
             "- 0 of 199 controls within the sample budget (95% interval 0% to 1.8%)",
             "- mean coverage of 15 opted-out texts 0.22 (95% interval 0.08 to 0.37)",

@@ -341,7 +341,7 @@ mod tests {
             " 3.1e-7* ",
             "  * model-based",
             "letters/too-short: not probed: 23 tokens are fewer than one window of 50 + 50",
-            "199 controls, 17 opted-out texts: smallest p 0.005; it takes 2 findings together",
+            "17 opted-out texts: smallest p 0.005; it takes 2 findings together",
             "16 of 17 greedy verdicts confirmed by real generation, 1 disagrees.",
         ] {
             assert!(text.contains(sentence), "{sentence:?} isn't in\n{text}");

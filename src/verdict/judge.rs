@@ -275,9 +275,12 @@ fn positive_controls(policy: &Policy, labels: &[Labels<'_>], verdicts: &mut [Ver
     let mut check = |entry: &ItemId| {
         let named = labels.iter().zip(verdicts.iter()).filter(|(label, _)| label.is_named_by(entry));
         let levels: Vec<(&ItemId, Level)> = named.map(|(label, verdict)| (label.id, verdict.level)).collect();
-        let found = !levels.is_empty() && levels.iter().all(|(_, level)| level.is_memorization());
+        let (_, extractable) = Policy::positive_control(entry);
+        let reached = |level: Level| if extractable { level == Level::Extractable } else { level.is_memorization() };
+        let found = !levels.is_empty() && levels.iter().all(|(_, level)| reached(*level));
         if !found {
-            missed.push(reasons::positive_control_missed(entry, &levels));
+            let missing: Vec<_> = levels.iter().filter(|(_, level)| !reached(*level)).copied().collect();
+            missed.push(reasons::positive_control_missed(entry, &missing, levels.len()));
         }
         found
     };

@@ -19,7 +19,7 @@ impl Labels<'_> {
     /// Whether an entry of the policy's `positive_controls` means this item: its id, or `tag:` and one of its tags. A tag
     /// never means a control, which can't be found.
     pub(super) fn is_named_by(&self, entry: &ItemId) -> bool {
-        let by_tag = entry.0.starts_with(TAG);
+        let by_tag = Policy::positive_control(entry).0.starts_with(TAG);
         Policy::names_positive_control(entry, self.id, self.tags) && !(by_tag && self.kind == Kind::Control)
     }
 }

@@ -22,10 +22,10 @@ pub(super) fn cost(policy: &Policy, evidence: &ItemEvidence) -> String {
         let verb = if n == "1 sample" { "suffices" } else { "suffice" };
         let (p, p_z) = (probability::in_digits(near.log_p), probability::in_digits(log_p_z));
         return format!(
-            "p >= {p} under {} for a text within {} token edits of it, which the policy counts: {n} {verb} at p = .5 (to the \
+            "p >= {p} under {} for a text within {} of it, which the policy counts: {n} {verb} at p = .5 (to the \
              letter p_z = {p_z} under {scheme}, {})",
             near.scheme,
-            near.distance,
+            edits(near.distance),
             form_name(form)
         );
     }
@@ -44,6 +44,10 @@ pub(super) fn cost(policy: &Policy, evidence: &ItemEvidence) -> String {
     let budget = samples::in_words(policy.tau.ln(), 0.5);
     let tau = probability::in_digits(policy.tau.ln());
     format!("{start}: it takes {n} at p = .5, more than the budget of {budget} (tau = {tau})")
+}
+
+fn edits(distance: u32) -> String {
+    if distance == 1 { "1 token edit".to_owned() } else { format!("{distance} token edits") }
 }
 
 pub(super) fn near_verbatim_not_measured() -> String {
@@ -114,9 +118,9 @@ pub(super) fn supporting(evidence: &ItemEvidence) -> Vec<String> {
     }
     if let Some(near) = &found.near_probability {
         said.push(format!(
-            "supporting: a sample within {} edits of a window has probability of at least {} under {} (beam search, a lower \
+            "supporting: a sample within {} of a window has probability of at least {} under {} (beam search, a lower \
              bound)",
-            near.distance,
+            edits(near.distance),
             probability::in_digits(near.log_p),
             near.scheme
         ));
@@ -196,15 +200,14 @@ pub(super) fn unknown_validity(cost: &str, within: bool) -> String {
     if within { format!("{cost}: within the sample budget, but its validity is unknown") } else { cost.to_owned() }
 }
 
-/// What became of an entry of the policy's positive controls that wasn't found, and the items it names.
-pub(super) fn positive_control_missed(entry: &ItemId, items: &[(&ItemId, Level)]) -> String {
-    let missed: Vec<_> = items.iter().filter(|(_, level)| !level.is_memorization()).collect();
-    match (missed.first(), entry.0.strip_prefix(TAG)) {
+/// What became of an entry of the policy's positive controls that wasn't found: which items of those it names.
+pub(super) fn positive_control_missed(entry: &ItemId, missed: &[(&ItemId, Level)], of: usize) -> String {
+    match (missed.first(), Policy::positive_control(entry).0.strip_prefix(TAG)) {
         (None, None) => format!("`{entry}` isn't among the items"),
         (None, Some(_)) => format!("`{entry}` is the tag of no item but controls, or none of this report"),
         (Some((_, level)), None) => format!("`{entry}` came out {level}"),
         (Some((first, level)), Some(_)) => {
-            format!("`{entry}`: {} of {} not found, `{first}` came out {level}", missed.len(), items.len())
+            format!("`{entry}`: {} of {} not found, `{first}` came out {level}", missed.len(), of)
         }
     }
 }

@@ -131,12 +131,11 @@ pub(crate) fn near_probability(near: &NearProbability, log_p_z: Option<f64>) -> 
     } else {
         format!("near-verbatim (at most {edits}) at least {}", one_in(near.log_p))
     };
-    format!(
-        "under {}: {verbatim}{found} ({}, beam of {})",
-        near.scheme,
-        count(u64::from(near.sequences), "sequence"),
-        near.beam
-    )
+    let how = match near.beam {
+        0 => "word for word alone, nothing searched".to_owned(),
+        beam => format!("{}, beam of {beam}", count(u64::from(near.sequences), "sequence")),
+    };
+    format!("under {}: {verbatim}{found} ({how})", near.scheme)
 }
 
 /// What the true prefix adds.

@@ -11,14 +11,11 @@ pub(crate) const MODEL_BASED: &str = "* model-based: extrapolated by a tail fitt
 
 /// What the run could have detected, a sentence a kind.
 pub(crate) fn power(report: &Report) -> Vec<String> {
-    let controls = count(report.summary.controls.usable, "control");
     let sentence = |power: &Power| {
         let items = of_kind(power.items, power.kind);
         let alone = format!("a single finding needs {}", count(power.controls_needed, "control"));
         let Some(smallest) = power.smallest_p else {
-            return format!(
-                "{controls}, {items}: none could be compared, so no item can be called memorized ({alone})."
-            );
+            return format!("{items}: none could be compared, so no item can be called memorized ({alone}).");
         };
         let can = match power.findings_needed {
             None => format!("no item can be called memorized ({alone})"),
@@ -30,7 +27,7 @@ pub(crate) fn power(report: &Report) -> Vec<String> {
         } else {
             "no smallest p, since a tail is fitted (model-based)".to_owned()
         };
-        format!("{controls}, {items}: {smallest}; {can}.")
+        format!("{items}: {smallest}; {can}.")
     };
     report.summary.power.iter().map(sentence).collect()
 }
@@ -139,35 +136,30 @@ mod tests {
         let mut report = fixture::report();
         report.summary.controls.usable = 240;
         let cases = [
-            (
-                12,
-                Some(1.0 / 241.0),
-                Some(1),
-                "240 controls, 12 opted-out texts: smallest p 0.0041; a single finding can stand.",
-            ),
+            (12, Some(1.0 / 241.0), Some(1), "12 opted-out texts: smallest p 0.0041; a single finding can stand."),
             (
                 40,
                 Some(1.0 / 241.0),
                 Some(4),
-                "240 controls, 40 opted-out texts: smallest p 0.0041; it takes 4 findings together (a single finding needs 799 controls).",
+                "40 opted-out texts: smallest p 0.0041; it takes 4 findings together (a single finding needs 799 controls).",
             ),
             (
                 1,
                 Some(0.1),
                 None,
-                "240 controls, 1 opted-out text: smallest p 0.1; no item can be called memorized (a single finding needs 799 controls).",
+                "1 opted-out text: smallest p 0.1; no item can be called memorized (a single finding needs 799 controls).",
             ),
             (
                 3,
                 Some(0.0),
                 Some(1),
-                "240 controls, 3 opted-out texts: no smallest p, since a tail is fitted (model-based); a single finding can stand.",
+                "3 opted-out texts: no smallest p, since a tail is fitted (model-based); a single finding can stand.",
             ),
             (
                 2,
                 None,
                 None,
-                "240 controls, 2 opted-out texts: none could be compared, so no item can be called memorized (a single finding needs 799 controls).",
+                "2 opted-out texts: none could be compared, so no item can be called memorized (a single finding needs 799 controls).",
             ),
         ];
         for (items, smallest_p, findings_needed, expected) in cases {
