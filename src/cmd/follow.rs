@@ -116,10 +116,10 @@ pub(crate) fn run(run: &Scored<'_>, model: &Ready) -> Result<Option<Vec<FollowUp
     }
     drop(todo);
 
-    if let Some(reference) = run.reference {
-        if !refer(run, reference, model, &tasks, &mut journal)? {
-            return Ok(None);
-        }
+    if let Some(reference) = run.reference
+        && !refer(run, reference, model, &tasks, &mut journal)?
+    {
+        return Ok(None);
     }
     journal.sync()?;
     Ok(Some(journal.into_rows()))
