@@ -299,13 +299,12 @@ fn compare(task: &Task<'_>, drafted: u32, generated: &[GreedyToken], tools: &Too
     let truth = suffix(task.window);
     let own: Vec<u32> =
         truth.iter().copied().take(drafted as usize).chain(generated.iter().map(|token| token.id)).collect();
-    let equal = || truth.iter().zip(&own).map(|(a, b)| a == b);
-    let verbatim_run = equal().take_while(|equal| *equal).count() as u32;
+    let verbatim_run = truth.iter().zip(&own).take_while(|(a, b)| a == b).count() as u32;
     let own_text = (tools.decode)(&own);
     Continuation {
         drafted,
         verbatim_run,
-        memorization_score: equal().filter(|equal| *equal).count() as f64 / truth.len().max(1) as f64,
+        memorization_score: near::equal_positions(truth, &own),
         agrees: verbatim_run == task.evidence.verbatim_run,
         near: near::compare(truth, &own, &(tools.decode)(truth), &own_text),
         text: tools.reveal.then_some(own_text),
