@@ -1,13 +1,16 @@
 //! Models: open weights in, logits out. Knows tensors; knows nothing of windows, items or metrics.
 //!
-//! A checkpoint is found ([`source`]), its files are opened ([`weights`], [`gguf`]), and its family
-//! ([`families`]) joins the shared [`layers`] into a [`decoder::Decoder`].
+//! A checkpoint is found ([`source`]), its files are opened ([`weights`], [`gguf`]), its family ([`families`]) turns the
+//! [`config`] into a [`blueprint`], and by that the shared [`layers`] are joined ([`build`]) into a [`decoder::Decoder`].
 //!
 //! Activations are f32 everywhere; only a matrix in memory may be narrower. On the CPU a narrower
 //! matrix is widened for its product, so bf16 and quantized weights give the very numbers that the same
 //! weights written out in f32 give.
 
+pub mod blueprint;
+pub mod build;
 pub mod builtin;
+pub mod config;
 pub mod decoder;
 pub mod families;
 pub mod gguf;

@@ -1,5 +1,6 @@
 //! A decoder: token vectors, blocks, final norm, output matrix. Families differ in what they put into it.
 
+use super::layers::alibi::Alibi;
 use super::layers::attention::{Attention, LayerCache, Surroundings, mask};
 use super::layers::linear::{Embedding, Linear};
 use super::layers::mlp::Mlp;
@@ -9,18 +10,22 @@ use super::{CausalLm, Facts, Pass};
 use candle_core::{Device, Result, Tensor};
 use std::ops::Range;
 
-/// One block.
+/// One block: attention and feed-forward, each with a norm before it, after it, or both.
 #[derive(Debug)]
 pub struct Block {
-    pub attention_norm: Norm,
+    pub attention_norm: Option<Norm>,
     pub attention: Attention,
-    /// Norm of the attention's outcome before it is added (Gemma).
+    /// Norm of the attention's outcome before it is added (Gemma, OLMo 2); after it was added under
+    /// [`Residual::Normed`].
     pub attention_post_norm: Option<Norm>,
-    pub mlp_norm: Norm,
+    /// Under [`Residual::Parallel`] none means that the attention's norm serves both.
+    pub mlp_norm: Option<Norm>,
     pub mlp: Mlp,
-    /// Norm of the feed-forward outcome before it is added (Gemma).
+    /// As for the attention.
     pub mlp_post_norm: Option<Norm>,
     pub residual: Residual,
+    /// Factor on what is added (Granite).
+    pub residual_scale: Option<f64>,
 }
 
 /// How a block's two halves are added.
@@ -28,8 +33,10 @@ pub struct Block {
 pub enum Residual {
     /// The feed-forward half sees the attention's outcome.
     Sequential,
-    /// Both see the block's input (GPT-NeoX).
+    /// Both see the block's input (GPT-NeoX, GPT-J, Falcon).
     Parallel,
+    /// Sequential, and the sums are normalized (OPT-350m).
+    Normed,
 }
 
 /// A decoder, joined from shared layers.
@@ -40,13 +47,20 @@ pub struct Decoder {
     pub embedding: Embedding,
     /// Factor on token vectors (Gemma: the root of the hidden size).
     pub embedding_scale: Option<f64>,
-    /// Learned position vectors, `[context, hidden]` (GPT-2).
-    pub positions: Option<Embedding>,
+    /// Norm of token vectors (BLOOM).
+    pub embedding_norm: Option<Norm>,
+    /// From the width of token vectors to that of the blocks and back, where they differ (OPT-350m).
+    pub projections: Option<(Linear, Linear)>,
+    /// Learned position vectors, and the row of position 0 (GPT-2: 0, OPT: 2).
+    pub positions: Option<(Embedding, u32)>,
     pub ropes: Vec<Rope>,
+    pub alibi: Option<Alibi>,
     pub blocks: Vec<Block>,
-    pub final_norm: Norm,
+    pub final_norm: Option<Norm>,
     /// The output matrix; absent where it is the embedding (tied).
     pub head: Option<Linear>,
+    /// Factor on logits (Cohere, Granite).
+    pub logit_scale: Option<f64>,
     /// Logits become `cap * tanh(logit / cap)`.
     pub logit_softcap: Option<f64>,
 }
@@ -99,16 +113,22 @@ impl CausalLm for Decoder {
             let cache = layers.as_mut().and_then(|layers| layers.get_mut(i));
             x = block.forward(&x, &rows, &around, cache)?;
         }
-        let hidden = self.final_norm.forward(&x)?;
+        let mut hidden = normed(self.final_norm.as_ref(), x)?;
+        if let Some((_, out)) = &self.projections {
+            hidden = out.forward(&hidden)?;
+        }
         let width = hidden.dim(2)?;
         hidden.reshape((pass.batch * pass.rows.len(), width))
     }
 
     fn logits(&self, hidden: &Tensor) -> Result<Tensor> {
-        let logits = match &self.head {
+        let mut logits = match &self.head {
             Some(head) => head.forward(hidden)?,
             None => self.embedding.logits(hidden)?,
         };
+        if let Some(scale) = self.logit_scale {
+            logits = (logits * scale)?;
+        }
         match self.logit_softcap {
             Some(cap) => (logits / cap)?.tanh()? * cap,
             None => Ok(logits),
@@ -126,11 +146,15 @@ impl Decoder {
         if let Some(scale) = self.embedding_scale {
             x = (x * scale)?;
         }
-        if let Some(positions) = &self.positions {
-            let at = Tensor::arange(start as u32, (start + pass.len) as u32, &self.device)?;
+        if let Some((into, _)) = &self.projections {
+            x = into.forward(&x)?;
+        }
+        if let Some((positions, first)) = &self.positions {
+            let start = start as u32 + first;
+            let at = Tensor::arange(start, start + pass.len as u32, &self.device)?;
             x = x.broadcast_add(&positions.vectors(&at)?)?;
         }
-        Ok(x)
+        normed(self.embedding_norm.as_ref(), x)
     }
 
     fn surroundings(&self, pass: &Pass<'_>, start: usize) -> Result<Surroundings> {
@@ -145,7 +169,8 @@ impl Decoder {
                 masks.push((window, mask(start, pass.len, window, &self.device)?));
             }
         }
-        Ok(Surroundings { tables, masks })
+        let alibi = self.alibi.as_ref().map(|alibi| alibi.bias(start + pass.len, &self.device)).transpose()?;
+        Ok(Surroundings { tables, masks, alibi })
     }
 }
 
@@ -157,20 +182,34 @@ impl Block {
         around: &Surroundings,
         cache: Option<&mut LayerCache>,
     ) -> Result<Tensor> {
-        let attended = self.attention.forward(&self.attention_norm.forward(x)?, rows, around, cache)?;
-        let attended = post(self.attention_post_norm.as_ref(), attended)?;
-        let x = x.narrow(1, rows.start, rows.len())?;
-        let added = (&x + attended)?;
-        let seen = match self.residual {
-            Residual::Sequential => &added,
-            Residual::Parallel => &x,
+        let seen = normed(self.attention_norm.as_ref(), x.clone())?;
+        let cut = |x: &Tensor| x.narrow(1, rows.start, rows.len());
+        let attended = self.attention.forward(&seen, rows, around, cache)?;
+        let x = cut(x)?;
+        let (attention_post, mlp_post) = (self.attention_post_norm.as_ref(), self.mlp_post_norm.as_ref());
+        if self.residual == Residual::Normed {
+            let added = normed(attention_post, (x + attended)?)?;
+            let fed = self.mlp.forward(&normed(self.mlp_norm.as_ref(), added.clone())?)?;
+            return normed(mlp_post, (added + fed)?);
+        }
+        let added = (&x + self.scaled(normed(attention_post, attended)?)?)?;
+        let seen = match (self.residual, &self.mlp_norm) {
+            (Residual::Parallel, Some(norm)) => norm.forward(&x)?,
+            (Residual::Parallel, None) => cut(&seen)?,
+            (_, norm) => normed(norm.as_ref(), added.clone())?,
         };
-        let fed = self.mlp.forward(&self.mlp_norm.forward(seen)?)?;
-        &added + post(self.mlp_post_norm.as_ref(), fed)?
+        added + self.scaled(normed(mlp_post, self.mlp.forward(&seen)?)?)?
+    }
+
+    fn scaled(&self, x: Tensor) -> Result<Tensor> {
+        match self.residual_scale {
+            Some(scale) => x * scale,
+            None => Ok(x),
+        }
     }
 }
 
-fn post(norm: Option<&Norm>, x: Tensor) -> Result<Tensor> {
+fn normed(norm: Option<&Norm>, x: Tensor) -> Result<Tensor> {
     match norm {
         Some(norm) => norm.forward(&x),
         None => Ok(x),

@@ -1,53 +1,95 @@
-//! The families of models: each a file that says what its checkpoints call their tensors and how the
-//! shared layers are joined.
+//! The families of models: each says what its checkpoints call their tensors, and turns a configuration into a
+//! blueprint. A family that joins the layers in no new way is a row of [`NATIVE`] and a few lines.
 
-pub mod gemma3;
-pub mod gpt2;
-pub mod gpt_neox;
-pub mod llama;
+mod bloom;
+mod cohere;
+mod falcon;
+mod gemma;
+mod gpt2;
+mod gpt_neo;
+mod gpt_neox;
+mod gpt_oss;
+mod gptj;
+mod llama;
+mod mpt;
+mod olmo;
+mod opt;
+mod phi;
+mod qwen;
+mod stablelm;
+mod starcoder2;
 
-use super::ModelError;
+use super::blueprint::Blueprint;
+use super::config::Config;
 use super::decoder::Decoder;
 use super::gguf::Gguf;
-use super::weights::{Names, Weights};
-use serde::Deserialize;
-use serde::de::DeserializeOwned;
+use super::weights::Weights;
+use super::weights::names::Names;
+use super::{ModelError, build};
 
-/// A checkpoint's family and its checked configuration.
-#[derive(Clone, Debug)]
-#[expect(clippy::large_enum_variant, reason = "there is one in a process")]
-pub enum Family {
-    Llama(llama::Config),
-    Gemma3(gemma3::Config),
-    Gpt2(gpt2::Config),
-    GptNeox(gpt_neox::Config),
+/// One architecture.
+#[derive(Debug)]
+struct Native {
+    /// `model_type`s of config.json.
+    config: &'static [&'static str],
+    /// `general.architecture`s of GGUF.
+    gguf: &'static [&'static str],
+    names: fn(&Config) -> Names,
+    plan: fn(&Config) -> Result<Blueprint, ModelError>,
 }
 
-/// `model_type`s of config.json and `general.architecture`s of GGUF that byrote reads.
-const KNOWN: &str = "llama, mistral, qwen2, gemma3 (text), gpt2, gpt_neox (GGUF: gptneox)";
+/// What byrote's own layers can be joined to.
+const NATIVE: &[Native] = &[
+    Native { config: &["llama"], gguf: &["llama"], names: llama::names, plan: llama::llama },
+    Native { config: &["mistral"], gguf: &["mistral"], names: llama::names, plan: llama::mistral },
+    Native { config: &["ministral"], gguf: &[], names: llama::names, plan: llama::ministral },
+    Native { config: &["mixtral"], gguf: &[], names: llama::mixtral_names, plan: llama::mixtral },
+    Native { config: &["smollm3"], gguf: &["smollm3"], names: llama::names, plan: llama::smollm3 },
+    Native { config: &["internlm2"], gguf: &["internlm2"], names: llama::internlm2_names, plan: llama::internlm2 },
+    Native { config: &["granite"], gguf: &["granite"], names: llama::names, plan: llama::granite },
+    Native { config: &["qwen2"], gguf: &["qwen2"], names: llama::names, plan: qwen::qwen2 },
+    Native { config: &["qwen3"], gguf: &["qwen3"], names: llama::names, plan: qwen::qwen3 },
+    Native { config: &["qwen2_moe"], gguf: &["qwen2moe"], names: qwen::moe_names, plan: qwen::qwen2_moe },
+    Native { config: &["qwen3_moe"], gguf: &["qwen3moe"], names: qwen::moe_names, plan: qwen::qwen3_moe },
+    Native { config: &["olmo"], gguf: &["olmo"], names: llama::names, plan: olmo::olmo },
+    Native { config: &["olmo2"], gguf: &["olmo2"], names: olmo::after_names, plan: olmo::olmo2 },
+    Native { config: &["olmo3"], gguf: &["olmo3"], names: olmo::after_names, plan: olmo::olmo3 },
+    Native { config: &["olmoe"], gguf: &["olmoe"], names: qwen::moe_names, plan: olmo::olmoe },
+    Native { config: &["gemma"], gguf: &["gemma"], names: llama::names, plan: gemma::gemma },
+    Native { config: &["gemma2"], gguf: &["gemma2"], names: gemma::names, plan: gemma::gemma2 },
+    Native { config: &["gemma3_text", "gemma3"], gguf: &["gemma3"], names: gemma::names, plan: gemma::gemma3 },
+    Native { config: &["phi"], gguf: &["phi2"], names: phi::names, plan: phi::phi },
+    Native { config: &["phi3"], gguf: &["phi3"], names: phi::phi3_names, plan: phi::phi3 },
+    Native { config: &["stablelm"], gguf: &["stablelm"], names: stablelm::names, plan: stablelm::plan },
+    Native { config: &["cohere"], gguf: &["command-r"], names: llama::names, plan: cohere::cohere },
+    Native { config: &["cohere2"], gguf: &["cohere2"], names: llama::names, plan: cohere::cohere2 },
+    Native { config: &["starcoder2"], gguf: &["starcoder2"], names: starcoder2::names, plan: starcoder2::plan },
+    Native { config: &["gpt2"], gguf: &["gpt2"], names: gpt2::names, plan: gpt2::gpt2 },
+    Native { config: &["gpt_bigcode"], gguf: &["starcoder"], names: gpt2::names, plan: gpt2::bigcode },
+    Native { config: &["gpt_neo"], gguf: &[], names: gpt_neo::names, plan: gpt_neo::plan },
+    Native { config: &["gptj"], gguf: &[], names: gptj::names, plan: gptj::plan },
+    Native { config: &["gpt_neox"], gguf: &["gptneox"], names: gpt_neox::names, plan: gpt_neox::plan },
+    Native { config: &["opt"], gguf: &[], names: opt::names, plan: opt::plan },
+    Native { config: &["bloom"], gguf: &["bloom"], names: bloom::names, plan: bloom::plan },
+    Native { config: &["mpt"], gguf: &["mpt"], names: mpt::names, plan: mpt::plan },
+    Native { config: &["falcon"], gguf: &["falcon"], names: falcon::names, plan: falcon::plan },
+    Native { config: &["gpt_oss"], gguf: &["gpt-oss"], names: gpt_oss::names, plan: gpt_oss::plan },
+];
+
+/// A checkpoint's family, with its configuration.
+#[derive(Clone, Debug)]
+pub struct Family {
+    native: &'static Native,
+    config: Config,
+}
 
 impl Family {
     /// Reads a config.json. `named` overrides its `model_type`, for checkpoints that don't tell.
     ///
     /// # Errors
-    /// When it isn't JSON, its architecture is unknown, or a field is missing or wrong.
+    /// When it isn't JSON, or its architecture is unknown.
     pub fn from_config(json: &[u8], file: &str, named: Option<&str>) -> Result<Self, ModelError> {
-        #[derive(Deserialize)]
-        struct Kind {
-            model_type: Option<String>,
-        }
-        let kind: Kind = parse(json, file)?;
-        let kind = named.map(str::to_owned).or(kind.model_type).ok_or_else(|| ModelError::Config {
-            file: file.to_owned(),
-            what: "there is no \"model_type\"; give \"family\" in models.toml".to_owned(),
-        })?;
-        match kind.as_str() {
-            "llama" | "mistral" | "qwen2" => Ok(Self::Llama(llama::Config::from_json(json, file, &kind)?)),
-            "gemma3_text" => Ok(Self::Gemma3(parse(json, file)?)),
-            "gpt2" => Ok(Self::Gpt2(parse(json, file)?)),
-            "gpt_neox" => Ok(Self::GptNeox(parse(json, file)?)),
-            _ => Err(unknown(file, &kind)),
-        }
+        Self::of(Config::from_json(json, file, named)?, |native| native.config)
     }
 
     /// Reads the configuration out of a GGUF's metadata.
@@ -55,90 +97,40 @@ impl Family {
     /// # Errors
     /// As for [`Family::from_config`].
     pub fn from_gguf(gguf: &Gguf) -> Result<Self, ModelError> {
-        let file = gguf.path().display().to_string();
-        let kind = gguf.text("general.architecture").ok_or_else(|| ModelError::Config {
-            file: file.clone(),
-            what: "its metadata has no \"general.architecture\"".to_owned(),
-        })?;
-        let meta = Metadata { gguf, architecture: kind };
-        match kind {
-            "llama" | "qwen2" => Ok(Self::Llama(llama::Config::from_gguf(&meta)?)),
-            "gemma3" => Ok(Self::Gemma3(gemma3::Config::from_gguf(&meta)?)),
-            "gpt2" => Ok(Self::Gpt2(gpt2::Config::from_gguf(&meta)?)),
-            "gptneox" => Ok(Self::GptNeox(gpt_neox::Config::from_gguf(&meta)?)),
-            _ => Err(unknown(&file, kind)),
+        Self::of(Config::from_gguf(gguf)?, |native| native.gguf)
+    }
+
+    fn of(config: Config, kinds: fn(&Native) -> &'static [&'static str]) -> Result<Self, ModelError> {
+        match NATIVE.iter().find(|native| kinds(native).contains(&config.kind.as_str())) {
+            Some(native) => Ok(Self { native, config }),
+            None => Err(ModelError::UnknownArchitecture {
+                file: config.file,
+                found: config.kind,
+                known: NATIVE.iter().flat_map(kinds).copied().collect::<Vec<_>>().join(", "),
+            }),
         }
     }
 
-    /// What the family's tensors are called in either format.
+    /// What the family's tensors are called.
     pub fn names(&self) -> Names {
-        match self {
-            Self::Llama(_) => llama::NAMES,
-            Self::Gemma3(_) => gemma3::NAMES,
-            Self::Gpt2(_) => gpt2::NAMES,
-            Self::GptNeox(_) => gpt_neox::NAMES,
-        }
+        (self.native.names)(&self.config)
+    }
+
+    /// The model without its weights.
+    ///
+    /// # Errors
+    /// When a field is missing or wrong.
+    pub fn plan(&self) -> Result<Blueprint, ModelError> {
+        (self.native.plan)(&self.config)
     }
 
     /// Loads the weights.
     ///
     /// # Errors
-    /// When a tensor is missing, of another shape, or has no place.
+    /// When the configuration can't be used, or a tensor is missing, of another shape, or has no place.
     pub fn load(&self, weights: &Weights) -> Result<Decoder, ModelError> {
-        match self {
-            Self::Llama(config) => llama::load(config, weights),
-            Self::Gemma3(config) => gemma3::load(config, weights),
-            Self::Gpt2(config) => gpt2::load(config, weights),
-            Self::GptNeox(config) => gpt_neox::load(config, weights),
-        }
+        build::decoder(&self.plan()?, weights)
     }
-}
-
-/// GGUF metadata under the architecture's prefix.
-#[derive(Clone, Copy, Debug)]
-pub struct Metadata<'a> {
-    pub gguf: &'a Gguf,
-    pub architecture: &'a str,
-}
-
-impl Metadata<'_> {
-    fn key(&self, key: &str) -> String {
-        format!("{}.{key}", self.architecture)
-    }
-
-    /// A number that must be there, such as `block_count`.
-    fn need(&self, key: &str) -> Result<usize, ModelError> {
-        self.int(key).ok_or_else(|| ModelError::Config {
-            file: self.gguf.path().display().to_string(),
-            what: format!("its metadata has no number \"{}\"", self.key(key)),
-        })
-    }
-
-    fn int(&self, key: &str) -> Option<usize> {
-        self.gguf.int(&self.key(key)).and_then(|n| usize::try_from(n).ok())
-    }
-
-    fn float(&self, key: &str) -> Option<f64> {
-        self.gguf.float(&self.key(key))
-    }
-
-    /// Rows of the token table: the vocabulary's size, which the metadata needn't tell.
-    fn vocabulary(&self) -> Result<usize, ModelError> {
-        let rows = self.gguf.tensors.get("token_embd.weight").and_then(|t| t.shape.first());
-        rows.copied().ok_or_else(|| ModelError::MissingTensor {
-            name: "token_embd.weight".to_owned(),
-            file: self.gguf.path().display().to_string(),
-        })
-    }
-}
-
-fn parse<T: DeserializeOwned>(json: &[u8], file: &str) -> Result<T, ModelError> {
-    serde_json::from_slice(json)
-        .map_err(|e| ModelError::Config { file: file.to_owned(), what: format!("{e}; correct it or fetch it again") })
-}
-
-fn unknown(file: &str, found: &str) -> ModelError {
-    ModelError::UnknownArchitecture { file: file.to_owned(), found: found.to_owned(), known: KNOWN.to_owned() }
 }
 
 #[cfg(test)]
@@ -147,10 +139,15 @@ mod tests {
 
     #[test]
     fn configs_that_cannot_be_used_say_why() {
-        let said = |json: &str| Family::from_config(json.as_bytes(), "m/config.json", None).unwrap_err().to_string();
+        let said = |json: &str| {
+            let family = Family::from_config(json.as_bytes(), "m/config.json", None);
+            family.and_then(|family| family.plan()).unwrap_err().to_string()
+        };
         assert!(said("{").contains("m/config.json"));
         assert!(said("{}").contains("no \"model_type\""));
-        assert!(said(r#"{"model_type": "mamba"}"#).contains("\"mamba\" is not supported; byrote reads llama"));
+        assert!(
+            said(r#"{"model_type": "perceptron"}"#).contains("\"perceptron\" is not supported; byrote reads llama")
+        );
         assert!(said(r#"{"model_type": "gpt2", "n_embd": 8}"#).contains("missing field"));
     }
 }

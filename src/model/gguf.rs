@@ -33,6 +33,13 @@ pub struct TensorEntry {
     bytes: usize,
 }
 
+impl TensorEntry {
+    /// Size in the file.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+}
+
 /// An open GGUF file.
 #[derive(Debug)]
 pub struct Gguf {
@@ -112,16 +119,26 @@ impl Gguf {
         &self.path
     }
 
-    /// A tensor's raw blocks.
+    /// Raw blocks of a tensor: `len` bytes from `offset`.
     ///
     /// # Errors
     /// When there is no such tensor, or it can't be read.
-    pub fn read(&self, name: &str) -> Result<(&TensorEntry, Vec<u8>), ModelError> {
+    pub fn read(&self, name: &str, offset: u64, len: usize) -> Result<Vec<u8>, ModelError> {
         let entry = self.tensors.get(name).ok_or_else(|| ModelError::MissingTensor {
             name: name.to_owned(),
             file: self.path.display().to_string(),
         })?;
-        Ok((entry, super::weights::read_range(&self.path, entry.offset, entry.bytes)?))
+        super::weights::read_range(&self.path, entry.offset + offset, len)
+    }
+
+    /// A small f32 tensor, if there is one.
+    ///
+    /// # Errors
+    /// When it can't be read.
+    pub fn floats(&self, name: &str) -> Result<Option<Vec<f32>>, ModelError> {
+        let Some(entry) = self.tensors.get(name).filter(|entry| entry.dtype == GgmlDType::F32) else { return Ok(None) };
+        let bytes = self.read(name, 0, entry.bytes)?;
+        Ok(Some(bytes.chunks_exact(4).map(|c| f32::from_le_bytes(array(c))).collect()))
     }
 
     /// A text from the metadata.
@@ -344,9 +361,9 @@ mod tests {
         std::fs::write(kept.path(), &file).unwrap();
         let gguf = Gguf::open(kept.path()).unwrap();
         assert_eq!(gguf.text("general.architecture"), Some("llama"));
-        let (entry, bytes) = gguf.read("x").unwrap();
-        assert_eq!(entry.shape, [2, 3]);
-        assert_eq!(bytes[4..8], 1f32.to_le_bytes());
+        assert_eq!(gguf.tensors["x"].shape, [2, 3]);
+        assert_eq!(gguf.read("x", 4, 4).unwrap(), 1f32.to_le_bytes());
+        assert_eq!(gguf.floats("x").unwrap().unwrap(), [0.0, 1.0, 2.0, 3.0, 4.0, 5.0]);
         file.pop();
         assert!(open(&file).unwrap_err().to_string().contains("truncated"));
     }

@@ -1,6 +1,8 @@
 //! The layers that every family is joined from, each written once.
 
+pub mod alibi;
 pub mod attention;
+pub mod experts;
 pub mod linear;
 pub mod mlp;
 pub mod norm;

@@ -6,7 +6,6 @@
 //! published is best probed itself.
 
 use super::ModelError;
-use super::weights::{Names, gguf_name};
 use candle_core::quantized::GgmlDType;
 use std::collections::BTreeMap;
 
@@ -158,12 +157,6 @@ fn more_bits(layer: usize, layers: usize) -> bool {
     layer < eighth || layer >= 7 * layers / 8 || (layer - eighth) % 3 == 2
 }
 
-/// The GGUF module of a tensor's Hugging Face name, without a leading `transformer.` or the like where there is one.
-pub(super) fn module_of(name: &str, names: Names) -> Option<String> {
-    let stored = gguf_name(name, names).or_else(|| gguf_name(name.split_once('.')?.1, names))?;
-    stored.rsplit_once('.').map(|(module, _)| module.to_owned())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -234,14 +227,5 @@ mod tests {
         assert!(refused(&[("f16", 9)]).contains("no quantized type fits them"));
         let kept = [("f32", 1), ("q4_k", 2), ("q5_0", 9), ("q8_0", 3)].into_iter().collect();
         assert_eq!(chooser.told(&kept, "").unwrap(), "of 15 matrices 2 in q4_k, 9 in q5_0, 3 in q8_0, 1 in f32");
-    }
-
-    #[test]
-    fn names_below_a_trunk_are_known() {
-        let names: Names = &[("h.{}.attn.c_attn", "blk.{}.attn_qkv")];
-        for name in ["h.2.attn.c_attn.weight", "transformer.h.2.attn.c_attn.weight"] {
-            assert_eq!(module_of(name, names).as_deref(), Some("blk.2.attn_qkv"));
-        }
-        assert_eq!(module_of("other.weight", names), None);
     }
 }

@@ -1,13 +1,15 @@
-//! The weights of a checkpoint by the names that Hugging Face checkpoints use, from safetensors or GGUF.
+//! The weights of a checkpoint, from safetensors or GGUF, by GGUF's names for them.
 //!
 //! Tensors are read from the file one by one and converted as they come, so that loading never holds
 //! more than the weights themselves and one tensor.
 
+pub mod names;
+pub mod scope;
+
 use super::ModelError;
 use super::gguf::Gguf;
-use super::layers::linear::{Linear, Matrix};
-use super::layers::norm::Norm;
-use super::quantize::{Chooser, Kept, Quant, module_of};
+use super::layers::linear::Matrix;
+use super::quantize::{Chooser, Kept, Quant};
 use candle_core::quantized::{QStorage, QTensor};
 use candle_core::{DType, Device, Tensor};
 use safetensors::tensor::{Dtype, Metadata, TensorInfo};
@@ -17,6 +19,9 @@ use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
+
+use names::Names;
+use scope::{Layout, Scope, reordered};
 
 /// In what form matrices are kept in memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,15 +56,14 @@ impl Precision {
     }
 }
 
-/// A family's names: module by module, Hugging Face's first and then GGUF's; `{}` is a layer's number.
-pub type Names = &'static [(&'static str, &'static str)];
-
 /// An open checkpoint.
 #[derive(Debug)]
 pub struct Weights {
     source: Source,
     label: String,
     names: Names,
+    /// What stands before the names of the body in safetensors.
+    body: &'static str,
     precision: Precision,
     device: Device,
     /// Tensors that were read, with their element counts: nothing in a checkpoint may go unused unnoticed.
@@ -89,25 +93,6 @@ struct Slot {
     shape: Vec<usize>,
     offset: u64,
     bytes: usize,
-}
-
-/// A place in the tree of names.
-#[derive(Clone, Debug)]
-pub struct Scope<'a> {
-    weights: &'a Weights,
-    prefix: String,
-}
-
-/// How a stored matrix relates to `[out, in]`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Layout {
-    OutIn,
-    /// Stored `[in, out]`, as GPT-2's safetensors are.
-    InOut,
-    /// Rows ordered head by head, each with its query, key and value, for this many heads (GPT-NeoX).
-    Interleaved {
-        heads: usize,
-    },
 }
 
 impl Weights {
@@ -144,12 +129,21 @@ impl Weights {
 
     fn new(source: Source, label: String, names: Names, precision: Precision, device: &Device) -> Self {
         let (used, kept) = (Mutex::default(), Mutex::default());
-        Self { source, label, names, precision, device: device.clone(), used, kept }
+        let body = match &source {
+            Source::Safetensors(slots) => {
+                let has = |body: &&&str| {
+                    names.in_safetensors("token_embd.weight", body).is_some_and(|name| slots.contains_key(&name))
+                };
+                names.bodies.iter().find(has).or(names.bodies.first()).copied().unwrap_or_default()
+            }
+            Source::Gguf(_) => "",
+        };
+        Self { source, label, names, body, precision, device: device.clone(), used, kept }
     }
 
     /// The root of the names.
     pub fn root(&self) -> Scope<'_> {
-        Scope { weights: self, prefix: String::new() }
+        Scope::root(self)
     }
 
     /// Where the weights are put.
@@ -198,8 +192,7 @@ impl Weights {
     }
 
     fn chooser(&self, quant: Quant) -> Chooser {
-        let output = self.names.iter().find(|(_, stored)| *stored == "output").map(|(hf, _)| format!("{hf}.weight"));
-        let has_output = output.is_some_and(|name| self.stored_name(&name).is_some());
+        let has_output = self.stored_name("output.weight").is_some();
         let number = |name: &str| name.split('.').find_map(|part| part.parse::<usize>().ok());
         let last = match &self.source {
             Source::Safetensors(slots) => slots.keys().filter_map(|name| number(name)).max(),
@@ -208,58 +201,80 @@ impl Weights {
         Chooser { quant, has_output, layers: last.map_or(0, |last| last + 1) }
     }
 
-    /// The name in the file of a tensor's Hugging Face name, if the file has it.
-    fn stored_name(&self, name: &str) -> Option<String> {
+    /// What the file calls a tensor; `None` if it has no place there.
+    fn file_name(&self, name: &str) -> Option<String> {
         match &self.source {
-            Source::Safetensors(slots) => slots.contains_key(name).then(|| name.to_owned()),
-            Source::Gguf(gguf) => {
-                let stored = gguf_name(name, self.names)?;
-                gguf.tensors.contains_key(&stored).then_some(stored)
-            }
+            Source::Safetensors(_) => self.names.in_safetensors(name, self.body),
+            Source::Gguf(_) => Some(self.names.in_gguf(name)),
         }
     }
 
-    fn resolve(&self, name: &str) -> Result<String, ModelError> {
-        self.stored_name(name)
-            .ok_or_else(|| ModelError::MissingTensor { name: name.to_owned(), file: self.label.clone() })
+    /// What the file calls a tensor, if it has it.
+    fn stored_name(&self, name: &str) -> Option<String> {
+        let stored = self.file_name(name)?;
+        let there = match &self.source {
+            Source::Safetensors(slots) => slots.contains_key(&stored),
+            Source::Gguf(gguf) => gguf.tensors.contains_key(&stored),
+        };
+        there.then_some(stored)
     }
 
-    /// A tensor as it is stored.
-    fn read(&self, name: &str) -> Result<Stored, ModelError> {
-        let stored = self.resolve(name)?;
+    fn missing(&self, name: &str) -> ModelError {
+        let name = self.file_name(name).unwrap_or_else(|| name.to_owned());
+        ModelError::MissingTensor { name, file: self.label.clone() }
+    }
+
+    /// A tensor as it is stored; with a `slab` only that entry of its first dimension.
+    fn read(&self, name: &str, slab: Option<usize>) -> Result<Stored, ModelError> {
+        let stored = self.stored_name(name).ok_or_else(|| self.missing(name))?;
+        let elements: usize;
         let tensor = match &self.source {
             Source::Safetensors(slots) => {
-                let slot = slots
-                    .get(&stored)
-                    .ok_or_else(|| ModelError::MissingTensor { name: name.to_owned(), file: self.label.clone() })?;
-                let bytes = slot.file.read(slot.offset, slot.bytes)?;
+                let slot = slots.get(&stored).ok_or_else(|| self.missing(name))?;
+                elements = slot.shape.iter().product();
+                let Part { offset, bytes, shape } =
+                    Part::of(slot.bytes, &slot.shape, slab).ok_or_else(|| self.bad_slab(&stored, &slot.shape, slab))?;
+                let bytes = slot.file.read(slot.offset + offset, bytes)?;
                 let dtype = candle_dtype(slot.dtype).ok_or_else(|| ModelError::BadFile {
                     path: slot.file.path(),
-                    what: format!("tensor \"{name}\" is of type {:?}; byrote reads F32, BF16, F16 and F64", slot.dtype),
+                    what: format!(
+                        "tensor \"{stored}\" is of type {:?}; byrote reads F32, BF16, F16 and F64",
+                        slot.dtype
+                    ),
                 })?;
-                Stored::Dense(Tensor::from_raw_buffer(&bytes, dtype, &slot.shape, &self.device)?)
+                Stored::Dense(Tensor::from_raw_buffer(&bytes, dtype, &shape, &self.device)?)
             }
             Source::Gguf(gguf) => {
-                let (entry, bytes) = gguf.read(&stored)?;
+                let entry = gguf.tensors.get(&stored).ok_or_else(|| self.missing(name))?;
+                elements = entry.shape.iter().product();
+                let Part { offset, bytes, shape } = Part::of(entry.bytes(), &entry.shape, slab)
+                    .ok_or_else(|| self.bad_slab(&stored, &entry.shape, slab))?;
+                let bytes = gguf.read(&stored, offset, bytes)?;
                 let storage = QStorage::from_data(Cow::Owned(bytes), &self.device, entry.dtype)?;
-                Stored::Quantized(QTensor::new(storage, entry.shape.clone())?)
+                Stored::Quantized(QTensor::new(storage, shape)?)
             }
         };
-        let elements = tensor.shape().iter().product::<usize>() as u64;
-        self.used.lock().unwrap_or_else(std::sync::PoisonError::into_inner).insert(stored, elements);
+        self.used.lock().unwrap_or_else(std::sync::PoisonError::into_inner).insert(stored, elements as u64);
         Ok(tensor)
+    }
+
+    fn bad_slab(&self, stored: &str, shape: &[usize], slab: Option<usize>) -> ModelError {
+        ModelError::Config {
+            file: self.label.clone(),
+            what: format!("tensor \"{stored}\" of shape {shape:?} has no entry {}", slab.unwrap_or_default()),
+        }
     }
 
     /// A stored matrix in the form that `quant` has for it. One that the file has in that very form stays as it is.
     fn quantized(&self, quant: Quant, name: &str, stored: Stored, layout: Layout) -> Result<Matrix, ModelError> {
-        let module = module_of(name, self.names).unwrap_or_default();
+        let module = name.rsplit_once('.').map_or(name, |(module, _)| module);
         let shape = stored.shape();
-        let width = if layout == Layout::InOut { shape.first() } else { shape.last() };
-        let kept = self.chooser(quant).choose(&module, width.copied().unwrap_or_default());
+        let width = if layout.transposed { shape.first() } else { shape.last() };
+        let kept = self.chooser(quant).choose(module, width.copied().unwrap_or_default());
         *self.kept.lock().unwrap_or_else(std::sync::PoisonError::into_inner).entry(kept.name()).or_default() += 1;
         let dense = |stored: Stored, dtype| reordered(&stored.dense(dtype, &self.device)?, layout);
         Ok(match (kept, stored) {
-            (Kept::Quantized(dtype), Stored::Quantized(q)) if q.dtype() == dtype && layout == Layout::OutIn => {
+            (Kept::Quantized(dtype), Stored::Quantized(q)) if q.dtype() == dtype && layout == Layout::OUT_IN => {
                 Matrix::Quantized(vec![q])
             }
             (Kept::Quantized(dtype), stored) => {
@@ -275,11 +290,27 @@ impl Weights {
             return Ok(());
         }
         Err(ModelError::WrongShape {
-            name: name.to_owned(),
+            name: self.file_name(name).unwrap_or_else(|| name.to_owned()),
             file: self.label.clone(),
             found: found.to_vec(),
             wanted: wanted.to_vec(),
         })
+    }
+}
+
+/// Where in a tensor's bytes a part of it lies, and its shape.
+struct Part {
+    offset: u64,
+    bytes: usize,
+    shape: Vec<usize>,
+}
+
+impl Part {
+    fn of(bytes: usize, shape: &[usize], slab: Option<usize>) -> Option<Self> {
+        let Some(slab) = slab else { return Some(Self { offset: 0, bytes, shape: shape.to_vec() }) };
+        let (&slabs, rest) = shape.split_first()?;
+        let each = bytes.checked_div(slabs)?;
+        (slab < slabs).then(|| Self { offset: (slab * each) as u64, bytes: each, shape: rest.to_vec() })
     }
 }
 
@@ -303,134 +334,6 @@ impl Stored {
             Self::Quantized(q) => q.dequantize(device)?.to_dtype(dtype),
         }
     }
-}
-
-impl<'a> Scope<'a> {
-    /// The place `child` below this one.
-    pub fn at(&self, child: impl std::fmt::Display) -> Scope<'a> {
-        let prefix = if self.prefix.is_empty() { child.to_string() } else { format!("{}.{child}", self.prefix) };
-        Scope { weights: self.weights, prefix }
-    }
-
-    fn name(&self, leaf: &str) -> String {
-        if self.prefix.is_empty() { leaf.to_owned() } else { format!("{}.{leaf}", self.prefix) }
-    }
-
-    /// Whether the checkpoint has the tensor `leaf` here.
-    pub fn has(&self, leaf: &str) -> bool {
-        self.weights.stored_name(&self.name(leaf)).is_some()
-    }
-
-    /// A vector in f32.
-    ///
-    /// # Errors
-    /// When it is missing or of another length.
-    pub fn vector(&self, leaf: &str, len: usize) -> Result<Tensor, ModelError> {
-        let name = self.name(leaf);
-        let stored = self.weights.read(&name)?;
-        self.weights.check(&name, stored.shape(), &[len])?;
-        Ok(stored.dense(DType::F32, &self.weights.device)?)
-    }
-
-    /// A matrix `[rows, width]` in the precision that was asked for.
-    ///
-    /// # Errors
-    /// When it is missing or of another shape.
-    pub fn matrix(&self, module: &str, rows: usize, width: usize) -> Result<Matrix, ModelError> {
-        self.stacked(&[(module, rows)], width, Layout::OutIn)
-    }
-
-    /// A linear layer, of one module or several stacked along their outputs.
-    ///
-    /// # Errors
-    /// When a tensor is missing or of another shape.
-    pub fn linear(
-        &self,
-        modules: &[(&str, usize)],
-        width: usize,
-        bias: bool,
-        layout: Layout,
-    ) -> Result<Linear, ModelError> {
-        let weight = self.stacked(modules, width, layout)?;
-        if !bias {
-            return Ok(Linear::new(weight, None));
-        }
-        let biases = modules
-            .iter()
-            .map(|(module, rows)| self.vector(&format!("{module}.bias"), *rows))
-            .collect::<Result<Vec<_>, _>>()?;
-        let bias = reordered(&Tensor::cat(&biases, 0)?, layout)?;
-        Ok(Linear::new(weight, Some(bias)))
-    }
-
-    /// A root-mean-square norm; `offset` is added to its weights (Gemma stores them less one).
-    ///
-    /// # Errors
-    /// When it is missing or of another length.
-    pub fn rms_norm(&self, module: &str, len: usize, eps: f64, offset: f64) -> Result<Norm, ModelError> {
-        let weight = (self.vector(&format!("{module}.weight"), len)? + offset)?;
-        Ok(Norm::Rms { weight, eps: eps as f32 })
-    }
-
-    /// A layer norm.
-    ///
-    /// # Errors
-    /// When it is missing or of another length.
-    pub fn layer_norm(&self, module: &str, len: usize, eps: f64) -> Result<Norm, ModelError> {
-        Ok(Norm::Layer {
-            weight: self.vector(&format!("{module}.weight"), len)?,
-            bias: self.vector(&format!("{module}.bias"), len)?,
-            eps: eps as f32,
-        })
-    }
-
-    fn stacked(&self, modules: &[(&str, usize)], width: usize, layout: Layout) -> Result<Matrix, ModelError> {
-        let mut quantized = Vec::new();
-        let mut dense = Vec::new();
-        let Weights { precision, device, .. } = self.weights;
-        for (module, rows) in modules {
-            let name = self.name(&format!("{module}.weight"));
-            let stored = self.weights.read(&name)?;
-            let wanted = if layout == Layout::InOut { [width, *rows] } else { [*rows, width] };
-            self.weights.check(&name, stored.shape(), &wanted)?;
-            match (stored, *precision) {
-                (Stored::Quantized(q), Precision::Quantized) => quantized.push(q),
-                (stored, Precision::AtLoad(quant)) => match self.weights.quantized(quant, &name, stored, layout)? {
-                    Matrix::Quantized(parts) => quantized.extend(parts),
-                    Matrix::Dense(tensor) => dense.push(tensor),
-                },
-                (stored, _) => dense.push(reordered(&stored.dense(precision.dense(), device)?, layout)?),
-            }
-        }
-        if dense.is_empty() {
-            return Ok(Matrix::Quantized(quantized));
-        }
-        Ok(Matrix::Dense(if dense.len() == 1 { dense.swap_remove(0) } else { Tensor::cat(&dense, 0)? }))
-    }
-}
-
-/// A stored matrix or bias as `[out, in]` or `[out]`, with all queries first, then keys, then values.
-fn reordered(tensor: &Tensor, layout: Layout) -> candle_core::Result<Tensor> {
-    match layout {
-        Layout::InOut if tensor.rank() == 2 => tensor.t()?.contiguous(),
-        Layout::OutIn | Layout::InOut => Ok(tensor.clone()),
-        Layout::Interleaved { heads } => {
-            let rows = tensor.dim(0)?;
-            let rest = tensor.elem_count() / rows;
-            let by_head = tensor.reshape((heads, 3, rows / heads / 3, rest))?;
-            by_head.transpose(0, 1)?.contiguous()?.reshape(tensor.shape())
-        }
-    }
-}
-
-/// The GGUF name of a Hugging Face name: `model.layers.3.mlp.up_proj.weight` is `blk.3.ffn_up.weight`.
-pub(super) fn gguf_name(name: &str, names: Names) -> Option<String> {
-    let (module, leaf) = name.rsplit_once('.')?;
-    let number = module.split('.').find(|part| part.bytes().all(|b| b.is_ascii_digit()));
-    let template: String =
-        module.split('.').map(|part| if Some(part) == number { "{}" } else { part }).collect::<Vec<_>>().join(".");
-    let (_, stored) = names.iter().find(|(hf, _)| *hf == template)?;
-    Some(format!("{}.{leaf}", stored.replace("{}", number.unwrap_or_default())))
 }
 
 /// Reads `len` bytes at `offset`.
@@ -543,7 +446,8 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("model.safetensors");
         std::fs::write(&path, bytes).unwrap();
-        Weights::safetensors(&[Place::File(path)], &[], Precision::F32, &Device::Cpu)
+        let names = Names { bodies: &[], modules: &[], gguf: &[] };
+        Weights::safetensors(&[Place::File(path)], names, Precision::F32, &Device::Cpu)
     }
 
     #[test]
@@ -564,21 +468,5 @@ mod tests {
         let mut garbled = whole.clone();
         garbled[9] = b'!';
         assert!(open(&garbled).unwrap_err().to_string().contains("damaged"));
-    }
-
-    #[test]
-    fn names_of_layers_are_translated() {
-        let names: Names = &[("model.layers.{}.mlp.up_proj", "blk.{}.ffn_up"), ("model.norm", "output_norm")];
-        assert_eq!(gguf_name("model.layers.12.mlp.up_proj.weight", names).as_deref(), Some("blk.12.ffn_up.weight"));
-        assert_eq!(gguf_name("model.norm.bias", names).as_deref(), Some("output_norm.bias"));
-        assert_eq!(gguf_name("model.layers.0.other.weight", names), None);
-    }
-
-    #[test]
-    fn interleaved_heads_become_queries_then_keys_then_values() {
-        // Two heads of one component: q0 k0 v0 q1 k1 v1.
-        let rows = Tensor::new(&[0f32, 10., 20., 1., 11., 21.], &Device::Cpu).unwrap();
-        let layout = Layout::Interleaved { heads: 2 };
-        assert_eq!(reordered(&rows, layout).unwrap().to_vec1::<f32>().unwrap(), [0., 1., 10., 11., 20., 21.]);
     }
 }

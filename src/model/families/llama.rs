@@ -1,227 +1,205 @@
-//! Llama 1 to 3.1 and what is the same by another name: SmolLM 1 and 2, Mistral (a sliding window),
-//! Qwen 2 and 2.5 (biases on queries, keys and values) (arXiv 2302.13971, 2310.06825, 2407.10671).
+//! Llama 1 to 3.x and what is the same by another name (SmolLM 1 and 2, TinyLlama, Yi, Vicuna), and what differs from it
+//! by little: Mistral and Ministral (sliding windows), Mixtral (experts), SmolLM 3 (layers without rotation), InternLM 2
+//! (other names), Granite (multipliers) (arXiv 2302.13971, 2407.21783, 2310.06825, 2401.04088, 2403.17297).
 
-use super::{Metadata, parse};
-use crate::model::decoder::{Block, Decoder, Residual};
-use crate::model::layers::attention::Attention;
-use crate::model::layers::linear::Embedding;
-use crate::model::layers::mlp::{Activation, Mlp};
-use crate::model::layers::rope::{Pairing, RawScaling, Rope, Scaling};
-use crate::model::weights::{Layout, Names, Weights};
-use crate::model::{Facts, ModelError};
-use rayon::prelude::*;
-use serde::Deserialize;
+use crate::model::ModelError;
+use crate::model::blueprint::{
+    AttentionPlan, Blueprint, ExpertsPlan, FeedPlan, LAYERS, LayerPlan, NormKind, NormPlan, heads,
+};
+use crate::model::config::Config;
+use crate::model::layers::experts::Weighing;
+use crate::model::layers::mlp::{Activation, Gating};
+use crate::model::layers::rope::{Pairing, Scaling};
+use crate::model::weights::names::Names;
+use crate::model::weights::scope::{Layout, Rows};
 
-/// Tensor names, Hugging Face's and GGUF's.
-pub const NAMES: Names = &[
-    ("model.embed_tokens", "token_embd"),
-    ("model.layers.{}.input_layernorm", "blk.{}.attn_norm"),
-    ("model.layers.{}.self_attn.q_proj", "blk.{}.attn_q"),
-    ("model.layers.{}.self_attn.k_proj", "blk.{}.attn_k"),
-    ("model.layers.{}.self_attn.v_proj", "blk.{}.attn_v"),
-    ("model.layers.{}.self_attn.o_proj", "blk.{}.attn_output"),
-    ("model.layers.{}.post_attention_layernorm", "blk.{}.ffn_norm"),
-    ("model.layers.{}.mlp.gate_proj", "blk.{}.ffn_gate"),
-    ("model.layers.{}.mlp.up_proj", "blk.{}.ffn_up"),
-    ("model.layers.{}.mlp.down_proj", "blk.{}.ffn_down"),
-    ("model.norm", "output_norm"),
-    ("lm_head", "output"),
-    ("rope_freqs", "rope_freqs"),
+/// The names of most families since Llama.
+pub(super) const MODULES: &[(&str, &str)] = &[
+    ("token_embd", "embed_tokens"),
+    ("blk.{}.attn_norm", "layers.{}.input_layernorm"),
+    ("blk.{}.attn_q", "layers.{}.self_attn.q_proj"),
+    ("blk.{}.attn_k", "layers.{}.self_attn.k_proj"),
+    ("blk.{}.attn_v", "layers.{}.self_attn.v_proj"),
+    ("blk.{}.attn_q_norm", "layers.{}.self_attn.q_norm"),
+    ("blk.{}.attn_k_norm", "layers.{}.self_attn.k_norm"),
+    ("blk.{}.attn_output", "layers.{}.self_attn.o_proj"),
+    ("blk.{}.ffn_norm", "layers.{}.post_attention_layernorm"),
+    ("blk.{}.ffn_gate", "layers.{}.mlp.gate_proj"),
+    ("blk.{}.ffn_up", "layers.{}.mlp.up_proj"),
+    ("blk.{}.ffn_down", "layers.{}.mlp.down_proj"),
+    ("output_norm", "norm"),
+    ("output", "/lm_head"),
 ];
 
-/// Fields of config.json, by its names.
-#[derive(Clone, Debug, Deserialize)]
-pub struct Config {
-    #[serde(default)]
-    model_type: String,
-    vocab_size: usize,
-    hidden_size: usize,
-    intermediate_size: usize,
-    num_hidden_layers: usize,
-    num_attention_heads: usize,
-    num_key_value_heads: Option<usize>,
-    head_dim: Option<usize>,
-    max_position_embeddings: usize,
-    original_max_position_embeddings: Option<usize>,
-    rms_norm_eps: f64,
-    rope_theta: Option<f32>,
-    #[serde(alias = "rope_parameters")]
-    rope_scaling: Option<RawScaling>,
-    hidden_act: Activation,
-    #[serde(default)]
-    tie_word_embeddings: bool,
-    #[serde(default)]
-    attention_bias: bool,
-    #[serde(default)]
-    mlp_bias: bool,
-    sliding_window: Option<usize>,
-    #[serde(default)]
-    use_sliding_window: bool,
-    max_window_layers: Option<usize>,
-    layer_types: Option<Vec<String>>,
-    #[serde(skip, default = "halves")]
-    pairing: Pairing,
+pub(super) const NAMES: Names = Names { bodies: &["model.", ""], modules: &[MODULES], gguf: &[] };
+
+const MIXTRAL: &[(&str, &str)] = &[
+    ("blk.{}.ffn_gate_inp", "layers.{}.block_sparse_moe.gate"),
+    ("blk.{}.ffn_gate.{}", "layers.{}.block_sparse_moe.experts.{}.w1"),
+    ("blk.{}.ffn_up.{}", "layers.{}.block_sparse_moe.experts.{}.w3"),
+    ("blk.{}.ffn_down.{}", "layers.{}.block_sparse_moe.experts.{}.w2"),
+];
+
+const INTERNLM2: &[(&str, &str)] = &[
+    ("token_embd", "tok_embeddings"),
+    ("blk.{}.attn_norm", "layers.{}.attention_norm"),
+    ("blk.{}.attn_qkv", "layers.{}.attention.wqkv"),
+    ("blk.{}.attn_output", "layers.{}.attention.wo"),
+    ("blk.{}.ffn_norm", "layers.{}.ffn_norm"),
+    ("blk.{}.ffn_gate", "layers.{}.feed_forward.w1"),
+    ("blk.{}.ffn_up", "layers.{}.feed_forward.w3"),
+    ("blk.{}.ffn_down", "layers.{}.feed_forward.w2"),
+    ("output", "/output"),
+];
+
+pub(super) fn names(_: &Config) -> Names {
+    NAMES
 }
 
-fn halves() -> Pairing {
-    Pairing::Halves
+pub(super) fn mixtral_names(_: &Config) -> Names {
+    Names { modules: &[MODULES, MIXTRAL], ..NAMES }
 }
 
-impl Config {
-    /// Reads a config.json of `model_type` `kind`.
-    ///
-    /// # Errors
-    /// When a field is missing or wrong.
-    pub fn from_json(json: &[u8], file: &str, kind: &str) -> Result<Self, ModelError> {
-        Ok(Self { model_type: kind.to_owned(), ..parse(json, file)? })
-    }
-
-    /// Reads GGUF metadata.
-    ///
-    /// # Errors
-    /// When a field is missing.
-    pub fn from_gguf(meta: &Metadata<'_>) -> Result<Self, ModelError> {
-        let heads = meta.need("attention.head_count")?;
-        let scaling = match meta.gguf.text(&format!("{}.rope.scaling.type", meta.architecture)) {
-            None | Some("none") => None,
-            Some(kind) => {
-                let json = serde_json::json!({
-                    "rope_type": kind,
-                    "factor": meta.float("rope.scaling.factor"),
-                    "attention_factor": meta.float("rope.scaling.attn_factor"),
-                    "original_max_position_embeddings": meta.int("rope.scaling.original_context_length"),
-                });
-                Some(parse(json.to_string().as_bytes(), &meta.gguf.path().display().to_string())?)
-            }
-        };
-        Ok(Self {
-            model_type: meta.architecture.to_owned(),
-            vocab_size: meta.vocabulary()?,
-            hidden_size: meta.need("embedding_length")?,
-            intermediate_size: meta.need("feed_forward_length")?,
-            num_hidden_layers: meta.need("block_count")?,
-            num_attention_heads: heads,
-            num_key_value_heads: meta.int("attention.head_count_kv"),
-            head_dim: meta.int("attention.key_length"),
-            max_position_embeddings: meta.need("context_length")?,
-            original_max_position_embeddings: None,
-            rms_norm_eps: meta.float("attention.layer_norm_rms_epsilon").unwrap_or(1e-5),
-            rope_theta: meta.float("rope.freq_base").map(|x| x as f32),
-            rope_scaling: scaling,
-            hidden_act: Activation::Silu,
-            tie_word_embeddings: !meta.gguf.tensors.contains_key("output.weight"),
-            attention_bias: meta.gguf.tensors.contains_key("blk.0.attn_output.bias"),
-            mlp_bias: meta.gguf.tensors.contains_key("blk.0.ffn_down.bias"),
-            sliding_window: meta.int("attention.sliding_window"),
-            use_sliding_window: false,
-            max_window_layers: None,
-            layer_types: None,
-            // llama.cpp's converter reorders Llama's queries and keys, but not Qwen's.
-            pairing: if meta.architecture == "llama" { Pairing::Neighbours } else { Pairing::Halves },
-        })
-    }
-
-    fn window(&self, layer: usize) -> Option<usize> {
-        let slides = match (&self.layer_types, self.model_type.as_str()) {
-            (Some(types), _) => types.get(layer).is_some_and(|t| t == "sliding_attention"),
-            (None, "qwen2") => self.use_sliding_window && layer >= self.max_window_layers.unwrap_or(0),
-            (None, kind) => kind == "mistral" || (kind == "llama" && self.sliding_window.is_some()),
-        };
-        if slides { self.sliding_window } else { None }
-    }
-
-    fn rope(&self, weights: &Weights, head_dim: usize) -> Result<Rope, ModelError> {
-        let bad = |what| ModelError::Config { file: "config.json".to_owned(), what };
-        let raw = self.rope_scaling.as_ref();
-        let root = weights.root();
-        let scaling = if root.has("rope_freqs.weight") {
-            let by = root.vector("rope_freqs.weight", head_dim / 2)?.to_vec1::<f32>()?;
-            Scaling::Divided { by }
-        } else {
-            raw.map_or(Ok(Scaling::None), |raw| {
-                raw.check(self.max_position_embeddings, self.original_max_position_embeddings, head_dim)
-            })
-            .map_err(bad)?
-        };
-        let base = self.rope_theta.or_else(|| raw.and_then(|raw| raw.rope_theta)).unwrap_or(10_000.0);
-        Ok(Rope { base, dims: head_dim, scaling, pairing: self.pairing })
-    }
+pub(super) fn internlm2_names(_: &Config) -> Names {
+    Names { modules: &[MODULES, INTERNLM2], ..NAMES }
 }
 
-/// Joins the layers.
-///
-/// # Errors
-/// When a tensor is missing, of another shape, or has no place.
-pub fn load(c: &Config, weights: &Weights) -> Result<Decoder, ModelError> {
-    let head_dim = c.head_dim.unwrap_or(c.hidden_size / c.num_attention_heads.max(1));
-    let (heads, kv_heads) = (c.num_attention_heads, c.num_key_value_heads.unwrap_or(c.num_attention_heads));
-    let (q, kv) = (heads * head_dim, kv_heads * head_dim);
-    let qkv_bias = c.attention_bias || c.model_type == "qwen2";
-    let root = weights.root();
-    let block = |i: usize| -> Result<Block, ModelError> {
-        let layer = root.at("model.layers").at(i);
-        let (attn, mlp) = (layer.at("self_attn"), layer.at("mlp"));
-        Ok(Block {
-            attention_norm: layer.rms_norm("input_layernorm", c.hidden_size, c.rms_norm_eps, 0.0)?,
-            attention: Attention {
-                qkv: attn.linear(
-                    &[("q_proj", q), ("k_proj", kv), ("v_proj", kv)],
-                    c.hidden_size,
-                    qkv_bias,
-                    Layout::OutIn,
-                )?,
-                out: attn.linear(&[("o_proj", c.hidden_size)], q, c.attention_bias, Layout::OutIn)?,
-                heads,
-                kv_heads,
-                head_dim,
-                scale: (head_dim as f64).powf(-0.5),
-                softcap: None,
-                window: c.window(i),
-                rope: Some(0),
-                qk_norm: None,
-            },
-            attention_post_norm: None,
-            mlp_norm: layer.rms_norm("post_attention_layernorm", c.hidden_size, c.rms_norm_eps, 0.0)?,
-            mlp: Mlp::Gated {
-                gate_up: mlp.linear(
-                    &[("gate_proj", c.intermediate_size), ("up_proj", c.intermediate_size)],
-                    c.hidden_size,
-                    c.mlp_bias,
-                    Layout::OutIn,
-                )?,
-                down: mlp.linear(&[("down_proj", c.hidden_size)], c.intermediate_size, c.mlp_bias, Layout::OutIn)?,
-                activation: c.hidden_act,
-            },
-            mlp_post_norm: None,
-            residual: Residual::Sequential,
-        })
+/// How llama.cpp's converter leaves the queries and keys of families that it treats as Llama: reordered, so that
+/// neighbours are rotated.
+fn reordered_by_gguf(c: &Config) -> Pairing {
+    if c.gguf { Pairing::Neighbours } else { Pairing::Halves }
+}
+
+/// What Llama and its likes share: root-mean-square norms before each half, gated feed-forward, rotation of whole heads.
+pub(super) fn base(c: &Config, pairing: Pairing, theta: f32) -> Result<Blueprint, ModelError> {
+    let (heads, head_dim) = heads(c)?;
+    let bias = c.or("attention_bias|bias", false)?;
+    let attention = AttentionPlan {
+        qkv_bias: bias,
+        out_bias: bias,
+        ..AttentionPlan::new(heads, c.count_or("num_key_value_heads", heads)?, head_dim)
     };
-    let blocks = (0..c.num_hidden_layers).into_par_iter().map(block).collect::<Result<_, _>>()?;
-    let rope = c.rope(weights, head_dim)?;
+    let feed = FeedPlan::Gated {
+        inner: c.count("intermediate_size")?,
+        bias: c.or("mlp_bias", false)?,
+        gating: Gating::Product(c.activation("hidden_act", Activation::Silu)?),
+    };
+    let norm = NormPlan { kind: NormKind::Rms { offset: 0.0 }, eps: c.or("rms_norm_eps", 1e-6)? };
+    let layers = vec![LayerPlan::new(attention, feed); c.count(LAYERS)?];
+    let mut plan = Blueprint::new(c, norm, layers, false)?;
+    let rope = c.rope(head_dim, theta, pairing)?;
     // Dynamic scaling grows with the sequence: it knows no end.
-    let context_length = match rope.scaling {
-        Scaling::Dynamic { .. } => u32::MAX as usize,
-        _ => c.max_position_embeddings,
+    if let Scaling::Dynamic { .. } = rope.scaling {
+        plan.context_length = u32::MAX as usize;
+    }
+    plan.ropes = vec![rope];
+    Ok(plan)
+}
+
+/// A sliding window where `layer_types` says so, or where `slides` does if there is none.
+pub(super) fn windowed(
+    c: &Config,
+    plan: Blueprint,
+    window: Option<usize>,
+    slides: impl Fn(usize) -> bool,
+) -> Result<Blueprint, ModelError> {
+    let types: Option<Vec<String>> = c.get("layer_types")?;
+    plan.each(|i, layer| {
+        let slides =
+            match &types {
+                Some(types) => match types.get(i).map(String::as_str) {
+                    Some("sliding_attention") => true,
+                    Some("full_attention") => false,
+                    other => return Err(c.error(format!(
+                        "\"layer_types\" has {other:?} for layer {i}; byrote knows full_attention and sliding_attention"
+                    ))),
+                },
+                None => slides(i),
+            };
+        layer.attention.window = window.filter(|_| slides);
+        Ok(())
+    })
+}
+
+pub(super) fn llama(c: &Config) -> Result<Blueprint, ModelError> {
+    let plan = base(c, reordered_by_gguf(c), 10_000.0)?;
+    // llama.cpp writes Mistral and Mixtral as Llama.
+    let plan = if c.gguf { windowed(c, plan, c.get("sliding_window")?, |_| true)? } else { plan };
+    if c.gguf && c.or("num_experts", 0)? > 0 { with_experts(c, plan) } else { Ok(plan) }
+}
+
+pub(super) fn mistral(c: &Config) -> Result<Blueprint, ModelError> {
+    windowed(c, base(c, reordered_by_gguf(c), 10_000.0)?, c.get("sliding_window")?, |_| true)
+}
+
+pub(super) fn ministral(c: &Config) -> Result<Blueprint, ModelError> {
+    let window = c.get("sliding_window")?;
+    windowed(c, base(c, Pairing::Halves, 10_000.0)?, window, |_| true)
+}
+
+pub(super) fn mixtral(c: &Config) -> Result<Blueprint, ModelError> {
+    let plan = base(c, Pairing::Halves, 1_000_000.0)?;
+    with_experts(c, windowed(c, plan, c.get("sliding_window")?, |_| true)?)
+}
+
+fn with_experts(c: &Config, mut plan: Blueprint) -> Result<Blueprint, ModelError> {
+    if !c.gguf {
+        plan.norm.eps = c.or("rms_norm_eps", 1e-5)?;
+    }
+    let experts = ExpertsPlan {
+        count: c.count_or("num_local_experts|num_experts", 8)?,
+        chosen: c.count_or("num_experts_per_tok", 2)?,
+        inner: c.count("intermediate_size")?,
+        weighing: Weighing::Renormalized,
+        gating: Gating::Product(c.activation("hidden_act", Activation::Silu)?),
+        bias: false,
+        layouts: (Layout::OUT_IN, Layout::OUT_IN),
+        shared: None,
     };
-    Ok(Decoder {
-        embedding: Embedding::new(root.matrix("model.embed_tokens", c.vocab_size, c.hidden_size)?),
-        embedding_scale: None,
-        positions: None,
-        ropes: vec![rope],
-        blocks,
-        final_norm: root.rms_norm("model.norm", c.hidden_size, c.rms_norm_eps, 0.0)?,
-        head: if c.tie_word_embeddings {
-            None
-        } else {
-            Some(root.linear(&[("lm_head", c.vocab_size)], c.hidden_size, false, Layout::OutIn)?)
-        },
-        logit_softcap: None,
-        device: weights.device().clone(),
-        facts: Facts {
-            architecture: c.model_type.clone(),
-            vocab_size: c.vocab_size,
-            context_length,
-            parameters: weights.finish(&["rotary_emb.inv_freq", "lm_head.weight"])?,
-        },
+    plan.each(|_, layer| {
+        layer.feed = FeedPlan::Experts(experts);
+        Ok(())
+    })
+}
+
+/// SmolLM 3 leaves every fourth layer without positions (arXiv 2501.18795).
+pub(super) fn smollm3(c: &Config) -> Result<Blueprint, ModelError> {
+    let interval = c.count_or("no_rope_layer_interval", 4)?;
+    let listed: Option<Vec<u8>> = c.get("no_rope_layers")?;
+    let rotated = |i: usize| match &listed {
+        // In spite of its name a 1 means rotation.
+        Some(list) => list.get(i).is_none_or(|flag| *flag != 0),
+        None => !(i + 1).is_multiple_of(interval),
+    };
+    let window = if c.or("use_sliding_window", false)? { c.get("sliding_window")? } else { None };
+    let mut plan = base(c, reordered_by_gguf(c), 2_000_000.0)?;
+    plan.tied = c.or("tie_word_embeddings", true)?;
+    windowed(c, plan, window, |i| !rotated(i))?.each(|i, layer| {
+        layer.attention.rope = rotated(i).then_some(0);
+        Ok(())
+    })
+}
+
+pub(super) fn internlm2(c: &Config) -> Result<Blueprint, ModelError> {
+    base(c, reordered_by_gguf(c), 10_000.0)?.each(|_, layer| {
+        let attention = &mut layer.attention;
+        let kv_heads = attention.kv_heads;
+        attention.qkv_layout.rows = Rows::ByKey { kv_heads, per: attention.heads / kv_heads };
+        Ok(())
+    })
+}
+
+/// Granite's multipliers, of token vectors, scores, residuals and logits (those of muP, arXiv 2203.03466).
+pub(super) fn granite(c: &Config) -> Result<Blueprint, ModelError> {
+    let mut plan = base(c, reordered_by_gguf(c), 10_000.0)?;
+    plan.embedding.scale = c.get("embedding_multiplier")?;
+    // llama.cpp calls the divisor of logits their scale.
+    let divisor: Option<f64> = c.get("logits_scaling|logit_scale")?;
+    plan.logit_scale = divisor.map(|divisor| 1.0 / divisor);
+    let (scale, residual) = (c.or("attention_multiplier", 1.0)?, c.get("residual_multiplier")?);
+    plan.each(|_, layer| {
+        layer.attention.scale = scale;
+        layer.residual_scale = residual;
+        Ok(())
     })
 }

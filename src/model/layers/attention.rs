@@ -25,8 +25,22 @@ pub struct Attention {
     pub window: Option<usize>,
     /// Which of the decoder's rotary embeddings; none where positions are learned.
     pub rope: Option<usize>,
-    /// Norms of queries and keys, over each head.
-    pub qk_norm: Option<(Norm, Norm)>,
+    pub qk_norm: Option<QkNorm>,
+    /// Queries, keys and values are held between minus this and this (OLMo, MPT).
+    pub clip: Option<f64>,
+    /// Adds the decoder's linear biases to the scores.
+    pub alibi: bool,
+    /// A score for each head that takes part in the softmax without a value, `[heads]` (gpt-oss).
+    pub sinks: Option<Tensor>,
+}
+
+/// Norms of queries and keys.
+#[derive(Debug)]
+pub struct QkNorm {
+    pub q: Norm,
+    pub k: Norm,
+    /// Over all heads at once (OLMo 2) in place of each head (Qwen 3).
+    pub whole: bool,
 }
 
 /// What all layers of a pass share.
@@ -36,6 +50,8 @@ pub struct Surroundings {
     pub tables: Vec<Tables>,
     /// Masks by window, `[len, keys]`.
     pub masks: Vec<(Option<usize>, Tensor)>,
+    /// Linear biases, `[heads, 1, keys]`.
+    pub alibi: Option<Tensor>,
 }
 
 /// Keys and values of the tokens seen so far, `[batch, kv_heads, tokens, head_dim]`.
@@ -69,19 +85,24 @@ impl Attention {
         cache: Option<&mut LayerCache>,
     ) -> Result<Tensor> {
         let (batch, len, _) = x.dims3()?;
-        let qkv = self.qkv.forward(x)?;
-        let part = |start: usize, heads: usize, rows: &Range<usize>| {
-            qkv.narrow(D::Minus1, start * self.head_dim, heads * self.head_dim)?
-                .narrow(1, rows.start, rows.len())?
-                .reshape((batch, rows.len(), heads, self.head_dim))
-        };
-        let mut q = part(0, self.heads, rows)?;
-        let mut k = part(self.heads, self.kv_heads, &(0..len))?;
-        let v = part(self.heads + self.kv_heads, self.kv_heads, &(0..len))?;
-        if let Some((q_norm, k_norm)) = &self.qk_norm {
-            q = q_norm.forward(&q)?;
-            k = k_norm.forward(&k)?;
+        let mut qkv = self.qkv.forward(x)?;
+        if let Some(clip) = self.clip {
+            qkv = qkv.clamp(-clip, clip)?;
         }
+        let part = |start: usize, heads: usize, rows: &Range<usize>, norm: Option<&Norm>| {
+            let mut part = qkv.narrow(D::Minus1, start * self.head_dim, heads * self.head_dim)?;
+            part = part.narrow(1, rows.start, rows.len())?;
+            let split = (batch, rows.len(), heads, self.head_dim);
+            match norm {
+                Some(norm) if self.qk_norm.as_ref().is_some_and(|n| n.whole) => norm.forward(&part)?.reshape(split),
+                Some(norm) => norm.forward(&part.reshape(split)?),
+                None => part.reshape(split),
+            }
+        };
+        let norms = self.qk_norm.as_ref();
+        let q = part(0, self.heads, rows, norms.map(|n| &n.q))?;
+        let k = part(self.heads, self.kv_heads, &(0..len), norms.map(|n| &n.k))?;
+        let v = part(self.heads + self.kv_heads, self.kv_heads, &(0..len), None)?;
         let (mut q, mut k) = (q.transpose(1, 2)?, k.transpose(1, 2)?);
         if let Some(tables) = self.rope.and_then(|i| around.tables.get(i)) {
             q = tables.at(rows)?.rotate(&q)?;
@@ -95,28 +116,45 @@ impl Attention {
             }
             *held = Some((k.clone(), v.clone()));
         }
-        let mixed = self.mix(&(q.contiguous()? * self.scale)?, &k, &v, around.mask(self.window, rows)?)?;
-        self.out.forward(&mixed)
+        let scores = self.scores(&(q.contiguous()? * self.scale)?, &k, rows, around)?;
+        self.out.forward(&self.mix(&scores, &v)?)
     }
 
-    /// Softmax of scores times values: `[batch, heads, rows, d]` to `[batch, rows, heads * d]`. Heads that share keys
-    /// are stacked along the rows, so that no key is copied.
-    fn mix(&self, q: &Tensor, k: &Tensor, v: &Tensor, mask: Option<Tensor>) -> Result<Tensor> {
-        let (batch, heads, rows, d) = q.dims4()?;
+    /// `[batch, heads, rows, d]` and `[batch, kv_heads, keys, d]` to `[batch, heads, rows, keys]`, masked. Heads that share
+    /// keys are stacked along the rows, so that no key is copied.
+    fn scores(&self, q: &Tensor, k: &Tensor, rows: &Range<usize>, around: &Surroundings) -> Result<Tensor> {
+        let (batch, heads, count, d) = q.dims4()?;
         let keys = k.dim(2)?;
-        let groups = batch * self.kv_heads;
-        let stacked = heads / self.kv_heads * rows;
-        let k = k.reshape((groups, keys, d))?;
-        let mut scores = q.reshape((groups, stacked, d))?.matmul(&k.t()?)?;
+        let (groups, stacked) = (batch * self.kv_heads, heads / self.kv_heads * count);
+        let mut scores = q.reshape((groups, stacked, d))?.matmul(&k.reshape((groups, keys, d))?.t()?)?;
         if let Some(cap) = self.softcap {
             scores = ((scores / cap)?.tanh()? * cap)?;
         }
-        if let Some(mask) = mask {
-            scores = scores.reshape((batch * heads, rows, keys))?.broadcast_add(&mask)?;
+        scores = scores.reshape((batch, heads, count, keys))?;
+        if let Some(bias) = around.alibi.as_ref().filter(|_| self.alibi) {
+            scores = scores.broadcast_add(bias)?;
         }
-        let weights = candle_nn::ops::softmax_last_dim(&scores)?.reshape((groups, stacked, keys))?;
-        let mixed = weights.matmul(&v.reshape((groups, keys, d))?)?;
-        mixed.reshape((batch, heads, rows, d))?.transpose(1, 2)?.reshape((batch, rows, heads * d))
+        match around.mask(self.window, rows)? {
+            Some(mask) => scores.broadcast_add(&mask),
+            None => Ok(scores),
+        }
+    }
+
+    /// Softmax of scores times values, to `[batch, rows, heads * d]`.
+    fn mix(&self, scores: &Tensor, v: &Tensor) -> Result<Tensor> {
+        let (batch, heads, count, keys) = scores.dims4()?;
+        let d = v.dim(3)?;
+        let (groups, stacked) = (batch * self.kv_heads, heads / self.kv_heads * count);
+        let weights = match &self.sinks {
+            Some(sinks) => {
+                let sinks = sinks.reshape((1, heads, 1, 1))?.broadcast_as((batch, heads, count, 1))?;
+                let all = Tensor::cat(&[scores, &sinks.contiguous()?], 3)?;
+                candle_nn::ops::softmax_last_dim(&all)?.narrow(3, 0, keys)?.contiguous()?
+            }
+            None => candle_nn::ops::softmax_last_dim(scores)?,
+        };
+        let mixed = weights.reshape((groups, stacked, keys))?.matmul(&v.reshape((groups, keys, d))?)?;
+        mixed.reshape((batch, heads, count, d))?.transpose(1, 2)?.reshape((batch, count, heads * d))
     }
 }
 

@@ -195,6 +195,8 @@ pub struct RawScaling {
     low_freq_factor: Option<f32>,
     high_freq_factor: Option<f32>,
     original_max_position_embeddings: Option<usize>,
+    /// As GGUF has them: what each frequency is divided by.
+    factors: Option<Vec<f32>>,
     short_factor: Option<Vec<f32>>,
     long_factor: Option<Vec<f32>>,
     attention_factor: Option<f32>,
@@ -214,6 +216,11 @@ impl RawScaling {
         let kind = self.rope_type.as_deref().unwrap_or("default");
         let need =
             |field: Option<f32>, name: &str| field.ok_or_else(|| format!("rope scaling \"{kind}\" lacks \"{name}\""));
+        let list = |list: &Option<Vec<f32>>, name: &str| match list {
+            Some(list) if list.len() == dims / 2 => Ok(list.clone()),
+            Some(list) => Err(format!("\"{name}\" has {} entries; {} are needed", list.len(), dims / 2)),
+            None => Err(format!("rope scaling \"{kind}\" lacks \"{name}\"")),
+        };
         let original = self.original_max_position_embeddings.or(original);
         Ok(match kind {
             "default" => Scaling::None,
@@ -227,12 +234,8 @@ impl RawScaling {
                 high: need(self.high_freq_factor, "high_freq_factor")?,
                 original: original.ok_or("rope scaling \"llama3\" lacks \"original_max_position_embeddings\"")?,
             },
+            "divided" => Scaling::Divided { by: list(&self.factors, "factors")? },
             "longrope" | "su" => {
-                let list = |list: &Option<Vec<f32>>, name: &str| match list {
-                    Some(list) if list.len() == dims / 2 => Ok(list.clone()),
-                    Some(list) => Err(format!("\"{name}\" has {} entries; {} are needed", list.len(), dims / 2)),
-                    None => Err(format!("rope scaling \"{kind}\" lacks \"{name}\"")),
-                };
                 let original = original.unwrap_or(context);
                 // Newer configs state the factor; older ones leave it to the two context lengths.
                 let factor = self.factor.unwrap_or(context as f32 / original as f32);

@@ -1,0 +1,261 @@
+//! What a family says of a checkpoint before its weights are read: widths, norms, attention, feed-forward blocks.
+//!
+//! A family turns a configuration into a [`Blueprint`], and [`super::build`] joins the shared layers by it. So a family
+//! is a table of names and a function, and no layer is written twice.
+
+use super::ModelError;
+use super::config::Config;
+use super::decoder::Residual;
+use super::layers::alibi::Alibi;
+use super::layers::experts::Weighing;
+use super::layers::mlp::{Activation, Gating};
+use super::layers::rope::Rope;
+use super::weights::scope::Layout;
+
+/// A model without its weights.
+#[derive(Clone, Debug)]
+pub struct Blueprint {
+    pub architecture: String,
+    pub vocab_size: usize,
+    pub hidden_size: usize,
+    /// Longest sequence in tokens.
+    pub context_length: usize,
+    pub norm: NormPlan,
+    pub embedding: EmbeddingPlan,
+    /// Rotary embeddings that layers refer to by index.
+    pub ropes: Vec<Rope>,
+    pub alibi: Option<Alibi>,
+    pub layers: Vec<LayerPlan>,
+    /// A norm after the last layer.
+    pub final_norm: bool,
+    /// The token table is the output matrix.
+    pub tied: bool,
+    pub head_bias: bool,
+    pub logit_scale: Option<f64>,
+    pub logit_softcap: Option<f64>,
+    /// Parts of the names of tensors that may stand in the checkpoint without being read: buffers, and the other halves
+    /// of models that see pictures.
+    pub ignorable: &'static [&'static str],
+}
+
+impl Blueprint {
+    /// Rotary or no positions, an untied head, no factors. `tied` is what the family takes where the configuration
+    /// doesn't say.
+    ///
+    /// # Errors
+    /// When a size is missing.
+    pub fn new(c: &Config, norm: NormPlan, layers: Vec<LayerPlan>, tied: bool) -> Result<Self, ModelError> {
+        Ok(Self {
+            architecture: c.kind.clone(),
+            vocab_size: c.count("vocab_size")?,
+            hidden_size: c.count(HIDDEN)?,
+            context_length: c.count_or("max_position_embeddings|n_positions|max_seq_len|seq_length", 2_048)?,
+            norm,
+            embedding: EmbeddingPlan::default(),
+            ropes: Vec::new(),
+            alibi: None,
+            layers,
+            final_norm: true,
+            tied: c.or("tie_word_embeddings", tied)?,
+            head_bias: false,
+            logit_scale: None,
+            logit_softcap: None,
+            ignorable: &[],
+        })
+    }
+
+    /// Changes every layer, each by its number.
+    ///
+    /// # Errors
+    /// The first that `change` gives.
+    pub fn each(
+        mut self,
+        mut change: impl FnMut(usize, &mut LayerPlan) -> Result<(), ModelError>,
+    ) -> Result<Self, ModelError> {
+        self.layers.iter_mut().enumerate().try_for_each(|(i, layer)| change(i, layer))?;
+        Ok(self)
+    }
+}
+
+/// The hidden size under its several names.
+pub const HIDDEN: &str = "hidden_size|n_embd|d_model";
+/// The number of layers likewise.
+pub const LAYERS: &str = "num_hidden_layers|n_layer|n_layers|num_layers";
+/// The number of heads likewise.
+pub const HEADS: &str = "num_attention_heads|n_head|n_heads|num_heads";
+
+/// Heads, and components of one: the configuration's, or their share of the hidden size.
+///
+/// # Errors
+/// When a size is missing, or heads don't divide the hidden size.
+pub fn heads(c: &Config) -> Result<(usize, usize), ModelError> {
+    let (hidden, heads) = (c.count(HIDDEN)?, c.count(HEADS)?);
+    match c.get("head_dim")? {
+        Some(0) => Err(c.error("\"head_dim\" is 0, which can't be")),
+        Some(head_dim) => Ok((heads, head_dim)),
+        None if hidden.is_multiple_of(heads) => Ok((heads, hidden / heads)),
+        None => Err(c.error(format!("{heads} heads don't divide a hidden size of {hidden}"))),
+    }
+}
+
+/// The norms of a model.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct NormPlan {
+    pub kind: NormKind,
+    pub eps: f64,
+}
+
+/// Kinds of norms.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum NormKind {
+    /// Root mean square; `offset` is added to the stored weights (Gemma stores them less one; its GGUF files don't).
+    Rms { offset: f64 },
+    /// With mean, and with a bias or not.
+    Layer { bias: bool },
+    /// With mean, and without any weights (OLMo).
+    Bare,
+}
+
+/// Token vectors and what is done to them.
+#[derive(Clone, Debug, Default)]
+pub struct EmbeddingPlan {
+    pub scale: Option<f64>,
+    pub norm: bool,
+    /// Rows of the table of positions, and the row of position 0.
+    pub positions: Option<(usize, u32)>,
+    /// Width of the token vectors where it isn't the hidden size.
+    pub width: Option<usize>,
+}
+
+/// One layer.
+#[derive(Clone, Debug)]
+pub struct LayerPlan {
+    pub attention: AttentionPlan,
+    pub feed: FeedPlan,
+    pub norms: NormsPlan,
+    pub residual: Residual,
+    pub residual_scale: Option<f64>,
+}
+
+/// Which norms a layer has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NormsPlan {
+    pub attention: bool,
+    pub attention_post: bool,
+    pub mlp: bool,
+    pub mlp_post: bool,
+}
+
+impl LayerPlan {
+    /// A layer whose feed-forward half follows the attention, each with a norm before it.
+    pub fn new(attention: AttentionPlan, feed: FeedPlan) -> Self {
+        let (norms, residual) = (NormsPlan::BEFORE, Residual::Sequential);
+        Self { attention, feed, norms, residual, residual_scale: None }
+    }
+}
+
+impl NormsPlan {
+    /// One before each half.
+    pub const BEFORE: Self = Self { attention: true, attention_post: false, mlp: true, mlp_post: false };
+    /// One before and one after each half (Gemma 2).
+    pub const AROUND: Self = Self { attention: true, attention_post: true, mlp: true, mlp_post: true };
+    /// One after each half (OLMo 2).
+    pub const AFTER: Self = Self { attention: false, attention_post: true, mlp: false, mlp_post: true };
+    /// One for both halves, which stand beside each other (GPT-J).
+    pub const SHARED: Self = Self { attention: true, attention_post: false, mlp: false, mlp_post: false };
+}
+
+/// A layer's attention.
+#[derive(Clone, Debug)]
+pub struct AttentionPlan {
+    pub heads: usize,
+    pub kv_heads: usize,
+    pub head_dim: usize,
+    /// Bias of queries, keys and values, in safetensors. In GGUF files a bias is there or not.
+    pub qkv_bias: bool,
+    pub out_bias: bool,
+    /// How a fused matrix of queries, keys and values is stored in safetensors.
+    pub qkv_layout: Layout,
+    pub out_layout: Layout,
+    /// Factor on scores.
+    pub scale: f64,
+    pub softcap: Option<f64>,
+    pub window: Option<usize>,
+    /// Which of the blueprint's rotary embeddings.
+    pub rope: Option<usize>,
+    pub qk_norm: Option<(QkNormPlan, NormPlan)>,
+    pub clip: Option<f64>,
+    pub alibi: bool,
+    pub sinks: bool,
+}
+
+/// Over what queries and keys are normalized.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum QkNormPlan {
+    /// Each head, all with the same weights.
+    Head,
+    /// Each head, each with weights of its own, stored as one tensor `[heads, head_dim]` (Cohere).
+    OwnWeights,
+    /// As [`QkNormPlan::OwnWeights`], a tensor for each head (StableLM).
+    OwnTensors,
+    /// All heads at once.
+    Whole,
+}
+
+impl AttentionPlan {
+    /// Full causal attention without biases, rotated by the first rotary embedding.
+    pub fn new(heads: usize, kv_heads: usize, head_dim: usize) -> Self {
+        Self {
+            heads,
+            kv_heads,
+            head_dim,
+            qkv_bias: false,
+            out_bias: false,
+            qkv_layout: Layout::OUT_IN,
+            out_layout: Layout::OUT_IN,
+            scale: (head_dim as f64).powf(-0.5),
+            softcap: None,
+            window: None,
+            rope: Some(0),
+            qk_norm: None,
+            clip: None,
+            alibi: false,
+            sinks: false,
+        }
+    }
+}
+
+/// A layer's feed-forward block.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum FeedPlan {
+    /// Gate and up may be stored as one module, `ffn_up`.
+    Gated {
+        inner: usize,
+        bias: bool,
+        gating: Gating,
+    },
+    Plain {
+        inner: usize,
+        bias: bool,
+        activation: Activation,
+        layout: Layout,
+    },
+    Experts(ExpertsPlan),
+}
+
+/// A mixture of experts.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct ExpertsPlan {
+    pub count: usize,
+    /// Experts a token.
+    pub chosen: usize,
+    pub inner: usize,
+    pub weighing: Weighing,
+    pub gating: Gating,
+    /// Biases of router and experts (gpt-oss).
+    pub bias: bool,
+    /// How matrices that hold all experts as one tensor are stored in safetensors; gate and up, then down.
+    pub layouts: (Layout, Layout),
+    /// Inner width of the expert that every token passes, and whether a gate weighs it (Qwen 2).
+    pub shared: Option<(usize, bool)>,
+}

@@ -1,0 +1,276 @@
+//! From a blueprint and weights to a decoder: the one place where layers are joined.
+
+use super::blueprint::{AttentionPlan, Blueprint, ExpertsPlan, FeedPlan, LayerPlan, NormKind, NormPlan, QkNormPlan};
+use super::decoder::{Block, Decoder};
+use super::layers::attention::{Attention, QkNorm};
+use super::layers::experts::Experts;
+use super::layers::linear::{Embedding, Linear};
+use super::layers::mlp::{Gating, Mlp};
+use super::layers::norm::Norm;
+use super::weights::Weights;
+use super::weights::scope::{Layout, Scope};
+use super::{Facts, ModelError};
+use candle_core::{DType, Tensor};
+use rayon::prelude::*;
+
+/// Joins the layers.
+///
+/// # Errors
+/// When a tensor is missing, of another shape, or has no place.
+pub fn decoder(plan: &Blueprint, weights: &Weights) -> Result<Decoder, ModelError> {
+    let b = Builder { plan, weights };
+    let (root, hidden) = (weights.root(), plan.hidden_size);
+    let width = plan.embedding.width.unwrap_or(hidden);
+    let layer = |i: usize| b.block(&root.at("blk").at(i), &plan.layers[i]);
+    let blocks = (0..plan.layers.len()).into_par_iter().map(layer).collect::<Result<_, _>>()?;
+    let embedding = Embedding::new(root.matrix("token_embd", plan.vocab_size, width)?);
+    let positions = match plan.embedding.positions {
+        Some((rows, first)) => Some((Embedding::new(root.matrix("position_embd", rows, hidden)?), first)),
+        None => None,
+    };
+    let projections = if width == hidden {
+        None
+    } else {
+        let into = root.linear(&[("token_embd_in", hidden)], width, false, Layout::OUT_IN)?;
+        Some((into, root.linear(&[("output_out", width)], hidden, false, Layout::OUT_IN)?))
+    };
+    let head = if plan.tied {
+        None
+    } else {
+        Some(b.linear(&root, &[("output", plan.vocab_size)], width, plan.head_bias, Layout::OUT_IN)?)
+    };
+    Ok(Decoder {
+        embedding,
+        embedding_scale: plan.embedding.scale,
+        embedding_norm: b.norm_if(plan.embedding.norm, &root, "token_embd_norm")?,
+        projections,
+        positions,
+        ropes: plan.ropes.clone(),
+        alibi: plan.alibi.clone(),
+        blocks,
+        final_norm: b.norm_if(plan.final_norm, &root, "output_norm")?,
+        head,
+        logit_scale: plan.logit_scale,
+        logit_softcap: plan.logit_softcap,
+        device: weights.device().clone(),
+        facts: Facts {
+            architecture: plan.architecture.clone(),
+            vocab_size: plan.vocab_size,
+            context_length: plan.context_length,
+            parameters: weights.finish(&ignorable(plan))?,
+        },
+    })
+}
+
+/// What may stand in a checkpoint unread: buffers that follow from the configuration, and of tied models the second
+/// copy of the token table that some savers write.
+fn ignorable(plan: &Blueprint) -> Vec<&'static str> {
+    let mut names = vec!["rotary_emb.inv_freq", "rope_freqs.weight", "rope_factors_"];
+    if plan.tied {
+        names.extend(["lm_head.weight", "embed_out.weight"]);
+    }
+    names.extend(plan.ignorable);
+    names
+}
+
+struct Builder<'a> {
+    plan: &'a Blueprint,
+    weights: &'a Weights,
+}
+
+impl Builder<'_> {
+    fn block(&self, at: &Scope<'_>, layer: &LayerPlan) -> Result<Block, ModelError> {
+        let norms = layer.norms;
+        Ok(Block {
+            attention_norm: self.norm_if(norms.attention, at, "attn_norm")?,
+            attention: self.attention(at, &layer.attention)?,
+            attention_post_norm: self.norm_if(norms.attention_post, at, "post_attention_norm")?,
+            mlp_norm: self.norm_if(norms.mlp, at, "ffn_norm")?,
+            mlp: self.feed(at, &layer.feed)?,
+            mlp_post_norm: self.norm_if(norms.mlp_post, at, "post_ffw_norm")?,
+            residual: layer.residual,
+            residual_scale: layer.residual_scale,
+        })
+    }
+
+    fn attention(&self, at: &Scope<'_>, plan: &AttentionPlan) -> Result<Attention, ModelError> {
+        let hidden = self.plan.hidden_size;
+        let (q, kv) = (plan.heads * plan.head_dim, plan.kv_heads * plan.head_dim);
+        let qkv = if at.has("attn_qkv.weight") {
+            self.linear(at, &[("attn_qkv", q + 2 * kv)], hidden, plan.qkv_bias, plan.qkv_layout)?
+        } else {
+            let parts = [("attn_q", q), ("attn_k", kv), ("attn_v", kv)];
+            self.linear(at, &parts, hidden, plan.qkv_bias, Layout::OUT_IN)?
+        };
+        let qk_norm = match plan.qk_norm {
+            Some((over, norm)) => Some(QkNorm {
+                q: self.qk_norm(at, "attn_q_norm", over, norm, plan.heads, plan.head_dim)?,
+                k: self.qk_norm(at, "attn_k_norm", over, norm, plan.kv_heads, plan.head_dim)?,
+                whole: over == QkNormPlan::Whole,
+            }),
+            None => None,
+        };
+        Ok(Attention {
+            qkv,
+            out: self.linear(at, &[("attn_output", hidden)], q, plan.out_bias, plan.out_layout)?,
+            heads: plan.heads,
+            kv_heads: plan.kv_heads,
+            head_dim: plan.head_dim,
+            scale: plan.scale,
+            softcap: plan.softcap,
+            window: plan.window,
+            rope: plan.rope,
+            qk_norm,
+            clip: plan.clip,
+            alibi: plan.alibi,
+            sinks: if plan.sinks { Some(at.tensor("attn_sinks.weight", &[plan.heads])?) } else { None },
+        })
+    }
+
+    fn qk_norm(
+        &self,
+        at: &Scope<'_>,
+        name: &str,
+        over: QkNormPlan,
+        plan: NormPlan,
+        heads: usize,
+        head_dim: usize,
+    ) -> Result<Norm, ModelError> {
+        let leaf = format!("{name}.weight");
+        let weight = match over {
+            QkNormPlan::Head => return self.norm(at, name, head_dim, plan),
+            QkNormPlan::Whole => return self.norm(at, name, heads * head_dim, plan),
+            QkNormPlan::OwnTensors if !at.has(&leaf) => {
+                let of = |head: usize| at.tensor(&format!("{name}.{head}.weight"), &[head_dim]);
+                Tensor::stack(&(0..heads).map(of).collect::<Result<Vec<_>, _>>()?, 0)?
+            }
+            QkNormPlan::OwnWeights | QkNormPlan::OwnTensors => at.tensor(&leaf, &[heads, head_dim])?,
+        };
+        let (ones, zeros) = self.bare(head_dim)?;
+        Ok(Norm::Heads { weight, ones, zeros, eps: plan.eps as f32 })
+    }
+
+    fn feed(&self, at: &Scope<'_>, plan: &FeedPlan) -> Result<Mlp, ModelError> {
+        let hidden = self.plan.hidden_size;
+        match *plan {
+            FeedPlan::Gated { inner, bias, gating } => {
+                self.gated(at, ["ffn_gate", "ffn_up", "ffn_down"], inner, bias, gating)
+            }
+            FeedPlan::Plain { inner, bias, activation, layout } => Ok(Mlp::Plain {
+                up: self.linear(at, &[("ffn_up", inner)], hidden, bias, layout)?,
+                down: self.linear(at, &[("ffn_down", hidden)], inner, bias, layout)?,
+                activation,
+            }),
+            FeedPlan::Experts(plan) => Ok(Mlp::Experts(Box::new(self.experts(at, plan)?))),
+        }
+    }
+
+    /// A gated block, of gate, up and down by name; without a gate of its own it is in the upper half of up.
+    fn gated(
+        &self,
+        at: &Scope<'_>,
+        [gate, up, down]: [&str; 3],
+        inner: usize,
+        bias: bool,
+        gating: Gating,
+    ) -> Result<Mlp, ModelError> {
+        let hidden = self.plan.hidden_size;
+        let fused = !at.has(&format!("{gate}.weight"));
+        let parts = [(gate, inner), (up, inner)];
+        let modules: &[(&str, usize)] = if fused { &[(up, 2 * inner)] } else { &parts };
+        Ok(Mlp::Gated {
+            gate_up: self.linear(at, modules, hidden, bias, Layout::OUT_IN)?,
+            down: self.linear(at, &[(down, hidden)], inner, bias, Layout::OUT_IN)?,
+            gating,
+        })
+    }
+
+    fn experts(&self, at: &Scope<'_>, plan: ExpertsPlan) -> Result<Experts, ModelError> {
+        let hidden = self.plan.hidden_size;
+        let expert = |e: usize| -> Result<Mlp, ModelError> {
+            let (inner, bias, gating) = (plan.inner, plan.bias, plan.gating);
+            if at.has("ffn_gate_up_exps.weight") {
+                let (at, (up, down)) = (at.slab(e), plan.layouts);
+                return Ok(Mlp::Gated {
+                    gate_up: self.linear(&at, &[("ffn_gate_up_exps", 2 * inner)], hidden, bias, up)?,
+                    down: self.linear(&at, &[("ffn_down_exps", hidden)], inner, bias, down)?,
+                    gating,
+                });
+            }
+            if at.has("ffn_gate_exps.weight") {
+                let names = ["ffn_gate_exps", "ffn_up_exps", "ffn_down_exps"];
+                return self.gated(&at.slab(e), names, inner, bias, gating);
+            }
+            let names = ["gate", "up", "down"].map(|part| format!("ffn_{part}.{e}"));
+            self.gated(at, names.each_ref().map(String::as_str), inner, bias, gating)
+        };
+        let shared = match plan.shared {
+            Some((inner, weighed)) => {
+                let names = ["ffn_gate_shexp", "ffn_up_shexp", "ffn_down_shexp"];
+                let gate = match weighed {
+                    true => Some(self.weigher(at)?),
+                    false => None,
+                };
+                Some((self.gated(at, names, inner, false, plan.gating)?, gate))
+            }
+            None => None,
+        };
+        Ok(Experts {
+            router: self.linear(at, &[("ffn_gate_inp", plan.count)], hidden, plan.bias, Layout::OUT_IN)?,
+            experts: (0..plan.count).map(expert).collect::<Result<_, _>>()?,
+            chosen: plan.chosen,
+            weighing: plan.weighing,
+            shared,
+        })
+    }
+
+    /// The gate of a shared expert: one row, which GGUF files store as a vector.
+    fn weigher(&self, at: &Scope<'_>) -> Result<Linear, ModelError> {
+        let (name, hidden) = ("ffn_gate_inp_shexp.weight", self.plan.hidden_size);
+        let row = at.tensor(name, &[1, hidden]).or_else(|_| at.tensor(name, &[hidden]))?;
+        Ok(Linear::new(super::layers::linear::Matrix::Dense(row.reshape((1, hidden))?), None))
+    }
+
+    /// A linear layer of a plan that knows safetensors: a GGUF's parts are in order, and its biases there or not.
+    fn linear(
+        &self,
+        at: &Scope<'_>,
+        modules: &[(&str, usize)],
+        width: usize,
+        bias: bool,
+        layout: Layout,
+    ) -> Result<Linear, ModelError> {
+        if !self.weights.is_gguf() {
+            return at.linear(modules, width, bias, layout);
+        }
+        let bias = modules.first().is_some_and(|(module, _)| at.has(&format!("{module}.bias")));
+        at.linear(modules, width, bias, Layout::OUT_IN)
+    }
+
+    fn norm_if(&self, there: bool, at: &Scope<'_>, name: &str) -> Result<Option<Norm>, ModelError> {
+        there.then(|| self.norm(at, name, self.plan.hidden_size, self.plan.norm)).transpose()
+    }
+
+    fn norm(&self, at: &Scope<'_>, name: &str, len: usize, plan: NormPlan) -> Result<Norm, ModelError> {
+        let gguf = self.weights.is_gguf();
+        let vector = |leaf: &str| at.tensor(&format!("{name}.{leaf}"), &[len]);
+        let eps = plan.eps as f32;
+        let (ones, zeros) = self.bare(len)?;
+        Ok(match plan.kind {
+            NormKind::Rms { offset } => {
+                let weight = vector("weight")?;
+                Norm::Rms { weight: if gguf { weight } else { (weight + offset)? }, eps }
+            }
+            NormKind::Layer { bias } => {
+                let bias = if gguf { at.has(&format!("{name}.bias")) } else { bias };
+                Norm::Layer { weight: vector("weight")?, bias: if bias { vector("bias")? } else { zeros }, eps }
+            }
+            NormKind::Bare => Norm::Layer { weight: ones, bias: zeros, eps },
+        })
+    }
+
+    fn bare(&self, len: usize) -> Result<(Tensor, Tensor), ModelError> {
+        let device = self.weights.device();
+        Ok((Tensor::ones(len, DType::F32, device)?, Tensor::zeros(len, DType::F32, device)?))
+    }
+}

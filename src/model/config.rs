@@ -1,0 +1,199 @@
+//! A checkpoint's configuration, field by field, from config.json or from GGUF metadata.
+//!
+//! GGUF metadata are read back into the config.json that they were made from, so a family reads one vocabulary of
+//! fields, whichever format its weights are in.
+
+mod gguf;
+
+use super::ModelError;
+use super::layers::mlp::Activation;
+use super::layers::rope::{Pairing, RawScaling, Rope, Scaling};
+use serde::de::DeserializeOwned;
+use serde_json::{Map, Value};
+
+/// A checked reader of fields. Where a method takes a field's name, `a|b` means the first of the two that is there;
+/// null counts as absent.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The file's name, for messages.
+    pub file: String,
+    /// `model_type` of config.json or `general.architecture` of a GGUF.
+    pub kind: String,
+    /// Whether it comes out of a GGUF file, whose tensors llama.cpp's converter has rearranged.
+    pub gguf: bool,
+    fields: Map<String, Value>,
+}
+
+impl Config {
+    /// Reads a config.json. `named` overrides its `model_type`, for checkpoints that don't tell. The `text_config` of a
+    /// checkpoint that sees pictures too is taken for the whole.
+    ///
+    /// # Errors
+    /// When it isn't a JSON object or has no `model_type`.
+    pub fn from_json(json: &[u8], file: &str, named: Option<&str>) -> Result<Self, ModelError> {
+        let bad = |what: String| ModelError::Config { file: file.to_owned(), what };
+        let mut fields: Map<String, Value> =
+            serde_json::from_slice(json).map_err(|e| bad(format!("{e}; correct it or fetch it again")))?;
+        let kind = |fields: &Map<String, Value>| fields.get("model_type").and_then(Value::as_str).map(str::to_owned);
+        let mut found = kind(&fields);
+        if let Some(Value::Object(text)) = fields.remove("text_config") {
+            found = kind(&text).or(found);
+            for name in ["tie_word_embeddings", "quantization_config"] {
+                if let (Some(value), false) = (fields.get(name), text.contains_key(name)) {
+                    fields.insert(name.to_owned(), value.clone());
+                }
+            }
+            fields.extend(text);
+        }
+        let kind = named.map(str::to_owned).or(found);
+        let kind = kind.ok_or_else(|| bad("there is no \"model_type\"; give \"family\" in models.toml".to_owned()))?;
+        Ok(Self { file: file.to_owned(), kind, gguf: false, fields })
+    }
+
+    /// The same with numbers for fields that aren't there.
+    #[must_use]
+    pub fn with_defaults(&self, defaults: &[(&str, u64)]) -> Self {
+        let mut full = self.clone();
+        for (name, value) in defaults.iter().filter(|(name, _)| self.value(name).is_none()) {
+            full.fields.insert((*name).to_owned(), Value::from(*value));
+        }
+        full
+    }
+
+    fn value(&self, names: &str) -> Option<(&str, &Value)> {
+        let known = names.split('|').find_map(|name| self.fields.get_key_value(name).filter(|(_, v)| !v.is_null()));
+        known.map(|(name, value)| (name.as_str(), value))
+    }
+
+    /// Whether a GGUF's layers have a second norm of the attention's input.
+    pub fn has_second_norm(&self) -> bool {
+        self.fields.contains_key("attn_norm_2")
+    }
+
+    /// An error about this configuration.
+    pub fn error(&self, what: impl Into<String>) -> ModelError {
+        ModelError::Config { file: self.file.clone(), what: what.into() }
+    }
+
+    /// A field of any type.
+    ///
+    /// # Errors
+    /// When it is there but of another type.
+    pub fn get<T: DeserializeOwned>(&self, names: &str) -> Result<Option<T>, ModelError> {
+        let Some((name, value)) = self.value(names) else { return Ok(None) };
+        T::deserialize(value)
+            .map(Some)
+            .map_err(|e| self.error(format!("\"{name}\": {e}; correct it or fetch the file again")))
+    }
+
+    /// A field of any type, or what the family takes where it isn't there.
+    ///
+    /// # Errors
+    /// As for [`Config::get`].
+    pub fn or<T: DeserializeOwned>(&self, names: &str, default: T) -> Result<T, ModelError> {
+        Ok(self.get(names)?.unwrap_or(default))
+    }
+
+    /// A field that must be there.
+    ///
+    /// # Errors
+    /// When it isn't, or is of another type.
+    pub fn need<T: DeserializeOwned>(&self, names: &str) -> Result<T, ModelError> {
+        let name = names.split('|').next().unwrap_or(names);
+        self.get(names)?.ok_or_else(|| self.error(format!("missing field \"{name}\"; fetch the file again")))
+    }
+
+    /// A count that must be there and not be 0.
+    ///
+    /// # Errors
+    /// When it isn't.
+    pub fn count(&self, names: &str) -> Result<usize, ModelError> {
+        self.positive(names, self.need(names)?)
+    }
+
+    /// A count that isn't 0, or the family's own.
+    ///
+    /// # Errors
+    /// When it is 0 or no number.
+    pub fn count_or(&self, names: &str, default: usize) -> Result<usize, ModelError> {
+        self.positive(names, self.or(names, default)?)
+    }
+
+    fn positive(&self, names: &str, n: usize) -> Result<usize, ModelError> {
+        if n == 0 { Err(self.error(format!("\"{names}\" is 0, which can't be"))) } else { Ok(n) }
+    }
+
+    /// The nonlinearity.
+    ///
+    /// # Errors
+    /// When it is none that byrote knows.
+    pub fn activation(&self, names: &str, default: Activation) -> Result<Activation, ModelError> {
+        self.or(names, default)
+    }
+
+    /// A rotary embedding of `dims` components, of `rope_theta` and `rope_scaling` in their older and newer places.
+    ///
+    /// # Errors
+    /// When a field is missing or a scaling unknown.
+    pub fn rope(&self, dims: usize, base: f32, pairing: Pairing) -> Result<Rope, ModelError> {
+        let raw: Option<RawScaling> = self.get("rope_parameters|rope_scaling")?;
+        self.rope_of(raw.as_ref(), self.get("rope_theta|rotary_emb_base")?, dims, base, pairing)
+    }
+
+    /// The same of a given scaling and base.
+    ///
+    /// # Errors
+    /// As for [`Config::rope`].
+    pub fn rope_of(
+        &self,
+        raw: Option<&RawScaling>,
+        theta: Option<f32>,
+        dims: usize,
+        base: f32,
+        pairing: Pairing,
+    ) -> Result<Rope, ModelError> {
+        let context = self.count_or("max_position_embeddings|n_positions", 2_048)?;
+        let original = self.get("original_max_position_embeddings")?;
+        let scaling = match raw {
+            Some(raw) => raw.check(context, original, dims).map_err(|what| self.error(what))?,
+            None => Scaling::None,
+        };
+        let base = theta.or_else(|| raw.and_then(|raw| raw.rope_theta)).unwrap_or(base);
+        Ok(Rope { base, dims, scaling, pairing })
+    }
+
+    /// Share of a head's components that are rotated.
+    ///
+    /// # Errors
+    /// When it is no number.
+    pub fn rotated_share(&self, default: f32) -> Result<f32, ModelError> {
+        let raw: Option<RawScaling> = self.get("rope_parameters|rope_scaling")?;
+        let newer = raw.and_then(|raw| raw.partial_rotary_factor);
+        Ok(self.get("partial_rotary_factor|rotary_pct|rope_pct")?.or(newer).unwrap_or(default))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fields_that_cannot_be_used_say_which_file_and_which_field() {
+        let config = |json: &str| Config::from_json(json.as_bytes(), "m/config.json", None);
+        let said = |json: &str| config(json).and_then(|c| c.count("hidden_size|n_embd")).unwrap_err().to_string();
+        assert!(said("[").contains("m/config.json"));
+        assert!(said("{}").contains("no \"model_type\""));
+        assert!(said(r#"{"model_type": "x"}"#).contains("missing field \"hidden_size\""));
+        assert!(said(r#"{"model_type": "x", "hidden_size": null, "n_embd": 0}"#).contains("is 0"));
+        assert!(said(r#"{"model_type": "x", "n_embd": "8"}"#).contains("m/config.json: \"n_embd\": invalid type"));
+    }
+
+    #[test]
+    fn the_text_part_of_a_model_that_sees_pictures_is_the_model() {
+        let json =
+            br#"{"model_type": "big", "tie_word_embeddings": true, "text_config": {"model_type": "small", "x": 3}}"#;
+        let config = Config::from_json(json, "config.json", None).unwrap();
+        assert_eq!((config.kind.as_str(), config.need::<u32>("x").unwrap()), ("small", 3));
+        assert!(config.need::<bool>("tie_word_embeddings").unwrap());
+    }
+}

@@ -1,0 +1,113 @@
+//! Gemma 1, 2 and 3, text (arXiv 2403.08295, 2408.00118, 2503.19786): norms stored less one, scaled token vectors; from
+//! 2 on norms around each half, soft caps and sliding windows; in 3 norms of queries and keys, and a rotary base of
+//! their own for layers with a window.
+
+use super::llama::{self, base, windowed};
+use crate::model::ModelError;
+use crate::model::blueprint::{Blueprint, FeedPlan, NormKind, NormsPlan, QkNormPlan};
+use crate::model::config::Config;
+use crate::model::layers::mlp::{Activation, Gating};
+use crate::model::layers::rope::{Pairing, RawScaling, Rope};
+use crate::model::weights::names::Names;
+use serde::Deserialize;
+
+const AROUND: &[(&str, &str)] = &[
+    ("blk.{}.post_attention_norm", "layers.{}.post_attention_layernorm"),
+    ("blk.{}.ffn_norm", "layers.{}.pre_feedforward_layernorm"),
+    ("blk.{}.post_ffw_norm", "layers.{}.post_feedforward_layernorm"),
+];
+
+pub(super) fn names(_: &Config) -> Names {
+    let bodies = &["model.", "language_model.model.", "model.language_model.", ""];
+    Names { bodies, modules: &[llama::MODULES, AROUND], gguf: &[] }
+}
+
+pub(super) fn gemma(c: &Config) -> Result<Blueprint, ModelError> {
+    let mut plan = base(c, Pairing::Halves, 10_000.0)?;
+    plan.norm.kind = NormKind::Rms { offset: 1.0 };
+    plan.embedding.scale = Some((plan.hidden_size as f64).sqrt());
+    plan.tied = c.or("tie_word_embeddings", true)?;
+    // Early configs say "gelu" under `hidden_act` and mean the tanh approximation.
+    let activation = match c.activation("hidden_activation|hidden_act", Activation::GeluTanh)? {
+        Activation::Gelu => Activation::GeluTanh,
+        other => other,
+    };
+    plan.each(|_, layer| {
+        if let FeedPlan::Gated { gating, .. } = &mut layer.feed {
+            *gating = Gating::Product(activation);
+        }
+        Ok(())
+    })
+}
+
+pub(super) fn gemma2(c: &Config) -> Result<Blueprint, ModelError> {
+    let caps = (c.or("attn_logit_softcapping", Some(50.0))?, c.or("final_logit_softcapping", Some(30.0))?);
+    // All but the 27B, of 46 layers, scale by the head's size.
+    let plan = around(c, caps, 46)?;
+    let window = c.or("sliding_window", Some(4_096))?;
+    windowed(c, plan, window, |i| i % 2 == 0)
+}
+
+pub(super) fn gemma3(c: &Config) -> Result<Blueprint, ModelError> {
+    // The configs of the checkpoints that see pictures leave out what is as in transformers' own defaults.
+    let c = &c.with_defaults(&[
+        ("vocab_size", 262_208),
+        ("num_attention_heads", 8),
+        ("num_key_value_heads", 4),
+        ("head_dim", 256),
+        ("max_position_embeddings", 131_072),
+    ]);
+    let caps = (c.get("attn_logit_softcapping")?, c.get("final_logit_softcapping")?);
+    let pattern = c.count_or("sliding_window_pattern", 6)?;
+    let plan = around(c, caps, 62)?;
+    let norm = plan.norm;
+    let mut plan = windowed(c, plan, Some(c.count_or("sliding_window", 4_096)?), |i| !(i + 1).is_multiple_of(pattern))?;
+    plan.architecture = "gemma3".to_owned();
+    plan.ropes = ropes(c, plan.layers[0].attention.head_dim)?;
+    plan.ignorable = &["vision_tower.", "multi_modal_projector.", "language_model.lm_head.weight"];
+    plan.each(|_, layer| {
+        layer.attention.rope = Some(usize::from(layer.attention.window.is_some()));
+        layer.attention.qk_norm = Some((QkNormPlan::Head, norm));
+        Ok(())
+    })
+}
+
+/// What Gemma 2 and 3 share. GGUF files don't say by what scores are scaled: all sizes but the largest, which has
+/// `largest` layers, by the head's size, and that one by the hidden size a head.
+fn around(c: &Config, (scores, logits): (Option<f64>, Option<f64>), largest: usize) -> Result<Blueprint, ModelError> {
+    let mut plan = gemma(c)?;
+    plan.logit_softcap = logits;
+    let (hidden, layers) = (plan.hidden_size, plan.layers.len());
+    let scalar: Option<f64> = c.get("query_pre_attn_scalar")?;
+    plan.each(|_, layer| {
+        layer.norms = NormsPlan::AROUND;
+        let attention = &mut layer.attention;
+        let own = match (c.gguf, layers == largest) {
+            (true, true) => hidden as f64 / attention.heads as f64,
+            (true, false) => attention.head_dim as f64,
+            (false, _) => 256.0,
+        };
+        attention.scale = scalar.unwrap_or(own).powf(-0.5);
+        attention.softcap = scores;
+        Ok(())
+    })
+}
+
+/// The rotary embeddings of Gemma 3's full and of its sliding layers.
+fn ropes(c: &Config, head_dim: usize) -> Result<Vec<Rope>, ModelError> {
+    #[derive(Deserialize)]
+    struct ByLayer {
+        full_attention: RawScaling,
+        sliding_attention: RawScaling,
+    }
+    let rope = |raw: Option<&RawScaling>, theta, base| c.rope_of(raw, theta, head_dim, base, Pairing::Halves);
+    let (full, local) = (c.get("rope_theta")?, c.get("rope_local_base_freq")?);
+    if let Some(by) = c.get::<ByLayer>("rope_parameters")? {
+        return Ok(vec![
+            rope(Some(&by.full_attention), full, 1_000_000.0)?,
+            rope(Some(&by.sliding_attention), local, 10_000.0)?,
+        ]);
+    }
+    let raw: Option<RawScaling> = c.get("rope_scaling")?;
+    Ok(vec![rope(raw.as_ref(), full, 1_000_000.0)?, rope(None, local, 10_000.0)?])
+}

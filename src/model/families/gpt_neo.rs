@@ -1,0 +1,65 @@
+//! GPT-Neo (Black et al. 2021): GPT-2 with separate projections, scores that aren't scaled, and a local window in the
+//! layers that `attention_types` lists.
+
+use super::gpt2;
+use crate::model::ModelError;
+use crate::model::blueprint::{
+    AttentionPlan, Blueprint, FeedPlan, HIDDEN, LAYERS, LayerPlan, NormKind, NormPlan, heads,
+};
+use crate::model::config::Config;
+use crate::model::layers::mlp::Activation;
+use crate::model::weights::names::Names;
+use crate::model::weights::scope::Layout;
+
+const MODULES: &[(&str, &str)] = &[
+    ("blk.{}.attn_q", "h.{}.attn.attention.q_proj"),
+    ("blk.{}.attn_k", "h.{}.attn.attention.k_proj"),
+    ("blk.{}.attn_v", "h.{}.attn.attention.v_proj"),
+    ("blk.{}.attn_output", "h.{}.attn.attention.out_proj"),
+];
+
+pub(super) fn names(_: &Config) -> Names {
+    Names { modules: &[gpt2::MODULES, MODULES], ..gpt2::NAMES }
+}
+
+pub(super) fn plan(c: &Config) -> Result<Blueprint, ModelError> {
+    let ((heads, head_dim), window) = (heads(c)?, c.count_or("window_size", 256)?);
+    let attention =
+        AttentionPlan { out_bias: true, scale: 1.0, rope: None, ..AttentionPlan::new(heads, heads, head_dim) };
+    let feed = FeedPlan::Plain {
+        inner: c.count_or("intermediate_size", 4 * c.count(HIDDEN)?)?,
+        bias: true,
+        activation: c.activation("activation_function", Activation::GeluTanh)?,
+        layout: Layout::OUT_IN,
+    };
+    let norm = NormPlan { kind: NormKind::Layer { bias: true }, eps: c.or("layer_norm_epsilon", 1e-5)? };
+    let mut plan = Blueprint::new(c, norm, vec![LayerPlan::new(attention, feed); c.count(LAYERS)?], true)?;
+    plan.embedding.positions = Some((plan.context_length, 0));
+    plan.ignorable = &[".attention.bias", ".attention.masked_bias"];
+    let kinds = kinds(c)?;
+    plan.each(|i, layer| {
+        layer.attention.window = match kinds.get(i).map(String::as_str) {
+            Some("local") => Some(window),
+            Some("global") => None,
+            other => {
+                return Err(c.error(format!("layer {i} has attention of type {other:?}; GPT-Neo has global and local")));
+            }
+        };
+        Ok(())
+    })
+}
+
+/// `global` or `local`, a layer each: `attention_types` is a list of (kinds, times).
+fn kinds(c: &Config) -> Result<Vec<String>, ModelError> {
+    if let Some(list) = c.get("attention_layers")? {
+        return Ok(list);
+    }
+    let types: Vec<(Vec<String>, usize)> =
+        c.or("attention_types", vec![(vec!["global".to_owned(), "local".to_owned()], 12)])?;
+    let layers = c.count(LAYERS)?;
+    Ok(types
+        .iter()
+        .flat_map(|(kinds, times)| kinds.iter().cycle().take(kinds.len().saturating_mul(*times).min(layers)))
+        .cloned()
+        .collect())
+}

@@ -1,0 +1,51 @@
+//! GPT-J (Wang and Komatsuzaki 2021): both halves beside each other under one norm, neighbours rotated in the first
+//! components of each head, a head with a bias.
+
+use super::gpt2;
+use super::phi::rotated;
+use crate::model::ModelError;
+use crate::model::blueprint::{
+    AttentionPlan, Blueprint, FeedPlan, HIDDEN, LAYERS, LayerPlan, NormKind, NormPlan, NormsPlan, heads,
+};
+use crate::model::config::Config;
+use crate::model::decoder::Residual;
+use crate::model::layers::mlp::Activation;
+use crate::model::layers::rope::Pairing;
+use crate::model::weights::names::Names;
+use crate::model::weights::scope::Layout;
+
+const MODULES: &[(&str, &str)] = &[
+    ("blk.{}.attn_q", "h.{}.attn.q_proj"),
+    ("blk.{}.attn_k", "h.{}.attn.k_proj"),
+    ("blk.{}.attn_v", "h.{}.attn.v_proj"),
+    ("blk.{}.attn_output", "h.{}.attn.out_proj"),
+    ("blk.{}.ffn_up", "h.{}.mlp.fc_in"),
+    ("blk.{}.ffn_down", "h.{}.mlp.fc_out"),
+];
+
+pub(super) fn names(_: &Config) -> Names {
+    Names { modules: &[gpt2::MODULES, MODULES], ..gpt2::NAMES }
+}
+
+pub(super) fn plan(c: &Config) -> Result<Blueprint, ModelError> {
+    let (heads, head_dim) = heads(c)?;
+    let dims = c.or("rotary_dim", 64.min(head_dim))?;
+    let feed = FeedPlan::Plain {
+        inner: c.count_or("n_inner", 4 * c.count(HIDDEN)?)?,
+        bias: true,
+        activation: c.activation("activation_function", Activation::GeluTanh)?,
+        layout: Layout::OUT_IN,
+    };
+    let layer = LayerPlan {
+        norms: NormsPlan::SHARED,
+        residual: Residual::Parallel,
+        ..LayerPlan::new(AttentionPlan::new(heads, heads, head_dim), feed)
+    };
+    let norm = NormPlan { kind: NormKind::Layer { bias: true }, eps: c.or("layer_norm_epsilon", 1e-5)? };
+    let mut plan = Blueprint::new(c, norm, vec![layer; c.count(LAYERS)?], false)?;
+    plan.ropes = vec![c.rope(dims, 10_000.0, Pairing::Neighbours)?];
+    plan.head_bias = true;
+    plan.ignorable = gpt2::BUFFERS;
+    rotated(&c.with_defaults(&[("rope_dimension_count", dims as u64)]), head_dim, 1.0)?;
+    Ok(plan)
+}

@@ -1,0 +1,73 @@
+//! MPT (MosaicML 2023): linear biases in place of positions, no other biases.
+
+use crate::model::ModelError;
+use crate::model::blueprint::{
+    AttentionPlan, Blueprint, FeedPlan, HIDDEN, LAYERS, LayerPlan, NormKind, NormPlan, heads,
+};
+use crate::model::config::Config;
+use crate::model::layers::alibi::Alibi;
+use crate::model::layers::mlp::Activation;
+use crate::model::weights::names::Names;
+use crate::model::weights::scope::Layout;
+use serde::Deserialize;
+
+const MODULES: &[(&str, &str)] = &[
+    ("token_embd", "wte"),
+    ("blk.{}.attn_norm", "blocks.{}.norm_1"),
+    ("blk.{}.attn_qkv", "blocks.{}.attn.Wqkv"),
+    ("blk.{}.attn_output", "blocks.{}.attn.out_proj"),
+    ("blk.{}.ffn_norm", "blocks.{}.norm_2"),
+    ("blk.{}.ffn_up", "blocks.{}.ffn.up_proj"),
+    ("blk.{}.ffn_down", "blocks.{}.ffn.down_proj"),
+    ("output_norm", "norm_f"),
+    ("output", "/lm_head"),
+];
+
+/// `attn_config`, of which these fields change what is computed.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct AttnConfig {
+    alibi: Option<bool>,
+    alibi_bias_max: Option<f64>,
+    clip_qkv: Option<f64>,
+    softmax_scale: Option<f64>,
+    qk_ln: bool,
+    prefix_lm: bool,
+}
+
+pub(super) fn names(_: &Config) -> Names {
+    Names { bodies: &["transformer.", ""], modules: &[MODULES], gguf: &[] }
+}
+
+pub(super) fn plan(c: &Config) -> Result<Blueprint, ModelError> {
+    let ((heads, head_dim), own) = (heads(c)?, c.or("attn_config", AttnConfig::default())?);
+    let unsupported = [
+        (own.alibi == Some(false), "\"alibi\": false"),
+        (own.qk_ln, "\"qk_ln\": true"),
+        (own.prefix_lm, "\"prefix_lm\": true"),
+        (!c.or("no_bias", true)?, "\"no_bias\": false"),
+    ];
+    if let Some((_, what)) = unsupported.iter().find(|(there, _)| *there) {
+        return Err(c.error(format!("{what} is not supported for mpt (transformers doesn't compute it either)")));
+    }
+    let clip: Option<f64> = c.get("clip_qkv")?;
+    let attention = AttentionPlan {
+        scale: own.softmax_scale.unwrap_or_else(|| (head_dim as f64).powf(-0.5)),
+        clip: own.clip_qkv.or(clip),
+        rope: None,
+        alibi: true,
+        ..AttentionPlan::new(heads, heads, head_dim)
+    };
+    let feed = FeedPlan::Plain {
+        inner: c.count_or("expansion_ratio", 4)? * c.count(HIDDEN)?,
+        bias: false,
+        activation: Activation::Gelu,
+        layout: Layout::OUT_IN,
+    };
+    let norm =
+        NormPlan { kind: NormKind::Layer { bias: false }, eps: c.or("layer_norm_epsilon|layer_norm_eps", 1e-5)? };
+    let mut plan = Blueprint::new(c, norm, vec![LayerPlan::new(attention, feed); c.count(LAYERS)?], true)?;
+    let max = own.alibi_bias_max.map_or_else(|| c.or("alibi_bias_max", 8.0), Ok)?;
+    plan.alibi = Some(Alibi { slopes: Alibi::slopes_of_mpt(heads, max), rounded: None });
+    Ok(plan)
+}

@@ -1,0 +1,69 @@
+//! OLMo 1 (norms without weights), OLMo 2 and 3 (norms after each half, and of queries and keys as a whole), OLMoE
+//! (arXiv 2402.00838, 2501.00656, 2512.13961, 2409.02060).
+
+use super::llama::{self, base, windowed};
+use super::qwen;
+use crate::model::ModelError;
+use crate::model::blueprint::{Blueprint, NormKind, NormPlan, NormsPlan, QkNormPlan};
+use crate::model::config::Config;
+use crate::model::layers::rope::{Pairing, Scaling};
+use crate::model::weights::names::Names;
+
+const AFTER: &[(&str, &str)] = &[
+    ("blk.{}.post_attention_norm", "layers.{}.post_attention_layernorm"),
+    ("blk.{}.post_ffw_norm", "layers.{}.post_feedforward_layernorm"),
+];
+
+pub(super) fn after_names(_: &Config) -> Names {
+    Names { modules: &[llama::MODULES, AFTER], ..llama::NAMES }
+}
+
+pub(super) fn olmo(c: &Config) -> Result<Blueprint, ModelError> {
+    // llama.cpp's converter reorders its queries and keys, as it does Llama's.
+    let pairing = if c.gguf { Pairing::Neighbours } else { Pairing::Halves };
+    let mut plan = base(c, pairing, 10_000.0)?;
+    plan.norm = NormPlan { kind: NormKind::Bare, eps: 1e-5 };
+    clipped(c, plan)
+}
+
+pub(super) fn olmo2(c: &Config) -> Result<Blueprint, ModelError> {
+    let mut plan = base(c, Pairing::Halves, 10_000.0)?;
+    plan.norm.eps = c.or("rms_norm_eps", 1e-5)?;
+    let norm = plan.norm;
+    plan.each(|_, layer| {
+        layer.norms = NormsPlan::AFTER;
+        layer.attention.qk_norm = Some((QkNormPlan::Whole, norm));
+        Ok(())
+    })
+}
+
+pub(super) fn olmo3(c: &Config) -> Result<Blueprint, ModelError> {
+    let mut plan = windowed(c, olmo2(c)?, c.get("sliding_window")?, |i| !(i + 1).is_multiple_of(4))?;
+    // Only full layers are stretched for longer contexts.
+    let mut unscaled = plan.ropes[0].clone();
+    unscaled.scaling = Scaling::None;
+    plan.ropes.push(unscaled);
+    plan.each(|_, layer| {
+        layer.attention.rope = Some(usize::from(layer.attention.window.is_some()));
+        Ok(())
+    })
+}
+
+pub(super) fn olmoe(c: &Config) -> Result<Blueprint, ModelError> {
+    let mut plan = base(c, Pairing::Halves, 10_000.0)?;
+    plan.norm.eps = c.or("rms_norm_eps", 1e-5)?;
+    let norm = plan.norm;
+    let plan = plan.each(|_, layer| {
+        layer.attention.qk_norm = Some((QkNormPlan::Whole, norm));
+        Ok(())
+    })?;
+    qwen::with_experts(c, clipped(c, plan)?, 64, 8, None)
+}
+
+fn clipped(c: &Config, plan: Blueprint) -> Result<Blueprint, ModelError> {
+    let clip = c.get("clip_qkv")?;
+    plan.each(|_, layer| {
+        layer.attention.clip = clip;
+        Ok(())
+    })
+}

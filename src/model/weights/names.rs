@@ -1,0 +1,94 @@
+//! What a checkpoint calls its tensors.
+//!
+//! Everywhere in byrote a tensor goes by GGUF's name for it, such as `blk.3.ffn_up.weight`: one vocabulary for all
+//! families. A family says what Hugging Face's checkpoints call the same.
+
+/// A family's names.
+#[derive(Clone, Copy, Debug)]
+pub struct Names {
+    /// What may stand before the names of the body in safetensors. The first under which the token table is found holds.
+    pub bodies: &'static [&'static str],
+    /// Tables of (GGUF's name, Hugging Face's name below the body), `{}` for the number of a layer or an expert. A later
+    /// table goes before an earlier one. A Hugging Face name that begins with `/` stands beside the body. A name with
+    /// its `.weight` or `.bias` means that tensor alone, and then both names are given in full.
+    pub modules: &'static [&'static [(&'static str, &'static str)]],
+    /// Where llama.cpp calls a module of this family otherwise than it usually does: (the usual name, this one).
+    pub gguf: &'static [(&'static str, &'static str)],
+}
+
+impl Names {
+    /// The name in a GGUF file.
+    pub(super) fn in_gguf(&self, name: &str) -> String {
+        let find = |template: &str| self.gguf.iter().find(|(usual, _)| *usual == template).map(|(_, own)| *own);
+        translated(name, find).unwrap_or_else(|| name.to_owned())
+    }
+
+    /// The name in safetensors whose body stands under `body`.
+    pub(super) fn in_safetensors(&self, name: &str, body: &str) -> Option<String> {
+        let find = |template: &str| {
+            let rows = self.modules.iter().rev().flat_map(|table| table.iter());
+            rows.copied().find(|(gguf, _)| *gguf == template).map(|(_, hf)| hf)
+        };
+        let found = translated(name, find)?;
+        Some(match found.strip_prefix('/') {
+            Some(beside) => beside.to_owned(),
+            None => format!("{body}{found}"),
+        })
+    }
+}
+
+/// `name` by the table that `find` looks templates up in: as a whole, else without its `.weight` or `.bias`.
+fn translated(name: &str, find: impl Fn(&str) -> Option<&'static str>) -> Option<String> {
+    let (template, numbers) = template(name);
+    if let Some(whole) = find(&template) {
+        return Some(filled(whole, &numbers));
+    }
+    let (module, leaf) = template.rsplit_once('.')?;
+    Some(format!("{}.{leaf}", filled(find(module)?, &numbers)))
+}
+
+/// A name with `{}` for its numbers, and the numbers.
+fn template(name: &str) -> (String, Vec<&str>) {
+    let is_number = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit());
+    let parts: Vec<&str> = name.split('.').map(|part| if is_number(part) { "{}" } else { part }).collect();
+    (parts.join("."), name.split('.').filter(|part| is_number(part)).collect())
+}
+
+fn filled(template: &str, numbers: &[&str]) -> String {
+    numbers.iter().fold(template.to_owned(), |name, number| name.replacen("{}", number, 1))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NAMES: Names = Names {
+        bodies: &["model."],
+        modules: &[
+            &[
+                ("blk.{}.ffn_up", "layers.{}.mlp.up_proj"),
+                ("blk.{}.ffn_up.{}", "layers.{}.experts.{}.up"),
+                ("blk.{}.attn_sinks.weight", "layers.{}.self_attn.sinks"),
+                ("output", "/lm_head"),
+                ("output_norm", "norm"),
+            ],
+            &[("output_norm", "final_norm")],
+        ],
+        gguf: &[("blk.{}.ffn_norm", "blk.{}.post_attention_norm")],
+    };
+
+    #[test]
+    fn names_of_layers_and_experts_are_translated() {
+        for (name, hf, gguf) in [
+            ("blk.12.ffn_up.weight", Some("model.layers.12.mlp.up_proj.weight"), "blk.12.ffn_up.weight"),
+            ("blk.1.ffn_up.7.bias", Some("model.layers.1.experts.7.up.bias"), "blk.1.ffn_up.7.bias"),
+            ("blk.0.attn_sinks.weight", Some("model.layers.0.self_attn.sinks"), "blk.0.attn_sinks.weight"),
+            ("output.weight", Some("lm_head.weight"), "output.weight"),
+            ("output_norm.bias", Some("model.final_norm.bias"), "output_norm.bias"),
+            ("blk.3.ffn_norm.weight", None, "blk.3.post_attention_norm.weight"),
+        ] {
+            assert_eq!(NAMES.in_safetensors(name, "model.").as_deref(), hf);
+            assert_eq!(NAMES.in_gguf(name), gguf);
+        }
+    }
+}

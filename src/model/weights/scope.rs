@@ -1,0 +1,173 @@
+//! Taking layers out of a checkpoint: matrices, norms and vectors by name, checked, in the form that was asked for.
+
+use super::{Precision, Stored, Weights};
+use crate::model::ModelError;
+use crate::model::layers::linear::{Linear, Matrix};
+use candle_core::{DType, Tensor};
+
+/// A place in the tree of names.
+#[derive(Clone, Debug)]
+pub struct Scope<'a> {
+    pub(super) weights: &'a Weights,
+    prefix: String,
+    /// Only this entry of each tensor's first dimension: one expert of many that are stored as one tensor.
+    slab: Option<usize>,
+}
+
+/// How a stored matrix relates to `[out, in]`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Layout {
+    /// Stored `[in, out]`, as GPT-2's safetensors are.
+    pub transposed: bool,
+    pub rows: Rows,
+}
+
+/// In what order the outputs of a fused matrix are stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rows {
+    /// All queries, then keys, then values; or all gates, then the rest.
+    Parts,
+    /// By heads of keys: for each its `per` heads of queries, its key, its value (GPT-NeoX and BLOOM with one query each,
+    /// Falcon, InternLM 2).
+    ByKey { kv_heads: usize, per: usize },
+    /// Gate and up in turns (gpt-oss).
+    InTurns,
+}
+
+impl Layout {
+    /// As Candle has it.
+    pub const OUT_IN: Self = Self { transposed: false, rows: Rows::Parts };
+    /// The other way round.
+    pub const IN_OUT: Self = Self { transposed: true, rows: Rows::Parts };
+}
+
+impl<'a> Scope<'a> {
+    pub(super) fn root(weights: &'a Weights) -> Self {
+        Self { weights, prefix: String::new(), slab: None }
+    }
+
+    /// The place `child` below this one.
+    #[must_use]
+    pub fn at(&self, child: impl std::fmt::Display) -> Self {
+        Self { prefix: self.name(&child.to_string()), ..self.clone() }
+    }
+
+    /// One entry of the first dimension of every tensor here.
+    #[must_use]
+    pub fn slab(&self, entry: usize) -> Self {
+        Self { slab: Some(entry), ..self.clone() }
+    }
+
+    fn name(&self, leaf: &str) -> String {
+        if self.prefix.is_empty() { leaf.to_owned() } else { format!("{}.{leaf}", self.prefix) }
+    }
+
+    /// Whether the checkpoint has the tensor `leaf` here.
+    pub fn has(&self, leaf: &str) -> bool {
+        self.weights.stored_name(&self.name(leaf)).is_some()
+    }
+
+    /// A tensor in f32 of this very shape.
+    ///
+    /// # Errors
+    /// When it is missing or of another shape.
+    pub fn tensor(&self, leaf: &str, shape: &[usize]) -> Result<Tensor, ModelError> {
+        let name = self.name(leaf);
+        let stored = self.weights.read(&name, self.slab)?;
+        self.weights.check(&name, stored.shape(), shape)?;
+        Ok(stored.dense(DType::F32, &self.weights.device)?)
+    }
+
+    /// A matrix `[rows, width]` in the precision that was asked for.
+    ///
+    /// # Errors
+    /// When it is missing or of another shape.
+    pub fn matrix(&self, module: &str, rows: usize, width: usize) -> Result<Matrix, ModelError> {
+        self.stacked(&[(module, rows)], width, Layout::OUT_IN)
+    }
+
+    /// A linear layer, of one module or several stacked along their outputs.
+    ///
+    /// # Errors
+    /// When a tensor is missing or of another shape.
+    pub fn linear(
+        &self,
+        modules: &[(&str, usize)],
+        width: usize,
+        bias: bool,
+        layout: Layout,
+    ) -> Result<Linear, ModelError> {
+        let weight = self.stacked(modules, width, layout)?;
+        if !bias {
+            return Ok(Linear::new(weight, None));
+        }
+        let biases = modules
+            .iter()
+            .map(|(module, rows)| self.tensor(&format!("{module}.bias"), &[*rows]))
+            .collect::<Result<Vec<_>, _>>()?;
+        let bias = reordered(&Tensor::cat(&biases, 0)?, layout)?;
+        Ok(Linear::new(weight, Some(bias)))
+    }
+
+    fn stacked(&self, modules: &[(&str, usize)], width: usize, layout: Layout) -> Result<Matrix, ModelError> {
+        let mut quantized = Vec::new();
+        let mut dense = Vec::new();
+        let Weights { precision, device, .. } = self.weights;
+        for (module, rows) in modules {
+            let name = self.name(&format!("{module}.weight"));
+            let stored = self.weights.read(&name, self.slab)?;
+            let wanted = if layout.transposed { [width, *rows] } else { [*rows, width] };
+            self.weights.check(&name, stored.shape(), &wanted)?;
+            match (stored, *precision) {
+                (Stored::Quantized(q), Precision::Quantized) if layout == Layout::OUT_IN => quantized.push(q),
+                (stored, Precision::AtLoad(quant)) => match self.weights.quantized(quant, &name, stored, layout)? {
+                    Matrix::Quantized(parts) => quantized.extend(parts),
+                    Matrix::Dense(tensor) => dense.push(tensor),
+                },
+                (stored, _) => dense.push(reordered(&stored.dense(precision.dense(), device)?, layout)?),
+            }
+        }
+        if dense.is_empty() {
+            return Ok(Matrix::Quantized(quantized));
+        }
+        Ok(Matrix::Dense(if dense.len() == 1 { dense.swap_remove(0) } else { Tensor::cat(&dense, 0)? }))
+    }
+}
+
+/// A stored matrix or bias as `[out, in]` or `[out]`, with its parts one after the other.
+pub(super) fn reordered(tensor: &Tensor, layout: Layout) -> candle_core::Result<Tensor> {
+    let tensor = if layout.transposed && tensor.rank() == 2 { tensor.t()?.contiguous()? } else { tensor.clone() };
+    let rows = tensor.dim(0)?;
+    let rest = tensor.elem_count() / rows.max(1);
+    match layout.rows {
+        Rows::Parts => Ok(tensor),
+        Rows::ByKey { kv_heads, per } => {
+            let d = rows / (kv_heads * (per + 2)).max(1);
+            let by_key = tensor.reshape((kv_heads, per + 2, d, rest))?;
+            let part = |start: usize, len: usize| by_key.narrow(1, start, len)?.reshape((kv_heads * len * d, rest));
+            Tensor::cat(&[part(0, per)?, part(per, 1)?, part(per + 1, 1)?], 0)?.reshape(tensor.shape())
+        }
+        Rows::InTurns => tensor.reshape((rows / 2, 2, rest))?.transpose(0, 1)?.contiguous()?.reshape(tensor.shape()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use candle_core::Device;
+
+    #[test]
+    fn fused_rows_become_queries_then_keys_then_values() {
+        let said = |rows: &[f32], layout| {
+            reordered(&Tensor::new(rows, &Device::Cpu).unwrap(), layout).unwrap().to_vec1::<f32>().unwrap()
+        };
+        let by_key = |kv_heads, per| Layout { rows: Rows::ByKey { kv_heads, per }, ..Layout::OUT_IN };
+        // Heads of one component: q0 k0 v0 q1 k1 v1.
+        assert_eq!(said(&[0., 10., 20., 1., 11., 21.], by_key(2, 1)), [0., 1., 10., 11., 20., 21.]);
+        // Two queries a key: q0 q1 k0 v0 q2 q3 k1 v1.
+        let grouped = [0., 1., 10., 20., 2., 3., 11., 21.];
+        assert_eq!(said(&grouped, by_key(2, 2)), [0., 1., 2., 3., 10., 11., 20., 21.]);
+        let turns = Layout { rows: Rows::InTurns, ..Layout::OUT_IN };
+        assert_eq!(said(&[0., 10., 1., 11.], turns), [0., 1., 10., 11.]);
+    }
+}
