@@ -89,10 +89,9 @@ pub const HEADS: &str = "num_attention_heads|n_head|n_heads|num_heads";
 /// # Errors
 /// When a size is missing, or heads don't divide the hidden size.
 pub fn heads(c: &Config) -> Result<(usize, usize), ModelError> {
-    let (hidden, heads) = (c.count(HIDDEN)?, c.count(HEADS)?);
-    match c.get("head_dim")? {
-        Some(0) => Err(c.error("\"head_dim\" is 0, which can't be")),
-        Some(head_dim) => Ok((heads, head_dim)),
+    let (hidden, heads) = (c.count(HIDDEN)?, c.few(HEADS)?);
+    match c.get::<usize>("head_dim")? {
+        Some(_) => Ok((heads, c.count("head_dim")?)),
         None if hidden.is_multiple_of(heads) => Ok((heads, hidden / heads)),
         None => Err(c.error(format!("{heads} heads don't divide a hidden size of {hidden}"))),
     }

@@ -21,9 +21,10 @@ pub fn decoder(plan: &Blueprint, weights: &Weights) -> Result<Decoder, ModelErro
     let b = Builder { plan, weights };
     let (root, hidden) = (weights.root(), plan.hidden_size);
     let width = plan.embedding.width.unwrap_or(hidden);
+    // First, so that a damaged configuration's sizes are found out before anything is made of them.
+    let embedding = Embedding::new(root.matrix("token_embd", plan.vocab_size, width)?);
     let layer = |i: usize| b.block(&root.at("blk").at(i), &plan.layers[i]);
     let blocks = (0..plan.layers.len()).into_par_iter().map(layer).collect::<Result<_, _>>()?;
-    let embedding = Embedding::new(root.matrix("token_embd", plan.vocab_size, width)?);
     let positions = match plan.embedding.positions {
         Some((rows, first)) => Some((Embedding::new(root.matrix("position_embd", rows, hidden)?), first)),
         None => None,
@@ -95,6 +96,10 @@ impl Builder<'_> {
 
     fn attention(&self, at: &Scope<'_>, plan: &AttentionPlan) -> Result<Attention, ModelError> {
         let hidden = self.plan.hidden_size;
+        if !plan.heads.is_multiple_of(plan.kv_heads) {
+            let (heads, keys) = (plan.heads, plan.kv_heads);
+            return Err(self.weights.error(format!("{keys} heads of keys don't divide {heads} heads of queries")));
+        }
         let (q, kv) = (plan.heads * plan.head_dim, plan.kv_heads * plan.head_dim);
         let qkv = if at.has("attn_qkv.weight") {
             self.linear(at, &[("attn_qkv", q + 2 * kv)], hidden, plan.qkv_bias, plan.qkv_layout)?
@@ -255,7 +260,6 @@ impl Builder<'_> {
         let gguf = self.weights.is_gguf();
         let vector = |leaf: &str| at.tensor(&format!("{name}.{leaf}"), &[len]);
         let eps = plan.eps as f32;
-        let (ones, zeros) = self.bare(len)?;
         Ok(match plan.kind {
             NormKind::Rms { offset } => {
                 let weight = vector("weight")?;
@@ -263,9 +267,14 @@ impl Builder<'_> {
             }
             NormKind::Layer { bias } => {
                 let bias = if gguf { at.has(&format!("{name}.bias")) } else { bias };
-                Norm::Layer { weight: vector("weight")?, bias: if bias { vector("bias")? } else { zeros }, eps }
+                let weight = vector("weight")?;
+                let bias = if bias { vector("bias")? } else { weight.zeros_like()? };
+                Norm::Layer { weight, bias, eps }
             }
-            NormKind::Bare => Norm::Layer { weight: ones, bias: zeros, eps },
+            NormKind::Bare => {
+                let (weight, bias) = self.bare(len)?;
+                Norm::Layer { weight, bias, eps }
+            }
         })
     }
 

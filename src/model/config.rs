@@ -8,8 +8,24 @@ mod gguf;
 use super::ModelError;
 use super::layers::mlp::Activation;
 use super::layers::rope::{Pairing, RawScaling, Rope, Scaling};
+use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
+
+/// Newer configs of families with two kinds of layers have a table for each.
+#[derive(Deserialize)]
+struct RopeByLayer {
+    full_attention: Option<RawScaling>,
+    sliding_attention: Option<RawScaling>,
+}
+
+/// No width, vocabulary or context is larger.
+const MOST: usize = 1 << 28;
+
+/// No model has more layers or heads.
+const MOST_OF_FEW: usize = 1 << 14;
+
+const ROPE_BY_LAYER: &str = "rope_parameters";
 
 /// A checked reader of fields. Where a method takes a field's name, `a|b` means the first of the two that is there;
 /// null counts as absent.
@@ -119,8 +135,18 @@ impl Config {
         self.positive(names, self.or(names, default)?)
     }
 
+    /// As [`Config::count`], but of things that a model has few of, such as layers, heads or experts.
+    ///
+    /// # Errors
+    /// When it is absurd, too: a damaged file must not make byrote ask for all memory.
+    pub fn few(&self, names: &str) -> Result<usize, ModelError> {
+        let n = self.count(names)?;
+        if n > MOST_OF_FEW { Err(self.error(format!("\"{names}\" is {n}, which can't be"))) } else { Ok(n) }
+    }
+
     fn positive(&self, names: &str, n: usize) -> Result<usize, ModelError> {
-        if n == 0 { Err(self.error(format!("\"{names}\" is 0, which can't be"))) } else { Ok(n) }
+        let sensible = (1..=MOST).contains(&n);
+        if sensible { Ok(n) } else { Err(self.error(format!("\"{names}\" is {n}, which can't be"))) }
     }
 
     /// The nonlinearity.
@@ -131,13 +157,44 @@ impl Config {
         self.or(names, default)
     }
 
-    /// A rotary embedding of `dims` components, of `rope_theta` and `rope_scaling` in their older and newer places.
+    /// A rotary embedding of `dims` components, of `rope_theta` and `rope_scaling` in their older and newer places. Of a
+    /// configuration that has one for each kind of layer, that of full layers.
     ///
     /// # Errors
     /// When a field is missing or a scaling unknown.
     pub fn rope(&self, dims: usize, base: f32, pairing: Pairing) -> Result<Rope, ModelError> {
-        let raw: Option<RawScaling> = self.get("rope_parameters|rope_scaling")?;
+        let raw = match self.get::<RopeByLayer>(ROPE_BY_LAYER)? {
+            Some(RopeByLayer { full_attention: Some(full), .. }) => Some(full),
+            _ => self.get("rope_parameters|rope_scaling")?,
+        };
         self.rope_of(raw.as_ref(), self.get("rope_theta|rotary_emb_base")?, dims, base, pairing)
+    }
+
+    /// Rotary embeddings of full layers and of those with a sliding window, whose own are never stretched. `bases` are the
+    /// family's, and `local` is the older field with the base of the latter; without it they take that of full layers.
+    ///
+    /// # Errors
+    /// As for [`Config::rope`].
+    pub fn ropes_by_layer(
+        &self,
+        dims: usize,
+        bases: [f32; 2],
+        local: Option<&str>,
+        pairing: Pairing,
+    ) -> Result<Vec<Rope>, ModelError> {
+        let theta: Option<f32> = self.get("rope_theta")?;
+        let local = match local {
+            Some(field) => self.get(field)?,
+            None => theta,
+        };
+        let (full, sliding) = match self.get::<RopeByLayer>(ROPE_BY_LAYER)? {
+            Some(RopeByLayer { full_attention: Some(full), sliding_attention }) => (Some(full), sliding_attention),
+            _ => (self.get("rope_scaling")?, None),
+        };
+        Ok(vec![
+            self.rope_of(full.as_ref(), theta, dims, bases[0], pairing)?,
+            self.rope_of(sliding.as_ref(), local, dims, bases[1], pairing)?,
+        ])
     }
 
     /// The same of a given scaling and base.

@@ -291,7 +291,7 @@ impl Reader<'_> {
             ))
         })?;
         let offset = self.u64()?;
-        let elements = shape.iter().try_fold(1usize, |n, d| n.checked_mul(*d));
+        let elements = shape.iter().try_fold(1usize, |n, d| n.checked_mul(*d)).filter(|n| *n > 0);
         let row = shape.last().copied().unwrap_or(1);
         let bytes = elements
             .filter(|_| row % dtype.block_size() == 0)

@@ -258,11 +258,13 @@ impl Weights {
         Ok(tensor)
     }
 
+    /// An error about this checkpoint.
+    pub fn error(&self, what: impl Into<String>) -> ModelError {
+        ModelError::Config { file: self.label.clone(), what: what.into() }
+    }
+
     fn bad_slab(&self, stored: &str, shape: &[usize], slab: Option<usize>) -> ModelError {
-        ModelError::Config {
-            file: self.label.clone(),
-            what: format!("tensor \"{stored}\" of shape {shape:?} has no entry {}", slab.unwrap_or_default()),
-        }
+        self.error(format!("tensor \"{stored}\" of shape {shape:?} has no entry {}", slab.unwrap_or_default()))
     }
 
     /// A stored matrix in the form that `quant` has for it. One that the file has in that very form stays as it is.
@@ -419,7 +421,7 @@ fn slots_of(place: &Place) -> Result<Vec<(String, Slot)>, ModelError> {
     let slot = |(name, info): (String, &TensorInfo)| {
         let (start, end) = info.data_offsets;
         let bits = info.shape.iter().try_fold(info.dtype.bitsize(), |n, d| n.checked_mul(*d));
-        if start > end || data + end as u64 > size || bits != (end - start).checked_mul(8) {
+        if start >= end || data + end as u64 > size || bits != (end - start).checked_mul(8) {
             return Err(bad(format!("the extent of tensor \"{name}\" doesn't fit its shape: the header is damaged")));
         }
         let (dtype, shape) = (info.dtype, info.shape.clone());

@@ -50,7 +50,7 @@ pub(super) fn plan(c: &Config) -> Result<Blueprint, ModelError> {
         layout: Layout::OUT_IN,
     };
     let norm = NormPlan { kind: NormKind::Layer { bias: true }, eps: c.or("layer_norm_epsilon|layer_norm_eps", 1e-5)? };
-    let mut plan = Blueprint::new(c, norm, vec![LayerPlan::new(attention, feed); c.count(LAYERS)?], true)?;
+    let mut plan = Blueprint::new(c, norm, vec![LayerPlan::new(attention, feed); c.few(LAYERS)?], true)?;
     plan.embedding.norm = true;
     plan.alibi = Some(Alibi { slopes: Alibi::slopes(heads, 8.0), rounded: None });
     Ok(plan)

@@ -74,7 +74,7 @@ pub(super) fn plan(c: &Config) -> Result<Blueprint, ModelError> {
         ..LayerPlan::new(attention, feed)
     };
     let norm = NormPlan { kind: NormKind::Layer { bias: true }, eps: c.or("layer_norm_epsilon|layer_norm_eps", 1e-5)? };
-    let mut plan = Blueprint::new(c, norm, vec![layer; c.count(LAYERS)?], true)?;
+    let mut plan = Blueprint::new(c, norm, vec![layer; c.few(LAYERS)?], true)?;
     if alibi {
         let scale = (head_dim as f64).powf(-0.5);
         plan.alibi = Some(Alibi { slopes: Alibi::slopes(heads, 8.0), rounded: Some(scale) });

@@ -7,9 +7,8 @@ use crate::model::ModelError;
 use crate::model::blueprint::{Blueprint, FeedPlan, NormKind, NormsPlan, QkNormPlan};
 use crate::model::config::Config;
 use crate::model::layers::mlp::{Activation, Gating};
-use crate::model::layers::rope::{Pairing, RawScaling, Rope};
+use crate::model::layers::rope::Pairing;
 use crate::model::weights::names::Names;
-use serde::Deserialize;
 
 const AROUND: &[(&str, &str)] = &[
     ("blk.{}.post_attention_norm", "layers.{}.post_attention_layernorm"),
@@ -63,7 +62,8 @@ pub(super) fn gemma3(c: &Config) -> Result<Blueprint, ModelError> {
     let norm = plan.norm;
     let mut plan = windowed(c, plan, Some(c.count_or("sliding_window", 4_096)?), |i| !(i + 1).is_multiple_of(pattern))?;
     plan.architecture = "gemma3".to_owned();
-    plan.ropes = ropes(c, plan.layers[0].attention.head_dim)?;
+    let head_dim = plan.layers[0].attention.head_dim;
+    plan.ropes = c.ropes_by_layer(head_dim, [1_000_000.0, 10_000.0], Some("rope_local_base_freq"), Pairing::Halves)?;
     plan.ignorable = &["vision_tower.", "multi_modal_projector.", "language_model.lm_head.weight"];
     plan.each(|_, layer| {
         layer.attention.rope = Some(usize::from(layer.attention.window.is_some()));
@@ -91,23 +91,4 @@ fn around(c: &Config, (scores, logits): (Option<f64>, Option<f64>), largest: usi
         attention.softcap = scores;
         Ok(())
     })
-}
-
-/// The rotary embeddings of Gemma 3's full and of its sliding layers.
-fn ropes(c: &Config, head_dim: usize) -> Result<Vec<Rope>, ModelError> {
-    #[derive(Deserialize)]
-    struct ByLayer {
-        full_attention: RawScaling,
-        sliding_attention: RawScaling,
-    }
-    let rope = |raw: Option<&RawScaling>, theta, base| c.rope_of(raw, theta, head_dim, base, Pairing::Halves);
-    let (full, local) = (c.get("rope_theta")?, c.get("rope_local_base_freq")?);
-    if let Some(by) = c.get::<ByLayer>("rope_parameters")? {
-        return Ok(vec![
-            rope(Some(&by.full_attention), full, 1_000_000.0)?,
-            rope(Some(&by.sliding_attention), local, 10_000.0)?,
-        ]);
-    }
-    let raw: Option<RawScaling> = c.get("rope_scaling")?;
-    Ok(vec![rope(raw.as_ref(), full, 1_000_000.0)?, rope(None, local, 10_000.0)?])
 }

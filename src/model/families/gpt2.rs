@@ -75,7 +75,7 @@ fn learned(c: &Config, layout: Layout) -> Result<Blueprint, ModelError> {
         layout,
     };
     let norm = NormPlan { kind: NormKind::Layer { bias: true }, eps: c.or("layer_norm_epsilon|layer_norm_eps", 1e-5)? };
-    let mut plan = Blueprint::new(c, norm, vec![LayerPlan::new(attention, feed); c.count(LAYERS)?], true)?;
+    let mut plan = Blueprint::new(c, norm, vec![LayerPlan::new(attention, feed); c.few(LAYERS)?], true)?;
     plan.embedding.positions = Some((plan.context_length, 0));
     plan.ignorable = BUFFERS;
     Ok(plan)

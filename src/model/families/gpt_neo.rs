@@ -33,7 +33,7 @@ pub(super) fn plan(c: &Config) -> Result<Blueprint, ModelError> {
         layout: Layout::OUT_IN,
     };
     let norm = NormPlan { kind: NormKind::Layer { bias: true }, eps: c.or("layer_norm_epsilon", 1e-5)? };
-    let mut plan = Blueprint::new(c, norm, vec![LayerPlan::new(attention, feed); c.count(LAYERS)?], true)?;
+    let mut plan = Blueprint::new(c, norm, vec![LayerPlan::new(attention, feed); c.few(LAYERS)?], true)?;
     plan.embedding.positions = Some((plan.context_length, 0));
     plan.ignorable = &[".attention.bias", ".attention.masked_bias"];
     let kinds = kinds(c)?;
@@ -56,10 +56,9 @@ fn kinds(c: &Config) -> Result<Vec<String>, ModelError> {
     }
     let types: Vec<(Vec<String>, usize)> =
         c.or("attention_types", vec![(vec!["global".to_owned(), "local".to_owned()], 12)])?;
-    let layers = c.count(LAYERS)?;
-    Ok(types
-        .iter()
-        .flat_map(|(kinds, times)| kinds.iter().cycle().take(kinds.len().saturating_mul(*times).min(layers)))
-        .cloned()
-        .collect())
+    let layers = c.few(LAYERS)?;
+    let each = |(kinds, times): &(Vec<String>, usize)| {
+        kinds.iter().cycle().take(kinds.len().saturating_mul(*times).min(layers)).cloned().collect::<Vec<_>>()
+    };
+    Ok(types.iter().flat_map(each).take(layers).collect())
 }

@@ -46,7 +46,7 @@ pub(super) fn plan(c: &Config) -> Result<Blueprint, ModelError> {
     let residual = if parallel { Residual::Parallel } else { Residual::Sequential };
     let layer = LayerPlan { residual, ..LayerPlan::new(attention, feed) };
     let norm = NormPlan { kind: NormKind::Layer { bias: true }, eps: c.or("layer_norm_eps", 1e-5)? };
-    let mut plan = Blueprint::new(c, norm, vec![layer; c.count(LAYERS)?], false)?;
+    let mut plan = Blueprint::new(c, norm, vec![layer; c.few(LAYERS)?], false)?;
     plan.architecture = "gpt_neox".to_owned();
     plan.ropes = vec![c.rope(rotated(c, head_dim, 0.25)?, 10_000.0, Pairing::Halves)?];
     plan.ignorable = &["attention.bias", "attention.masked_bias"];

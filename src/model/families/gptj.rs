@@ -42,7 +42,7 @@ pub(super) fn plan(c: &Config) -> Result<Blueprint, ModelError> {
         ..LayerPlan::new(AttentionPlan::new(heads, heads, head_dim), feed)
     };
     let norm = NormPlan { kind: NormKind::Layer { bias: true }, eps: c.or("layer_norm_epsilon", 1e-5)? };
-    let mut plan = Blueprint::new(c, norm, vec![layer; c.count(LAYERS)?], false)?;
+    let mut plan = Blueprint::new(c, norm, vec![layer; c.few(LAYERS)?], false)?;
     plan.ropes = vec![c.rope(dims, 10_000.0, Pairing::Neighbours)?];
     plan.head_bias = true;
     plan.ignorable = gpt2::BUFFERS;

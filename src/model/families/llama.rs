@@ -85,7 +85,7 @@ pub(super) fn base(c: &Config, pairing: Pairing, theta: f32) -> Result<Blueprint
         gating: Gating::Product(c.activation("hidden_act", Activation::Silu)?),
     };
     let norm = NormPlan { kind: NormKind::Rms { offset: 0.0 }, eps: c.or("rms_norm_eps", 1e-6)? };
-    let layers = vec![LayerPlan::new(attention, feed); c.count(LAYERS)?];
+    let layers = vec![LayerPlan::new(attention, feed); c.few(LAYERS)?];
     let mut plan = Blueprint::new(c, norm, layers, false)?;
     let rope = c.rope(head_dim, theta, pairing)?;
     // Dynamic scaling grows with the sequence: it knows no end.

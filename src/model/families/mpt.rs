@@ -66,7 +66,7 @@ pub(super) fn plan(c: &Config) -> Result<Blueprint, ModelError> {
     };
     let norm =
         NormPlan { kind: NormKind::Layer { bias: false }, eps: c.or("layer_norm_epsilon|layer_norm_eps", 1e-5)? };
-    let mut plan = Blueprint::new(c, norm, vec![LayerPlan::new(attention, feed); c.count(LAYERS)?], true)?;
+    let mut plan = Blueprint::new(c, norm, vec![LayerPlan::new(attention, feed); c.few(LAYERS)?], true)?;
     let max = own.alibi_bias_max.map_or_else(|| c.or("alibi_bias_max", 8.0), Ok)?;
     plan.alibi = Some(Alibi { slopes: Alibi::slopes_of_mpt(heads, max), rounded: None });
     Ok(plan)

@@ -6,7 +6,7 @@ use super::qwen;
 use crate::model::ModelError;
 use crate::model::blueprint::{Blueprint, NormKind, NormPlan, NormsPlan, QkNormPlan};
 use crate::model::config::Config;
-use crate::model::layers::rope::{Pairing, Scaling};
+use crate::model::layers::rope::Pairing;
 use crate::model::weights::names::Names;
 
 const AFTER: &[(&str, &str)] = &[
@@ -39,10 +39,8 @@ pub(super) fn olmo2(c: &Config) -> Result<Blueprint, ModelError> {
 
 pub(super) fn olmo3(c: &Config) -> Result<Blueprint, ModelError> {
     let mut plan = windowed(c, olmo2(c)?, c.get("sliding_window")?, |i| !(i + 1).is_multiple_of(4))?;
-    // Only full layers are stretched for longer contexts.
-    let mut unscaled = plan.ropes[0].clone();
-    unscaled.scaling = Scaling::None;
-    plan.ropes.push(unscaled);
+    let head_dim = plan.layers[0].attention.head_dim;
+    plan.ropes = c.ropes_by_layer(head_dim, [500_000.0; 2], None, Pairing::Halves)?;
     plan.each(|_, layer| {
         layer.attention.rope = Some(usize::from(layer.attention.window.is_some()));
         Ok(())

@@ -58,7 +58,7 @@ pub(super) fn plan(c: &Config) -> Result<Blueprint, ModelError> {
     }
     let affine = c.or("layer_norm_elementwise_affine", true)?;
     let kind = if affine { NormKind::Layer { bias: true } } else { NormKind::Bare };
-    let mut plan = Blueprint::new(c, NormPlan { kind, eps: 1e-5 }, vec![layer; c.count(LAYERS)?], true)?;
+    let mut plan = Blueprint::new(c, NormPlan { kind, eps: 1e-5 }, vec![layer; c.few(LAYERS)?], true)?;
     plan.final_norm = before && !c.or("_remove_final_layer_norm", false)?;
     plan.embedding.positions = Some((plan.context_length + FIRST as usize, FIRST));
     plan.embedding.width = Some(c.count_or("word_embed_proj_dim", c.count(HIDDEN)?)?);

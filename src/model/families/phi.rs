@@ -49,7 +49,7 @@ pub(super) fn phi(c: &Config) -> Result<Blueprint, ModelError> {
         layout: Layout::OUT_IN,
     };
     let layer = LayerPlan { norms: NormsPlan::SHARED, residual: Residual::Parallel, ..LayerPlan::new(attention, feed) };
-    let mut plan = Blueprint::new(c, norm, vec![layer; c.count(LAYERS)?], false)?;
+    let mut plan = Blueprint::new(c, norm, vec![layer; c.few(LAYERS)?], false)?;
     plan.ropes = vec![c.rope(rotated(c, head_dim, 0.5)?, 10_000.0, Pairing::Halves)?];
     plan.head_bias = true;
     Ok(plan)

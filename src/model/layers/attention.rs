@@ -171,7 +171,7 @@ impl Surroundings {
 /// When the device has no memory for it.
 pub fn mask(start: usize, len: usize, window: Option<usize>, device: &Device) -> Result<Tensor> {
     let keys = start + len;
-    let sees = |at: usize, key: usize| key <= at && window.is_none_or(|w| key + w > at);
+    let sees = |at: usize, key: usize| key <= at && window.is_none_or(|w| key.saturating_add(w) > at);
     let values: Vec<f32> = (start..keys)
         .flat_map(|at| (0..keys).map(move |key| if sees(at, key) { 0.0 } else { f32::NEG_INFINITY }))
         .collect();

@@ -51,6 +51,8 @@ pub enum Scaling {
         slow: f32,
         original: usize,
         attention: f32,
+        /// The ramp's ends are whole components.
+        truncate: bool,
     },
     /// Frequencies divided by given factors, as GGUF's `rope_freqs.weight` has them.
     Divided {
@@ -128,19 +130,20 @@ impl Rope {
                 let factors = if sequence_len > *original { long } else { short };
                 (divided(plain(self.base), factors), *attention)
             }
-            Scaling::Yarn { factor, fast, slow, original, attention } => {
-                (self.yarn(&plain(self.base), *factor, *fast, *slow, *original), *attention)
+            Scaling::Yarn { factor, fast, slow, original, attention, truncate } => {
+                (self.yarn(&plain(self.base), *factor, [*fast, *slow], *original, *truncate), *attention)
             }
             Scaling::Divided { by } => (divided(plain(self.base), by), 1.0),
         }
     }
 
-    fn yarn(&self, plain: &[f32], factor: f32, fast: f32, slow: f32, original: usize) -> Vec<f32> {
+    fn yarn(&self, plain: &[f32], factor: f32, [fast, slow]: [f32; 2], original: usize, truncate: bool) -> Vec<f32> {
         let d = self.dims as f32;
         // The component that turns `rotations` times within the original context.
         let component = |rotations: f32| d * (original as f32 / (rotations * 2.0 * PI)).ln() / (2.0 * self.base.ln());
-        let low = component(fast).floor().max(0.0);
-        let mut high = component(slow).ceil().min(d - 1.0);
+        let (low, high) = (component(fast), component(slow));
+        let (low, high) = if truncate { (low.floor(), high.ceil()) } else { (low, high) };
+        let (low, mut high) = (low.max(0.0), high.min(d - 1.0));
         if low == high {
             high += 0.001;
         }
@@ -204,6 +207,7 @@ pub struct RawScaling {
     beta_slow: Option<f32>,
     mscale: Option<f32>,
     mscale_all_dim: Option<f32>,
+    truncate: Option<bool>,
 }
 
 impl RawScaling {
@@ -269,6 +273,7 @@ impl RawScaling {
                     slow: self.beta_slow.unwrap_or(1.0),
                     original,
                     attention,
+                    truncate: self.truncate.unwrap_or(true),
                 }
             }
             other => {
