@@ -110,6 +110,14 @@ impl Config {
         Ok(self.get(names)?.unwrap_or(default))
     }
 
+    /// A field whose null means that there is none; what the family takes where it isn't there at all.
+    ///
+    /// # Errors
+    /// As for [`Config::get`].
+    pub fn or_null<T: DeserializeOwned>(&self, name: &str, default: T) -> Result<Option<T>, ModelError> {
+        if self.fields.contains_key(name) { self.get(name) } else { Ok(Some(default)) }
+    }
+
     /// A field that must be there.
     ///
     /// # Errors

@@ -40,10 +40,10 @@ pub(super) fn gemma(c: &Config) -> Result<Blueprint, ModelError> {
 }
 
 pub(super) fn gemma2(c: &Config) -> Result<Blueprint, ModelError> {
-    let caps = (c.or("attn_logit_softcapping", Some(50.0))?, c.or("final_logit_softcapping", Some(30.0))?);
+    let caps = (c.or_null("attn_logit_softcapping", 50.0)?, c.or_null("final_logit_softcapping", 30.0)?);
     // All but the 27B, of 46 layers, scale by the head's size.
     let plan = around(c, caps, 46)?;
-    let window = c.or("sliding_window", Some(4_096))?;
+    let window = c.or_null("sliding_window", 4_096)?;
     windowed(c, plan, window, |i| i % 2 == 0)
 }
 

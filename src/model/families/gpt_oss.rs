@@ -43,7 +43,7 @@ pub(super) fn plan(c: &Config) -> Result<Blueprint, ModelError> {
         layouts: (Layout { rows: Rows::InTurns, ..Layout::IN_OUT }, Layout::IN_OUT),
         shared: None,
     };
-    let window = c.or("sliding_window", Some(128))?;
+    let window = c.or_null("sliding_window", 128)?;
     windowed(c, plan, window, |i| i % 2 == 0)?.each(|_, layer| {
         layer.attention.qkv_bias = bias;
         layer.attention.out_bias = bias;

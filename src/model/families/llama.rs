@@ -2,6 +2,7 @@
 //! by little: Mistral and Ministral (sliding windows), Mixtral (experts), SmolLM 3 (layers without rotation), InternLM 2
 //! (other names), Granite (multipliers) (arXiv 2302.13971, 2407.21783, 2310.06825, 2401.04088, 2403.17297).
 
+use super::phi::rotated;
 use crate::model::ModelError;
 use crate::model::blueprint::{
     AttentionPlan, Blueprint, ExpertsPlan, FeedPlan, LAYERS, LayerPlan, NormKind, NormPlan, heads,
@@ -87,7 +88,7 @@ pub(super) fn base(c: &Config, pairing: Pairing, theta: f32) -> Result<Blueprint
     let norm = NormPlan { kind: NormKind::Rms { offset: 0.0 }, eps: c.or("rms_norm_eps", 1e-6)? };
     let layers = vec![LayerPlan::new(attention, feed); c.few(LAYERS)?];
     let mut plan = Blueprint::new(c, norm, layers, false)?;
-    let rope = c.rope(head_dim, theta, pairing)?;
+    let rope = c.rope(rotated(c, head_dim, 1.0)?, theta, pairing)?;
     // Dynamic scaling grows with the sequence: it knows no end.
     if let Scaling::Dynamic { .. } = rope.scaling {
         plan.context_length = u32::MAX as usize;

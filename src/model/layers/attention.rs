@@ -26,7 +26,7 @@ pub struct Attention {
     /// Which of the decoder's rotary embeddings; none where positions are learned.
     pub rope: Option<usize>,
     pub qk_norm: Option<QkNorm>,
-    /// Queries, keys and values are held between minus this and this (OLMo, MPT).
+    /// Queries, keys and values, normalized where they are, are held between minus this and this (OLMo, MPT).
     pub clip: Option<f64>,
     /// Adds the decoder's linear biases to the scores.
     pub alibi: bool,
@@ -85,18 +85,19 @@ impl Attention {
         cache: Option<&mut LayerCache>,
     ) -> Result<Tensor> {
         let (batch, len, _) = x.dims3()?;
-        let mut qkv = self.qkv.forward(x)?;
-        if let Some(clip) = self.clip {
-            qkv = qkv.clamp(-clip, clip)?;
-        }
+        let qkv = self.qkv.forward(x)?;
         let part = |start: usize, heads: usize, rows: &Range<usize>, norm: Option<&Norm>| {
             let mut part = qkv.narrow(D::Minus1, start * self.head_dim, heads * self.head_dim)?;
             part = part.narrow(1, rows.start, rows.len())?;
             let split = (batch, rows.len(), heads, self.head_dim);
-            match norm {
-                Some(norm) if self.qk_norm.as_ref().is_some_and(|n| n.whole) => norm.forward(&part)?.reshape(split),
-                Some(norm) => norm.forward(&part.reshape(split)?),
-                None => part.reshape(split),
+            let part = match norm {
+                Some(norm) if self.qk_norm.as_ref().is_some_and(|n| n.whole) => norm.forward(&part)?.reshape(split)?,
+                Some(norm) => norm.forward(&part.reshape(split)?)?,
+                None => part.reshape(split)?,
+            };
+            match self.clip {
+                Some(clip) => part.clamp(-clip, clip),
+                None => Ok(part),
             }
         };
         let norms = self.qk_norm.as_ref();
