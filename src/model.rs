@@ -7,13 +7,16 @@
 //! matrix is widened for its product, so bf16 and quantized weights give the very numbers that the same
 //! weights written out in f32 give.
 
+pub mod adapter;
 pub mod builtin;
 pub mod decoder;
+pub mod describe;
 pub mod families;
 pub mod gguf;
 pub mod layers;
 pub mod load;
 pub mod quantize;
+mod shards;
 pub mod source;
 pub mod weights;
 
