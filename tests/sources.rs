@@ -11,6 +11,7 @@ use byrote::model::load::LoadConfig;
 use byrote::model::weights::Precision;
 use golden::{Golden, backend, compare, files, load, read, try_load};
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 /// Nats a token.
 const BOUND: f32 = 1e-4;
@@ -105,4 +106,49 @@ fn parts_that_dont_belong_together_are_refused() {
     let options = LoadConfig { device: "cpu".to_owned(), ..LoadConfig::default() };
     let error = try_load(&renamed, &options).unwrap_err().to_string();
     assert!(error.contains("one of 2 parts of a model, but isn't called"), "{error}");
+}
+
+fn byrote(arguments: &[&str]) -> (bool, String) {
+    let mut program = Command::new(env!("CARGO_BIN_EXE_byrote"));
+    let output = program.args(arguments).env("HF_TOKEN", "hf_kept-to-ourselves").output().unwrap();
+    let told = [output.stdout, output.stderr].concat();
+    (output.status.success(), String::from_utf8(told).unwrap())
+}
+
+#[test]
+fn the_doctor_tests_the_model_inside_and_keeps_the_token() {
+    let (well, told) = byrote(&["doctor", "--format", "json"]);
+    let json: serde_json::Value = serde_json::from_str(&told).unwrap();
+    assert!(well && json["self_test"]["passed"] == true, "{told}");
+    assert!(json["hub_token"] == true && !told.contains("kept-to-ourselves"), "{told}");
+    assert!(json["devices"].as_array().unwrap().contains(&"cpu".into()), "{told}");
+    let (well, text) = byrote(&["doctor"]);
+    assert!(well && text.contains("self test      passed on") && !text.contains("kept-to-ourselves"), "{text}");
+}
+
+#[test]
+fn a_model_is_shown_by_its_headers() {
+    let (folder, adapter) = (fixtures("models/llama"), fixtures("adapters/llama_plain"));
+    let (folder, adapter) = (folder.to_str().unwrap(), adapter.to_str().unwrap());
+    let show = |more: &[&str]| -> serde_json::Value {
+        let (well, told) = byrote(&[&["models", "show", folder, "--format", "json"], more].concat());
+        assert!(well, "{told}");
+        serde_json::from_str(&told).unwrap()
+    };
+    let base = show(&[]);
+    // 2 x 211 x 48 for tables, 2 layers of 4 x 48 x 48 + 3 x 48 x 64 + 2 x 48, and the last norm.
+    assert_eq!(base["parameters"], 57_360);
+    assert_eq!((&base["layers"], &base["heads"], &base["context"]), (&2.into(), &4.into(), &2048.into()));
+    assert_eq!(base["memory_bytes"]["f32"], 4 * 57_360);
+    // Vectors stay in f32.
+    assert_eq!(base["memory_bytes"]["bf16"], 2 * 57_360 + 2 * 5 * 48);
+    assert!(base["model_signing"].is_string() && base["unsupported"].is_null() && base["adapter"].is_null());
+    let adapted = show(&["--adapter", adapter]);
+    assert_eq!(adapted["adapter"]["base_model"], "llama");
+    assert_eq!(adapted["files"][0]["name"], "adapter/adapter_config.json");
+    assert!(adapted["digest"] != base["digest"] && adapted["model_signing"] == base["model_signing"]);
+    let (well, told) = byrote(&["models", "show", fixtures("models/gpt2").to_str().unwrap(), "--adapter", adapter]);
+    assert!(!well && told.contains("which the base model doesn't have"), "{told}");
+    let (well, told) = byrote(&["models", "show", fixtures("split/model-00002-of-00002.gguf").to_str().unwrap()]);
+    assert!(well && told.contains("qwen2") && told.contains("memory in quantized"), "{told}");
 }

@@ -141,7 +141,7 @@ fn self_test() -> Option<Result<String>> {
         let backend = Native::new(loaded.model, name, Scheme::defaults(), NativeConfig { threads: 1, batch: 1 })?;
         self_test::run(&backend, None)?;
         let seconds = started.elapsed().as_secs_f64();
-        Ok(format!("passed on {} in {name}, {seconds:.1} s", backend.info().device))
+        Ok(format!("passed on {} in {name}, {seconds:.2} s", backend.info().device))
     };
     Some(test())
 }
@@ -156,7 +156,7 @@ fn text(told: &Map<String, Value>) -> String {
     let mut said = String::new();
     for (name, value) in told {
         let shown = match value {
-            Value::Null => "none told".to_owned(),
+            Value::Null => "none".to_owned(),
             Value::Bool(there) => if *there { "yes" } else { "no" }.to_owned(),
             Value::String(text) => text.clone(),
             Value::Array(values) if values.is_empty() => "none".to_owned(),

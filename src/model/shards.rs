@@ -3,6 +3,7 @@
 use super::ModelError;
 use super::weights::Place;
 use candle_core::{DType, Device, Tensor};
+use half::slice::HalfFloatSliceExt as _;
 use half::{bf16, f16};
 use safetensors::tensor::{Dtype, Metadata, TensorInfo};
 
@@ -107,8 +108,8 @@ pub(super) fn stacked(slots: &[&Slot], dtype: DType, shape: &[usize], device: &D
             let mut all: Vec<f16> = Vec::with_capacity(count);
             each_block(slots, |kind, block| match kind {
                 Dtype::F16 => all.extend(pairs(block).map(f16::from_le_bytes)),
-                Dtype::BF16 => all.extend(pairs(block).map(|b| f16::from_f32(bf16::from_le_bytes(b).to_f32()))),
-                _ => all.extend(fours(block).map(|b| f16::from_f32(f32::from_le_bytes(b)))),
+                Dtype::BF16 => to_f16(pairs(block).map(|b| bf16::from_le_bytes(b).to_f32()), &mut all),
+                _ => to_f16(fours(block).map(f32::from_le_bytes), &mut all),
             })?;
             Tensor::from_vec(all, shape, device)?
         }
@@ -119,7 +120,12 @@ pub(super) fn stacked(slots: &[&Slot], dtype: DType, shape: &[usize], device: &D
                 Dtype::BF16 => {
                     all.extend(pairs(block).map(|b| f32::from_bits(u32::from(u16::from_le_bytes(b)) << 16)));
                 }
-                Dtype::F16 => all.extend(pairs(block).map(|b| f16::from_le_bytes(b).to_f32())),
+                Dtype::F16 => {
+                    let halves: Vec<f16> = pairs(block).map(f16::from_le_bytes).collect();
+                    let start = all.len();
+                    all.resize(start + halves.len(), 0.0);
+                    halves.convert_to_f32_slice(&mut all[start..]);
+                }
                 _ => all.extend(fours(block).map(f32::from_le_bytes)),
             })?;
             Tensor::from_vec(all, shape, device)?
@@ -132,6 +138,14 @@ fn each_block(slots: &[&Slot], mut take: impl FnMut(Dtype, &[u8])) -> Result<(),
         slot.file.read_blocks(slot.offset, slot.bytes, BLOCK, |block| take(slot.dtype, block))?;
     }
     Ok(())
+}
+
+/// A block at a time, for which the processor has instructions.
+fn to_f16(values: impl Iterator<Item = f32>, all: &mut Vec<f16>) {
+    let values: Vec<f32> = values.collect();
+    let start = all.len();
+    all.resize(start + values.len(), f16::ZERO);
+    all[start..].convert_from_f32_slice(&values);
 }
 
 fn pairs(block: &[u8]) -> impl ExactSizeIterator<Item = [u8; 2]> + '_ {

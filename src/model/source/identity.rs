@@ -171,6 +171,23 @@ mod tests {
     }
 
     #[test]
+    fn an_adapter_makes_it_another_model() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut located = locate("m", &registry(folder.path(), ""), &options()).unwrap();
+        let base = digests(&located).unwrap();
+        let adapter = folder.path().join("lora");
+        fs::create_dir(&adapter).unwrap();
+        for path in Adapter::files(&adapter) {
+            fs::write(path, "changes").unwrap();
+        }
+        located.adapter = Some(adapter);
+        let both = digests(&located).unwrap();
+        let names: Vec<&str> = both.iter().map(|file| file.name.as_str()).take(3).collect();
+        assert_eq!(names, ["adapter/adapter_config.json", "adapter/adapter_model.safetensors", "config.json"]);
+        assert_ne!(root_digest(&both), root_digest(&base));
+    }
+
+    #[test]
     fn a_file_that_isnt_the_registrys_is_refused_with_both_digests() {
         let folder = tempfile::tempdir().unwrap();
         let (right, wrong) = (Digest::of_bytes(b"weights"), Digest::of_bytes(b"other weights"));
