@@ -91,9 +91,9 @@ impl Adapter {
             }
         }
         let table = changes.iter().find(|(_, of)| of.iter().any(|c| matches!(c, Change::LowRank { table: true, .. })));
-        let output = |name: &&str| matches!(name.rsplit('.').nth(1), Some("lm_head" | "embed_out" | "output"));
+        let is_output = |name: &&str| matches!(name.rsplit('.').nth(1), Some("lm_head" | "embed_out" | "output"));
         if let Some((name, _)) = table
-            && !stored.iter().any(|name| output(name))
+            && !stored.iter().any(is_output)
         {
             return Err(self.wrong(format!(
                 "it changes the token table \"{name}\", which is this base model's output matrix too, and changes only \

@@ -80,7 +80,8 @@ pub fn safetensors(
         Adapter::open(folder)?.bind(tensors.iter().map(|tensor| tensor.name.as_str()))?;
     }
     let tied = of(&config, &["tie_word_embeddings"]).and_then(Value::as_bool) == Some(true);
-    tensors.retain(|tensor| !is_buffer(&tensor.name) && !(tied && tensor.name == "lm_head.weight"));
+    let is_copy = |name: &str| tied && name == "lm_head.weight";
+    tensors.retain(|tensor| !is_buffer(&tensor.name) && !is_copy(&tensor.name));
     let number = |names: &[&str]| of(&config, names).and_then(Value::as_u64);
     let tokenizer = match &checkpoint.tokenizer {
         Some(place) => {
