@@ -38,9 +38,15 @@ pub(crate) enum Command {
     /// Make and check control texts
     #[command(subcommand)]
     Controls(ControlsCommand),
-    /// List models by name, or fetch one
+    /// List models by name, show one, or fetch one
     #[command(subcommand)]
     Models(ModelsCommand),
+    /// Tell what this build and this machine can do, and test the model inside. Exit 2 if that fails
+    Doctor {
+        /// What is printed
+        #[arg(long, default_value = "text")]
+        format: Printed,
+    },
     /// Print a completion script for a shell
     Completions {
         /// The shell
@@ -69,6 +75,9 @@ pub(crate) struct ModelArgs {
     /// Names for models [default: the built-in models.toml]
     #[arg(long, value_name = "FILE")]
     pub(crate) registry: Option<PathBuf>,
+    /// A folder with a LoRA adapter (PEFT), merged into the model as it is loaded; not into a --reference
+    #[arg(long, value_name = "DIR")]
+    pub(crate) adapter: Option<PathBuf>,
 }
 
 #[cfg(feature = "native")]
@@ -269,6 +278,25 @@ pub(crate) struct TwinsArgs {
 pub(crate) enum ModelsCommand {
     /// List the names of models.toml
     List {
+        /// What is printed
+        #[arg(long, default_value = "text")]
+        format: Printed,
+        /// Names for models [default: the built-in models.toml]
+        #[arg(long, value_name = "FILE")]
+        registry: Option<PathBuf>,
+    },
+    /// Tell what a model is, by the headers of its files: its weights are not loaded
+    #[cfg(feature = "native")]
+    Show {
+        /// A name of models.toml, a folder, a file, or org/name[@revision] on the hub (which fetches it)
+        #[arg(value_name = "REF")]
+        model: String,
+        /// A folder with a LoRA adapter that would be merged into it
+        #[arg(long, value_name = "DIR")]
+        adapter: Option<PathBuf>,
+        /// Use only what is on this disk already (also: HF_HUB_OFFLINE=1)
+        #[arg(long)]
+        offline: bool,
         /// What is printed
         #[arg(long, default_value = "text")]
         format: Printed,

@@ -1,6 +1,7 @@
 //! The commands: each wires stages of the library together, and owns files, loops and progress.
 
 mod controls;
+mod doctor;
 mod gate;
 mod lint;
 mod models;
@@ -15,6 +16,8 @@ mod model;
 mod probe;
 #[cfg(feature = "native")]
 mod score;
+#[cfg(feature = "native")]
+mod show;
 #[cfg(feature = "native")]
 mod sweep;
 
@@ -35,6 +38,7 @@ pub(crate) fn run(cli: Cli) -> Result<Outcome> {
         Command::Lint(args) => lint::run(&args),
         Command::Controls(command) => controls::run(&command),
         Command::Models(command) => models::run(&command),
+        Command::Doctor { format } => doctor::run(format),
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "byrote", &mut script);

@@ -7,16 +7,19 @@
 //! matrix is widened for its product, so bf16 and quantized weights give the very numbers that the same
 //! weights written out in f32 give.
 
+pub mod adapter;
 pub mod blueprint;
 pub mod build;
 pub mod builtin;
 pub mod config;
 pub mod decoder;
+pub mod describe;
 pub mod families;
 pub mod gguf;
 pub mod layers;
 pub mod load;
 pub mod quantize;
+mod shards;
 pub mod source;
 pub mod weights;
 

@@ -48,6 +48,26 @@ pub struct ModelIdentity {
     /// SHA-256 of the tokenizer as it is used (vocabulary, merges, normalization, special tokens).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tokenizer_fingerprint: Option<Digest>,
+    /// Root digest of the model's folder by OpenSSF model-signing: of every file in it, read or not. Of a model that is one
+    /// file, that of the file. Absent for the built-in model.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub model_signing: Option<Digest>,
+    /// The LoRA adapter that was merged into it. Its files stand in `files`, named `adapter/...`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub adapter: Option<AdapterIdentity>,
+}
+
+/// An adapter that was merged into a model.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+pub struct AdapterIdentity {
+    /// The folder as the user named it.
+    pub source: String,
+    /// The model that it was trained on, as its own config has it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub base_model: Option<String>,
+    /// Root digest of its folder by OpenSSF model-signing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub model_signing: Option<Digest>,
 }
 
 /// How it was tested.

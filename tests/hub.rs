@@ -330,7 +330,7 @@ fn the_token_is_in_no_error_even_if_the_hub_sends_it_back() {
 fn a_model_that_is_gated_says_how_to_get_access() {
     alone("a_model_that_is_gated_says_how_to_get_access", || {
         for (path, status, token, told) in [
-            ("/api/", 401, None, "none is set"),
+            ("/api/", 401, None, "none is set: not in HF_TOKEN"),
             ("/resolve/", 401, Some("hf_weak"), "the one that is set isn't enough"),
             ("/resolve/", 403, Some("hf_weak"), "HTTP 403"),
         ] {
@@ -339,7 +339,8 @@ fn a_model_that_is_gated_says_how_to_get_access() {
             let headers = vec![("x-error-message".to_owned(), "Access to it is restricted".to_owned())];
             hub.state().instead = Some(Instead { path: path.to_owned(), status, headers, body: String::new() });
             let message = hub_error(REPO, &options).to_string();
-            let page = format!("accept its licence at {}/org/model and set HF_TOKEN", hub.endpoint);
+            let page =
+                format!("accept its licence at {}/org/model, then run `hf auth login` or set HF_TOKEN", hub.endpoint);
             for part in [told, page.as_str(), "Access to it is restricted"] {
                 // The answer to HEAD has headers, so the hub's own words always arrive.
                 assert!(message.contains(part), "{message}");
@@ -385,6 +386,30 @@ fn a_repository_that_cant_be_loaded_is_refused_before_its_weights_are_fetched() 
                 hub.take_requests().into_iter().any(|r| r.path.ends_with(".bin") || r.path.ends_with(".gguf"));
             assert!(!fetched);
         }
+    });
+}
+
+#[test]
+fn all_parts_of_a_split_gguf_are_fetched() {
+    alone("all_parts_of_a_split_gguf_are_fetched", || {
+        let (parts, other) = (["q4/m-00001-of-00002.gguf", "q4/m-00002-of-00002.gguf"], "q8/b.gguf");
+        let (hub, cache, options) =
+            setup(only(&[(parts[0], &weights(1)), (parts[1], &weights(2)), (other, &weights(3))]));
+        let named = |file: &str| {
+            let registry = cache.path().join("models.toml");
+            let text = format!("default = \"m\"\n[models.m]\nsource = \"{REPO}\"\nfile = \"{file}\"\n");
+            fs::write(&registry, text).unwrap();
+            locate("m", &Registry::from_file(&registry).unwrap(), &options)
+        };
+        let located = named(parts[1]).unwrap();
+        assert_eq!(located.format, Format::Gguf);
+        assert_eq!(names(&located.weights), ["m-00001-of-00002.gguf", "m-00002-of-00002.gguf"]);
+        assert_eq!(fs::read(&located.weights[1]).unwrap(), weights(2));
+        assert!(hub.take_requests().iter().all(|request| !request.path.ends_with(other)));
+        hub.state().files.remove(parts[0]);
+        hub.state().refs.insert("main".to_owned(), commit('b'));
+        let error = named(parts[1]).unwrap_err().to_string();
+        assert!(error.contains("lacks of the 2 parts of a GGUF: q4/m-00001-of-00002.gguf"), "{error}");
     });
 }
 

@@ -155,7 +155,7 @@ fn every_family_loads_quantized_where_its_rows_allow_and_says_so_where_not() {
                 tokenizer_config: None,
             };
             let precision = Precision::AtLoad(quant);
-            let options = LoadConfig { precision: Some(precision), device: "cpu".to_owned(), family: None };
+            let options = LoadConfig { precision: Some(precision), device: "cpu".to_owned(), ..LoadConfig::default() };
             match load::safetensors(&checkpoint, &options) {
                 Ok(model) => {
                     loaded += 1;

@@ -46,7 +46,7 @@ impl Reference {
     /// Finds the reference and loads it once, to know exactly which one it is before anything is paid for. It isn't kept:
     /// two models at a time may be more than fits.
     pub(crate) fn find(name: &str, registry: &Registry, load: &ModelArgs) -> Result<Self> {
-        let located = locate(name, registry, load.offline)?;
+        let located = locate(name, registry, load.offline, None)?;
         let loading = Loading { dtype: Dtype::Auto, bos: Bos::Auto };
         let model = ready(&located, load, loading, Scheme::defaults()).context("--reference")?;
         if model.tokenizer.is_none() {
@@ -67,7 +67,9 @@ impl Reference {
             _ => Dtype::Auto,
         };
         let model = ready(&self.located, args, Loading { dtype, bos: Bos::Auto }, Scheme::defaults())?;
-        if model.identity != self.identity {
+        // A folder's root digest covers files that aren't the model's.
+        let model_signing = self.identity.model_signing.clone();
+        if (ModelIdentity { model_signing, ..model.identity.clone() }) != self.identity {
             bail!("its files changed while the run went on");
         }
         Ok(model)

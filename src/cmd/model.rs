@@ -6,17 +6,18 @@ use anyhow::{Context, Result};
 use byrote::backend::native::{Native, NativeConfig};
 use byrote::backend::{Backend, Scheme, self_test};
 use byrote::digest::FileDigest;
+use byrote::model::adapter::Adapter;
 use byrote::model::builtin;
 use byrote::model::load::{self, Checkpoint, LoadConfig};
 use byrote::model::quantize::Quant;
-use byrote::model::source::{self, Format, LocateOptions, Located, identity};
+use byrote::model::source::{self, Format, LocateOptions, Located, identity, signing};
 use byrote::model::weights::{Place, Precision};
 use byrote::registry::{DtypeChoice, Registry};
-use byrote::run::ModelIdentity;
+use byrote::run::{AdapterIdentity, ModelIdentity};
 use byrote::tokens::BosChoice;
 use byrote::tokens::tokenizer::Tokenizer;
 use indicatif::{ProgressBar, ProgressStyle};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// A model that is ready, and exactly which one it is.
@@ -55,8 +56,8 @@ impl Ready {
     }
 }
 
-/// Finds a model's files, fetching them if they are on the hub.
-pub(crate) fn locate(reference: &str, registry: &Registry, offline: bool) -> Result<Located> {
+/// Finds a model's files, fetching them if they are on the hub; an adapter is a folder.
+pub(crate) fn locate(reference: &str, registry: &Registry, offline: bool, adapter: Option<&Path>) -> Result<Located> {
     let mut options = LocateOptions::from_env();
     options.offline |= offline;
     let bar = ProgressBar::new(0).with_style(
@@ -71,15 +72,30 @@ pub(crate) fn locate(reference: &str, registry: &Registry, offline: bool) -> Res
     }));
     let located = source::locate(reference, registry, &options);
     bar.finish_and_clear();
-    Ok(located?)
+    let mut located = located?;
+    if let Some(folder) = adapter {
+        // So that reports don't take it for the base.
+        located.reference = format!("{} + adapter {}", located.reference, folder.display());
+        located.adapter = Some(folder.to_owned());
+    }
+    Ok(located)
 }
 
 /// Digests of all of a model's files.
 pub(crate) fn digests(located: &Located) -> Result<Vec<FileDigest>> {
     match located.format {
-        Format::Builtin => Ok(builtin::digests()),
+        Format::Builtin => Ok([builtin::digests(), identity::of_adapter(located)?].concat()),
         _ => Ok(identity::digests(located)?),
     }
+}
+
+/// Which adapter it is.
+pub(crate) fn adapter_identity(folder: &Path) -> Result<AdapterIdentity> {
+    Ok(AdapterIdentity {
+        source: folder.display().to_string(),
+        base_model: Adapter::open(folder)?.base_model().map(str::to_owned),
+        model_signing: signing::of_folder(folder, &[]).ok(),
+    })
 }
 
 /// Loads a located model, to be scored under `schemes`, and runs the self-test.
@@ -89,9 +105,16 @@ pub(crate) fn ready(located: &Located, args: &ModelArgs, loading: Loading, schem
         precision: precision(loading.dtype, entry.map(|e| e.dtype)),
         device: args.device.clone(),
         family: entry.and_then(|e| e.family.clone()),
+        adapter: located.adapter.clone(),
     };
-    let (files, loaded) = rayon::join(|| digests(located), || read(located, &config));
-    let (files, loaded) = (files?, loaded?);
+    let named = || {
+        let files = digests(located)?;
+        // A folder that can't be signed can be probed all the same.
+        let signing = signing::root(located, &files).ok().flatten();
+        anyhow::Ok((files, signing))
+    };
+    let (named, loaded) = rayon::join(named, || read(located, &config));
+    let ((files, model_signing), loaded) = (named?, loaded?);
     let threads = args.threads.map_or_else(cores, |n| n as usize);
     let native = NativeConfig { threads, batch: args.batch as usize };
     let backend = Native::new(loaded.model, loaded.precision.name(), schemes, native)?.with_mixture(loaded.mixture);
@@ -103,6 +126,8 @@ pub(crate) fn ready(located: &Located, args: &ModelArgs, loading: Loading, schem
         files,
         backend: backend.info().clone(),
         tokenizer_fingerprint: loaded.tokenizer.as_ref().map(|t| t.fingerprint().clone()),
+        model_signing,
+        adapter: located.adapter.as_deref().map(adapter_identity).transpose()?,
     };
     let registered_bos = entry.map_or(BosChoice::Auto, |entry| entry.bos);
     let tokenizer = loaded.tokenizer;
@@ -119,29 +144,34 @@ pub(crate) fn f32_copy(located: &Located, args: &ModelArgs, of: &Native) -> Resu
         return Ok(None);
     }
     let family = located.entry.as_ref().and_then(|entry| entry.family.clone());
-    let config = LoadConfig { precision: Some(Precision::F32), device: "cpu".to_owned(), family };
+    let adapter = located.adapter.clone();
+    let config = LoadConfig { precision: Some(Precision::F32), device: "cpu".to_owned(), family, adapter };
     let loaded = read(located, &config)?;
     let native = NativeConfig { threads: args.threads.map_or_else(cores, |n| n as usize), batch: 1 };
     Ok(Some(Native::new(loaded.model, loaded.precision.name(), info.schemes.clone(), native)?))
 }
 
 fn read(located: &Located, config: &LoadConfig) -> Result<load::Loaded> {
-    let file = |path: &Option<PathBuf>| path.clone().map(Place::File);
     Ok(match located.format {
-        Format::Builtin => load::safetensors(&builtin::checkpoint(), config)?,
         Format::Gguf => {
             let path = located.weights.first().context("there is no GGUF file")?;
             load::gguf(path, config)?
         }
-        Format::Safetensors => {
-            let checkpoint = Checkpoint {
-                config: file(&located.config).context("there is no config.json")?,
-                weights: located.weights.iter().cloned().map(Place::File).collect(),
-                tokenizer: file(&located.tokenizer),
-                tokenizer_config: file(&located.tokenizer_config),
-            };
-            load::safetensors(&checkpoint, config)?
-        }
+        Format::Builtin | Format::Safetensors => load::safetensors(&checkpoint(located)?, config)?,
+    })
+}
+
+/// The files of a checkpoint of safetensors.
+pub(crate) fn checkpoint(located: &Located) -> Result<Checkpoint> {
+    if located.format == Format::Builtin {
+        return Ok(builtin::checkpoint());
+    }
+    let file = |path: &Option<PathBuf>| path.clone().map(Place::File);
+    Ok(Checkpoint {
+        config: file(&located.config).context("there is no config.json")?,
+        weights: located.weights.iter().cloned().map(Place::File).collect(),
+        tokenizer: file(&located.tokenizer),
+        tokenizer_config: file(&located.tokenizer_config),
     })
 }
 

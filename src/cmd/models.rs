@@ -12,6 +12,11 @@ pub(crate) fn run(command: &ModelsCommand) -> Result<Outcome> {
     match command {
         ModelsCommand::List { format, registry } => list(&open(registry.as_deref())?, *format),
         #[cfg(feature = "native")]
+        ModelsCommand::Show { model, adapter, offline, format, registry } => {
+            let located = super::model::locate(model, &open(registry.as_deref())?, *offline, adapter.as_deref())?;
+            super::show::run(&located, *format)
+        }
+        #[cfg(feature = "native")]
         ModelsCommand::Pull { model, registry } => pull(model, &open(registry.as_deref())?),
     }
 }
@@ -55,7 +60,7 @@ fn list(registry: &Registry, format: Printed) -> Result<Outcome> {
 
 #[cfg(feature = "native")]
 fn pull(model: &str, registry: &Registry) -> Result<Outcome> {
-    let located = super::model::locate(model, registry, false)?;
+    let located = super::model::locate(model, registry, false, None)?;
     let mut said = format!("{}\n", located.folder.display());
     for file in super::model::digests(&located)? {
         said.push_str(&format!("{}  {}\n", file.sha256, file.name));

@@ -59,7 +59,7 @@ pub(crate) fn run(args: &ProbeArgs) -> Result<Outcome> {
         return sweep::run(&Job { sweep: true, ..job }, &cells);
     };
     let started = Instant::now();
-    let located = locate(reference, &registry, args.load.offline)?;
+    let located = locate(reference, &registry, args.load.offline, args.load.adapter.as_deref())?;
     let set = set_for(&job, &located)?;
     let loading = Loading { dtype: variant.dtype, bos: variant.bos };
     let model = ready(&located, &args.load, loading, Scheme::with_defaults(&policy.schemes))?;

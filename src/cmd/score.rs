@@ -58,7 +58,7 @@ pub(crate) fn run(args: &ScoreArgs) -> Result<Outcome> {
     // Both ends are opened before the model is: what can't be read or written shows at once.
     let input = reader(&args.input)?;
     let registry = super::models::open(args.load.registry.as_deref())?;
-    let located = locate(&args.model, &registry, args.load.offline)?;
+    let located = locate(&args.model, &registry, args.load.offline, args.load.adapter.as_deref())?;
     let mut output = writer(&args.output)?;
     let model = ready(&located, &args.load, Loading { dtype: args.dtype, bos: args.bos }, Scheme::defaults())?;
     announce(&model);

@@ -160,7 +160,8 @@ fn of_model(job: &Job<'_>, cells: &Cells, model: (usize, &str), root: &Path, don
         }
         Outcome::Undecided
     };
-    let located = locate(model.1, job.registry, job.args.load.offline);
+    let asked = &job.args.load;
+    let located = locate(model.1, job.registry, asked.offline, asked.adapter.as_deref());
     let found = located.and_then(|located| Ok((set_for(job, &located)?, located)));
     let (set, located) = match found {
         Ok(found) => found,
@@ -238,6 +239,7 @@ fn default_name(job: &Job<'_>, cells: &Cells) -> String {
         [Some(args.suffix), args.stride, args.stride_chars],
         word(args.reflow),
         args.reveal,
+        args.load.adapter,
         byrote::run::TOOL,
     ]);
     format!("sweep-{}", &Digest::of_bytes(identity.to_string().as_bytes()).as_str()[..8])

@@ -3,6 +3,8 @@
 //! The layout is the one of the GGUF specification, versions 2 and 3 (little endian). Tensor data stay
 //! in the file until they are asked for.
 
+pub mod split;
+
 use super::ModelError;
 use candle_core::quantized::GgmlDType;
 use std::collections::BTreeMap;
@@ -31,6 +33,8 @@ pub struct TensorEntry {
     pub shape: Vec<usize>,
     offset: u64,
     bytes: usize,
+    /// Which of the files it lies in.
+    part: usize,
 }
 
 impl TensorEntry {
@@ -38,12 +42,18 @@ impl TensorEntry {
     pub fn bytes(&self) -> usize {
         self.bytes
     }
+
+    /// Bytes it takes in the file.
+    pub fn stored_bytes(&self) -> u64 {
+        self.bytes as u64
+    }
 }
 
-/// An open GGUF file.
+/// An open GGUF file, or all parts of a split one.
 #[derive(Debug)]
 pub struct Gguf {
-    path: PathBuf,
+    /// One path a part.
+    parts: Vec<PathBuf>,
     pub metadata: BTreeMap<String, Value>,
     pub tensors: BTreeMap<String, TensorEntry>,
 }
@@ -56,11 +66,16 @@ struct Reader<'a> {
 }
 
 impl Gguf {
-    /// Reads metadata and the tensor table.
+    /// Reads metadata and the tensor table; of a split file, given by any of its parts, those of all parts.
     ///
     /// # Errors
-    /// When the file isn't GGUF, is of another version, is truncated, or claims lengths it doesn't have.
+    /// When a file isn't GGUF, is of another version, is truncated, claims lengths it doesn't have, or a part is missing.
     pub fn open(path: &Path) -> Result<Self, ModelError> {
+        let one = Self::open_one(path)?;
+        if one.int("split.count").unwrap_or(1) <= 1 { Ok(one) } else { split::join(path, one) }
+    }
+
+    fn open_one(path: &Path) -> Result<Self, ModelError> {
         let io = |source| ModelError::Io { path: path.to_owned(), source };
         let file = File::open(path).map_err(io)?;
         let size = file.metadata().map_err(io)?.len();
@@ -111,12 +126,12 @@ impl Gguf {
                 }
             }
         }
-        Ok(Self { path: path.to_owned(), metadata, tensors })
+        Ok(Self { parts: vec![path.to_owned()], metadata, tensors })
     }
 
-    /// The file this was read from.
+    /// The file this was read from; of a split one the first part.
     pub fn path(&self) -> &Path {
-        &self.path
+        self.parts.first().map_or(Path::new(""), PathBuf::as_path)
     }
 
     /// Raw blocks of a tensor: `len` bytes from `offset`.
@@ -126,9 +141,10 @@ impl Gguf {
     pub fn read(&self, name: &str, offset: u64, len: usize) -> Result<Vec<u8>, ModelError> {
         let entry = self.tensors.get(name).ok_or_else(|| ModelError::MissingTensor {
             name: name.to_owned(),
-            file: self.path.display().to_string(),
+            file: self.path().display().to_string(),
         })?;
-        super::weights::read_range(&self.path, entry.offset + offset, len)
+        let file = self.parts.get(entry.part).map_or(Path::new(""), PathBuf::as_path);
+        super::weights::read_range(file, entry.offset + offset, len)
     }
 
     /// A small f32 tensor, if there is one.
@@ -297,7 +313,7 @@ impl Reader<'_> {
             .filter(|_| row % dtype.block_size() == 0)
             .and_then(|n| (n / dtype.block_size()).checked_mul(dtype.type_size()))
             .ok_or_else(|| self.bad(format!("tensor \"{name}\" of shape {shape:?} doesn't fit its type {dtype:?}")))?;
-        Ok(TensorEntry { dtype, shape, offset, bytes })
+        Ok(TensorEntry { dtype, shape, offset, bytes, part: 0 })
     }
 }
 

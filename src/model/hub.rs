@@ -39,7 +39,8 @@ pub enum HubError {
     Unreachable { endpoint: String, what: String, detail: String },
     #[error(
         "the hub doesn't give access to {repo} (HTTP {status}){detail}; if it exists and is gated or private, accept its \
-         licence at {endpoint}/{repo} and set HF_TOKEN to a token of that account ({token})"
+         licence at {endpoint}/{repo}, then run `hf auth login` or set HF_TOKEN to a token of that account that may read \
+         gated repositories ({token})"
     )]
     Denied { endpoint: String, repo: String, status: u16, detail: String, token: &'static str },
     #[error("{endpoint} has no model repository {repo}; check the name (org/name), or set HF_TOKEN if it is private")]
@@ -100,8 +101,8 @@ pub(crate) fn fetch(
     let snapshot = Download { hub: &hub, cache: &cache, commit: &commit };
     let place = format!("{repo} at {commit}");
     let choice = choose(&names, file, &place)?;
-    if let Choice::Gguf(name) = &choice {
-        snapshot.bring(std::slice::from_ref(name))?;
+    if let Choice::Gguf(parts) = &choice {
+        snapshot.bring(parts)?;
     } else {
         if !names.iter().any(|name| name == "config.json") {
             return Err(config_missing(&place));
@@ -111,7 +112,8 @@ pub(crate) fn fetch(
         let mut wanted: Vec<String> = names.iter().filter(tokenizer).cloned().collect();
         wanted.push("config.json".to_owned());
         match &choice {
-            Choice::Single(name) | Choice::Gguf(name) => wanted.push(name.clone()),
+            Choice::Single(name) => wanted.push(name.clone()),
+            Choice::Gguf(parts) => wanted.extend_from_slice(parts),
             Choice::Index => {
                 let index = "model.safetensors.index.json";
                 snapshot.bring(&[index.to_owned()])?;
@@ -259,8 +261,11 @@ impl<'a> Hub<'a> {
             (_, Some(status @ (401 | 403))) => {
                 let message = context.and_then(|context| context.server_message.as_deref()).unwrap_or("");
                 let detail = if message.is_empty() { String::new() } else { format!(": {}", self.clean(message)) };
-                let token =
-                    if self.options.token.is_some() { "the one that is set isn't enough" } else { "none is set" };
+                let token = if self.options.token.is_some() {
+                    "the one that is set isn't enough"
+                } else {
+                    "none is set: not in HF_TOKEN, and not in the file that HF_TOKEN_PATH names, else HF_HOME/token"
+                };
                 HubError::Denied { endpoint, repo, status, detail, token }
             }
             (HFError::RepoNotFound { .. } | HFError::RevisionNotFound { .. }, _) => {

@@ -1,5 +1,6 @@
 //! From files to a model that can score: device, precision, family, weights, tokenizer.
 
+use super::adapter::Adapter;
 use super::families::Family;
 use super::gguf::{Gguf, Value};
 use super::weights::{Place, Precision, Weights};
@@ -7,7 +8,7 @@ use super::{CausalLm, ModelError};
 use crate::tokens::gguf::GgufVocab;
 use crate::tokens::tokenizer::Tokenizer;
 use candle_core::Device;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// The files of a checkpoint in Hugging Face's layout.
 #[derive(Clone, Debug)]
@@ -29,6 +30,8 @@ pub struct LoadConfig {
     pub device: String,
     /// Overrides `model_type`, for checkpoints whose config doesn't tell.
     pub family: Option<String>,
+    /// The folder of a LoRA adapter to merge into the weights.
+    pub adapter: Option<PathBuf>,
 }
 
 /// A model, ready to score.
@@ -81,8 +84,16 @@ pub fn safetensors(checkpoint: &Checkpoint, options: &LoadConfig) -> Result<Load
         None => None,
     };
     let weights = Weights::safetensors(&checkpoint.weights, family.names(), precision, &device)?;
+    let weights = adapted(weights, options)?;
     let model = Box::new(family.load(&weights)?);
     Ok(Loaded { model, tokenizer, precision, mixture: weights.mixture()? })
+}
+
+fn adapted(weights: Weights, options: &LoadConfig) -> Result<Weights, ModelError> {
+    match &options.adapter {
+        Some(folder) => weights.with_adapter(Adapter::open(folder)?),
+        None => Ok(weights),
+    }
 }
 
 /// Loads a GGUF file, tokenizer and config out of it.
@@ -102,13 +113,13 @@ pub fn gguf(path: &Path, options: &LoadConfig) -> Result<Loaded, ModelError> {
         None => Precision::Quantized,
     };
     let names = family.names();
-    let weights = Weights::gguf(gguf, names, precision, &device);
+    let weights = adapted(Weights::gguf(gguf, names, precision, &device), options)?;
     let model = Box::new(family.load(&weights)?);
     Ok(Loaded { model, tokenizer, precision, mixture: weights.mixture()? })
 }
 
 /// The vocabulary in a GGUF's metadata, if it has one.
-fn vocabulary(gguf: &Gguf) -> Option<GgufVocab> {
+pub(super) fn vocabulary(gguf: &Gguf) -> Option<GgufVocab> {
     let key = |key: &str| format!("tokenizer.ggml.{key}");
     let id = |name: &str| gguf.int(&key(name)).and_then(|n| u32::try_from(n).ok());
     let texts = |name: &str| match gguf.metadata.get(&key(name)) {

@@ -4,6 +4,7 @@
 
 mod folder;
 pub mod identity;
+pub mod signing;
 
 #[cfg(feature = "hub")]
 pub(crate) use folder::{Choice, choose, config_missing, is_commit, shards};
@@ -19,7 +20,7 @@ use std::sync::Arc;
 pub enum Format {
     /// One or several `.safetensors` files with a `config.json`.
     Safetensors,
-    /// One `.gguf` file, which holds its own config and tokenizer.
+    /// One `.gguf` file, which holds its own config and tokenizer, or all parts of a split one.
     Gguf,
     /// Inside this program.
     Builtin,
@@ -39,7 +40,7 @@ pub struct Located {
     pub folder: PathBuf,
     /// `config.json`; absent for GGUF.
     pub config: Option<PathBuf>,
-    /// The shards in order of their names, or the GGUF; empty for the built-in model.
+    /// The shards in order of their names, or the GGUF or its parts; empty for the built-in model.
     pub weights: Vec<PathBuf>,
     /// `model.safetensors.index.json`, where shards were read from one.
     pub index: Option<PathBuf>,
@@ -49,6 +50,8 @@ pub struct Located {
     pub tokenizer_config: Option<PathBuf>,
     /// The entry of `models.toml` that was named, if one was.
     pub entry: Option<ModelEntry>,
+    /// The folder of a LoRA adapter that is merged into it.
+    pub adapter: Option<PathBuf>,
 }
 
 /// One step of a download.
@@ -185,8 +188,8 @@ pub enum SourceError {
         "{place} has several GGUF files ({files}); name one with file = \"...\" in models.toml, or give the path of one"
     )]
     SeveralGguf { place: String, files: String },
-    #[error("{file} is one part of a split GGUF; join the parts with llama-gguf-split --merge and give the result")]
-    SplitGguf { file: String },
+    #[error("{place} lacks of the {count} parts of a GGUF: {missing}; fetch them too")]
+    MissingParts { place: String, count: u32, missing: String },
     #[error("{place} has no file \"{file}\", which models.toml names; it has: {found}")]
     NoFile { place: String, file: String, found: String },
     #[error("{}: {reason}; fetch the file again", .path.display())]
@@ -199,6 +202,8 @@ pub enum SourceError {
     Digest { path: PathBuf, by: String, expected: String, found: String, fix: String },
     #[error("{origin}: model \"{name}\" has a digest for \"{file}\", which is none of its files ({found}); remove it")]
     DigestOfNothing { origin: String, name: String, file: String, found: String },
+    #[error("{}: it is neither a file nor a folder, so the model's folder has no root digest; remove it", .path.display())]
+    NoFileOrFolder { path: PathBuf },
     #[error("the built-in model has no files on disk to take digests of")]
     NoFilesOfBuiltin,
     #[cfg(not(feature = "hub"))]
@@ -335,6 +340,7 @@ fn builtin() -> Located {
         tokenizer: None,
         tokenizer_config: None,
         entry: None,
+        adapter: None,
     }
 }
 

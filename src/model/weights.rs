@@ -7,12 +7,13 @@ pub mod names;
 pub mod scope;
 
 use super::ModelError;
+use super::adapter::Adapter;
 use super::gguf::Gguf;
 use super::layers::linear::Matrix;
 use super::quantize::{Chooser, Kept, Quant};
+use super::shards::{Slot, slots_of, stacked};
 use candle_core::quantized::{QStorage, QTensor};
 use candle_core::{DType, Device, Tensor};
-use safetensors::tensor::{Dtype, Metadata, TensorInfo};
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
@@ -66,6 +67,8 @@ pub struct Weights {
     body: &'static str,
     precision: Precision,
     device: Device,
+    /// Changes to the tensors of safetensors, by their stored names.
+    adapter: Option<Adapter>,
     /// Tensors that were read, with their element counts: nothing in a checkpoint may go unused unnoticed.
     used: Mutex<BTreeMap<String, u64>>,
     /// Matrices by the form in which they are kept, where they are quantized at load.
@@ -83,16 +86,6 @@ enum Source {
 pub enum Place {
     File(PathBuf),
     Embedded { name: &'static str, bytes: &'static [u8] },
-}
-
-/// Where a safetensors tensor lies.
-#[derive(Debug)]
-struct Slot {
-    file: Place,
-    dtype: Dtype,
-    shape: Vec<usize>,
-    offset: u64,
-    bytes: usize,
 }
 
 impl Weights {
@@ -138,7 +131,20 @@ impl Weights {
             }
             Source::Gguf(_) => "",
         };
-        Self { source, label, names, body, precision, device: device.clone(), used, kept }
+        Self { source, label, names, body, precision, device: device.clone(), adapter: None, used, kept }
+    }
+
+    /// Merges an adapter into the tensors from now on.
+    ///
+    /// # Errors
+    /// When it changes a tensor that isn't there, or the weights are GGUF.
+    pub fn with_adapter(mut self, mut adapter: Adapter) -> Result<Self, ModelError> {
+        match &self.source {
+            Source::Safetensors(slots) => adapter.bind(slots.keys().map(String::as_str))?,
+            Source::Gguf(_) => return Err(adapter.not_for_gguf(&self.label)),
+        }
+        self.adapter = Some(adapter);
+        Ok(self)
     }
 
     /// The root of the names.
@@ -177,7 +183,10 @@ impl Weights {
                      would be scored"
                 ),
             }),
-            None => Ok(used.values().sum()),
+            None => {
+                self.adapter.as_ref().map_or(Ok(()), Adapter::finish)?;
+                Ok(used.values().sum())
+            }
         }
     }
 
@@ -234,15 +243,12 @@ impl Weights {
                 elements = slot.shape.iter().product();
                 let Part { offset, bytes, shape } =
                     Part::of(slot.bytes, &slot.shape, slab).ok_or_else(|| self.bad_slab(&stored, &slot.shape, slab))?;
-                let bytes = slot.file.read(slot.offset + offset, bytes)?;
-                let dtype = candle_dtype(slot.dtype).ok_or_else(|| ModelError::BadFile {
-                    path: slot.file.path(),
-                    what: format!(
-                        "tensor \"{stored}\" is of type {:?}; byrote reads F32, BF16, F16 and F64",
-                        slot.dtype
-                    ),
-                })?;
-                Stored::Dense(Tensor::from_raw_buffer(&bytes, dtype, &shape, &self.device)?)
+                let part = Slot { offset: slot.offset + offset, bytes, shape, ..slot.clone() };
+                let tensor = part.tensor(&stored, &self.device)?;
+                Stored::Dense(match &self.adapter {
+                    Some(adapter) => adapter.merged(&stored, tensor)?,
+                    None => tensor,
+                })
             }
             Source::Gguf(gguf) => {
                 let entry = gguf.tensors.get(&stored).ok_or_else(|| self.missing(name))?;
@@ -265,6 +271,24 @@ impl Weights {
 
     fn bad_slab(&self, stored: &str, shape: &[usize], slab: Option<usize>) -> ModelError {
         self.error(format!("tensor \"{stored}\" of shape {shape:?} has no entry {}", slab.unwrap_or_default()))
+    }
+
+    /// Matrices `[rows, width]` one below another, converted as they are read; `None` where they need more than that.
+    fn read_stacked(&self, modules: &[(String, usize)], width: usize) -> Result<Option<Tensor>, ModelError> {
+        let (Source::Safetensors(slots), None) = (&self.source, &self.adapter) else { return Ok(None) };
+        let stored: Vec<String> = modules.iter().filter_map(|(name, _)| self.stored_name(name)).collect();
+        let parts: Vec<&Slot> = stored.iter().filter_map(|name| slots.get(name)).collect();
+        if parts.len() < modules.len() || !parts.iter().all(|slot| slot.is_plain()) {
+            return Ok(None);
+        }
+        for (slot, (name, rows)) in parts.iter().zip(modules) {
+            self.check(name, &slot.shape, &[*rows, width])?;
+        }
+        let rows = modules.iter().map(|(_, rows)| rows).sum();
+        let tensor = stacked(&parts, self.precision.dense(), &[rows, width], &self.device)?;
+        let mut used = self.used.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        used.extend(stored.into_iter().zip(&parts).map(|(name, slot)| (name, slot.elements())));
+        Ok(Some(tensor))
     }
 
     /// A stored matrix in the form that `quant` has for it. One that the file has in that very form stays as it is.
@@ -378,7 +402,32 @@ impl Place {
         }
     }
 
-    fn read(&self, offset: u64, len: usize) -> Result<Vec<u8>, ModelError> {
+    /// Hands `len` bytes from `offset` on to `take`, at most `block` at a time, `block` being a multiple of 4.
+    pub(super) fn read_blocks(
+        &self,
+        offset: u64,
+        len: usize,
+        block: usize,
+        mut take: impl FnMut(&[u8]),
+    ) -> Result<(), ModelError> {
+        let Self::File(path) = self else {
+            take(&self.read(offset, len)?);
+            return Ok(());
+        };
+        let mut file = File::open(path).map_err(|e| io(path, e))?;
+        file.seek(SeekFrom::Start(offset)).map_err(|e| io(path, e))?;
+        let mut bytes = vec![0u8; block.min(len)];
+        let mut left = len;
+        while left > 0 {
+            let now = left.min(block);
+            file.read_exact(&mut bytes[..now]).map_err(|e| io(path, e))?;
+            take(&bytes[..now]);
+            left -= now;
+        }
+        Ok(())
+    }
+
+    pub(super) fn read(&self, offset: u64, len: usize) -> Result<Vec<u8>, ModelError> {
         match self {
             Self::File(path) => read_range(path, offset, len),
             Self::Embedded { bytes, .. } => {
@@ -391,53 +440,6 @@ impl Place {
 
 fn io(path: &Path, source: std::io::Error) -> ModelError {
     ModelError::Io { path: path.to_owned(), source }
-}
-
-/// The tensors of a safetensors file, every length checked against the file's.
-fn slots_of(place: &Place) -> Result<Vec<(String, Slot)>, ModelError> {
-    let bad = |what: String| ModelError::BadFile { path: place.path(), what };
-    let size = place.size()?;
-    if size < 8 {
-        return Err(bad(format!("{size} bytes are no safetensors file; fetch it again")));
-    }
-    let mut length = [0; 8];
-    length.copy_from_slice(&place.read(0, 8)?);
-    let length = u64::from_le_bytes(length);
-    if length > size - 8 {
-        return Err(bad(format!(
-            "its header claims {length} bytes where the file has {size}: it is truncated or no safetensors file; fetch it again"
-        )));
-    }
-    let header = place.read(8, length as usize)?;
-    let metadata: Metadata =
-        serde_json::from_slice(&header).map_err(|e| bad(format!("its safetensors header is damaged: {e}")))?;
-    let data = length + 8;
-    let end = data.saturating_add(metadata.data_len() as u64);
-    if end != size {
-        return Err(bad(format!(
-            "its header tells of {end} bytes where the file has {size}: it is truncated; fetch it again"
-        )));
-    }
-    let slot = |(name, info): (String, &TensorInfo)| {
-        let (start, end) = info.data_offsets;
-        let bits = info.shape.iter().try_fold(info.dtype.bitsize(), |n, d| n.checked_mul(*d));
-        if start >= end || data + end as u64 > size || bits != (end - start).checked_mul(8) {
-            return Err(bad(format!("the extent of tensor \"{name}\" doesn't fit its shape: the header is damaged")));
-        }
-        let (dtype, shape) = (info.dtype, info.shape.clone());
-        Ok((name, Slot { file: place.clone(), dtype, shape, offset: data + start as u64, bytes: end - start }))
-    };
-    metadata.tensors().into_iter().map(slot).collect()
-}
-
-fn candle_dtype(dtype: Dtype) -> Option<DType> {
-    match dtype {
-        Dtype::F32 => Some(DType::F32),
-        Dtype::F64 => Some(DType::F64),
-        Dtype::BF16 => Some(DType::BF16),
-        Dtype::F16 => Some(DType::F16),
-        _ => None,
-    }
 }
 
 #[cfg(test)]

@@ -128,6 +128,8 @@ fn manifest(reveal: bool) -> RunManifest {
                 schemes: schemes(),
             },
             tokenizer_fingerprint: Some(Digest::of_bytes(b"tokenizer")),
+            model_signing: None,
+            adapter: None,
         },
         reference: None,
         probe_set: InputManifest {

@@ -69,6 +69,8 @@ fn manifest(reveal: bool) -> RunManifest {
                 schemes: Scheme::defaults(),
             },
             tokenizer_fingerprint: Some(digest()),
+            model_signing: None,
+            adapter: None,
         },
         reference: None,
         probe_set: InputManifest { files: vec![file()], opt_outs: 2, controls: 199, canaries: 2, ..Default::default() },

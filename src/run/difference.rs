@@ -3,8 +3,8 @@
 use crate::run::RunManifest;
 use serde_json::Value;
 
-/// Fields that may differ between a run and its resumption.
-const FREE: [&str; 3] = ["created_at", "command", "salt"];
+/// Fields that may differ between a run and its resumption. A folder's root digest covers files that aren't read.
+const FREE: [&str; 5] = ["created_at", "command", "salt", "model.model_signing", "reference.model_signing"];
 /// More names than this tell a reader nothing new.
 const NAMED: usize = 6;
 /// Longer values, digests above all, aren't shown.

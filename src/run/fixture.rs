@@ -81,6 +81,8 @@ pub(crate) fn manifest(count: u32) -> RunManifest {
             digest: digest.clone(),
             backend: backend().info().clone(),
             tokenizer_fingerprint: Some(digest),
+            model_signing: None,
+            adapter: None,
         },
         reference: None,
         probe_set: InputManifest::default(),

@@ -4,6 +4,7 @@
 
 use byrote::backend::native::{Native, NativeConfig};
 use byrote::backend::{Backend, Scheme, ScoreInput, TokenScores};
+use byrote::model::ModelError;
 use byrote::model::load::{self, Checkpoint, LoadConfig, Loaded};
 use byrote::model::weights::{Place, Precision};
 use serde::Deserialize;
@@ -35,17 +36,20 @@ pub(crate) fn read(path: &Path) -> Vec<Golden> {
 
 /// Loads a folder with config.json and safetensors, or a GGUF file.
 pub(crate) fn load(path: &Path, precision: Option<Precision>) -> Loaded {
-    let options = LoadConfig { precision, device: "cpu".to_owned(), family: None };
-    let loaded = if path.extension().is_some_and(|e| e == "gguf") {
-        load::gguf(path, &options)
+    let options = LoadConfig { precision, device: "cpu".to_owned(), ..LoadConfig::default() };
+    try_load(path, &options).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
+}
+
+pub(crate) fn try_load(path: &Path, options: &LoadConfig) -> Result<Loaded, ModelError> {
+    if path.extension().is_some_and(|e| e == "gguf") {
+        load::gguf(path, options)
     } else {
         let shards = files(path).into_iter().filter(|f| f.extension().is_some_and(|e| e == "safetensors"));
         let weights = shards.map(Place::File).collect();
         let config = Place::File(path.join("config.json"));
         let checkpoint = Checkpoint { config, weights, tokenizer: None, tokenizer_config: None };
-        load::safetensors(&checkpoint, &options)
-    };
-    loaded.unwrap_or_else(|e| panic!("{}: {e}", path.display()))
+        load::safetensors(&checkpoint, options)
+    }
 }
 
 pub(crate) fn backend(loaded: Loaded, threads: usize, batch: usize) -> Native {

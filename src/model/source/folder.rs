@@ -1,6 +1,7 @@
 //! Which files of a folder are the model: the same rules for local folders and for hub repositories.
 
 use super::{Format, Located, SourceError, builtin};
+use crate::model::gguf::split::PartName;
 use crate::registry::is_inside;
 use serde::Deserialize;
 use std::collections::{BTreeMap, BTreeSet};
@@ -16,8 +17,8 @@ pub(crate) enum Choice {
     Single(String),
     /// Shards that `model.safetensors.index.json` names.
     Index,
-    /// One `.gguf` file.
-    Gguf(String),
+    /// One `.gguf` file, or all parts of a split one.
+    Gguf(Vec<String>),
 }
 
 /// The weights to take from the files called `names`: `file` where it is given, else `model.safetensors`, else its
@@ -30,6 +31,7 @@ pub(crate) fn choose(names: &[String], file: Option<&str>, place: &str) -> Resul
     let ending = |ends: &[&str]| -> Vec<&str> {
         names.iter().map(String::as_str).filter(|name| ends.iter().any(|end| name.ends_with(end))).collect()
     };
+    let gguf = |name: &str| gguf(name, has, place);
     if let Some(file) = file {
         if !has(file) {
             let found = some_of(&ending(&[".gguf", ".safetensors"]));
@@ -44,14 +46,19 @@ pub(crate) fn choose(names: &[String], file: Option<&str>, place: &str) -> Resul
         return Ok(Choice::Index);
     }
     let pickles = ending(&[".bin", ".pt", ".pth", ".ckpt", ".pkl"]);
-    match ending(&[".gguf"]).as_slice() {
+    // All parts of a split file count as one.
+    let first =
+        |name: &str| PartName::parse(name).and_then(|part| part.all().next()).unwrap_or_else(|| name.to_owned());
+    let files: BTreeSet<String> = ending(&[".gguf"]).into_iter().map(first).collect();
+    match files.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
         [one] => gguf(one),
         [] if ending(&[".safetensors"]).is_empty() && !pickles.is_empty() => {
             Err(SourceError::PickleOnly { place: place.to_owned(), files: some_of(&pickles) })
         }
         [] => {
             let found = if has("adapter_model.safetensors") {
-                "; adapter_model.safetensors holds only changes to another model: merge it into that one first"
+                "; adapter_model.safetensors holds only changes to another model: name that one with --model and this folder \
+                 with --adapter"
                     .to_owned()
             } else {
                 match ending(&[".safetensors"]).as_slice() {
@@ -107,7 +114,7 @@ pub(super) fn from_path(path: &Path, file: Option<&str>) -> Result<Located, Sour
     let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
     let folder = path.parent().unwrap_or(Path::new(""));
     let choice = if name.ends_with(".gguf") {
-        gguf(&name)?
+        gguf(&name, |name| folder.join(name).is_file(), &folder.display().to_string())?
     } else if name.ends_with(".safetensors") {
         Choice::Single(name)
     } else if [".bin", ".pt", ".pth", ".ckpt", ".pkl"].iter().any(|end| name.ends_with(end)) {
@@ -131,9 +138,10 @@ pub(super) fn read(folder: &Path, file: Option<&str>) -> Result<Located, SourceE
             names.push(entry.file_name().to_string_lossy().into_owned());
         }
     }
-    // `file` may stand in a folder below this one.
-    if let Some(file) = file.filter(|file| file.contains('/') && folder.join(file).is_file()) {
-        names.push(file.to_owned());
+    // `file` may stand in a folder below this one, and so do its other parts.
+    if let Some(file) = file.filter(|file| file.contains('/')) {
+        let parts = PartName::parse(file).map_or_else(|| vec![file.to_owned()], |part| part.all().collect());
+        names.extend(parts.into_iter().filter(|part| folder.join(part).is_file()));
     }
     names.sort();
     take(folder, &choose(&names, file, &folder.display().to_string())?)
@@ -143,9 +151,9 @@ fn take(folder: &Path, choice: &Choice) -> Result<Located, SourceError> {
     let mut located = Located { folder: folder.to_owned(), ..builtin() };
     let existing = |name: &str| -> Option<PathBuf> { Some(folder.join(name)).filter(|path| path.is_file()) };
     match choice {
-        Choice::Gguf(name) => {
+        Choice::Gguf(names) => {
             located.format = Format::Gguf;
-            located.weights = vec![folder.join(name)];
+            located.weights = names.iter().map(|name| folder.join(name)).collect();
             return Ok(located);
         }
         Choice::Single(name) => located.weights = vec![folder.join(name)],
@@ -209,16 +217,16 @@ pub(crate) fn is_commit(text: &str) -> bool {
     text.len() == 40 && text.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
 }
 
-fn gguf(name: &str) -> Result<Choice, SourceError> {
-    // The parts of a split GGUF are called NAME-00001-of-00003.gguf.
-    let stem: Vec<&str> = name.trim_end_matches(".gguf").rsplitn(4, '-').collect();
-    let digits = |text: &str| text.len() == 5 && text.bytes().all(|b| b.is_ascii_digit());
-    match stem.as_slice() {
-        [count, "of", part, ..] if digits(count) && digits(part) && *count != "00001" => {
-            Err(SourceError::SplitGguf { file: name.to_owned() })
-        }
-        _ => Ok(Choice::Gguf(name.to_owned())),
+/// A GGUF file, with all parts if it is split.
+fn gguf(name: &str, has: impl Fn(&str) -> bool, place: &str) -> Result<Choice, SourceError> {
+    let Some(part) = PartName::parse(name) else { return Ok(Choice::Gguf(vec![name.to_owned()])) };
+    let parts: Vec<String> = part.all().collect();
+    let missing: Vec<&str> = parts.iter().map(String::as_str).filter(|part| !has(part)).collect();
+    if missing.is_empty() {
+        return Ok(Choice::Gguf(parts));
     }
+    let (place, count) = (place.to_owned(), part.count);
+    Err(SourceError::MissingParts { place, count, missing: some_of(&missing) })
 }
 
 /// Names for an error, not too many of them.
@@ -267,6 +275,11 @@ mod tests {
             ),
             (vec![("only.gguf", ""), ("pytorch_model.bin", "")], Format::Gguf, vec!["only.gguf"]),
             (vec![("x-00001-of-00001.gguf", "")], Format::Gguf, vec!["x-00001-of-00001.gguf"]),
+            (
+                vec![("x-00002-of-00002.gguf", ""), ("x-00001-of-00002.gguf", "")],
+                Format::Gguf,
+                vec!["x-00001-of-00002.gguf", "x-00002-of-00002.gguf"],
+            ),
         ] {
             let mut all = vec![("config.json", "{}"), ("tokenizer.json", "{}")];
             all.extend(files);
@@ -289,10 +302,14 @@ mod tests {
             (vec![("pytorch_model.bin", ""), ("config.json", "{}")], "only as pickles (pytorch_model.bin)"),
             (vec![("consolidated.00.pth", "")], "convert them with the safetensors library"),
             (vec![("a.gguf", ""), ("b.gguf", "")], "several GGUF files (a.gguf, b.gguf); name one with file"),
-            (vec![("a-00001-of-00003.gguf", "")], "llama-gguf-split --merge"),
+            (vec![("a-00001-of-00003.gguf", "")], "lacks of the 3 parts of a GGUF: a-00002-of-00003.gguf, a-00003-of"),
+            (
+                vec![("a-00001-of-00002.gguf", ""), ("a-00002-of-00002.gguf", ""), ("b.gguf", "")],
+                "several GGUF files (a-00001-of-00002.gguf, b.gguf)",
+            ),
             (vec![("model.safetensors", "")], "has no config.json"),
             (vec![("config.json", "{}")], "neither model.safetensors nor"),
-            (vec![("adapter_model.safetensors", ""), ("config.json", "{}")], "merge it into that one first"),
+            (vec![("adapter_model.safetensors", ""), ("config.json", "{}")], "this folder with --adapter"),
             (vec![(INDEX, SHARDS), ("m-1.safetensors", "")], "these shards are missing: m-2.safetensors"),
             (vec![(INDEX, outside)], "no .safetensors file of this folder"),
             (vec![(INDEX, below), ("sub/m.safetensors", "")], "no .safetensors file of this folder"),
@@ -313,6 +330,12 @@ mod tests {
         for file in ["b.gguf", "q4/c.gguf"] {
             assert_eq!(names(&from_path(folder.path(), Some(file)).unwrap()), [file]);
         }
+        let split = ["q4/d-00001-of-00002.gguf", "q4/d-00002-of-00002.gguf"];
+        for part in split {
+            std::fs::write(folder.path().join(part), "").unwrap();
+        }
+        assert_eq!(names(&from_path(folder.path(), Some(split[1])).unwrap()), split);
+        assert_eq!(from_path(&folder.path().join(split[0]), None).unwrap().weights.len(), 2);
         let message = from_path(folder.path(), Some("d.gguf")).unwrap_err().to_string();
         assert!(message.contains("no file \"d.gguf\"") && message.contains("a.gguf, b.gguf"), "{message}");
     }

@@ -2,6 +2,7 @@
 
 use super::{Format, Located, SourceError};
 use crate::digest::{Digest, FileDigest};
+use crate::model::adapter::Adapter;
 use rayon::prelude::*;
 use std::path::{Path, PathBuf};
 
@@ -16,6 +17,28 @@ pub fn digests(model: &Located) -> Result<Vec<FileDigest>, SourceError> {
     if model.format == Format::Builtin {
         return Err(SourceError::NoFilesOfBuiltin);
     }
+    let mut found = of_model(model)?;
+    found.extend(of_adapter(model)?);
+    found.sort_by(|a, b| a.name.cmp(&b.name));
+    Ok(found)
+}
+
+/// The files of a model's adapter, named `adapter/...`: with it, it is another model. Empty if it has none.
+///
+/// # Errors
+/// When a file can't be read.
+pub fn of_adapter(model: &Located) -> Result<Vec<FileDigest>, SourceError> {
+    let Some(folder) = &model.adapter else { return Ok(Vec::new()) };
+    let digest = |path: &PathBuf| {
+        let io = |error| SourceError::io(path, error);
+        let bytes = path.metadata().map_err(io)?.len();
+        let name = format!("adapter/{}", relative(folder, path));
+        Ok(FileDigest { name, bytes, sha256: Digest::of_file(path).map_err(io)?, one_text: false })
+    };
+    Adapter::files(folder).iter().map(digest).collect()
+}
+
+fn of_model(model: &Located) -> Result<Vec<FileDigest>, SourceError> {
     let single = [&model.config, &model.index, &model.tokenizer, &model.tokenizer_config];
     let mut paths: Vec<&PathBuf> = model.weights.iter().chain(single.into_iter().flatten()).collect();
     // The biggest first, so that no thread begins with it at the end.
@@ -41,8 +64,19 @@ pub fn digests(model: &Located) -> Result<Vec<FileDigest>, SourceError> {
 pub fn root_digest(files: &[FileDigest]) -> Digest {
     let mut files: Vec<&FileDigest> = files.iter().collect();
     files.sort_by(|a, b| a.name.cmp(&b.name));
-    let bytes: Vec<u8> = files.iter().flat_map(|file| raw(&file.sha256)).collect();
+    digests_digest(files.iter().map(|file| &file.sha256))
+}
+
+/// SHA-256 over the raw bytes of these digests.
+pub(super) fn digests_digest<'a>(digests: impl IntoIterator<Item = &'a Digest>) -> Digest {
+    let bytes: Vec<u8> = digests.into_iter().flat_map(raw).collect();
     Digest::of_bytes(&bytes)
+}
+
+/// A file's name relative to its folder, with `/` between its parts.
+pub(super) fn relative(folder: &Path, path: &Path) -> String {
+    let inside = path.strip_prefix(folder).unwrap_or(path);
+    inside.components().map(|part| part.as_os_str().to_string_lossy()).collect::<Vec<_>>().join("/")
 }
 
 /// The bytes that a digest's hexadecimal digits write.
@@ -57,8 +91,7 @@ fn raw(digest: &Digest) -> Vec<u8> {
 }
 
 fn digest_of(model: &Located, path: &Path) -> Result<FileDigest, SourceError> {
-    let inside = path.strip_prefix(&model.folder).unwrap_or(path);
-    let name = inside.components().map(|part| part.as_os_str().to_string_lossy()).collect::<Vec<_>>().join("/");
+    let name = relative(&model.folder, path);
     let bytes = path.metadata().map_err(|error| SourceError::io(path, error))?.len();
     let sha256 = Digest::of_file(path).map_err(|error| SourceError::io(path, error))?;
     let differs = |by: String, expected: &Digest, path: PathBuf, fix: &str| SourceError::Digest {
@@ -135,6 +168,23 @@ mod tests {
         files.reverse();
         assert_eq!(root, root_digest(&files), "the order of the list doesn't matter");
         assert_eq!(root.as_str(), by_hand);
+    }
+
+    #[test]
+    fn an_adapter_makes_it_another_model() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut located = locate("m", &registry(folder.path(), ""), &options()).unwrap();
+        let base = digests(&located).unwrap();
+        let adapter = folder.path().join("lora");
+        fs::create_dir(&adapter).unwrap();
+        for path in Adapter::files(&adapter) {
+            fs::write(path, "changes").unwrap();
+        }
+        located.adapter = Some(adapter);
+        let both = digests(&located).unwrap();
+        let names: Vec<&str> = both.iter().map(|file| file.name.as_str()).take(3).collect();
+        assert_eq!(names, ["adapter/adapter_config.json", "adapter/adapter_model.safetensors", "config.json"]);
+        assert_ne!(root_digest(&both), root_digest(&base));
     }
 
     #[test]

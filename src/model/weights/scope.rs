@@ -113,6 +113,13 @@ impl<'a> Scope<'a> {
         let mut quantized = Vec::new();
         let mut dense = Vec::new();
         let Weights { precision, device, .. } = self.weights;
+        if layout == Layout::OUT_IN && self.slab.is_none() && !matches!(precision, Precision::AtLoad(_)) {
+            let named: Vec<_> =
+                modules.iter().map(|(module, rows)| (self.name(&format!("{module}.weight")), *rows)).collect();
+            if let Some(tensor) = self.weights.read_stacked(&named, width)? {
+                return Ok(Matrix::Dense(tensor));
+            }
+        }
         for (module, rows) in modules {
             let name = self.name(&format!("{module}.weight"));
             let stored = self.weights.read(&name, self.slab)?;

@@ -1,0 +1,111 @@
+//! Split GGUF: one model in several files called `NAME-00001-of-00003.gguf`. The first holds all metadata, every part its
+//! own share of the tensors, and each says which part it is (`split.no`, from 0) of how many (`split.count`).
+
+use super::{Gguf, ModelError};
+use std::path::Path;
+
+/// What the name of a part tells.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PartName {
+    stem: String,
+    /// From 1.
+    pub number: u32,
+    pub count: u32,
+}
+
+impl PartName {
+    /// Takes `name` apart, if it is that of one of several parts.
+    pub fn parse(name: &str) -> Option<Self> {
+        let (rest, count) = name.strip_suffix(".gguf")?.rsplit_once("-of-")?;
+        let (stem, number) = rest.rsplit_once('-')?;
+        let digits = |text: &str| {
+            let five = text.len() == 5 && text.bytes().all(|b| b.is_ascii_digit());
+            five.then(|| text.parse().ok()).flatten()
+        };
+        let (number, count) = (digits(number)?, digits(count)?);
+        (count > 1 && (1..=count).contains(&number)).then(|| Self { stem: stem.to_owned(), number, count })
+    }
+
+    /// The names of all parts, in order.
+    pub fn all(&self) -> impl Iterator<Item = String> + '_ {
+        (1..=self.count).map(|number| format!("{}-{number:05}-of-{:05}.gguf", self.stem, self.count))
+    }
+}
+
+/// Joins all parts of the split file that `one`, read from `path`, is a part of.
+pub(super) fn join(path: &Path, one: Gguf) -> Result<Gguf, ModelError> {
+    let bad = |path: &Path, what: String| ModelError::BadFile { path: path.to_owned(), what };
+    let count = one.int("split.count").unwrap_or_default();
+    let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    let Some(named) = PartName::parse(&name).filter(|named| u64::from(named.count) == count) else {
+        let what = format!(
+            "it is one of {count} parts of a model, but isn't called NAME-00001-of-{count:05}.gguf or so, by which the others \
+             would be found; give it its name back"
+        );
+        return Err(bad(path, what));
+    };
+    drop(one);
+    let mut whole: Option<Gguf> = None;
+    for (number, name) in named.all().enumerate() {
+        let path = path.with_file_name(name);
+        if !path.is_file() {
+            return Err(bad(&path, format!("this part of the {count} is missing; fetch it too")));
+        }
+        let part = Gguf::open_one(&path)?;
+        let told = (part.int("split.no"), part.int("split.count"));
+        if told != (Some(number as u64), Some(count)) {
+            let said = |n: Option<u64>| n.map_or("none".to_owned(), |n| n.to_string());
+            let what = format!(
+                "its metadata says part {} (from 0) of {}, its name part {number} of {count}; fetch all parts again",
+                said(told.0),
+                said(told.1)
+            );
+            return Err(bad(&path, what));
+        }
+        let Some(whole) = &mut whole else {
+            whole = Some(part);
+            continue;
+        };
+        for (tensor, mut entry) in part.tensors {
+            entry.part = number;
+            if whole.tensors.insert(tensor.clone(), entry).is_some() {
+                return Err(bad(
+                    &path,
+                    format!("tensor \"{tensor}\" stands in another part too; fetch all parts again"),
+                ));
+            }
+        }
+        whole.parts.push(path);
+    }
+    let whole = whole.ok_or_else(|| bad(path, "it has no parts".to_owned()))?;
+    match whole.int("split.tensors.count") {
+        Some(told) if told != whole.tensors.len() as u64 => Err(bad(
+            whole.path(),
+            format!("it tells of {told} tensors where all parts have {}; fetch them again", whole.tensors.len()),
+        )),
+        _ => Ok(whole),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_parts_are_taken_apart() {
+        for (name, expected) in [
+            ("m-q4-00002-of-00003.gguf", Some((2, 3))),
+            ("q4/m-00001-of-00002.gguf", Some((1, 2))),
+            ("m-00001-of-00001.gguf", None),
+            ("m-00004-of-00003.gguf", None),
+            ("m-00000-of-00003.gguf", None),
+            ("m-2-of-3.gguf", None),
+            ("m.gguf", None),
+            ("m-00002-of-00003.bin", None),
+        ] {
+            assert_eq!(PartName::parse(name).map(|part| (part.number, part.count)), expected, "{name}");
+        }
+        let names: Vec<String> = PartName::parse("a-00002-of-00002.gguf").unwrap().all().collect();
+        assert_eq!(names, ["a-00001-of-00002.gguf", "a-00002-of-00002.gguf"]);
+    }
+}
