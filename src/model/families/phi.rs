@@ -58,8 +58,6 @@ pub(super) fn phi(c: &Config) -> Result<Blueprint, ModelError> {
 pub(super) fn phi3(c: &Config) -> Result<Blueprint, ModelError> {
     let mut plan = base(c, Pairing::Halves, 10_000.0)?;
     plan.norm.eps = c.or("rms_norm_eps", 1e-5)?;
-    let head_dim = plan.layers[0].attention.head_dim;
-    plan.ropes = vec![c.rope(rotated(c, head_dim, 1.0)?, 10_000.0, Pairing::Halves)?];
     windowed(c, plan, c.get("sliding_window")?, |_| true)
 }
 
