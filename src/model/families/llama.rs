@@ -1,6 +1,7 @@
 //! Llama 1 to 3.x and what is the same by another name (SmolLM 1 and 2, TinyLlama, Yi, Vicuna), and what differs from it
-//! by little: Mistral and Ministral (sliding windows; the third with YaRN), Mixtral (experts), SmolLM 3 (layers without rotation), InternLM 2
-//! (other names), Granite (multipliers) (arXiv 2302.13971, 2407.21783, 2310.06825, 2401.04088, 2403.17297).
+//! by little: Mistral and Ministral (sliding windows; Ministral 3: YaRN), Mixtral (experts), SmolLM 3 (layers without
+//! rotation), InternLM 2 (other names), Granite (multipliers) (arXiv 2302.13971, 2407.21783, 2310.06825, 2401.04088,
+//! 2403.17297).
 
 use super::phi::rotated;
 use crate::model::ModelError;
