@@ -81,11 +81,6 @@ impl Config {
         known.map(|(name, value)| (name.as_str(), value))
     }
 
-    /// Whether a GGUF's layers have a second norm of the attention's input.
-    pub fn has_second_norm(&self) -> bool {
-        self.fields.contains_key("attn_norm_2")
-    }
-
     /// An error about this configuration.
     pub fn error(&self, what: impl Into<String>) -> ModelError {
         ModelError::Config { file: self.file.clone(), what: what.into() }

@@ -43,6 +43,7 @@ const NATIVE: &[Native] = &[
     Native { config: &["llama"], gguf: &["llama"], names: llama::names, plan: llama::llama },
     Native { config: &["mistral"], gguf: &["mistral"], names: llama::names, plan: llama::mistral },
     Native { config: &["ministral"], gguf: &[], names: llama::names, plan: llama::ministral },
+    Native { config: &["ministral3"], gguf: &["mistral3"], names: llama::names, plan: llama::ministral3 },
     Native { config: &["mixtral"], gguf: &[], names: llama::mixtral_names, plan: llama::mixtral },
     Native { config: &["smollm3"], gguf: &["smollm3"], names: llama::names, plan: llama::smollm3 },
     Native { config: &["internlm2"], gguf: &["internlm2"], names: llama::internlm2_names, plan: llama::internlm2 },
@@ -52,8 +53,9 @@ const NATIVE: &[Native] = &[
     Native { config: &["qwen2_moe"], gguf: &["qwen2moe"], names: qwen::moe_names, plan: qwen::qwen2_moe },
     Native { config: &["qwen3_moe"], gguf: &["qwen3moe"], names: qwen::moe_names, plan: qwen::qwen3_moe },
     Native { config: &["olmo"], gguf: &["olmo"], names: llama::names, plan: olmo::olmo },
-    Native { config: &["olmo2"], gguf: &["olmo2"], names: olmo::after_names, plan: olmo::olmo2 },
-    Native { config: &["olmo3"], gguf: &["olmo3"], names: olmo::after_names, plan: olmo::olmo3 },
+    Native { config: &["olmo2"], gguf: &[], names: olmo::after_names, plan: olmo::olmo2 },
+    // llama.cpp writes both as OLMo 2, the third with a window.
+    Native { config: &["olmo3"], gguf: &["olmo2"], names: olmo::after_names, plan: olmo::olmo3 },
     Native { config: &["olmoe"], gguf: &["olmoe"], names: qwen::moe_names, plan: olmo::olmoe },
     Native { config: &["gemma"], gguf: &["gemma"], names: llama::names, plan: gemma::gemma },
     Native { config: &["gemma2"], gguf: &["gemma2"], names: gemma::names, plan: gemma::gemma2 },
@@ -122,6 +124,15 @@ impl Family {
     /// When a field is missing or wrong.
     pub fn plan(&self) -> Result<Blueprint, ModelError> {
         (self.native.plan)(&self.config)
+    }
+
+    /// Bytes that a stored byte of safetensors takes in f32: nearly all are in 16 bit.
+    pub fn widening(&self) -> u64 {
+        let quantized: Option<serde_json::Value> = self.config.get("quantization_config").ok().flatten();
+        match quantized.as_ref().and_then(|q| q.get("quant_method")?.as_str()) {
+            Some("mxfp4") => 8,
+            _ => 2,
+        }
     }
 
     /// Loads the weights.

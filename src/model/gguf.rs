@@ -6,6 +6,7 @@
 pub mod split;
 
 use super::ModelError;
+use super::weights::mxfp4;
 use candle_core::quantized::GgmlDType;
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -25,10 +26,38 @@ pub enum Value {
     Texts(Vec<String>),
 }
 
+/// What a tensor's blocks are.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum BlockType {
+    /// One of Candle's types.
+    Candle(GgmlDType),
+    /// Candle doesn't have it; [`super::weights::mxfp4`] reads it.
+    Mxfp4,
+}
+
+impl BlockType {
+    /// Elements of a block, and its bytes.
+    fn block(self) -> (usize, usize) {
+        match self {
+            Self::Candle(dtype) => (dtype.block_size(), dtype.type_size()),
+            Self::Mxfp4 => (mxfp4::ELEMENTS, mxfp4::BYTES),
+        }
+    }
+}
+
+impl std::fmt::Debug for BlockType {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Candle(dtype) => dtype.fmt(f),
+            Self::Mxfp4 => f.write_str("MXFP4"),
+        }
+    }
+}
+
 /// Where a tensor lies and what it is.
 #[derive(Clone, Debug)]
 pub struct TensorEntry {
-    pub dtype: GgmlDType,
+    pub dtype: BlockType,
     /// Outermost dimension first, as Candle has it (GGUF stores the reverse).
     pub shape: Vec<usize>,
     offset: u64,
@@ -152,7 +181,10 @@ impl Gguf {
     /// # Errors
     /// When it can't be read.
     pub fn floats(&self, name: &str) -> Result<Option<Vec<f32>>, ModelError> {
-        let Some(entry) = self.tensors.get(name).filter(|entry| entry.dtype == GgmlDType::F32) else { return Ok(None) };
+        let Some(entry) = self.tensors.get(name).filter(|entry| entry.dtype == BlockType::Candle(GgmlDType::F32))
+        else {
+            return Ok(None);
+        };
         let bytes = self.read(name, 0, entry.bytes)?;
         Ok(Some(bytes.chunks_exact(4).map(|c| f32::from_le_bytes(array(c))).collect()))
     }
@@ -303,15 +335,19 @@ impl Reader<'_> {
         let code = self.u32()?;
         let dtype = ggml_dtype(code).ok_or_else(|| {
             self.bad(format!(
-                "tensor \"{name}\" has quantization type {code}, which byrote can't read; convert the file"
+                "tensor \"{name}\" is of type {}, which byrote can't read; it reads F32, F16, BF16, Q4_0 to Q8_0, Q2_K to Q6_K \
+                 and MXFP4: fetch the model in one of these, or make it one with \
+                 `llama-quantize --allow-requantize IN.gguf OUT.gguf Q8_0`",
+                type_name(code)
             ))
         })?;
         let offset = self.u64()?;
         let elements = shape.iter().try_fold(1usize, |n, d| n.checked_mul(*d)).filter(|n| *n > 0);
         let row = shape.last().copied().unwrap_or(1);
+        let (block, size) = dtype.block();
         let bytes = elements
-            .filter(|_| row % dtype.block_size() == 0)
-            .and_then(|n| (n / dtype.block_size()).checked_mul(dtype.type_size()))
+            .filter(|_| row % block == 0)
+            .and_then(|n| (n / block).checked_mul(size))
             .ok_or_else(|| self.bad(format!("tensor \"{name}\" of shape {shape:?} doesn't fit its type {dtype:?}")))?;
         Ok(TensorEntry { dtype, shape, offset, bytes, part: 0 })
     }
@@ -324,9 +360,9 @@ fn array<const N: usize>(chunk: &[u8]) -> [u8; N] {
     out
 }
 
-/// The codes of ggml.h for the types that Candle can dequantize.
-fn ggml_dtype(code: u32) -> Option<GgmlDType> {
-    Some(match code {
+/// The codes of ggml.h for the types that can be read.
+fn ggml_dtype(code: u32) -> Option<BlockType> {
+    Some(BlockType::Candle(match code {
         0 => GgmlDType::F32,
         1 => GgmlDType::F16,
         2 => GgmlDType::Q4_0,
@@ -342,8 +378,31 @@ fn ggml_dtype(code: u32) -> Option<GgmlDType> {
         14 => GgmlDType::Q6K,
         15 => GgmlDType::Q8K,
         30 => GgmlDType::BF16,
+        39 => return Some(BlockType::Mxfp4),
         _ => return None,
-    })
+    }))
+}
+
+/// What ggml.h calls a type that can't be read.
+fn type_name(code: u32) -> String {
+    let name = match code {
+        16 => "IQ2_XXS",
+        17 => "IQ2_XS",
+        18 => "IQ3_XXS",
+        19 => "IQ1_S",
+        20 => "IQ4_NL",
+        21 => "IQ3_S",
+        22 => "IQ2_S",
+        23 => "IQ4_XS",
+        24..=27 => "of integers",
+        28 => "F64",
+        29 => "IQ1_M",
+        34 => "TQ1_0",
+        35 => "TQ2_0",
+        40 => "NVFP4",
+        _ => return format!("{code}"),
+    };
+    format!("{name} ({code})")
 }
 
 #[cfg(test)]
@@ -382,6 +441,18 @@ mod tests {
         assert_eq!(gguf.floats("x").unwrap().unwrap(), [0.0, 1.0, 2.0, 3.0, 4.0, 5.0]);
         file.pop();
         assert!(open(&file).unwrap_err().to_string().contains("truncated"));
+    }
+
+    #[test]
+    fn a_type_that_cannot_be_read_is_named_with_what_to_do() {
+        for (code, named) in [(23u32, "IQ4_XS (23)"), (35, "TQ2_0 (35)"), (99, "99")] {
+            let dims = [1u32.to_le_bytes().to_vec(), 256u64.to_le_bytes().to_vec()].concat();
+            let rest = [code.to_le_bytes().to_vec(), 0u64.to_le_bytes().to_vec()].concat();
+            let error =
+                open(&[header(3, 1, 0), text("blk.0.ffn_up.weight"), dims, rest].concat()).unwrap_err().to_string();
+            assert!(error.contains(&format!("\"blk.0.ffn_up.weight\" is of type {named},")), "{error}");
+            assert!(error.contains("llama-quantize --allow-requantize"), "{error}");
+        }
     }
 
     #[test]

@@ -72,8 +72,7 @@ pub fn safetensors(checkpoint: &Checkpoint, options: &LoadConfig) -> Result<Load
             });
         }
         Some(precision) => precision,
-        // Nearly all checkpoints are in 16 bit, so f32 takes twice what the files take.
-        None if device.is_cpu() && fits(stored.saturating_mul(2)) => Precision::F32,
+        None if device.is_cpu() && fits(stored.saturating_mul(family.widening())) => Precision::F32,
         None => Precision::Bf16,
     };
     let tokenizer = match &checkpoint.tokenizer {

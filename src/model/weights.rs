@@ -3,12 +3,13 @@
 //! Tensors are read from the file one by one and converted as they come, so that loading never holds
 //! more than the weights themselves and one tensor.
 
+pub mod mxfp4;
 pub mod names;
 pub mod scope;
 
 use super::ModelError;
 use super::adapter::Adapter;
-use super::gguf::Gguf;
+use super::gguf::{BlockType, Gguf};
 use super::layers::linear::Matrix;
 use super::quantize::{Chooser, Kept, Quant};
 use super::shards::{Slot, slots_of, stacked};
@@ -222,7 +223,7 @@ impl Weights {
     fn stored_name(&self, name: &str) -> Option<String> {
         let stored = self.file_name(name)?;
         let there = match &self.source {
-            Source::Safetensors(slots) => slots.contains_key(&stored),
+            Source::Safetensors(slots) => slots.contains_key(&stored) || self.hub_mxfp4(&stored).is_some(),
             Source::Gguf(gguf) => gguf.tensors.contains_key(&stored),
         };
         there.then_some(stored)
@@ -236,6 +237,9 @@ impl Weights {
     /// A tensor as it is stored; with a `slab` only that entry of its first dimension.
     fn read(&self, name: &str, slab: Option<usize>) -> Result<Stored, ModelError> {
         let stored = self.stored_name(name).ok_or_else(|| self.missing(name))?;
+        if let Some(slots) = self.hub_mxfp4(&stored) {
+            return self.read_hub_mxfp4(&stored, slots, slab);
+        }
         let elements: usize;
         let tensor = match &self.source {
             Source::Safetensors(slots) => {
@@ -256,8 +260,12 @@ impl Weights {
                 let Part { offset, bytes, shape } = Part::of(entry.bytes(), &entry.shape, slab)
                     .ok_or_else(|| self.bad_slab(&stored, &entry.shape, slab))?;
                 let bytes = gguf.read(&stored, offset, bytes)?;
-                let storage = QStorage::from_data(Cow::Owned(bytes), &self.device, entry.dtype)?;
-                Stored::Quantized(QTensor::new(storage, shape)?)
+                Stored::Quantized(match entry.dtype {
+                    BlockType::Mxfp4 => mxfp4::of_ggml(&bytes, shape, &self.device)?,
+                    BlockType::Candle(dtype) => {
+                        QTensor::new(QStorage::from_data(Cow::Owned(bytes), &self.device, dtype)?, shape)?
+                    }
+                })
             }
         };
         self.used.lock().unwrap_or_else(std::sync::PoisonError::into_inner).insert(stored, elements as u64);

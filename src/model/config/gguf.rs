@@ -40,6 +40,13 @@ const FIELDS: &[(&str, &str)] = &[
     ("norm_topk_prob", "expert_weights_norm"),
 ];
 
+/// Fields that are true where the file has a tensor.
+const BY_TENSOR: &[(&str, &str)] = &[
+    ("attn_norm_2", "blk.0.attn_norm_2.weight"),
+    ("ffn_norm", "blk.0.ffn_norm.weight"),
+    ("use_qk_norm", "blk.0.attn_q_norm.weight"),
+];
+
 impl Config {
     /// Reads the configuration out of a GGUF's metadata.
     ///
@@ -61,8 +68,17 @@ impl Config {
             fields.insert("vocab_size".to_owned(), json!(rows));
         }
         fields.insert("tie_word_embeddings".to_owned(), json!(!gguf.tensors.contains_key("output.weight")));
-        if gguf.tensors.contains_key("blk.0.attn_norm_2.weight") {
-            fields.insert("attn_norm_2".to_owned(), json!(true));
+        for (field, tensor) in BY_TENSOR {
+            fields.insert((*field).to_owned(), json!(gguf.tensors.contains_key(*tensor)));
+        }
+        // A flag a layer is a pattern written out, and a window of 0 is none.
+        if let Some(Meta::Bools(slides)) = gguf.metadata.get(&format!("{kind}.attention.sliding_window_pattern")) {
+            let types = slides.iter().map(|slides| if *slides { "sliding_attention" } else { "full_attention" });
+            fields.insert("layer_types".to_owned(), types.collect());
+            fields.remove("sliding_window_pattern");
+        }
+        if fields.get("sliding_window") == Some(&json!(0)) {
+            fields.remove("sliding_window");
         }
         if let Some(scaling) = scaling(gguf, kind)? {
             fields.insert("rope_scaling".to_owned(), scaling);
@@ -101,15 +117,20 @@ fn scaling(gguf: &Gguf, kind: &str) -> Result<Option<Value>, ModelError> {
         return Ok(Some(json!({"rope_type": "divided", "factors": by})));
     }
     // Older files have a factor alone, which is linear scaling.
-    let kind = match (gguf.text(&key("type")), float("factor")) {
+    let scaling = match (gguf.text(&key("type")), float("factor")) {
         (Some("none"), _) | (None, None) => return Ok(None),
-        (Some(kind), _) => kind,
+        (Some(scaling), _) => scaling,
         (None, Some(_)) => "linear",
     };
     Ok(Some(json!({
-        "rope_type": kind,
+        "rope_type": scaling,
         "factor": float("factor"),
-        "attention_factor": float("attn_factor"),
+        "attention_factor": float("yarn_attn_factor").or_else(|| float("attn_factor")),
+        // gpt-oss is the one whose ramp isn't between whole components.
+        "truncate": kind != "gpt-oss",
+        "mscale": float("yarn_log_multiplier"),
+        "mscale_all_dim": float("yarn_log_multiplier"),
+        "llama_4_scaling_beta": gguf.float(&format!("{kind}.attention.temperature_scale")),
         "beta_fast": float("yarn_beta_fast"),
         "beta_slow": float("yarn_beta_slow"),
         "original_max_position_embeddings": int("original_context_length"),

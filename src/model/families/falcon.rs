@@ -27,7 +27,7 @@ struct Kind {
 
 fn kind(c: &Config) -> Result<Kind, ModelError> {
     // llama.cpp has only models of parallel halves; those of the second generation have a second norm.
-    let second = c.or("new_decoder_architecture", c.gguf && c.has_second_norm())?;
+    let second = c.or("new_decoder_architecture", c.gguf && c.or("attn_norm_2", false)?)?;
     let norms: Option<usize> = c.get("num_ln_in_parallel_attn")?;
     let parallel = c.or("parallel_attn", true)?;
     Ok(Kind { second, parallel, two_norms: parallel && second && norms.unwrap_or(2) == 2 })
@@ -48,7 +48,7 @@ pub(super) fn plan(c: &Config) -> Result<Blueprint, ModelError> {
     let ((heads, head_dim), kind) = (heads(c)?, kind(c)?);
     let (bias, alibi) = (c.or("bias", false)?, c.or("alibi", false)?);
     let one_key = c.or("multi_query", true)?;
-    let kv_heads = match (kind.second, one_key) {
+    let kv_heads = match (kind.second || c.gguf, one_key) {
         (true, _) => c.count_or("num_kv_heads|num_key_value_heads|n_head_kv", heads)?,
         (false, true) => 1,
         (false, false) => heads,

@@ -1,6 +1,7 @@
 //! Llama 1 to 3.x and what is the same by another name (SmolLM 1 and 2, TinyLlama, Yi, Vicuna), and what differs from it
-//! by little: Mistral and Ministral (sliding windows), Mixtral (experts), SmolLM 3 (layers without rotation), InternLM 2
-//! (other names), Granite (multipliers) (arXiv 2302.13971, 2407.21783, 2310.06825, 2401.04088, 2403.17297).
+//! by little: Mistral and Ministral (sliding windows; Ministral 3: YaRN), Mixtral (experts), SmolLM 3 (layers without
+//! rotation), InternLM 2 (other names), Granite (multipliers) (arXiv 2302.13971, 2407.21783, 2310.06825, 2401.04088,
+//! 2403.17297).
 
 use super::phi::rotated;
 use crate::model::ModelError;
@@ -136,6 +137,18 @@ pub(super) fn mistral(c: &Config) -> Result<Blueprint, ModelError> {
 pub(super) fn ministral(c: &Config) -> Result<Blueprint, ModelError> {
     let window = c.get("sliding_window")?;
     windowed(c, base(c, Pairing::Halves, 10_000.0)?, window, |_| true)
+}
+
+/// Ministral 3 scales scores beyond its original context by position; up to there it is Mistral, and so far it is read.
+pub(super) fn ministral3(c: &Config) -> Result<Blueprint, ModelError> {
+    let mut plan = mistral(c)?;
+    let scaling: Option<serde_json::Value> = c.get("rope_parameters|rope_scaling")?;
+    let field = |name: &str| scaling.as_ref().and_then(|scaling| scaling.get(name)?.as_f64());
+    let original = field("original_max_position_embeddings").map(|original| original as usize);
+    if let (Some(original), true) = (original, field("llama_4_scaling_beta").is_some_and(|beta| beta != 0.0)) {
+        plan.context_length = plan.context_length.min(original);
+    }
+    Ok(plan)
 }
 
 pub(super) fn mixtral(c: &Config) -> Result<Blueprint, ModelError> {

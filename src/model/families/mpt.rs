@@ -42,7 +42,7 @@ pub(super) fn names(_: &Config) -> Names {
 pub(super) fn plan(c: &Config) -> Result<Blueprint, ModelError> {
     let ((heads, head_dim), own) = (heads(c)?, c.or("attn_config", AttnConfig::default())?);
     let unsupported = [
-        (own.alibi == Some(false), "\"alibi\": false"),
+        (own.alibi == Some(false) || c.or("alibi_bias_max", 8.0)? == 0.0, "\"alibi\": false"),
         (own.qk_ln, "\"qk_ln\": true"),
         (own.prefix_lm, "\"prefix_lm\": true"),
         (!c.or("no_bias", true)?, "\"no_bias\": false"),

@@ -40,7 +40,9 @@ pub(super) fn olmo2(c: &Config) -> Result<Blueprint, ModelError> {
 pub(super) fn olmo3(c: &Config) -> Result<Blueprint, ModelError> {
     let mut plan = windowed(c, olmo2(c)?, c.get("sliding_window")?, |i| !(i + 1).is_multiple_of(4))?;
     let head_dim = plan.layers[0].attention.head_dim;
-    plan.ropes = c.ropes_by_layer(head_dim, [500_000.0; 2], None, Pairing::Halves)?;
+    // The first of the two is llama.cpp's.
+    let local = Some("rope_local_base_freq|rope_theta");
+    plan.ropes = c.ropes_by_layer(head_dim, [500_000.0; 2], local, Pairing::Halves)?;
     plan.each(|_, layer| {
         layer.attention.rope = Some(usize::from(layer.attention.window.is_some()));
         Ok(())

@@ -25,8 +25,9 @@ pub(super) fn plan(c: &Config) -> Result<Blueprint, ModelError> {
     plan.ropes = vec![c.rope(rotated(c, head_dim, 0.25)?, 10_000.0, Pairing::Halves)?];
     plan.norm = NormPlan { kind: NormKind::Layer { bias: true }, eps: c.or("layer_norm_eps", 1e-5)? };
     let norm = NormPlan { kind: NormKind::Layer { bias: false }, ..plan.norm };
-    let (bias, qk_norm) = (c.or("use_qkv_bias", false)?, c.or("qk_layernorm", c.gguf && plan.layers.len() == 40)?);
-    let parallel = c.or("use_parallel_residual", false)?;
+    let (bias, qk_norm) = (c.or("use_qkv_bias", false)?, c.or("qk_layernorm|use_qk_norm", false)?);
+    // llama.cpp goes by the second norm, too: its converter has written both values for models that aren't parallel.
+    let parallel = if c.gguf { !c.or("ffn_norm", true)? } else { c.or("use_parallel_residual", false)? };
     plan.each(|_, layer| {
         layer.attention.qkv_bias = bias;
         layer.attention.qk_norm = qk_norm.then_some((QkNormPlan::OwnTensors, norm));

@@ -123,6 +123,7 @@ impl<'a> Scope<'a> {
         for (module, rows) in modules {
             let name = self.name(&format!("{module}.weight"));
             let stored = self.weights.read(&name, self.slab)?;
+            let layout = self.weights.layout(&name, layout);
             let wanted = if layout.transposed { [width, *rows] } else { [*rows, width] };
             self.weights.check(&name, stored.shape(), &wanted)?;
             match (stored, *precision) {
