@@ -1,7 +1,8 @@
 //! Models: open weights in, logits out. Knows tensors; knows nothing of windows, items or metrics.
 //!
 //! A checkpoint is found ([`source`]), its files are opened ([`weights`], [`gguf`]), and its family
-//! ([`families`]) joins the shared [`layers`] into a [`decoder::Decoder`].
+//! ([`families`]) joins the shared [`layers`] into a [`decoder::Decoder`]. Architectures that no decoder is, or that
+//! candle-transformers has, are walked a token at a time ([`stepwise`]).
 //!
 //! Activations are f32 everywhere; only a matrix in memory may be narrower. On the CPU a narrower
 //! matrix is widened for its product, so bf16 and quantized weights give the very numbers that the same
@@ -15,6 +16,7 @@ pub mod layers;
 pub mod load;
 pub mod quantize;
 pub mod source;
+pub mod stepwise;
 pub mod weights;
 
 #[cfg(feature = "hub")]
@@ -70,6 +72,11 @@ pub trait CausalLm: Send + Sync {
 
     /// An empty cache for generating token by token.
     fn cache(&self) -> decoder::Cache;
+
+    /// Whether sequences are walked one by one, a token at a time: slower, and said so wherever the model is named.
+    fn stepwise(&self) -> bool {
+        false
+    }
 }
 
 /// Why a model can't be loaded.

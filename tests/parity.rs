@@ -82,7 +82,12 @@ fn weights_kept_narrow_give_the_numbers_of_the_same_weights_in_f32() {
     for (model, golden) in fixtures() {
         let windows = read(&golden);
         let inputs: Vec<ScoreInput<'_>> = windows.iter().take(3).map(Golden::input).collect();
-        let f32 = backend(load(&model, Some(Precision::F32)), 1, 8).score(&inputs);
+        let in_f32 = load(&model, Some(Precision::F32));
+        // What candle-transformers computes is in f32 only: load.rs refuses the rest.
+        if in_f32.model.stepwise() && !in_f32.model.facts().architecture.contains("mamba") {
+            continue;
+        }
+        let f32 = backend(in_f32, 1, 8).score(&inputs);
         // GGUF fixtures hold f16 matrices; safetensors ones hold bf16 but for a few.
         let kept = if model.extension().is_some() { Precision::Quantized } else { Precision::Bf16 };
         let narrow = backend(load(&model, Some(kept)), 1, 8).score(&inputs);

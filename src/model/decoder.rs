@@ -56,6 +56,8 @@ pub struct Decoder {
 pub struct Cache {
     layers: Vec<LayerCache>,
     tokens: usize,
+    /// What a stepwise model has of each sequence; empty for a decoder.
+    pub(super) sequences: Vec<super::stepwise::State>,
 }
 
 impl Cache {
@@ -64,6 +66,7 @@ impl Cache {
     /// # Errors
     /// When the device has no memory for it.
     pub fn select(&mut self, sequences: &[u32], device: &Device) -> Result<()> {
+        super::stepwise::select(&mut self.sequences, sequences);
         let index = Tensor::from_slice(sequences, sequences.len(), device)?;
         self.layers.iter_mut().try_for_each(|layer| layer.select(&index))
     }
@@ -79,7 +82,7 @@ impl CausalLm for Decoder {
     }
 
     fn cache(&self) -> Cache {
-        Cache { layers: vec![LayerCache::default(); self.blocks.len()], tokens: 0 }
+        Cache { layers: vec![LayerCache::default(); self.blocks.len()], ..Cache::default() }
     }
 
     fn hidden(&self, pass: &Pass<'_>, cache: Option<&mut Cache>) -> Result<Tensor> {

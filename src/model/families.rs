@@ -6,10 +6,10 @@ pub mod gpt2;
 pub mod gpt_neox;
 pub mod llama;
 
-use super::ModelError;
-use super::decoder::Decoder;
 use super::gguf::Gguf;
+use super::stepwise;
 use super::weights::{Names, Weights};
+use super::{CausalLm, ModelError};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
@@ -21,6 +21,8 @@ pub enum Family {
     Gemma3(gemma3::Config),
     Gpt2(gpt2::Config),
     GptNeox(gpt_neox::Config),
+    /// Walked a token at a time.
+    Stepwise(stepwise::Config),
 }
 
 /// `model_type`s of config.json and `general.architecture`s of GGUF that byrote reads.
@@ -36,6 +38,7 @@ impl Family {
         struct Kind {
             model_type: Option<String>,
         }
+        let json = &*stepwise::fields::finite(json);
         let kind: Kind = parse(json, file)?;
         let kind = named.map(str::to_owned).or(kind.model_type).ok_or_else(|| ModelError::Config {
             file: file.to_owned(),
@@ -46,6 +49,9 @@ impl Family {
             "gemma3_text" => Ok(Self::Gemma3(parse(json, file)?)),
             "gpt2" => Ok(Self::Gpt2(parse(json, file)?)),
             "gpt_neox" => Ok(Self::GptNeox(parse(json, file)?)),
+            kind if stepwise::ARCHITECTURES.contains(&kind) => {
+                Ok(Self::Stepwise(stepwise::Config::from_json(json, file, kind)?))
+            }
             _ => Err(unknown(file, &kind)),
         }
     }
@@ -77,6 +83,7 @@ impl Family {
             Self::Gemma3(_) => gemma3::NAMES,
             Self::Gpt2(_) => gpt2::NAMES,
             Self::GptNeox(_) => gpt_neox::NAMES,
+            Self::Stepwise(_) => &[],
         }
     }
 
@@ -84,13 +91,14 @@ impl Family {
     ///
     /// # Errors
     /// When a tensor is missing, of another shape, or has no place.
-    pub fn load(&self, weights: &Weights) -> Result<Decoder, ModelError> {
-        match self {
-            Self::Llama(config) => llama::load(config, weights),
-            Self::Gemma3(config) => gemma3::load(config, weights),
-            Self::Gpt2(config) => gpt2::load(config, weights),
-            Self::GptNeox(config) => gpt_neox::load(config, weights),
-        }
+    pub fn load(&self, weights: &Weights) -> Result<Box<dyn CausalLm>, ModelError> {
+        Ok(Box::new(match self {
+            Self::Llama(config) => llama::load(config, weights)?,
+            Self::Gemma3(config) => gemma3::load(config, weights)?,
+            Self::Gpt2(config) => gpt2::load(config, weights)?,
+            Self::GptNeox(config) => gpt_neox::load(config, weights)?,
+            Self::Stepwise(config) => return Ok(Box::new(config.load(weights)?)),
+        }))
     }
 }
 
@@ -138,7 +146,8 @@ fn parse<T: DeserializeOwned>(json: &[u8], file: &str) -> Result<T, ModelError> 
 }
 
 fn unknown(file: &str, found: &str) -> ModelError {
-    ModelError::UnknownArchitecture { file: file.to_owned(), found: found.to_owned(), known: KNOWN.to_owned() }
+    let known = format!("{KNOWN}; a token at a time: {}", stepwise::ARCHITECTURES.join(", "));
+    ModelError::UnknownArchitecture { file: file.to_owned(), found: found.to_owned(), known }
 }
 
 #[cfg(test)]
@@ -150,7 +159,7 @@ mod tests {
         let said = |json: &str| Family::from_config(json.as_bytes(), "m/config.json", None).unwrap_err().to_string();
         assert!(said("{").contains("m/config.json"));
         assert!(said("{}").contains("no \"model_type\""));
-        assert!(said(r#"{"model_type": "mamba"}"#).contains("\"mamba\" is not supported; byrote reads llama"));
+        assert!(said(r#"{"model_type": "bert"}"#).contains("\"bert\" is not supported; byrote reads llama"));
         assert!(said(r#"{"model_type": "gpt2", "n_embd": 8}"#).contains("missing field"));
     }
 }

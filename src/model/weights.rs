@@ -321,6 +321,33 @@ impl<'a> Scope<'a> {
         self.weights.stored_name(&self.name(leaf)).is_some()
     }
 
+    /// A tensor of any shape, in f32.
+    ///
+    /// # Errors
+    /// When it is missing or of another shape.
+    pub fn tensor(&self, leaf: &str, shape: &[usize]) -> Result<Tensor, ModelError> {
+        let name = self.name(leaf);
+        let stored = self.weights.read(&name)?;
+        self.weights.check(&name, stored.shape(), shape)?;
+        Ok(stored.dense(DType::F32, &self.weights.device)?)
+    }
+
+    /// A tensor in f32, in whatever shape it is stored.
+    ///
+    /// # Errors
+    /// When it is missing.
+    pub fn any(&self, leaf: &str) -> Result<Tensor, ModelError> {
+        Ok(self.weights.read(&self.name(leaf))?.dense(DType::F32, &self.weights.device)?)
+    }
+
+    /// Checks a tensor's shape against the one that the config asks for.
+    ///
+    /// # Errors
+    /// When they differ.
+    pub fn check(&self, leaf: &str, found: &[usize], wanted: &[usize]) -> Result<(), ModelError> {
+        self.weights.check(&self.name(leaf), found, wanted)
+    }
+
     /// A vector in f32.
     ///
     /// # Errors
