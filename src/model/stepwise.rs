@@ -4,13 +4,15 @@
 //! than the tokens'. Slower than a decoder of our own, and right: each architecture is held against its reference, and
 //! what candle-transformers computes otherwise is refused.
 
+pub mod deepseek;
 pub mod fields;
 pub mod glm;
 pub mod lfm2;
 pub mod mamba;
 pub mod recurrent_gemma;
+pub mod rwkv;
+pub mod rwkv7;
 pub mod source;
-pub mod deepseek;
 
 use super::decoder::Cache;
 use super::weights::{Precision, Weights};
@@ -20,8 +22,20 @@ use fields::Fields;
 use std::ops::Range;
 
 /// `model_type`s of config.json that are read here.
-pub const ARCHITECTURES: &[&str] =
-    &["mamba", "mamba2", "falcon_mamba", "recurrent_gemma", "deepseek_v2", "glm", "chatglm", "glm4", "lfm2"];
+pub const ARCHITECTURES: &[&str] = &[
+    "mamba",
+    "mamba2",
+    "falcon_mamba",
+    "recurrent_gemma",
+    "deepseek_v2",
+    "glm",
+    "chatglm",
+    "glm4",
+    "lfm2",
+    "rwkv5",
+    "rwkv6",
+    "rwkv7",
+];
 
 /// What config.json says, checked.
 #[derive(Clone, Debug)]
@@ -31,6 +45,8 @@ pub enum Config {
     DeepSeek(deepseek::Config),
     Glm(glm::Config),
     Lfm2(lfm2::Config),
+    Rwkv(rwkv::Config),
+    Rwkv7(rwkv7::Config),
 }
 
 impl Config {
@@ -45,6 +61,8 @@ impl Config {
             "deepseek_v2" => Self::DeepSeek(deepseek::Config::read(fields)?),
             "glm" | "chatglm" | "glm4" => Self::Glm(glm::Config::read(fields, kind)?),
             "lfm2" => Self::Lfm2(lfm2::Config::read(&fields)?),
+            "rwkv5" | "rwkv6" => Self::Rwkv(rwkv::Config::read(&fields, kind)?),
+            "rwkv7" => Self::Rwkv7(rwkv7::Config::read(&fields)?),
             _ => Self::Mamba(mamba::Config::read(&fields, kind)?),
         })
     }
@@ -79,10 +97,14 @@ impl Config {
     pub fn load(&self, weights: &Weights) -> std::result::Result<Stepwise, ModelError> {
         let (model, facts) = match self {
             Self::Mamba(config) => mamba::Mamba::load(config, weights).map(|(m, f)| (Model::Mamba(m), f))?,
-            Self::RecurrentGemma(config) => config.load(weights).map(|(m, f)| (Model::RecurrentGemma(Box::new(m)), f))?,
+            Self::RecurrentGemma(config) => {
+                config.load(weights).map(|(m, f)| (Model::RecurrentGemma(Box::new(m)), f))?
+            }
             Self::DeepSeek(config) => config.load(weights).map(|(m, f)| (Model::DeepSeek(m), f))?,
             Self::Glm(config) => config.load(weights).map(|(m, f)| (Model::Glm(Box::new(m)), f))?,
             Self::Lfm2(config) => config.load(weights).map(|(m, f)| (Model::Lfm2(Box::new(m)), f))?,
+            Self::Rwkv(config) => config.load(weights).map(|(m, f)| (Model::Rwkv(m), f))?,
+            Self::Rwkv7(config) => config.load(weights).map(|(m, f)| (Model::Rwkv7(m), f))?,
         };
         Ok(Stepwise { facts, device: weights.device().clone(), model })
     }
@@ -102,6 +124,8 @@ enum Model {
     DeepSeek(deepseek::Models),
     Glm(Box<glm::Model>),
     Lfm2(Box<lfm2::Model>),
+    Rwkv(rwkv::Model),
+    Rwkv7(rwkv7::Model),
 }
 
 /// What a model has of one sequence.
@@ -119,6 +143,8 @@ enum Live {
     DeepSeek(deepseek::Model),
     Glm(Box<glm::Model>),
     Lfm2(Box<lfm2::Cache>),
+    Rwkv(rwkv::State),
+    Rwkv7(rwkv7::State),
 }
 
 impl std::fmt::Debug for State {
@@ -140,6 +166,8 @@ impl Clone for State {
             Some(Live::Mamba(layers)) => Some(Live::Mamba(layers.clone())),
             Some(Live::RecurrentGemma(model)) => Some(Live::RecurrentGemma(model.clone())),
             Some(Live::Lfm2(cache)) => Some(Live::Lfm2(cache.clone())),
+            Some(Live::Rwkv(state)) => Some(Live::Rwkv(state.clone())),
+            Some(Live::Rwkv7(state)) => Some(Live::Rwkv7(state.clone())),
             // Its copies would write into one buffer.
             Some(Live::Glm(model)) => model.copies().then(|| Live::Glm(model.clone())),
             Some(Live::DeepSeek(_)) | None => None,
@@ -248,6 +276,8 @@ impl Stepwise {
             Model::DeepSeek(models) => Live::DeepSeek(models.one()?),
             Model::Glm(model) => Live::Glm(model.clone()),
             Model::Lfm2(model) => Live::Lfm2(Box::new(model.cache.clone())),
+            Model::Rwkv(model) => Live::Rwkv(model.start()?),
+            Model::Rwkv7(model) => Live::Rwkv7(model.start()?),
         })
     }
 
@@ -263,6 +293,8 @@ impl Stepwise {
             (_, Live::DeepSeek(model)) => model.forward(&input, seen)?,
             (_, Live::Glm(model)) => model.forward(&input, seen)?,
             (Model::Lfm2(model), Live::Lfm2(cache)) => model.model.forward(&input, seen, cache)?,
+            (Model::Rwkv(model), Live::Rwkv(state)) => model.forward(&input, state)?,
+            (Model::Rwkv7(model), Live::Rwkv7(state)) => model.forward(ids, state)?,
             _ => candle_core::bail!("a state of another model"),
         };
         logits.flatten_all()

@@ -73,7 +73,8 @@ impl Config {
             Ok(tensor)
         };
         let first = source::build(weights, source::same, keep, |vb| DeepSeekV2::new(&self.theirs, vb))?;
-        let ignorable: &[&str] = if self.tied { &["rotary_emb.inv_freq", "lm_head.weight"] } else { &["rotary_emb.inv_freq"] };
+        let ignorable: &[&str] =
+            if self.tied { &["rotary_emb.inv_freq", "lm_head.weight"] } else { &["rotary_emb.inv_freq"] };
         let facts = Facts {
             architecture: "deepseek_v2".to_owned(),
             vocab_size: self.vocab_size,
@@ -96,6 +97,18 @@ pub struct Models {
     tensors: HashMap<String, Tensor>,
     device: Device,
     idle: Arc<Mutex<Vec<DeepSeekV2>>>,
+}
+
+impl std::fmt::Debug for Models {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Models").field("config", &self.config).finish_non_exhaustive()
+    }
+}
+
+impl std::fmt::Debug for Model {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Model").finish_non_exhaustive()
+    }
 }
 
 impl Models {

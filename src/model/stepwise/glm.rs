@@ -28,7 +28,7 @@ enum Theirs {
 }
 
 /// A GLM and its sequence.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub enum Model {
     First(first::Model),
     Second(second::ModelForCausalLM),
@@ -129,7 +129,10 @@ impl Config {
         fields.layers("num_layers")?;
         let (heads, kv_heads) = (fields.size("num_attention_heads")?, fields.size("multi_query_group_num")?);
         let head_dim = fields.size("kv_channels")?;
-        if head_dim % 4 != 0 || heads % kv_heads != 0 || heads.checked_mul(head_dim) != Some(fields.size("hidden_size")?) {
+        if head_dim % 4 != 0
+            || heads % kv_heads != 0
+            || heads.checked_mul(head_dim) != Some(fields.size("hidden_size")?)
+        {
             return Err(fields.wrong("its numbers of heads and widths don't fit each other"));
         }
         if theirs.rope_ratio != 1 && theirs.padded_vocab_size == EARLY_VOCABULARY {
@@ -139,7 +142,13 @@ impl Config {
             ));
         }
         let vocab_size = theirs.padded_vocab_size;
-        Ok(Self { kind: "chatglm".to_owned(), theirs: Theirs::First(Box::new(theirs)), vocab_size, positions, tied: false })
+        Ok(Self {
+            kind: "chatglm".to_owned(),
+            theirs: Theirs::First(Box::new(theirs)),
+            vocab_size,
+            positions,
+            tied: false,
+        })
     }
 
     /// Loads the weights.
@@ -202,6 +211,9 @@ mod tests {
         ] {
             assert_eq!(stored(theirs), [found]);
         }
-        assert_eq!(stored(&format!("{layer}self_attention.query_key_value.bias"))[2], "model.layers.7.self_attn.v_proj.bias");
+        assert_eq!(
+            stored(&format!("{layer}self_attention.query_key_value.bias"))[2],
+            "model.layers.7.self_attn.v_proj.bias"
+        );
     }
 }

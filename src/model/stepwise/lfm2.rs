@@ -15,6 +15,7 @@ pub struct Config {
 }
 
 /// The model, and a cache before the first token.
+#[derive(Debug)]
 pub struct Model {
     pub(super) model: TheirModel,
     pub(super) cache: Cache,

@@ -65,7 +65,8 @@ impl Mixer {
         let gate = all.narrow(1, 0, inner)?.contiguous()?;
         let mixed = self.conv.forward(&all.narrow(1, inner, inner + 2 * shared)?, &mut layer.inputs)?;
         let step = all.narrow(1, 2 * inner + 2 * shared, self.heads)?.broadcast_add(&self.step_bias)?;
-        let step = softplus(&step)?.clamp(self.step_limit.0 as f32, self.step_limit.1.min(f64::from(f32::MAX)) as f32)?;
+        let step =
+            softplus(&step)?.clamp(self.step_limit.0 as f32, self.step_limit.1.min(f64::from(f32::MAX)) as f32)?;
         let x = mixed.narrow(1, 0, inner)?.reshape((n, self.heads, self.width))?;
         // A group's vector once for each of its heads: `[n, heads, state]`.
         let spread = |start: usize| {
