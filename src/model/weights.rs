@@ -270,7 +270,7 @@ impl Weights {
         })
     }
 
-    fn check(&self, name: &str, found: &[usize], wanted: &[usize]) -> Result<(), ModelError> {
+    pub(super) fn check(&self, name: &str, found: &[usize], wanted: &[usize]) -> Result<(), ModelError> {
         if found == wanted {
             return Ok(());
         }
@@ -321,17 +321,6 @@ impl<'a> Scope<'a> {
         self.weights.stored_name(&self.name(leaf)).is_some()
     }
 
-    /// A tensor of any shape, in f32.
-    ///
-    /// # Errors
-    /// When it is missing or of another shape.
-    pub fn tensor(&self, leaf: &str, shape: &[usize]) -> Result<Tensor, ModelError> {
-        let name = self.name(leaf);
-        let stored = self.weights.read(&name)?;
-        self.weights.check(&name, stored.shape(), shape)?;
-        Ok(stored.dense(DType::F32, &self.weights.device)?)
-    }
-
     /// A tensor in f32, in whatever shape it is stored.
     ///
     /// # Errors
@@ -340,12 +329,14 @@ impl<'a> Scope<'a> {
         Ok(self.weights.read(&self.name(leaf))?.dense(DType::F32, &self.weights.device)?)
     }
 
-    /// Checks a tensor's shape against the one that the config asks for.
+    /// A tensor in f32.
     ///
     /// # Errors
-    /// When they differ.
-    pub fn check(&self, leaf: &str, found: &[usize], wanted: &[usize]) -> Result<(), ModelError> {
-        self.weights.check(&self.name(leaf), found, wanted)
+    /// When it is missing or of another shape.
+    pub fn tensor(&self, leaf: &str, shape: &[usize]) -> Result<Tensor, ModelError> {
+        let tensor = self.any(leaf)?;
+        self.weights.check(&self.name(leaf), tensor.dims(), shape)?;
+        Ok(tensor)
     }
 
     /// A vector in f32.
@@ -353,10 +344,7 @@ impl<'a> Scope<'a> {
     /// # Errors
     /// When it is missing or of another length.
     pub fn vector(&self, leaf: &str, len: usize) -> Result<Tensor, ModelError> {
-        let name = self.name(leaf);
-        let stored = self.weights.read(&name)?;
-        self.weights.check(&name, stored.shape(), &[len])?;
-        Ok(stored.dense(DType::F32, &self.weights.device)?)
+        self.tensor(leaf, &[len])
     }
 
     /// A matrix `[rows, width]` in the precision that was asked for.

@@ -58,8 +58,9 @@ impl Config {
         let theirs: Theirs = fields.parsed()?;
         let attends = theirs.block_types.iter().any(|block| matches!(block, TemporalBlockType::Attention));
         let whole = theirs.num_attention_heads * theirs.head_dim == hidden;
-        let split = theirs.lru_width.unwrap_or(hidden) % heads == 0 && heads % theirs.num_key_value_heads == 0;
-        if theirs.block_types.is_empty() || theirs.head_dim % 4 != 0 || !split || (attends && !whole) {
+        let split = theirs.lru_width.unwrap_or(hidden).is_multiple_of(heads)
+            && heads.is_multiple_of(theirs.num_key_value_heads);
+        if theirs.block_types.is_empty() || !theirs.head_dim.is_multiple_of(4) || !split || (attends && !whole) {
             return Err(fields.wrong("its numbers of heads, widths and blocks don't fit each other"));
         }
         Ok(Self { theirs })

@@ -49,7 +49,7 @@ impl<N: Fn(&str) -> Stored + Send + Sync, C: Fn(&str, Tensor) -> Result<Tensor> 
         };
         let tensor = (self.change)(name, tensor)?;
         if let Some(wanted) = wanted {
-            root.check(names.first().map_or(name, String::as_str), tensor.dims(), wanted)?;
+            self.weights.check(names.first().map_or(name, String::as_str), tensor.dims(), wanted)?;
         }
         Ok(tensor)
     }
