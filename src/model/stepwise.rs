@@ -300,3 +300,104 @@ impl Stepwise {
         logits.flatten_all()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::weights::Place;
+    use std::path::{Path, PathBuf};
+
+    fn fixture(name: &str) -> PathBuf {
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/models").join(name)
+    }
+
+    fn config(name: &str, edit: impl Fn(&mut serde_json::Value)) -> std::result::Result<Config, ModelError> {
+        let json = std::fs::read(fixture(name).join("config.json")).unwrap();
+        let mut json: serde_json::Value = serde_json::from_slice(&fields::finite(&json)).unwrap();
+        edit(&mut json);
+        let kind = json["model_type"].as_str().unwrap().to_owned();
+        Config::from_json(json.to_string().as_bytes(), "m/config.json", &kind)
+    }
+
+    fn load(name: &str, config: &Config) -> std::result::Result<Stepwise, ModelError> {
+        let file = Place::File(fixture(name).join("model.safetensors"));
+        config.load(&Weights::safetensors(&[file], &[], Precision::F32, &Device::Cpu).unwrap())
+    }
+
+    fn logits(model: &Stepwise, ids: &[u32], batch: usize, cache: Option<&mut Cache>) -> Vec<Vec<f32>> {
+        let len = ids.len() / batch;
+        let pass = Pass { ids, batch, len, rows: len - 1..len, sequence_len: 64 };
+        model.logits(&model.hidden(&pass, cache).unwrap()).unwrap().to_vec2().unwrap()
+    }
+
+    #[test]
+    fn sequences_that_part_ways_don_t_disturb_each_other() {
+        for name in ARCHITECTURES {
+            let model = load(name, &config(name, |_| ()).unwrap()).unwrap();
+            let mut cache = model.cache();
+            logits(&model, &[5, 6, 7, 50, 60, 70], 2, Some(&mut cache));
+            // The second goes on twice, the first is dropped; one copy is left behind.
+            cache.select(&[1, 1], &Device::Cpu).unwrap();
+            let mut copy = cache.clone();
+            let parted = logits(&model, &[8, 9], 2, Some(&mut cache));
+            let further = logits(&model, &[10, 11], 2, Some(&mut cache));
+            let beside = logits(&model, &[80, 90, 81, 91], 2, Some(&mut copy));
+            for (got, ids) in [
+                (&parted[0], &[50, 60, 70, 8][..]),
+                (&parted[1], &[50, 60, 70, 9]),
+                (&further[0], &[50, 60, 70, 8, 10]),
+                (&further[1], &[50, 60, 70, 9, 11]),
+                (&beside[0], &[50, 60, 70, 80, 90]),
+                (&beside[1], &[50, 60, 70, 81, 91]),
+            ] {
+                let alone = logits(&model, ids, 1, None).remove(0);
+                let off = got.iter().zip(&alone).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+                assert!(off < 1e-4, "{name} {ids:?}: {off}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_would_be_computed_otherwise_is_refused_with_the_reason() {
+        let cases: [(&str, &str, serde_json::Value, &str); 12] = [
+            ("mamba", "hidden_act", "relu".into(), "\"silu\""),
+            ("mamba2", "n_groups", 3.into(), "in 3 groups"),
+            ("recurrent_gemma", "partial_rotary_factor", 1.0.into(), "half of a head"),
+            ("deepseek_v2", "topk_method", "group_limited_greedy".into(), "picks groups"),
+            ("deepseek_v2", "rms_norm_eps", 1e-5.into(), "1e-6"),
+            ("glm", "rope_theta", 12_345.0.into(), "multiple of 10000"),
+            ("glm4", "num_hidden_layers", 1e9.into(), "num_hidden_layers"),
+            ("lfm2", "conv_bias", true.into(), "no biases"),
+            ("rwkv6", "layer_norm_epsilon", 1e-6.into(), "last norm"),
+            ("rwkv7", "head_dim", 32.into(), "heads of 64"),
+            ("chatglm", "multi_query_attention", false.into(), "another architecture"),
+            ("lfm2", "max_position_embeddings", 1_000_000_000u64.into(), "max_position_embeddings"),
+        ];
+        for (name, key, value, said) in cases {
+            let error = config(name, |json| json[key] = value.clone()).unwrap_err().to_string();
+            assert!(error.contains(said) && error.contains("m/config.json"), "{error}");
+        }
+        let narrow = config("lfm2", |_| ()).unwrap().check(Precision::Bf16, "m/config.json").unwrap_err();
+        assert!(narrow.to_string().contains("use --dtype f32"));
+        assert!(config("mamba", |_| ()).unwrap().check(Precision::Bf16, "").is_ok());
+    }
+
+    #[test]
+    fn tensors_that_are_missing_left_over_or_of_another_shape_are_named() {
+        for (name, layers) in [("mamba", "num_hidden_layers"), ("lfm2", "num_hidden_layers"), ("chatglm", "num_layers")]
+        {
+            let with = |n: u64| {
+                let config = config(name, |json| {
+                    json[layers] = n.into();
+                    json["full_attn_idxs"] = vec![1].into();
+                });
+                load(name, &config.unwrap()).unwrap_err().to_string()
+            };
+            assert!(with(4).contains("there is no tensor") && with(4).contains("layers.3."), "{}", with(4));
+            assert!(with(2).contains("has no place") && with(2).contains("layers.2."), "{}", with(2));
+        }
+        let wider = config("glm4", |json| json["intermediate_size"] = 65.into()).unwrap();
+        let error = load("glm4", &wider).unwrap_err().to_string();
+        assert!(error.contains("has shape [128, 48] where the config asks for [130, 48]"), "{error}");
+    }
+}
