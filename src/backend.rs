@@ -146,7 +146,7 @@ pub struct TokenScores {
 /// What a backend says of itself; goes into the report.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct BackendInfo {
-    /// `native` or `scripted`.
+    /// `native`, `stepwise` (a token at a time, which is slower) or `scripted`.
     pub name: String,
     /// Architecture as config.json or the GGUF names it, such as `llama`.
     pub architecture: String,
@@ -165,6 +165,13 @@ pub struct BackendInfo {
     pub context_length: u32,
     /// The schemes under which every token is scored, in the order of [`TokenScores::scheme_logprob`].
     pub schemes: Vec<Scheme>,
+}
+
+impl BackendInfo {
+    /// What stands after the device where sequences are walked a token at a time, which is slower; else nothing.
+    pub fn pace(&self) -> &'static str {
+        if self.name == "stepwise" { ", a token at a time" } else { "" }
+    }
 }
 
 /// Why a window has no scores.

@@ -2,6 +2,7 @@
 //!
 //! A checkpoint is found ([`source`]), its files are opened ([`weights`], [`gguf`]), its family ([`families`]) turns the
 //! [`config`] into a [`blueprint`], and by that the shared [`layers`] are joined ([`build`]) into a [`decoder::Decoder`].
+//! Architectures that no decoder is, or that candle-transformers has, are walked a token at a time ([`stepwise`]).
 //!
 //! Activations are f32 everywhere; only a matrix in memory may be narrower. On the CPU a narrower
 //! matrix is widened for its product, so bf16 and quantized weights give the very numbers that the same
@@ -21,6 +22,7 @@ pub mod load;
 pub mod quantize;
 mod shards;
 pub mod source;
+pub mod stepwise;
 pub mod weights;
 
 #[cfg(feature = "hub")]
@@ -76,6 +78,11 @@ pub trait CausalLm: Send + Sync {
 
     /// An empty cache for generating token by token.
     fn cache(&self) -> decoder::Cache;
+
+    /// Whether sequences are walked one by one, a token at a time: slower, and said so wherever the model is named.
+    fn stepwise(&self) -> bool {
+        false
+    }
 }
 
 /// Why a model can't be loaded.

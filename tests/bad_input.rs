@@ -96,9 +96,9 @@ const MODELS: &[Case] = &[
     },
     Case {
         name: "unknown architecture",
-        wrong: |dir| replace(&dir.join("model/config.json"), "\"llama\"", "\"mamba\""),
+        wrong: |dir| replace(&dir.join("model/config.json"), "\"llama\"", "\"bert\""),
         args: PROBE,
-        says: &["model/config.json", "\"mamba\" is not supported", "llama"],
+        says: &["model/config.json", "\"bert\" is not supported", "llama"],
     },
     Case {
         name: "no tokenizer",

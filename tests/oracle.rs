@@ -77,6 +77,51 @@ fn llama_teacher_forced_equals_llama_stepwise() {
     }
 }
 
+/// What a walk costs against one pass, on the built-in model (3 layers of 192): the ratio that docs/models.md tells.
+#[test]
+fn a_walk_gives_the_numbers_of_one_pass_and_says_what_it_costs() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/model/builtin");
+    let config: llama::LlamaConfig = serde_json::from_slice(&std::fs::read(root.join("config.json")).unwrap()).unwrap();
+    let config = config.into_config(false);
+    let tensors = candle_core::safetensors::load(root.join("model.safetensors"), &Device::Cpu).unwrap();
+    let model = llama::Llama::load(VarBuilder::from_tensors(tensors, DType::F32, &Device::Cpu), &config).unwrap();
+    let windows: Vec<Golden> = (0..16u32)
+        .map(|i| {
+            let token_ids: Vec<u32> = (0..100).map(|j| 3 + (i * 977 + j * 131 + j * j * 7) % 2000).collect();
+            Golden {
+                id: i.to_string(),
+                token_ids,
+                prefix_len: 50,
+                logprobs: vec![],
+                greedy_match: vec![],
+                top1_top2_gap: vec![],
+            }
+        })
+        .collect();
+    let backend = backend(load(&root, Some(Precision::F32)), 1, 16);
+    let inputs: Vec<ScoreInput<'_>> = windows.iter().map(Golden::input).collect();
+    let start = std::time::Instant::now();
+    let ours = backend.score(&inputs);
+    let pass = start.elapsed();
+    let single = rayon_of_one();
+    let start = std::time::Instant::now();
+    let walked: Vec<Vec<f32>> = single.install(|| {
+        let walk = |window| {
+            let mut cache = llama::Cache::new(true, DType::F32, &config, &Device::Cpu).unwrap();
+            stepwise(window, |ids, seen| model.forward(ids, seen, &mut cache))
+        };
+        windows.iter().map(walk).collect()
+    });
+    println!("one pass {pass:?}, a token at a time {:?}", start.elapsed());
+    for (ours, walked) in ours.into_iter().zip(walked) {
+        assert!(ours.unwrap().logprob.iter().zip(walked).all(|(a, b)| (a - b).abs() <= BOUND));
+    }
+}
+
+fn rayon_of_one() -> rayon::ThreadPool {
+    rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap()
+}
+
 #[test]
 fn mistral_teacher_forced_equals_mistral_stepwise() {
     let mut model = mistral::Model::new(&config("mistral_full"), weights("mistral_full")).unwrap();

@@ -69,7 +69,7 @@ impl Native {
             candle_core::Device::Metal(_) => "metal",
         };
         let info = BackendInfo {
-            name: "native".to_owned(),
+            name: if model.stepwise() { "stepwise" } else { "native" }.to_owned(),
             architecture: facts.architecture.clone(),
             device: device.to_owned(),
             dtype: dtype.to_owned(),
@@ -81,7 +81,9 @@ impl Native {
         };
         // A GPU takes its batches one after the other.
         let threads = if model.device().is_cpu() { config.threads.max(1) } else { 1 };
-        Ok(Self { model, info, pools: Pools::new(threads)?, batch: config.batch.max(1) })
+        // Sequences that are walked one by one gain nothing from standing together, and their logits take memory.
+        let batch = if model.stepwise() { 1 } else { config.batch.max(1) };
+        Ok(Self { model, info, pools: Pools::new(threads)?, batch })
     }
 
     /// Batches that are scored at the same time.

@@ -200,12 +200,13 @@ fn cores() -> usize {
 pub(crate) fn announce(ready: &Ready) {
     let info = ready.backend.info();
     out::note(format_args!(
-        "{}: {}, {:.1} M parameters, {} on {}, {}",
+        "{}: {}, {:.1} M parameters, {} on {}{}, {}",
         ready.identity.reference,
         info.architecture,
         info.parameters as f64 / 1e6,
         info.dtype,
         info.device,
+        info.pace(),
         match ready.bos_token {
             Some(id) => format!("BOS {id}"),
             None => "no BOS".to_owned(),

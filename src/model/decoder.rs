@@ -70,6 +70,8 @@ pub struct Decoder {
 pub struct Cache {
     layers: Vec<LayerCache>,
     tokens: usize,
+    /// What a stepwise model has of each sequence; empty for a decoder.
+    pub(super) sequences: Vec<super::stepwise::State>,
 }
 
 impl Cache {
@@ -78,6 +80,7 @@ impl Cache {
     /// # Errors
     /// When the device has no memory for it.
     pub fn select(&mut self, sequences: &[u32], device: &Device) -> Result<()> {
+        super::stepwise::select(&mut self.sequences, sequences);
         let index = Tensor::from_slice(sequences, sequences.len(), device)?;
         self.layers.iter_mut().try_for_each(|layer| layer.select(&index))
     }
@@ -93,7 +96,7 @@ impl CausalLm for Decoder {
     }
 
     fn cache(&self) -> Cache {
-        Cache { layers: vec![LayerCache::default(); self.blocks.len()], tokens: 0 }
+        Cache { layers: vec![LayerCache::default(); self.blocks.len()], ..Cache::default() }
     }
 
     fn hidden(&self, pass: &Pass<'_>, cache: Option<&mut Cache>) -> Result<Tensor> {

@@ -21,11 +21,10 @@ mod starcoder2;
 
 use super::blueprint::Blueprint;
 use super::config::Config;
-use super::decoder::Decoder;
 use super::gguf::Gguf;
 use super::weights::Weights;
 use super::weights::names::Names;
-use super::{ModelError, build};
+use super::{CausalLm, ModelError, build, stepwise};
 
 /// One architecture.
 #[derive(Debug)]
@@ -80,7 +79,17 @@ const NATIVE: &[Native] = &[
 
 /// A checkpoint's family, with its configuration.
 #[derive(Clone, Debug)]
-pub struct Family {
+#[expect(clippy::large_enum_variant, reason = "there is one in a process")]
+pub enum Family {
+    /// Joined from byrote's layers.
+    Native(Recognized),
+    /// Walked a token at a time.
+    Stepwise(stepwise::Config),
+}
+
+/// A family of [`NATIVE`] and what a checkpoint of it says of itself.
+#[derive(Clone, Debug)]
+pub struct Recognized {
     native: &'static Native,
     config: Config,
 }
@@ -91,7 +100,12 @@ impl Family {
     /// # Errors
     /// When it isn't JSON, or its architecture is unknown.
     pub fn from_config(json: &[u8], file: &str, named: Option<&str>) -> Result<Self, ModelError> {
-        Self::of(Config::from_json(json, file, named)?, |native| native.config)
+        let json = &*stepwise::fields::finite(json);
+        let config = Config::from_json(json, file, named)?;
+        if stepwise::ARCHITECTURES.contains(&config.kind.as_str()) {
+            return Ok(Self::Stepwise(stepwise::Config::from_json(json, file, &config.kind)?));
+        }
+        Self::of(config, |native| native.config)
     }
 
     /// Reads the configuration out of a GGUF's metadata.
@@ -104,31 +118,23 @@ impl Family {
 
     fn of(config: Config, kinds: fn(&Native) -> &'static [&'static str]) -> Result<Self, ModelError> {
         match NATIVE.iter().find(|native| kinds(native).contains(&config.kind.as_str())) {
-            Some(native) => Ok(Self { native, config }),
-            None => Err(ModelError::UnknownArchitecture {
-                file: config.file,
-                found: config.kind,
-                known: NATIVE.iter().flat_map(kinds).copied().collect::<Vec<_>>().join(", "),
-            }),
+            Some(native) => Ok(Self::Native(Recognized { native, config })),
+            None => Err(ModelError::UnknownArchitecture { file: config.file, found: config.kind, known: known(kinds) }),
         }
     }
 
     /// What the family's tensors are called.
     pub fn names(&self) -> Names {
-        (self.native.names)(&self.config)
-    }
-
-    /// The model without its weights.
-    ///
-    /// # Errors
-    /// When a field is missing or wrong.
-    pub fn plan(&self) -> Result<Blueprint, ModelError> {
-        (self.native.plan)(&self.config)
+        match self {
+            Self::Native(Recognized { native, config }) => (native.names)(config),
+            Self::Stepwise(_) => Names::AS_STORED,
+        }
     }
 
     /// Bytes that a stored byte of safetensors takes in f32: nearly all are in 16 bit.
     pub fn widening(&self) -> u64 {
-        let quantized: Option<serde_json::Value> = self.config.get("quantization_config").ok().flatten();
+        let Self::Native(Recognized { config, .. }) = self else { return 2 };
+        let quantized: Option<serde_json::Value> = config.get("quantization_config").ok().flatten();
         match quantized.as_ref().and_then(|q| q.get("quant_method")?.as_str()) {
             Some("mxfp4") => 8,
             _ => 2,
@@ -139,8 +145,26 @@ impl Family {
     ///
     /// # Errors
     /// When the configuration can't be used, or a tensor is missing, of another shape, or has no place.
-    pub fn load(&self, weights: &Weights) -> Result<Decoder, ModelError> {
-        build::decoder(&self.plan()?, weights)
+    pub fn load(&self, weights: &Weights) -> Result<Box<dyn CausalLm>, ModelError> {
+        match self {
+            Self::Native(recognized) => Ok(Box::new(build::decoder(&recognized.plan()?, weights)?)),
+            Self::Stepwise(config) => Ok(Box::new(config.load(weights)?)),
+        }
+    }
+}
+
+fn known(kinds: fn(&Native) -> &'static [&'static str]) -> String {
+    let native: Vec<&str> = NATIVE.iter().flat_map(kinds).copied().collect();
+    format!("{}; from safetensors, a token at a time: {}", native.join(", "), stepwise::ARCHITECTURES.join(", "))
+}
+
+impl Recognized {
+    /// The model without its weights.
+    ///
+    /// # Errors
+    /// When a field is missing or wrong.
+    pub fn plan(&self) -> Result<Blueprint, ModelError> {
+        (self.native.plan)(&self.config)
     }
 }
 
@@ -152,7 +176,11 @@ mod tests {
     fn configs_that_cannot_be_used_say_why() {
         let said = |json: &str| {
             let family = Family::from_config(json.as_bytes(), "m/config.json", None);
-            family.and_then(|family| family.plan()).unwrap_err().to_string()
+            let plan = family.and_then(|family| match family {
+                Family::Native(recognized) => recognized.plan(),
+                Family::Stepwise(_) => panic!("{json} is native"),
+            });
+            plan.unwrap_err().to_string()
         };
         assert!(said("{").contains("m/config.json"));
         assert!(said("{}").contains("no \"model_type\""));

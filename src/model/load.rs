@@ -63,6 +63,8 @@ pub fn safetensors(checkpoint: &Checkpoint, options: &LoadConfig) -> Result<Load
     let family = Family::from_config(&config, &config_name, options.family.as_deref())?;
     let stored = checkpoint.weights.iter().map(Place::size).sum::<Result<u64, _>>()?;
     let precision = match options.precision {
+        // What candle-transformers computes with is what it is given: narrower weights would narrow activations too.
+        None if matches!(&family, Family::Stepwise(config) if config.f32_only()) => Precision::F32,
         Some(Precision::Quantized) => {
             return Err(ModelError::Config {
                 file: config_name,
@@ -82,9 +84,12 @@ pub fn safetensors(checkpoint: &Checkpoint, options: &LoadConfig) -> Result<Load
         }
         None => None,
     };
+    if let Family::Stepwise(config) = &family {
+        config.check(precision, &config_name)?;
+    }
     let weights = Weights::safetensors(&checkpoint.weights, family.names(), precision, &device)?;
     let weights = adapted(weights, options)?;
-    let model = Box::new(family.load(&weights)?);
+    let model = family.load(&weights)?;
     Ok(Loaded { model, tokenizer, precision, mixture: weights.mixture()? })
 }
 
@@ -113,7 +118,7 @@ pub fn gguf(path: &Path, options: &LoadConfig) -> Result<Loaded, ModelError> {
     };
     let names = family.names();
     let weights = adapted(Weights::gguf(gguf, names, precision, &device), options)?;
-    let model = Box::new(family.load(&weights)?);
+    let model = family.load(&weights)?;
     Ok(Loaded { model, tokenizer, precision, mixture: weights.mixture()? })
 }
 

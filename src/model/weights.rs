@@ -319,7 +319,7 @@ impl Weights {
         })
     }
 
-    fn check(&self, name: &str, found: &[usize], wanted: &[usize]) -> Result<(), ModelError> {
+    pub(super) fn check(&self, name: &str, found: &[usize], wanted: &[usize]) -> Result<(), ModelError> {
         if found == wanted {
             return Ok(());
         }

@@ -145,11 +145,12 @@ fn model(report: &Report) -> Vec<Value> {
         fact(
             "Loaded as",
             format!(
-                "{}, {} parameters, {} on {}",
+                "{}, {} parameters, {} on {}{}",
                 backend.architecture,
                 samples::grouped(backend.parameters),
                 backend.dtype,
-                backend.device
+                backend.device,
+                backend.pace()
             ),
         ),
     ];

@@ -166,8 +166,12 @@ pub(crate) fn settings(report: &Report) -> String {
     };
     let backend = &report.model.backend;
     format!(
-        "{} + {} tokens {stride} · {bos} · {forms} · {} on {}",
-        window.prefix, window.suffix, backend.dtype, backend.device
+        "{} + {} tokens {stride} · {bos} · {forms} · {} on {}{}",
+        window.prefix,
+        window.suffix,
+        backend.dtype,
+        backend.device,
+        backend.pace()
     )
 }
 

@@ -17,6 +17,9 @@ pub struct Names {
 }
 
 impl Names {
+    /// Tensors go by the names under which they are stored.
+    pub const AS_STORED: Self = Self { bodies: &[], modules: &[], gguf: &[] };
+
     /// The name in a GGUF file.
     pub(super) fn in_gguf(&self, name: &str) -> String {
         let find = |template: &str| self.gguf.iter().find(|(usual, _)| *usual == template).map(|(_, own)| *own);
@@ -25,6 +28,9 @@ impl Names {
 
     /// The name in safetensors whose body stands under `body`.
     pub(super) fn in_safetensors(&self, name: &str, body: &str) -> Option<String> {
+        if self.modules.is_empty() {
+            return Some(name.to_owned());
+        }
         let find = |template: &str| {
             let rows = self.modules.iter().rev().flat_map(|table| table.iter());
             rows.copied().find(|(gguf, _)| *gguf == template).map(|(_, hf)| hf)

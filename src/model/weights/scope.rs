@@ -67,6 +67,14 @@ impl<'a> Scope<'a> {
         self.weights.stored_name(&self.name(leaf)).is_some()
     }
 
+    /// A tensor in f32, in whatever shape it is stored.
+    ///
+    /// # Errors
+    /// When it is missing.
+    pub fn any(&self, leaf: &str) -> Result<Tensor, ModelError> {
+        Ok(self.weights.read(&self.name(leaf), self.slab)?.dense(DType::F32, &self.weights.device)?)
+    }
+
     /// A tensor in f32 of this very shape.
     ///
     /// # Errors

@@ -1,0 +1,226 @@
+//! config.json as a table of fields, read with care: a field that changes the numbers is either followed or refused.
+
+use crate::model::ModelError;
+use serde::de::DeserializeOwned;
+use serde_json::{Map, Value};
+use std::borrow::Cow;
+use std::fmt::Debug;
+
+/// More layers than any model has; a damaged config must not reserve memory for more.
+const MOST_LAYERS: usize = 10_000;
+
+/// More positions than any rotary table is made for.
+const MOST_POSITIONS: usize = 1 << 22;
+
+/// A config.json.
+#[derive(Clone, Debug)]
+pub struct Fields {
+    file: String,
+    map: Map<String, Value>,
+}
+
+impl Fields {
+    /// Reads a JSON object. What transformers 5 keeps in `rope_parameters` is put where it stood before.
+    ///
+    /// # Errors
+    /// When it isn't one.
+    pub fn read(json: &[u8], file: &str) -> Result<Self, ModelError> {
+        let mut map: Map<String, Value> = serde_json::from_slice(json).map_err(|e| ModelError::Config {
+            file: file.to_owned(),
+            what: format!("{e}; correct it or fetch it again"),
+        })?;
+        if let Some(Value::Object(mut rope)) = map.remove("rope_parameters") {
+            for key in ["rope_theta", "partial_rotary_factor"] {
+                if let Some(value) = rope.remove(key) {
+                    map.entry(key).or_insert(value);
+                }
+            }
+            if rope.get("rope_type").is_some_and(|kind| kind != "default") {
+                if let Some(kind) = rope.get("rope_type").cloned() {
+                    rope.insert("type".to_owned(), kind);
+                }
+                map.insert("rope_scaling".to_owned(), Value::Object(rope));
+            }
+        }
+        Ok(Self { file: file.to_owned(), map })
+    }
+
+    /// An error about this config.
+    pub fn wrong(&self, what: impl Into<String>) -> ModelError {
+        ModelError::Config { file: self.file.clone(), what: what.into() }
+    }
+
+    /// A field, if it is there and not null.
+    ///
+    /// # Errors
+    /// When it is of another type.
+    pub fn get<T: DeserializeOwned>(&self, key: &str) -> Result<Option<T>, ModelError> {
+        match self.map.get(key) {
+            None | Some(Value::Null) => Ok(None),
+            Some(value) => T::deserialize(value).map(Some).map_err(|e| self.wrong(format!("\"{key}\": {e}"))),
+        }
+    }
+
+    /// A field, or what transformers takes where it is missing.
+    ///
+    /// # Errors
+    /// As for [`Fields::get`].
+    pub fn or<T: DeserializeOwned>(&self, key: &str, default: T) -> Result<T, ModelError> {
+        Ok(self.get(key)?.unwrap_or(default))
+    }
+
+    /// A field that must be there.
+    ///
+    /// # Errors
+    /// When it isn't.
+    pub fn need<T: DeserializeOwned>(&self, key: &str) -> Result<T, ModelError> {
+        self.get(key)?.ok_or_else(|| self.wrong(format!("there is no \"{key}\"")))
+    }
+
+    /// A size that must be there and be at least 1.
+    ///
+    /// # Errors
+    /// When it isn't.
+    pub fn size(&self, key: &str) -> Result<usize, ModelError> {
+        self.positive(key, self.need(key)?)
+    }
+
+    /// A size of at least 1, or what transformers takes where it is missing.
+    ///
+    /// # Errors
+    /// When it is 0.
+    pub fn size_or(&self, key: &str, default: usize) -> Result<usize, ModelError> {
+        self.positive(key, self.or(key, default)?)
+    }
+
+    fn positive(&self, key: &str, n: usize) -> Result<usize, ModelError> {
+        if n == 0 || n > u32::MAX as usize { Err(self.wrong(format!("\"{key}\" is {n}"))) } else { Ok(n) }
+    }
+
+    /// The number of layers.
+    ///
+    /// # Errors
+    /// When it is missing or can't be meant.
+    pub fn layers(&self, key: &str) -> Result<usize, ModelError> {
+        match self.size(key)? {
+            n if n > MOST_LAYERS => Err(self.wrong(format!("\"{key}\" is {n}"))),
+            n => Ok(n),
+        }
+    }
+
+    /// The number of positions that rotary tables are made for.
+    ///
+    /// # Errors
+    /// When it is missing or can't be meant.
+    pub fn positions(&self, key: &str) -> Result<usize, ModelError> {
+        match self.size(key)? {
+            n if n > MOST_POSITIONS => Err(self.wrong(format!("\"{key}\" is {n}"))),
+            n => Ok(n),
+        }
+    }
+
+    /// Refuses every value of a field but one; a missing field is that one.
+    ///
+    /// # Errors
+    /// Says which values would be read, and why not this one.
+    pub fn only<T: DeserializeOwned + PartialEq + Debug>(
+        &self,
+        key: &str,
+        allowed: &[T],
+        why: &str,
+    ) -> Result<(), ModelError> {
+        match self.get::<T>(key)? {
+            Some(value) if !allowed.contains(&value) => {
+                Err(self.wrong(format!("\"{key}\" is {value:?}, and byrote can read {allowed:?} only: {why}")))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Refuses scaled rotary embeddings.
+    ///
+    /// # Errors
+    /// When there is a scaling.
+    pub fn no_rope_scaling(&self) -> Result<(), ModelError> {
+        match self.map.get("rope_scaling") {
+            None | Some(Value::Null) => Ok(()),
+            Some(scaling) => {
+                Err(self.wrong(format!("\"rope_scaling\" is {scaling}, which candle-transformers doesn't do here")))
+            }
+        }
+    }
+
+    /// Sets a field where it is missing or null.
+    pub fn default(&mut self, key: &str, value: impl Into<Value>) {
+        let at = self.map.entry(key).or_insert(Value::Null);
+        if at.is_null() {
+            *at = value.into();
+        }
+    }
+
+    /// All fields as a config of candle-transformers.
+    ///
+    /// # Errors
+    /// When a field is missing or wrong.
+    pub fn parsed<T: DeserializeOwned>(&self) -> Result<T, ModelError> {
+        T::deserialize(Value::Object(self.map.clone())).map_err(|e| self.wrong(e.to_string()))
+    }
+}
+
+/// Python writes `Infinity` into JSON (Mamba 2 has it in every config); a number no float reaches stands for it.
+pub fn finite(json: &[u8]) -> Cow<'_, [u8]> {
+    const WORD: &[u8] = b"Infinity";
+    if !json.windows(WORD.len()).any(|at| at == WORD) {
+        return Cow::Borrowed(json);
+    }
+    let (mut out, mut quoted, mut i) = (Vec::with_capacity(json.len()), false, 0);
+    while let Some(&byte) = json.get(i) {
+        if !quoted && json[i..].starts_with(WORD) {
+            out.extend_from_slice(b"1e308");
+            i += WORD.len();
+            continue;
+        }
+        if quoted && byte == b'\\' {
+            out.push(byte);
+            i += 1;
+        } else if byte == b'"' {
+            quoted = !quoted;
+        }
+        out.extend(json.get(i));
+        i += 1;
+    }
+    Cow::Owned(out)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn infinity_becomes_a_number_but_not_within_texts() {
+        let json = br#"{"a": [0.0, Infinity], "b\"Infinity": "Infinity", "c": -Infinity}"#;
+        let read: Value = serde_json::from_slice(&finite(json)).unwrap();
+        assert_eq!(read["a"][1], 1e308);
+        assert_eq!(read["c"], -1e308);
+        assert_eq!(read["b\"Infinity"], "Infinity");
+        assert!(matches!(finite(b"{}"), Cow::Borrowed(_)));
+    }
+
+    #[test]
+    fn fields_that_cannot_be_meant_are_refused_by_name() {
+        let json = br#"{"a": 0, "b": "x", "n": 99999999, "act": "relu", "rope_parameters": {"rope_type": "yarn", "rope_theta": 5.0}}"#;
+        let fields = Fields::read(json, "m/config.json").unwrap();
+        for (error, said) in [
+            (fields.size("a").unwrap_err(), "\"a\" is 0"),
+            (fields.size("b").unwrap_err(), "\"b\": invalid type"),
+            (fields.size("none").unwrap_err(), "no \"none\""),
+            (fields.layers("n").unwrap_err(), "99999999"),
+            (fields.only("act", &["silu".to_owned()], "why").unwrap_err(), "why"),
+            (fields.no_rope_scaling().unwrap_err(), "yarn"),
+        ] {
+            let error = error.to_string();
+            assert!(error.contains(said) && error.contains("m/config.json"), "{error}");
+        }
+        assert_eq!(fields.need::<f64>("rope_theta").unwrap(), 5.0);
+    }
+}

@@ -1,0 +1,267 @@
+//! Mamba 1 (arXiv 2312.00752), Falcon-Mamba (arXiv 2410.05355) and Mamba 2 (arXiv 2405.21060), by our own code.
+//!
+//! candle-transformers has Mamba 1 for one shape only, without an output matrix of its own and without Falcon's norms; its
+//! Mamba 2 normalizes over all groups at once, and both lose small time steps to `log(exp(x) + 1)`.
+
+mod heads;
+mod selective;
+
+use super::fields::Fields;
+use crate::model::layers::linear::{Embedding, Linear};
+use crate::model::layers::norm::Norm;
+use crate::model::weights::Weights;
+use crate::model::weights::scope::{Layout, Scope};
+use crate::model::{Facts, ModelError};
+use candle_core::{Device, Result, Tensor};
+
+/// Tokens whose states are held at once.
+const CHUNK: usize = 32;
+
+/// What config.json says.
+#[derive(Clone, Debug)]
+pub struct Config {
+    kind: String,
+    vocab_size: usize,
+    hidden: usize,
+    /// Width inside a mixer.
+    inner: usize,
+    state: usize,
+    layers: usize,
+    eps: f64,
+    kernel: usize,
+    bias: bool,
+    conv_bias: bool,
+    tied: bool,
+    form: Form,
+}
+
+#[derive(Clone, Debug)]
+enum Form {
+    /// Mamba 1: a state a channel. `norms` is the epsilon of Falcon's norms.
+    Selective { rank: usize, norms: Option<f64> },
+    /// Mamba 2: a decay a head; heads of a group share their inputs and outputs to the state.
+    Heads { heads: usize, width: usize, groups: usize, limit: (f64, f64) },
+}
+
+impl Config {
+    /// Reads and checks config.json.
+    ///
+    /// # Errors
+    /// When a field is missing or asks for what isn't done here.
+    pub fn read(fields: &Fields, kind: &str) -> std::result::Result<Self, ModelError> {
+        let second = kind == "mamba2";
+        fields.only("hidden_act", &["silu".to_owned()], "no other activation is known in a Mamba")?;
+        fields.only("rms_norm", &[true], "no other norm is known in a Mamba 2")?;
+        let hidden = fields.size("hidden_size")?;
+        let inner = match fields.or("expand", 2.0)? {
+            expand if (1.0..=64.0).contains(&expand) => (expand * hidden as f64) as usize,
+            expand => return Err(fields.wrong(format!("\"expand\" is {expand}"))),
+        };
+        let form = if second {
+            let (heads, width) = (fields.size_or("num_heads", 128)?, fields.size_or("head_dim", 64)?);
+            let groups = fields.size_or("n_groups", 8)?;
+            if heads.saturating_mul(width) != inner || heads % groups != 0 {
+                return Err(fields.wrong(format!(
+                    "{heads} heads of {width} in {groups} groups don't make up the width {inner} that \"expand\" asks for"
+                )));
+            }
+            Form::Heads { heads, width, groups, limit: fields.or("time_step_limit", (0.0, f64::MAX))? }
+        } else {
+            let rank = match fields.get::<serde_json::Value>("time_step_rank")? {
+                Some(serde_json::Value::Number(_)) => fields.size("time_step_rank")?,
+                _ => hidden.div_ceil(16),
+            };
+            let falcon = kind == "falcon_mamba";
+            Form::Selective { rank, norms: falcon.then(|| fields.or("mixer_rms_eps", 1e-6)).transpose()? }
+        };
+        Ok(Self {
+            kind: kind.to_owned(),
+            vocab_size: fields.size("vocab_size")?,
+            hidden,
+            inner,
+            state: fields.size_or("state_size", if second { 128 } else { 16 })?,
+            layers: fields.layers("num_hidden_layers")?,
+            eps: fields.or("layer_norm_epsilon", 1e-5)?,
+            kernel: fields.size_or("conv_kernel", 4)?,
+            bias: fields.or("use_bias", false)?,
+            conv_bias: fields.or("use_conv_bias", true)?,
+            tied: fields.or("tie_word_embeddings", !second)?,
+            form,
+        })
+    }
+}
+
+/// A Mamba.
+#[derive(Debug)]
+pub struct Mamba {
+    embedding: Embedding,
+    layers: Vec<(Norm, Mixer)>,
+    norm: Norm,
+    head: Option<Linear>,
+}
+
+#[derive(Debug)]
+enum Mixer {
+    Selective(selective::Mixer),
+    Heads(heads::Mixer),
+}
+
+/// What a layer keeps of a sequence.
+#[derive(Clone, Debug)]
+pub struct Layer {
+    /// The last inputs of the convolution, `[kernel - 1, channels]`.
+    inputs: Tensor,
+    /// The recurrence's state.
+    state: Tensor,
+}
+
+impl Mamba {
+    /// Loads the weights.
+    ///
+    /// # Errors
+    /// When a tensor is missing, of another shape, or has no place.
+    pub fn load(c: &Config, weights: &Weights) -> std::result::Result<(Self, Facts), ModelError> {
+        let root = weights.root();
+        let body = root.at("backbone");
+        // The first releases say "embedding".
+        let table = if body.has("embedding.weight") { "embedding" } else { "embeddings" };
+        let layer = |i: usize| {
+            let layer = body.at("layers").at(i);
+            let mixer = layer.at("mixer");
+            let mixer = match &c.form {
+                Form::Selective { rank, norms } => {
+                    Mixer::Selective(selective::Mixer::load(c, *rank, *norms, &mixer, weights.device())?)
+                }
+                Form::Heads { heads, width, groups, limit } => {
+                    Mixer::Heads(heads::Mixer::load(c, [*heads, *width, *groups], *limit, &mixer, weights.device())?)
+                }
+            };
+            Ok((Norm::Rms { weight: layer.tensor("norm.weight", &[c.hidden])?, eps: c.eps as f32 }, mixer))
+        };
+        let mamba = Self {
+            embedding: Embedding::new(body.matrix(table, c.vocab_size, c.hidden)?),
+            layers: (0..c.layers).map(layer).collect::<std::result::Result<_, ModelError>>()?,
+            norm: Norm::Rms { weight: body.tensor("norm_f.weight", &[c.hidden])?, eps: c.eps as f32 },
+            head: match c.tied {
+                true => None,
+                false => Some(root.linear(&[("lm_head", c.vocab_size)], c.hidden, false, Layout::OUT_IN)?),
+            },
+        };
+        let facts = Facts {
+            architecture: c.kind.clone(),
+            vocab_size: c.vocab_size,
+            // A recurrence knows no end.
+            context_length: u32::MAX as usize,
+            parameters: weights.finish(if c.tied { &["lm_head.weight"] } else { &[] })?,
+        };
+        Ok((mamba, facts))
+    }
+
+    /// The state before the first token.
+    ///
+    /// # Errors
+    /// When the device has no memory for it.
+    pub fn start(&self) -> Result<Vec<Layer>> {
+        let start = |(_, mixer): &(Norm, Mixer)| match mixer {
+            Mixer::Selective(mixer) => mixer.start(),
+            Mixer::Heads(mixer) => mixer.start(),
+        };
+        self.layers.iter().map(start).collect()
+    }
+
+    /// Hidden states after the final norm of tokens that continue a sequence: `[ids, hidden]`.
+    ///
+    /// # Errors
+    /// When a tensor operation fails.
+    pub fn forward(&self, ids: &Tensor, layers: &mut [Layer]) -> Result<Tensor> {
+        let mut x = self.embedding.vectors(ids)?;
+        for ((norm, mixer), layer) in self.layers.iter().zip(layers) {
+            let normed = norm.forward(&x)?;
+            let mixed = match mixer {
+                Mixer::Selective(mixer) => mixer.forward(&normed, layer)?,
+                Mixer::Heads(mixer) => mixer.forward(&normed, layer)?,
+            };
+            x = (x + mixed)?;
+        }
+        self.norm.forward(&x)
+    }
+
+    /// `[n, hidden]` to `[n, vocab]`.
+    ///
+    /// # Errors
+    /// As for [`Mamba::forward`].
+    pub fn logits(&self, hidden: &Tensor) -> Result<Tensor> {
+        match &self.head {
+            Some(head) => head.forward(hidden),
+            None => self.embedding.logits(hidden),
+        }
+    }
+}
+
+/// A causal convolution, each channel by itself.
+#[derive(Debug)]
+struct Convolution {
+    /// `[kernel, channels]`.
+    weight: Tensor,
+    bias: Option<Tensor>,
+}
+
+impl Convolution {
+    fn load(c: &Config, channels: usize, at: &Scope<'_>) -> std::result::Result<Self, ModelError> {
+        let weight = at.tensor("conv1d.weight", &[channels, 1, c.kernel])?.squeeze(1)?.t()?.contiguous()?;
+        let bias = c.conv_bias.then(|| at.tensor("conv1d.bias", &[channels])).transpose()?;
+        Ok(Self { weight, bias })
+    }
+
+    fn start(&self) -> Result<Tensor> {
+        let (kernel, channels) = self.weight.dims2()?;
+        Tensor::zeros((kernel - 1, channels), self.weight.dtype(), self.weight.device())
+    }
+
+    /// `[n, channels]` to the same, with SiLU; `before` are the inputs that came before, and is brought up to date.
+    fn forward(&self, x: &Tensor, before: &mut Tensor) -> Result<Tensor> {
+        let (n, kernel) = (x.dim(0)?, self.weight.dim(0)?);
+        let inputs = Tensor::cat(&[&*before, x], 0)?;
+        let mut sum = inputs.narrow(0, 0, n)?.broadcast_mul(&self.weight.get(0)?)?;
+        for i in 1..kernel {
+            sum = (sum + inputs.narrow(0, i, n)?.broadcast_mul(&self.weight.get(i)?)?)?;
+        }
+        if let Some(bias) = &self.bias {
+            sum = sum.broadcast_add(bias)?;
+        }
+        *before = inputs.narrow(0, n, kernel - 1)?.copy()?;
+        candle_nn::ops::silu(&sum)
+    }
+}
+
+/// `ln(1 + e^x)`, also where it is small: time steps are, and a sum with 1 would round them to 1e-7.
+fn softplus(x: &Tensor) -> Result<Tensor> {
+    let small = x.abs()?.neg()?.exp()?;
+    // ln(1 + u) = u * ln(w) / (w - 1) with w = 1 + u as rounded (Kahan); u itself where w is 1.
+    let w = (&small + 1.0)?;
+    let off = (&w - 1.0)?;
+    let none = off.eq(0f64)?;
+    let safe = none.where_cond(&off.ones_like()?, &off)?;
+    let ln = none.where_cond(&small, &((&small * w.log()?)? / safe)?)?;
+    x.relu()? + ln
+}
+
+/// A norm without weights over the last `width` components.
+fn plain_norm(width: usize, eps: f64, device: &Device) -> Result<Norm> {
+    Ok(Norm::Rms { weight: Tensor::ones(width, candle_core::DType::F32, device)?, eps: eps as f32 })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn softplus_is_right_where_it_is_small_and_where_it_is_large() {
+        let x = [-80f32, -30.0, -12.5, -5.0, -0.1, 0.0, 3.0, 30.0, 200.0];
+        let got = softplus(&Tensor::new(&x, &Device::Cpu).unwrap()).unwrap().to_vec1::<f32>().unwrap();
+        for (x, got) in x.iter().zip(got) {
+            let want = if *x > 30.0 { f64::from(*x) } else { f64::from(*x).exp().ln_1p() };
+            assert!((f64::from(got) - want).abs() <= 5e-7 * want, "{x}: {got} for {want}");
+        }
+    }
+}

@@ -1,0 +1,94 @@
+//! RecurrentGemma (arXiv 2404.07839), by candle-transformers.
+//!
+//! Two things it does otherwise than the reference. It scales embeddings by the root of the hidden size where the reference
+//! rounds that to bf16: made up for in the weights. And it has no attention window: sequences are held to the window's length.
+
+use super::fields::Fields;
+use super::source;
+use crate::model::weights::Weights;
+use crate::model::{Facts, ModelError};
+use candle_core::{DType, Tensor};
+pub use candle_transformers::models::recurrent_gemma::Model;
+use candle_transformers::models::recurrent_gemma::{Config as Theirs, TemporalBlockType};
+
+/// Rotary tables of candle-transformers end here.
+const POSITIONS: usize = 8192;
+
+/// What config.json says.
+#[derive(Clone, Debug)]
+pub struct Config {
+    theirs: Theirs,
+}
+
+impl Config {
+    /// Reads and checks config.json.
+    ///
+    /// # Errors
+    /// When a field is missing or asks for what candle-transformers doesn't do.
+    pub fn read(mut fields: Fields) -> Result<Self, ModelError> {
+        let (hidden, heads) = (fields.size("hidden_size")?, fields.size("num_attention_heads")?);
+        fields.only("tie_word_embeddings", &[true], "candle-transformers has no output matrix of its own here")?;
+        fields.no_rope_scaling()?;
+        let types = vec!["recurrent", "recurrent", "attention"];
+        for (key, value) in [
+            ("num_key_value_heads", heads.into()),
+            ("head_dim", (hidden / heads).into()),
+            ("lru_width", hidden.into()),
+            ("conv1d_width", 4.into()),
+            ("attention_window_size", 2048.into()),
+            ("logits_soft_cap", 30.0.into()),
+            ("rms_norm_eps", 1e-6.into()),
+            ("rope_theta", 10_000.0.into()),
+            ("partial_rotary_factor", 0.5.into()),
+            ("hidden_activation", "gelu_pytorch_tanh".into()),
+            ("attention_bias", false.into()),
+        ] {
+            let value: serde_json::Value = value;
+            fields.default(key, value);
+        }
+        // Under either name, but not both.
+        if fields.get::<serde_json::Value>("_block_types")?.is_none() {
+            fields.default("block_types", types);
+        }
+        fields.layers("num_hidden_layers")?;
+        for key in ["num_key_value_heads", "head_dim", "lru_width", "conv1d_width", "attention_window_size"] {
+            fields.size(key)?;
+        }
+        fields.only("partial_rotary_factor", &[0.5], "candle-transformers rotates half of a head here")?;
+        let theirs: Theirs = fields.parsed()?;
+        let attends = theirs.block_types.iter().any(|block| matches!(block, TemporalBlockType::Attention));
+        let whole = theirs.num_attention_heads * theirs.head_dim == hidden;
+        let split = theirs.lru_width.unwrap_or(hidden).is_multiple_of(heads)
+            && heads.is_multiple_of(theirs.num_key_value_heads);
+        if theirs.block_types.is_empty() || !theirs.head_dim.is_multiple_of(4) || !split || (attends && !whole) {
+            return Err(fields.wrong("its numbers of heads, widths and blocks don't fit each other"));
+        }
+        Ok(Self { theirs })
+    }
+
+    /// Loads the weights.
+    ///
+    /// # Errors
+    /// When a tensor is missing, of another shape, or has no place.
+    pub fn load(&self, weights: &Weights) -> Result<(Model, Facts), ModelError> {
+        let c = &self.theirs;
+        let root = (c.hidden_size as f64).sqrt();
+        let rounded = Tensor::new(root, &candle_core::Device::Cpu)?.to_dtype(DType::BF16)?.to_dtype(DType::F64)?;
+        let factor = rounded.to_scalar::<f64>()? / root;
+        // Token vectors are what the embedding's scale falls on. The tied output matrix grows with them, so the final norm,
+        // whose weights are stored less one, shrinks as much.
+        let change = |name: &str, tensor: Tensor| match name {
+            "embed_tokens.weight" => tensor * factor,
+            "final_norm.weight" => ((tensor + 1.0)? / factor)? - 1.0,
+            _ => Ok(tensor),
+        };
+        let model = source::build(weights, |name| vec![format!("model.{name}")], change, |vb| Model::new(c, vb))?;
+        let facts = Facts {
+            architecture: "recurrent_gemma".to_owned(),
+            vocab_size: c.vocab_size,
+            context_length: c.attention_window_size.min(POSITIONS),
+            parameters: weights.finish(&["lm_head.weight"])?,
+        };
+        Ok((model, facts))
+    }
+}
