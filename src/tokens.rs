@@ -5,7 +5,13 @@ pub mod gguf;
 #[cfg(feature = "native")]
 mod pieces;
 #[cfg(feature = "native")]
+mod pre;
+#[cfg(feature = "native")]
+mod proto;
+#[cfg(feature = "native")]
 mod sentencepiece;
+#[cfg(feature = "native")]
+pub mod slow;
 #[cfg(feature = "native")]
 pub mod tokenizer;
 

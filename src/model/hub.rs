@@ -13,6 +13,7 @@
 
 mod cache;
 
+use crate::tokens::slow::{BESIDE, MAIN_FILES};
 use crate::digest::Digest;
 use crate::model::source::{
     Choice, LocateOptions, SourceError, Transfer, check_folder, choose, config_missing, is_commit, shards,
@@ -109,6 +110,10 @@ pub(crate) fn fetch(
         let tokenizer =
             |name: &&String| name.starts_with("tokenizer") && name.ends_with(".json") && !name.contains('/');
         let mut wanted: Vec<String> = names.iter().filter(tokenizer).cloned().collect();
+        if !names.iter().any(|name| name == MAIN_FILES[0]) {
+            let slow = MAIN_FILES.iter().chain(BESIDE).filter(|&&file| names.iter().any(|name| name == file));
+            wanted.extend(slow.map(|file| (*file).to_owned()));
+        }
         wanted.push("config.json".to_owned());
         match &choice {
             Choice::Single(name) | Choice::Gguf(name) => wanted.push(name.clone()),

@@ -3,6 +3,7 @@
 use super::gguf::{GgufVocab, Made};
 use super::pieces::{self, Pieces};
 use super::sentencepiece::SentencePiece;
+use super::slow::MOST_TOKENS;
 use super::{BosChoice, Encoding};
 use crate::digest::Digest;
 use serde::Deserialize;
@@ -23,8 +24,16 @@ pub enum TokenizerError {
         "{file}: tokenizer.ggml.pre is {pre:?}, and how it cuts text isn't known; known are {known}. Use the model's safetensors files"
     )]
     UnknownPre { file: String, pre: String, known: String },
+    #[error(
+        "{file}: it has no tokenizer.ggml.pre, as files had none before May 2024, and its architecture doesn't tell how text is cut; convert the model again with a newer llama.cpp, or use its safetensors files"
+    )]
+    NoPre { file: String },
     #[error("{file}: the tokenizer in it is damaged: {what}; fetch the file again")]
     Damaged { file: String, what: String },
+    #[error(
+        "{file}: {what}; make a tokenizer.json from it with transformers, AutoTokenizer.from_pretrained(DIR).save_pretrained(DIR), and put that beside it"
+    )]
+    Unsupported { file: String, what: String },
     #[error("{file}: {reason}; use --bos never")]
     NoBos { file: String, reason: String },
     #[error("{file}: the tokenizer can't encode a text: {reason}")]
@@ -92,6 +101,10 @@ impl Tokenizer {
                 .map_err(|source| TokenizerError::Config { file: file.to_owned(), source })?,
             None => Config::default(),
         };
+        let largest = library.get_vocab(true).into_values().max().unwrap_or(0) as usize;
+        if largest >= MOST_TOKENS {
+            return Err(bad(format!("it has a token with the id {largest}")));
+        }
         let canonical = library.to_string(false).map_err(|e| bad(e.to_string()))?;
         let bos = bos_rule(&library, &config).map_err(|e| bad(e.to_string()))?;
         // Texts are encoded whole, and the same text always the same way.
@@ -123,6 +136,7 @@ impl Tokenizer {
     /// When its kind isn't known or its parts don't fit together.
     pub fn from_gguf(vocab: GgufVocab, file: &str) -> Result<Self, TokenizerError> {
         let fingerprint = vocab.digest();
+        let vocab = vocab.with_defaults();
         let (bos, add_bos) = (vocab.bos, vocab.add_bos);
         let (made, pieces, by_default) = vocab.build(file)?;
         let own = match (add_bos.unwrap_or(by_default), bos) {
@@ -141,6 +155,11 @@ impl Tokenizer {
         };
         let bos = BosRule { token: bos, own };
         Ok(Self { file: file.to_owned(), engine, pieces, spelled: true, fingerprint, bos })
+    }
+
+    /// Whether text gets a BOS isn't known, for this reason.
+    pub(super) fn forget_bos(&mut self, reason: String) {
+        self.bos.own = Err(reason);
     }
 
     /// Encodes a text as plain text: no special token is added, and a special token's name in the text is

@@ -2,6 +2,7 @@
 
 use super::{Format, Located, SourceError, builtin};
 use crate::registry::is_inside;
+use crate::tokens::slow::{BESIDE, MAIN_FILES};
 use serde::Deserialize;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -163,7 +164,10 @@ fn take(folder: &Path, choice: &Choice) -> Result<Located, SourceError> {
     located.format = Format::Safetensors;
     let config = existing("config.json").ok_or_else(|| config_missing(&folder.display().to_string()))?;
     located.config = Some(config);
-    located.tokenizer = existing("tokenizer.json");
+    located.tokenizer = MAIN_FILES.iter().find_map(|name| existing(name));
+    if located.tokenizer.as_ref().is_some_and(|path| !path.ends_with(MAIN_FILES[0])) {
+        located.tokenizer_parts = BESIDE.iter().filter_map(|name| existing(name)).collect();
+    }
     located.tokenizer_config = existing("tokenizer_config.json");
     Ok(located)
 }
