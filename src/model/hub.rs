@@ -13,11 +13,11 @@
 
 mod cache;
 
-use crate::tokens::slow::{BESIDE, MAIN_FILES};
 use crate::digest::Digest;
 use crate::model::source::{
     Choice, LocateOptions, SourceError, Transfer, check_folder, choose, config_missing, is_commit, shards,
 };
+use crate::tokens::slow::{BESIDE, MAIN_FILES};
 use cache::{Announced, RepoCache};
 use hf_hub::repository::{RepoTreeEntry, RepoTypeModel};
 use hf_hub::{HFClientBuilder, HFError, HFRepositorySync};

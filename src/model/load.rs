@@ -133,7 +133,7 @@ fn tokenizer(place: &Place, config: Option<Vec<u8>>, model: &[u8]) -> Result<Tok
 }
 
 /// The vocabulary in a GGUF's metadata, if it has one.
-fn vocabulary(gguf: &Gguf) -> Option<GgufVocab> {
+pub fn vocabulary(gguf: &Gguf) -> Option<GgufVocab> {
     let key = |key: &str| format!("tokenizer.ggml.{key}");
     let id = |name: &str| gguf.int(&key(name)).and_then(|n| u32::try_from(n).ok());
     let texts = |name: &str| match gguf.metadata.get(&key(name)) {

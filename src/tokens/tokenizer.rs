@@ -342,6 +342,7 @@ pub(crate) mod tests {
         let flag = |key: &str| get(key).map(|value| value.to_bool().unwrap());
         let id = |key: &str| get(key).map(|value| value.to_u32().unwrap());
         GgufVocab {
+            architecture: None,
             model: get("model").unwrap().to_string().unwrap().clone(),
             pre: get("pre").map(|value| value.to_string().unwrap().clone()),
             tokens: texts("tokens").unwrap(),
@@ -473,6 +474,7 @@ pub(crate) mod tests {
         let words = |list: &[&str]| list.iter().map(|&s| s.to_owned()).collect::<Vec<_>>();
         let good = GgufVocab {
             model: "gpt2".to_owned(),
+            pre: Some("gpt-2".to_owned()),
             tokens: words(&["a", "b", "ab"]),
             merges: Some(words(&["a b"])),
             ..GgufVocab::default()
@@ -481,6 +483,7 @@ pub(crate) mod tests {
         for (vocab, part) in [
             (GgufVocab { model: "bert".to_owned(), ..good.clone() }, "tokenizer.ggml.model is \"bert\""),
             (GgufVocab { pre: Some("newest".to_owned()), ..good.clone() }, "tokenizer.ggml.pre is \"newest\""),
+            (GgufVocab { pre: None, ..good.clone() }, "has no tokenizer.ggml.pre"),
             (GgufVocab { merges: None, ..good.clone() }, "merges is missing"),
             (GgufVocab { merges: Some(words(&["ab"])), ..good.clone() }, "isn't two tokens"),
             (GgufVocab { merges: Some(words(&["a c"])), ..good.clone() }, "damaged"),
@@ -511,6 +514,10 @@ pub(crate) mod tests {
             "dbrx",
             "gpt-4o",
             "tekken",
+            "falcon",
+            "bloom",
+            "viking",
+            "deepseek-llm",
             "deepseek-coder",
             "deepseek-v3",
         ];
