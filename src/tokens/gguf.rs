@@ -146,7 +146,7 @@ impl GgufVocab {
                 }
                 (UNKNOWN | CONTROL | UNUSED | BYTE, _) => table.push(token.into_bytes()),
                 (USER_DEFINED, _) => {
-                    table.push(token.bytes());
+                    table.push(pieces::spaced(&token));
                     entries.push((id, Entry::UserDefined { token }));
                 }
                 _ => {

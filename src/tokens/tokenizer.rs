@@ -9,6 +9,7 @@ use crate::digest::Digest;
 use serde::Deserialize;
 use serde_json::Value;
 use std::fmt;
+use tokenizers::normalizers::Precompiled;
 use tokenizers::{ModelWrapper, PostProcessorWrapper};
 
 /// Why a tokenizer can't be had, or can't encode.
@@ -39,6 +40,10 @@ pub enum TokenizerError {
     #[error("{file}: the tokenizer can't encode a text: {reason}")]
     Encode { file: String, reason: String },
 }
+
+/// Characters of white space in a row that a pattern is sure to cut. At 1,000,000 the pattern engine gives up, and
+/// the library would leave the rest of the text uncut without a word.
+pub const LONGEST_SPACE: usize = 900_000;
 
 /// What turns text into ids.
 enum Engine {
@@ -95,6 +100,7 @@ impl Tokenizer {
     /// When either can't be read.
     pub fn from_json(json: &[u8], config: Option<&[u8]>, file: &str) -> Result<Self, TokenizerError> {
         let bad = |reason: String| TokenizerError::Json { file: file.to_owned(), reason };
+        no_panic_ahead(json).map_err(|e| bad(e.to_string()))?;
         let mut library = tokenizers::Tokenizer::from_bytes(json).map_err(|e| bad(e.to_string()))?;
         let config: Config = match config {
             Some(bytes) => serde_json::from_slice(bytes)
@@ -174,6 +180,11 @@ impl Tokenizer {
                 .encode(text, &self.pieces)
                 .ok_or_else(|| fail("it has a character without token, and there is no unknown token".to_owned())),
             Engine::Library(library) => {
+                if has_run_of_space(text) {
+                    return Err(fail(format!(
+                        "it has more than {LONGEST_SPACE} characters of white space in a row; shorten that"
+                    )));
+                }
                 let quick = library.encode_fast(text, false).map_err(|e| fail(e.to_string()))?;
                 let ids = quick.get_ids().to_vec();
                 if let Some(bytes) = self.pieces.ranges(&ids, text) {
@@ -225,6 +236,39 @@ impl Tokenizer {
             },
         }
     }
+}
+
+/// Reads what the library can only read or panic: a decoder that isn't JSON, and a normalizer with a damaged table.
+fn no_panic_ahead(json: &[u8]) -> serde_json::Result<()> {
+    #[derive(Deserialize)]
+    struct Shape {
+        #[serde(default)]
+        normalizer: Value,
+        #[serde(default, rename = "decoder")]
+        _decoder: Value,
+    }
+    fn tables(part: &Value) -> serde_json::Result<()> {
+        if part.get("type").and_then(Value::as_str) == Some("Precompiled") {
+            Precompiled::deserialize(part)?;
+        }
+        match part {
+            Value::Object(fields) => fields.values().try_for_each(tables),
+            Value::Array(list) => list.iter().try_for_each(tables),
+            _ => Ok(()),
+        }
+    }
+    tables(&serde_json::from_slice::<Shape>(json)?.normalizer)
+}
+
+/// Whether a run of white space in `text` is longer than [`LONGEST_SPACE`].
+fn has_run_of_space(text: &str) -> bool {
+    let mut run = 0;
+    // Most texts are shorter than that altogether.
+    text.len() > LONGEST_SPACE
+        && text.chars().any(|c| {
+            run = if c.is_whitespace() { run + 1 } else { 0 };
+            run > LONGEST_SPACE
+        })
 }
 
 /// What the tokenizer puts before text: `add_bos_token` where it is given, else what its post-processor does.
