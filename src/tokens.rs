@@ -3,6 +3,8 @@
 #[cfg(feature = "native")]
 pub mod gguf;
 #[cfg(feature = "native")]
+mod library;
+#[cfg(feature = "native")]
 mod pieces;
 #[cfg(feature = "native")]
 mod pre;

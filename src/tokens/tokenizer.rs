@@ -1,7 +1,8 @@
 //! A model's tokenizer, from `tokenizer.json` or from GGUF metadata, with byte ranges exact inside characters.
 
 use super::gguf::{GgufVocab, Made};
-use super::pieces::{self, Pieces};
+use super::library::{has_run_of_space, no_panic_ahead, spell};
+use super::pieces::Pieces;
 use super::sentencepiece::SentencePiece;
 use super::slow::MOST_TOKENS;
 use super::{BosChoice, Encoding};
@@ -9,7 +10,6 @@ use crate::digest::Digest;
 use serde::Deserialize;
 use serde_json::Value;
 use std::fmt;
-use tokenizers::normalizers::Precompiled;
 use tokenizers::{ModelWrapper, PostProcessorWrapper};
 
 /// Why a tokenizer can't be had, or can't encode.
@@ -238,39 +238,6 @@ impl Tokenizer {
     }
 }
 
-/// Reads what the library can only read or panic: a decoder that isn't JSON, and a normalizer with a damaged table.
-fn no_panic_ahead(json: &[u8]) -> serde_json::Result<()> {
-    #[derive(Deserialize)]
-    struct Shape {
-        #[serde(default)]
-        normalizer: Value,
-        #[serde(default, rename = "decoder")]
-        _decoder: Value,
-    }
-    fn tables(part: &Value) -> serde_json::Result<()> {
-        if part.get("type").and_then(Value::as_str) == Some("Precompiled") {
-            Precompiled::deserialize(part)?;
-        }
-        match part {
-            Value::Object(fields) => fields.values().try_for_each(tables),
-            Value::Array(list) => list.iter().try_for_each(tables),
-            _ => Ok(()),
-        }
-    }
-    tables(&serde_json::from_slice::<Shape>(json)?.normalizer)
-}
-
-/// Whether a run of white space in `text` is longer than [`LONGEST_SPACE`].
-fn has_run_of_space(text: &str) -> bool {
-    let mut run = 0;
-    // Most texts are shorter than that altogether.
-    text.len() > LONGEST_SPACE
-        && text.chars().any(|c| {
-            run = if c.is_whitespace() { run + 1 } else { 0 };
-            run > LONGEST_SPACE
-        })
-}
-
 /// What the tokenizer puts before text: `add_bos_token` where it is given, else what its post-processor does.
 fn bos_rule(library: &tokenizers::Tokenizer, config: &Config) -> Result<BosRule, tokenizers::Error> {
     let plain = library.encode_fast("a", false)?;
@@ -293,55 +260,9 @@ fn bos_rule(library: &tokenizers::Tokenizer, config: &Config) -> Result<BosRule,
     Ok(BosRule { token, own })
 }
 
-/// The bytes of every token of a library tokenizer, and whether they are known for sure.
-fn spell(library: &tokenizers::Tokenizer) -> (Pieces, bool) {
-    let mut steps = Vec::new();
-    for part in [
-        serde_json::to_value(library.get_decoder()),
-        serde_json::to_value(library.get_pre_tokenizer()),
-        serde_json::to_value(library.get_normalizer()),
-    ] {
-        step_types(&part.unwrap_or_default(), &mut steps);
-    }
-    let has = |name: &str| steps.iter().any(|step| step == name);
-    let byte_level = has("ByteLevel");
-    // Replace is how the fast tokenizers of SentencePiece models turn U+2581 into spaces.
-    let spaced = has("Metaspace") || has("Replace");
-    let fallback = has("ByteFallback");
-
-    let added = library.get_added_tokens_decoder();
-    let size = library.get_vocab(true).into_values().max().map_or(0, |id| id as usize + 1);
-    let mut pieces = Pieces::default();
-    for id in 0..size as u32 {
-        if let Some(token) = added.get(&id) {
-            pieces.push(token.content.bytes());
-            continue;
-        }
-        let token = library.id_to_token(id).unwrap_or_default();
-        match pieces::fallback_byte(&token) {
-            Some(byte) if fallback => pieces.push([byte]),
-            _ if byte_level => pieces.push(pieces::byte_level(&token)),
-            _ if spaced => pieces.push(pieces::spaced(&token)),
-            _ => pieces.push(token.into_bytes()),
-        }
-    }
-    (pieces, byte_level || spaced)
-}
-
-/// Collects the `type` of every step of a serialized normalizer, pre-tokenizer or decoder.
-fn step_types(part: &Value, out: &mut Vec<String>) {
-    match part {
-        Value::Object(fields) => {
-            out.extend(fields.get("type").and_then(Value::as_str).map(str::to_owned));
-            fields.values().for_each(|value| step_types(value, out));
-        }
-        Value::Array(list) => list.iter().for_each(|value| step_types(value, out)),
-        _ => {}
-    }
-}
-
 #[cfg(test)]
 pub(crate) mod tests {
+    use super::super::pieces;
     use super::*;
     use candle_core::quantized::gguf_file::{self, Value as Gguf};
     use std::path::{Path, PathBuf};
