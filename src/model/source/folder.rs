@@ -285,6 +285,24 @@ mod tests {
     }
 
     #[test]
+    fn a_tokenizer_without_tokenizer_json_is_found_with_its_parts() {
+        let model = [("model.safetensors", ""), ("config.json", "{}"), ("merges.txt", "")];
+        for (files, main, parts) in [
+            (vec!["vocab.json", "added_tokens.json"], "vocab.json", vec!["merges.txt", "added_tokens.json"]),
+            (vec!["tokenizer.model", "vocab.json"], "tokenizer.model", vec!["merges.txt"]),
+            (vec!["tokenizer.json", "tokenizer.model", "vocab.json"], "tokenizer.json", vec![]),
+            (vec!["qwen.tiktoken"], "qwen.tiktoken", vec!["merges.txt"]),
+        ] {
+            let all: Vec<_> = model.into_iter().chain(files.iter().map(|name| (*name, "{}"))).collect();
+            let folder = folder_with(&all);
+            let located = from_path(folder.path(), None).unwrap();
+            assert_eq!(located.tokenizer, Some(folder.path().join(main)));
+            let parts: Vec<_> = parts.iter().map(|name| folder.path().join(name)).collect();
+            assert_eq!(located.tokenizer_parts, parts, "{files:?}");
+        }
+    }
+
+    #[test]
     fn a_folder_that_cant_be_loaded_says_why_and_what_to_do() {
         let outside = r#"{"weight_map": {"a": "../../secret.safetensors"}}"#;
         let below = r#"{"weight_map": {"a": "sub/m.safetensors"}}"#;
