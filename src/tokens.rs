@@ -3,9 +3,17 @@
 #[cfg(feature = "native")]
 pub mod gguf;
 #[cfg(feature = "native")]
+mod library;
+#[cfg(feature = "native")]
 mod pieces;
 #[cfg(feature = "native")]
+mod pre;
+#[cfg(feature = "native")]
+mod proto;
+#[cfg(feature = "native")]
 mod sentencepiece;
+#[cfg(feature = "native")]
+pub mod slow;
 #[cfg(feature = "native")]
 pub mod tokenizer;
 

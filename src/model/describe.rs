@@ -86,7 +86,7 @@ pub fn safetensors(
     let tokenizer = match &checkpoint.tokenizer {
         Some(place) => {
             let config = checkpoint.tokenizer_config.as_ref().map(super::weights::Place::read_all).transpose()?;
-            Some(Tokenizer::from_json(&place.read_all()?, config.as_deref(), &place.path().display().to_string())?)
+            Some(super::load::tokenizer(place, config, &json)?)
         }
         None => None,
     };
@@ -94,7 +94,7 @@ pub fn safetensors(
     let heads = number(&["num_attention_heads", "n_head", "n_heads", "num_heads"]);
     Ok(Description {
         architecture: kind.unwrap_or_else(|| "unknown".to_owned()),
-        unsupported: Family::from_config(&json, &file, family).err().map(|error| error.to_string()),
+        unsupported: Family::from_config(&json, &file, family).and_then(|f| f.check()).err().map(|e| e.to_string()),
         layers: number(&["num_hidden_layers", "n_layer", "n_layers", "num_layers"]),
         heads,
         kv_heads: number(&["num_key_value_heads", "num_kv_heads", "n_head_kv"]).or(heads),
@@ -118,7 +118,7 @@ pub fn gguf(path: &Path) -> Result<Description, ModelError> {
         name: name.clone(),
         dtype: stored_name(&format!("{:?}", entry.dtype)),
         shape: entry.shape.clone(),
-        bytes: entry.stored_bytes(),
+        bytes: entry.bytes() as u64,
     };
     let tensors: Vec<Header> = gguf.tensors.iter().filter(|(name, _)| !is_buffer(name)).map(header).collect();
     let number = |key: &str| gguf.int(&format!("{architecture}.{key}"));
@@ -126,7 +126,7 @@ pub fn gguf(path: &Path) -> Result<Description, ModelError> {
     let tokenizer =
         vocabulary(&gguf).map(|vocab| Tokenizer::from_gguf(vocab, &path.display().to_string())).transpose()?;
     Ok(Description {
-        unsupported: Family::from_gguf(&gguf).err().map(|error| error.to_string()),
+        unsupported: Family::from_gguf(&gguf).and_then(|f| f.check()).err().map(|e| e.to_string()),
         layers: number("block_count"),
         heads,
         kv_heads: number("attention.head_count_kv").or(heads),

@@ -141,6 +141,17 @@ impl Family {
         }
     }
 
+    /// Checks the configuration, without weights.
+    ///
+    /// # Errors
+    /// When a field is missing or wrong.
+    pub fn check(&self) -> Result<(), ModelError> {
+        match self {
+            Self::Native(recognized) => recognized.plan().map(drop),
+            Self::Stepwise(_) => Ok(()),
+        }
+    }
+
     /// Loads the weights.
     ///
     /// # Errors

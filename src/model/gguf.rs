@@ -71,11 +71,6 @@ impl TensorEntry {
     pub fn bytes(&self) -> usize {
         self.bytes
     }
-
-    /// Bytes it takes in the file.
-    pub fn stored_bytes(&self) -> u64 {
-        self.bytes as u64
-    }
 }
 
 /// An open GGUF file, or all parts of a split one.

@@ -17,6 +17,7 @@ use crate::digest::Digest;
 use crate::model::source::{
     Choice, LocateOptions, SourceError, Transfer, check_folder, choose, config_missing, is_commit, shards,
 };
+use crate::tokens::slow::{BESIDE, MAIN_FILES};
 use cache::{Announced, RepoCache};
 use hf_hub::repository::{RepoTreeEntry, RepoTypeModel};
 use hf_hub::{HFClientBuilder, HFError, HFRepositorySync};
@@ -110,6 +111,10 @@ pub(crate) fn fetch(
         let tokenizer =
             |name: &&String| name.starts_with("tokenizer") && name.ends_with(".json") && !name.contains('/');
         let mut wanted: Vec<String> = names.iter().filter(tokenizer).cloned().collect();
+        if !names.iter().any(|name| name == MAIN_FILES[0]) {
+            let slow = MAIN_FILES.iter().chain(BESIDE).filter(|&&file| names.iter().any(|name| name == file));
+            wanted.extend(slow.map(|file| (*file).to_owned()));
+        }
         wanted.push("config.json".to_owned());
         match &choice {
             Choice::Single(name) => wanted.push(name.clone()),

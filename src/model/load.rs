@@ -6,6 +6,7 @@ use super::gguf::{Gguf, Value};
 use super::weights::{Place, Precision, Weights};
 use super::{CausalLm, ModelError};
 use crate::tokens::gguf::GgufVocab;
+use crate::tokens::slow::{BESIDE, MAIN_FILES, SlowFiles};
 use crate::tokens::tokenizer::Tokenizer;
 use candle_core::Device;
 use std::path::{Path, PathBuf};
@@ -79,8 +80,8 @@ pub fn safetensors(checkpoint: &Checkpoint, options: &LoadConfig) -> Result<Load
     };
     let tokenizer = match &checkpoint.tokenizer {
         Some(place) => {
-            let config = checkpoint.tokenizer_config.as_ref().map(Place::read_all).transpose()?;
-            Some(Tokenizer::from_json(&place.read_all()?, config.as_deref(), &place.path().display().to_string())?)
+            let tokenizer_config = checkpoint.tokenizer_config.as_ref().map(Place::read_all).transpose()?;
+            Some(tokenizer(place, tokenizer_config, &config)?)
         }
         None => None,
     };
@@ -122,8 +123,32 @@ pub fn gguf(path: &Path, options: &LoadConfig) -> Result<Loaded, ModelError> {
     Ok(Loaded { model, tokenizer, precision, mixture: weights.mixture()? })
 }
 
+/// The tokenizer whose main file is at `place`, with the small files that may lie beside one that isn't tokenizer.json.
+pub(super) fn tokenizer(place: &Place, config: Option<Vec<u8>>, model: &[u8]) -> Result<Tokenizer, ModelError> {
+    let path = place.path();
+    let (main, file) = (place.read_all()?, path.display().to_string());
+    if !MAIN_FILES[1..].iter().any(|name| path.ends_with(name)) {
+        return Ok(Tokenizer::from_json(&main, config.as_deref(), &file)?);
+    }
+    let beside = |name: &str| {
+        let path = path.with_file_name(name);
+        if path.is_file() { Place::File(path).read_all().map(Some) } else { Ok(None) }
+    };
+    let [merges, special_tokens_map, added_tokens] = [BESIDE[0], BESIDE[1], BESIDE[2]].map(beside);
+    let model: serde_json::Value = serde_json::from_slice(model).unwrap_or_default();
+    let files = SlowFiles {
+        main,
+        merges: merges?,
+        config,
+        special_tokens_map: special_tokens_map?,
+        added_tokens: added_tokens?,
+        model_type: model.get("model_type").and_then(serde_json::Value::as_str).map(str::to_owned),
+    };
+    Ok(Tokenizer::from_slow(&files, &file)?)
+}
+
 /// The vocabulary in a GGUF's metadata, if it has one.
-pub(super) fn vocabulary(gguf: &Gguf) -> Option<GgufVocab> {
+pub fn vocabulary(gguf: &Gguf) -> Option<GgufVocab> {
     let key = |key: &str| format!("tokenizer.ggml.{key}");
     let id = |name: &str| gguf.int(&key(name)).and_then(|n| u32::try_from(n).ok());
     let texts = |name: &str| match gguf.metadata.get(&key(name)) {
@@ -131,6 +156,7 @@ pub(super) fn vocabulary(gguf: &Gguf) -> Option<GgufVocab> {
         _ => None,
     };
     Some(GgufVocab {
+        architecture: gguf.text("general.architecture").map(str::to_owned),
         model: gguf.text(&key("model"))?.to_owned(),
         pre: gguf.text(&key("pre")).map(str::to_owned),
         tokens: texts("tokens")?,

@@ -44,8 +44,10 @@ pub struct Located {
     pub weights: Vec<PathBuf>,
     /// `model.safetensors.index.json`, where shards were read from one.
     pub index: Option<PathBuf>,
-    /// `tokenizer.json` where there is one; always absent for GGUF.
+    /// `tokenizer.json` where there is one, else `tokenizer.model` or `vocab.json`; always absent for GGUF.
     pub tokenizer: Option<PathBuf>,
+    /// What else tells ids where there is no `tokenizer.json`: `merges.txt` and the like.
+    pub tokenizer_parts: Vec<PathBuf>,
     /// `tokenizer_config.json` where there is one; always absent for GGUF.
     pub tokenizer_config: Option<PathBuf>,
     /// The entry of `models.toml` that was named, if one was.
@@ -338,6 +340,7 @@ fn builtin() -> Located {
         weights: Vec::new(),
         index: None,
         tokenizer: None,
+        tokenizer_parts: Vec::new(),
         tokenizer_config: None,
         entry: None,
         adapter: None,

@@ -2,6 +2,7 @@
 //! `llama` (SentencePiece BPE with scores).
 
 use super::pieces::{self, Pieces};
+use super::pre;
 use super::sentencepiece::{Entry, SentencePiece};
 use super::tokenizer::TokenizerError;
 use crate::digest::Digest;
@@ -17,6 +18,8 @@ use tokenizers::{AddedToken, SplitDelimiterBehavior};
 /// What GGUF metadata says of the tokenizer, under `tokenizer.ggml.*`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct GgufVocab {
+    /// `general.architecture`: tells how text is cut where `pre` doesn't.
+    pub architecture: Option<String>,
     /// `model`: `gpt2` or `llama`.
     pub model: String,
     /// `pre`: which pattern cuts text into words before merging.
@@ -51,59 +54,6 @@ const USER_DEFINED: i32 = 4;
 const UNUSED: i32 = 5;
 const BYTE: i32 = 6;
 
-/// How a byte-level BPE cuts text before merging, as its published tokenizer does.
-struct Pre {
-    /// The values of `tokenizer.ggml.pre` that mean it.
-    names: &'static [&'static str],
-    /// Applied one after another, each to what the ones before it cut.
-    patterns: &'static [&'static str],
-    nfc: bool,
-    /// Whether a word that is a token as a whole is taken without merging.
-    ignore_merges: bool,
-    /// Whether text gets a BOS where the file doesn't say.
-    bos: bool,
-}
-
-const GPT2: &str = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+";
-const CL100K: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
-const QWEN2: &str =
-    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
-const O200K: &str = r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+(?i:'s|'t|'re|'ve|'m|'ll|'d)?|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*(?i:'s|'t|'re|'ve|'m|'ll|'d)?|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+";
-const TEKKEN: &str = r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+";
-const DEEPSEEK3: &str = r##"[!"#$%&'()*+,\-./:;<=>?@\[\\\]^_`{|}~][A-Za-z]+|[^\r\n\p{L}\p{P}\p{S}]?[\p{L}\p{M}]+| ?[\p{P}\p{S}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"##;
-
-const PLAIN: Pre = Pre { names: &[], patterns: &[], nfc: false, ignore_merges: false, bos: false };
-const PRES: &[Pre] = &[
-    Pre { names: &["default", "gpt-2", "gpt2", "phi-2", "mpt", "jais"], patterns: &[GPT2], ..PLAIN },
-    // The GPT-NeoX tokenizer, which Pythia and OLMo took over, normalizes.
-    Pre { names: &["olmo", "gpt-neox", "gptneox", "pythia"], patterns: &[GPT2], nfc: true, ..PLAIN },
-    Pre {
-        names: &["smollm", "starcoder", "refact", "command-r", "codeshell", "exaone", "minerva-7b"],
-        patterns: &[r"\p{N}", GPT2],
-        ..PLAIN
-    },
-    Pre {
-        names: &["llama-bpe", "llama3", "llama-v3", "falcon3"],
-        patterns: &[CL100K],
-        ignore_merges: true,
-        bos: true,
-        ..PLAIN
-    },
-    Pre { names: &["dbrx", "smaug-bpe", "olmo2"], patterns: &[CL100K], ..PLAIN },
-    Pre { names: &["qwen2", "deepseek-r1-qwen", "stablelm2"], patterns: &[QWEN2], nfc: true, ..PLAIN },
-    Pre { names: &["gpt-4o", "llama4"], patterns: &[O200K], ..PLAIN },
-    Pre { names: &["tekken"], patterns: &[TEKKEN], ignore_merges: true, bos: true, ..PLAIN },
-    Pre {
-        names: &["deepseek-coder"],
-        patterns: &[r"[\r\n]", r"\s?\p{L}+", r"\s?\p{P}+", r"[一-龥ࠀ-一가-퟿]+", r"\p{N}"],
-        bos: true,
-        ..PLAIN
-    },
-    Pre {
-        names: &["deepseek-v3"], patterns: &[r"\p{N}{1,3}", r"[一-龥぀-ゟ゠-ヿ]+", DEEPSEEK3], bos: true, ..PLAIN
-    },
-];
-
 impl GgufVocab {
     /// SHA-256 over every field, each with its length in front.
     pub(super) fn digest(&self) -> Digest {
@@ -116,6 +66,9 @@ impl GgufVocab {
         text(&mut bytes, &self.model);
         let flags = (&self.pre, self.bos, self.unk, self.add_bos, self.add_space_prefix);
         text(&mut bytes, &format!("{flags:?}"));
+        if self.model == "gpt2" && matches!(self.pre.as_deref(), None | Some("default")) {
+            text(&mut bytes, self.architecture.as_deref().unwrap_or_default());
+        }
         for list in [Some(&self.tokens), self.merges.as_ref()] {
             bytes.extend((list.map_or(0, Vec::len) as u64).to_le_bytes());
             list.into_iter().flatten().for_each(|token| text(&mut bytes, token));
@@ -125,6 +78,17 @@ impl GgufVocab {
         let types = self.token_types.iter().flatten();
         bytes.extend(types.flat_map(|kind| kind.to_le_bytes()));
         Digest::of_bytes(&bytes)
+    }
+
+    /// With the ids of BOS and the unknown token that SentencePiece's files of Llama's kind have where they name none.
+    pub(super) fn with_defaults(mut self) -> Self {
+        if self.model == "llama" {
+            let is = |id: usize, kind: i32| self.token_types.is_some() && self.kind(id) == kind;
+            let (unk, bos) = (is(0, UNKNOWN).then_some(0), is(1, CONTROL).then_some(1));
+            self.unk = self.unk.or(unk);
+            self.bos = self.bos.or(bos);
+        }
+        self
     }
 
     /// Builds what encodes, the bytes of every token, and whether text gets a BOS by default.
@@ -182,7 +146,7 @@ impl GgufVocab {
                 }
                 (UNKNOWN | CONTROL | UNUSED | BYTE, _) => table.push(token.into_bytes()),
                 (USER_DEFINED, _) => {
-                    table.push(token.bytes());
+                    table.push(pieces::spaced(&token));
                     entries.push((id, Entry::UserDefined { token }));
                 }
                 _ => {
@@ -198,9 +162,12 @@ impl GgufVocab {
 
     fn byte_level(mut self, file: &str) -> Result<(Made, Pieces, bool), TokenizerError> {
         let damaged = |what: String| TokenizerError::Damaged { file: file.to_owned(), what };
-        let name = self.pre.clone().unwrap_or_else(|| "default".to_owned());
-        let Some(pre) = PRES.iter().find(|pre| pre.names.contains(&name.as_str())) else {
-            return Err(TokenizerError::UnknownPre { file: file.to_owned(), pre: name, known: known_pres() });
+        let Some(pre) = pre::find(self.pre.as_deref(), self.architecture.as_deref()) else {
+            let file = file.to_owned();
+            return Err(match self.pre {
+                Some(pre) => TokenizerError::UnknownPre { file, pre, known: pre::known() },
+                None => TokenizerError::NoPre { file },
+            });
         };
         let Some(merges) = self.merges.take() else {
             return Err(damaged("tokenizer.ggml.merges is missing".to_owned()));
@@ -261,8 +228,4 @@ impl GgufVocab {
         made.add_tokens(user_defined).map_err(library)?;
         Ok((Made::Library(Box::new(made)), table, pre.bos))
     }
-}
-
-fn known_pres() -> String {
-    PRES.iter().flat_map(|pre| pre.names).copied().collect::<Vec<_>>().join(", ")
 }

@@ -97,6 +97,8 @@ impl SentencePiece {
                     this.tokens.insert(token, (id, score));
                 }
                 Entry::UserDefined { token } => {
+                    // tokenizer.model writes their spaces as U+2581, GGUF as spaces.
+                    let token = token.replace(SPACE_MARK, " ");
                     if let Some(&first) = token.as_bytes().first() {
                         this.user_defined.entry(first).or_default().push((token, id));
                     }
@@ -133,10 +135,12 @@ impl SentencePiece {
         Some(out)
     }
 
+    /// The longest user-defined token at `at`: its length in the text, and its id. U+2581 in a text is a space.
     fn user_defined_at(&self, text: &str, at: usize) -> Option<(usize, u32)> {
-        let rest = &text.as_bytes()[at..];
-        let list = self.user_defined.get(rest.first()?)?;
-        list.iter().find(|(token, _)| rest.starts_with(token.as_bytes())).map(|(token, id)| (token.len(), *id))
+        let rest = &text[at..];
+        let first = if rest.starts_with(SPACE_MARK) { b' ' } else { *rest.as_bytes().first()? };
+        let list = self.user_defined.get(&first)?;
+        list.iter().find_map(|(token, id)| Some((spans(token, rest)?, *id)))
     }
 
     /// Encodes the part `start..end` of `text`, which has no user-defined token.
@@ -232,6 +236,21 @@ impl SentencePiece {
             queue.extend(candidate(symbols, left, b.next));
         }
     }
+}
+
+/// How many bytes of `text` the beginning takes that says `token`.
+fn spans(token: &str, text: &str) -> Option<usize> {
+    if text.as_bytes().starts_with(token.as_bytes()) {
+        return Some(token.len());
+    }
+    let mut rest = text.chars();
+    for wanted in token.chars() {
+        let found = rest.next()?;
+        if found != wanted && !(wanted == ' ' && found == SPACE_MARK) {
+            return None;
+        }
+    }
+    Some(text.len() - rest.as_str().len())
 }
 
 #[cfg(test)]

@@ -1,8 +1,10 @@
 //! A model's tokenizer, from `tokenizer.json` or from GGUF metadata, with byte ranges exact inside characters.
 
 use super::gguf::{GgufVocab, Made};
-use super::pieces::{self, Pieces};
+use super::library::{has_run_of_space, no_panic_ahead, spell};
+use super::pieces::Pieces;
 use super::sentencepiece::SentencePiece;
+use super::slow::MOST_TOKENS;
 use super::{BosChoice, Encoding};
 use crate::digest::Digest;
 use serde::Deserialize;
@@ -23,13 +25,25 @@ pub enum TokenizerError {
         "{file}: tokenizer.ggml.pre is {pre:?}, and how it cuts text isn't known; known are {known}. Use the model's safetensors files"
     )]
     UnknownPre { file: String, pre: String, known: String },
+    #[error(
+        "{file}: it has no tokenizer.ggml.pre, as files had none before May 2024, and its architecture doesn't tell how text is cut; convert the model again with a newer llama.cpp, or use its safetensors files"
+    )]
+    NoPre { file: String },
     #[error("{file}: the tokenizer in it is damaged: {what}; fetch the file again")]
     Damaged { file: String, what: String },
+    #[error(
+        "{file}: {what}; make a tokenizer.json from it with transformers, AutoTokenizer.from_pretrained(DIR).save_pretrained(DIR), and put that beside it"
+    )]
+    Unsupported { file: String, what: String },
     #[error("{file}: {reason}; use --bos never")]
     NoBos { file: String, reason: String },
     #[error("{file}: the tokenizer can't encode a text: {reason}")]
     Encode { file: String, reason: String },
 }
+
+/// Characters of white space in a row that a pattern is sure to cut. At 1,000,000 the pattern engine gives up, and
+/// the library would leave the rest of the text uncut without a word.
+pub const LONGEST_SPACE: usize = 900_000;
 
 /// What turns text into ids.
 enum Engine {
@@ -86,12 +100,17 @@ impl Tokenizer {
     /// When either can't be read.
     pub fn from_json(json: &[u8], config: Option<&[u8]>, file: &str) -> Result<Self, TokenizerError> {
         let bad = |reason: String| TokenizerError::Json { file: file.to_owned(), reason };
+        no_panic_ahead(json).map_err(|e| bad(e.to_string()))?;
         let mut library = tokenizers::Tokenizer::from_bytes(json).map_err(|e| bad(e.to_string()))?;
         let config: Config = match config {
             Some(bytes) => serde_json::from_slice(bytes)
                 .map_err(|source| TokenizerError::Config { file: file.to_owned(), source })?,
             None => Config::default(),
         };
+        let largest = library.get_vocab(true).into_values().max().unwrap_or(0) as usize;
+        if largest >= MOST_TOKENS {
+            return Err(bad(format!("it has a token with the id {largest}")));
+        }
         let canonical = library.to_string(false).map_err(|e| bad(e.to_string()))?;
         let bos = bos_rule(&library, &config).map_err(|e| bad(e.to_string()))?;
         // Texts are encoded whole, and the same text always the same way.
@@ -123,6 +142,7 @@ impl Tokenizer {
     /// When its kind isn't known or its parts don't fit together.
     pub fn from_gguf(vocab: GgufVocab, file: &str) -> Result<Self, TokenizerError> {
         let fingerprint = vocab.digest();
+        let vocab = vocab.with_defaults();
         let (bos, add_bos) = (vocab.bos, vocab.add_bos);
         let (made, pieces, by_default) = vocab.build(file)?;
         let own = match (add_bos.unwrap_or(by_default), bos) {
@@ -143,6 +163,11 @@ impl Tokenizer {
         Ok(Self { file: file.to_owned(), engine, pieces, spelled: true, fingerprint, bos })
     }
 
+    /// Whether text gets a BOS isn't known, for this reason.
+    pub(super) fn forget_bos(&mut self, reason: String) {
+        self.bos.own = Err(reason);
+    }
+
     /// Encodes a text as plain text: no special token is added, and a special token's name in the text is
     /// so many characters.
     ///
@@ -155,6 +180,11 @@ impl Tokenizer {
                 .encode(text, &self.pieces)
                 .ok_or_else(|| fail("it has a character without token, and there is no unknown token".to_owned())),
             Engine::Library(library) => {
+                if has_run_of_space(text) {
+                    return Err(fail(format!(
+                        "it has more than {LONGEST_SPACE} characters of white space in a row; shorten that"
+                    )));
+                }
                 let quick = library.encode_fast(text, false).map_err(|e| fail(e.to_string()))?;
                 let ids = quick.get_ids().to_vec();
                 if let Some(bytes) = self.pieces.ranges(&ids, text) {
@@ -230,55 +260,9 @@ fn bos_rule(library: &tokenizers::Tokenizer, config: &Config) -> Result<BosRule,
     Ok(BosRule { token, own })
 }
 
-/// The bytes of every token of a library tokenizer, and whether they are known for sure.
-fn spell(library: &tokenizers::Tokenizer) -> (Pieces, bool) {
-    let mut steps = Vec::new();
-    for part in [
-        serde_json::to_value(library.get_decoder()),
-        serde_json::to_value(library.get_pre_tokenizer()),
-        serde_json::to_value(library.get_normalizer()),
-    ] {
-        step_types(&part.unwrap_or_default(), &mut steps);
-    }
-    let has = |name: &str| steps.iter().any(|step| step == name);
-    let byte_level = has("ByteLevel");
-    // Replace is how the fast tokenizers of SentencePiece models turn U+2581 into spaces.
-    let spaced = has("Metaspace") || has("Replace");
-    let fallback = has("ByteFallback");
-
-    let added = library.get_added_tokens_decoder();
-    let size = library.get_vocab(true).into_values().max().map_or(0, |id| id as usize + 1);
-    let mut pieces = Pieces::default();
-    for id in 0..size as u32 {
-        if let Some(token) = added.get(&id) {
-            pieces.push(token.content.bytes());
-            continue;
-        }
-        let token = library.id_to_token(id).unwrap_or_default();
-        match pieces::fallback_byte(&token) {
-            Some(byte) if fallback => pieces.push([byte]),
-            _ if byte_level => pieces.push(pieces::byte_level(&token)),
-            _ if spaced => pieces.push(pieces::spaced(&token)),
-            _ => pieces.push(token.into_bytes()),
-        }
-    }
-    (pieces, byte_level || spaced)
-}
-
-/// Collects the `type` of every step of a serialized normalizer, pre-tokenizer or decoder.
-fn step_types(part: &Value, out: &mut Vec<String>) {
-    match part {
-        Value::Object(fields) => {
-            out.extend(fields.get("type").and_then(Value::as_str).map(str::to_owned));
-            fields.values().for_each(|value| step_types(value, out));
-        }
-        Value::Array(list) => list.iter().for_each(|value| step_types(value, out)),
-        _ => {}
-    }
-}
-
 #[cfg(test)]
 pub(crate) mod tests {
+    use super::super::pieces;
     use super::*;
     use candle_core::quantized::gguf_file::{self, Value as Gguf};
     use std::path::{Path, PathBuf};
@@ -323,6 +307,7 @@ pub(crate) mod tests {
         let flag = |key: &str| get(key).map(|value| value.to_bool().unwrap());
         let id = |key: &str| get(key).map(|value| value.to_u32().unwrap());
         GgufVocab {
+            architecture: None,
             model: get("model").unwrap().to_string().unwrap().clone(),
             pre: get("pre").map(|value| value.to_string().unwrap().clone()),
             tokens: texts("tokens").unwrap(),
@@ -454,6 +439,7 @@ pub(crate) mod tests {
         let words = |list: &[&str]| list.iter().map(|&s| s.to_owned()).collect::<Vec<_>>();
         let good = GgufVocab {
             model: "gpt2".to_owned(),
+            pre: Some("gpt-2".to_owned()),
             tokens: words(&["a", "b", "ab"]),
             merges: Some(words(&["a b"])),
             ..GgufVocab::default()
@@ -462,6 +448,7 @@ pub(crate) mod tests {
         for (vocab, part) in [
             (GgufVocab { model: "bert".to_owned(), ..good.clone() }, "tokenizer.ggml.model is \"bert\""),
             (GgufVocab { pre: Some("newest".to_owned()), ..good.clone() }, "tokenizer.ggml.pre is \"newest\""),
+            (GgufVocab { pre: None, ..good.clone() }, "has no tokenizer.ggml.pre"),
             (GgufVocab { merges: None, ..good.clone() }, "merges is missing"),
             (GgufVocab { merges: Some(words(&["ab"])), ..good.clone() }, "isn't two tokens"),
             (GgufVocab { merges: Some(words(&["a c"])), ..good.clone() }, "damaged"),
@@ -492,6 +479,10 @@ pub(crate) mod tests {
             "dbrx",
             "gpt-4o",
             "tekken",
+            "falcon",
+            "bloom",
+            "viking",
+            "deepseek-llm",
             "deepseek-coder",
             "deepseek-v3",
         ];

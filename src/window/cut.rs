@@ -310,7 +310,8 @@ mod tests {
         tokens.extend(pairs.map(|(left, right)| format!("{left}{right}")));
         tokens.push("<s>".to_owned());
         let merges = pairs.map(|(left, right)| format!("{left} {right}")).to_vec();
-        let vocab = GgufVocab { model: "gpt2".to_owned(), tokens, merges: Some(merges), ..GgufVocab::default() };
+        let pre = Some("gpt-2".to_owned());
+        let vocab = GgufVocab { model: "gpt2".to_owned(), pre, tokens, merges: Some(merges), ..GgufVocab::default() };
         Tokenizer::from_gguf(vocab, "small").unwrap()
     });
 

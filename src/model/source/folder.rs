@@ -3,6 +3,7 @@
 use super::{Format, Located, SourceError, builtin};
 use crate::model::gguf::split::PartName;
 use crate::registry::is_inside;
+use crate::tokens::slow::{BESIDE, MAIN_FILES};
 use serde::Deserialize;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -171,7 +172,10 @@ fn take(folder: &Path, choice: &Choice) -> Result<Located, SourceError> {
     located.format = Format::Safetensors;
     let config = existing("config.json").ok_or_else(|| config_missing(&folder.display().to_string()))?;
     located.config = Some(config);
-    located.tokenizer = existing("tokenizer.json");
+    located.tokenizer = MAIN_FILES.iter().find_map(|name| existing(name));
+    if located.tokenizer.as_ref().is_some_and(|path| !path.ends_with(MAIN_FILES[0])) {
+        located.tokenizer_parts = BESIDE.iter().filter_map(|name| existing(name)).collect();
+    }
     located.tokenizer_config = existing("tokenizer_config.json");
     Ok(located)
 }
@@ -290,6 +294,24 @@ mod tests {
             let of_safetensors = format == Format::Safetensors;
             assert_eq!((located.config.is_some(), located.tokenizer.is_some()), (of_safetensors, of_safetensors));
             assert_eq!(located.tokenizer_config, None);
+        }
+    }
+
+    #[test]
+    fn a_tokenizer_without_tokenizer_json_is_found_with_its_parts() {
+        let model = [("model.safetensors", ""), ("config.json", "{}"), ("merges.txt", "")];
+        for (files, main, parts) in [
+            (vec!["vocab.json", "added_tokens.json"], "vocab.json", vec!["merges.txt", "added_tokens.json"]),
+            (vec!["tokenizer.model", "vocab.json"], "tokenizer.model", vec!["merges.txt"]),
+            (vec!["tokenizer.json", "tokenizer.model", "vocab.json"], "tokenizer.json", vec![]),
+            (vec!["qwen.tiktoken"], "qwen.tiktoken", vec!["merges.txt"]),
+        ] {
+            let all: Vec<_> = model.into_iter().chain(files.iter().map(|name| (*name, "{}"))).collect();
+            let folder = folder_with(&all);
+            let located = from_path(folder.path(), None).unwrap();
+            assert_eq!(located.tokenizer, Some(folder.path().join(main)));
+            let parts: Vec<_> = parts.iter().map(|name| folder.path().join(name)).collect();
+            assert_eq!(located.tokenizer_parts, parts, "{files:?}");
         }
     }
 

@@ -40,7 +40,8 @@ pub fn of_adapter(model: &Located) -> Result<Vec<FileDigest>, SourceError> {
 
 fn of_model(model: &Located) -> Result<Vec<FileDigest>, SourceError> {
     let single = [&model.config, &model.index, &model.tokenizer, &model.tokenizer_config];
-    let mut paths: Vec<&PathBuf> = model.weights.iter().chain(single.into_iter().flatten()).collect();
+    let several = model.weights.iter().chain(&model.tokenizer_parts);
+    let mut paths: Vec<&PathBuf> = several.chain(single.into_iter().flatten()).collect();
     // The biggest first, so that no thread begins with it at the end.
     paths.sort_by_key(|path| std::cmp::Reverse(path.metadata().map_or(0, |data| data.len())));
     let mut found: Vec<FileDigest> =
