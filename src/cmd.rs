@@ -17,6 +17,8 @@ mod probe;
 mod score;
 #[cfg(feature = "native")]
 mod sweep;
+#[cfg(feature = "native")]
+mod template;
 
 use crate::Outcome;
 use crate::cli::{Cli, Command};

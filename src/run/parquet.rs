@@ -55,7 +55,7 @@ pub enum ScoresError {
 }
 
 /// Writes `rows` as one Parquet file. `schemes` name the lists of [`TokenScores::scheme_logprob`], in order.
-/// The column `token_ids` exists only if a row has them.
+/// The column `token_ids` exists only if a row has them, `template` only if one isn't bare.
 ///
 /// # Errors
 /// When `out` can't be written, or when a row's scores don't have one entry a suffix token and one list a scheme.
@@ -221,6 +221,10 @@ fn columns(rows: &[ScoredWindow], schemes: &[Scheme]) -> Vec<(Field, ArrayRef)> 
             Arc::new(rows.iter().map(|r| r.scores.as_ref().err()).collect::<StringArray>()),
         ),
     ]);
+    if rows.iter().any(|row| !row.template.is_none()) {
+        let values = text(|r| &r.template.0);
+        columns.push(required("template", "", "how the prefix was put to the model; none = bare", values));
+    }
     if rows.iter().any(|row| row.token_ids.is_some()) {
         let values = list::<UInt32Type>(rows, |r| r.token_ids.as_deref());
         columns.push(optional("token_ids", "", "the window's tokens, BOS included; only with --reveal", values));
@@ -299,6 +303,7 @@ mod tests {
             item: ItemId(format!("käse/{}", index / 3)),
             window: WindowId(format!("käse/{}#{index}", index / 3)),
             form: if index.is_multiple_of(2) { Form::AsGiven } else { Form::Reflowed },
+            template: Default::default(),
             start_token: index,
             start_byte: u64::MAX - u64::from(index),
             suffix_byte: 11,

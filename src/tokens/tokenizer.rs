@@ -1,5 +1,7 @@
 //! A model's tokenizer, from `tokenizer.json` or from GGUF metadata, with byte ranges exact inside characters.
 
+mod special;
+
 use super::gguf::{GgufVocab, Made};
 use super::pieces::{self, Pieces};
 use super::sentencepiece::SentencePiece;
@@ -7,7 +9,9 @@ use super::{BosChoice, Encoding};
 use crate::digest::Digest;
 use serde::Deserialize;
 use serde_json::Value;
+use special::Specials;
 use std::fmt;
+use std::sync::OnceLock;
 use tokenizers::{ModelWrapper, PostProcessorWrapper};
 
 /// Why a tokenizer can't be had, or can't encode.
@@ -54,6 +58,7 @@ pub struct Tokenizer {
     spelled: bool,
     fingerprint: Digest,
     bos: BosRule,
+    specials: Specials,
 }
 
 impl fmt::Debug for Tokenizer {
@@ -114,6 +119,7 @@ impl Tokenizer {
             spelled,
             fingerprint,
             bos,
+            specials: Specials::Library(OnceLock::new()),
         })
     }
 
@@ -124,6 +130,7 @@ impl Tokenizer {
     pub fn from_gguf(vocab: GgufVocab, file: &str) -> Result<Self, TokenizerError> {
         let fingerprint = vocab.digest();
         let (bos, add_bos) = (vocab.bos, vocab.add_bos);
+        let specials = Specials::of_gguf(&vocab);
         let (made, pieces, by_default) = vocab.build(file)?;
         let own = match (add_bos.unwrap_or(by_default), bos) {
             (false, _) => Ok(None),
@@ -140,7 +147,7 @@ impl Tokenizer {
             Made::SentencePiece(model) => Engine::SentencePiece(model),
         };
         let bos = BosRule { token: bos, own };
-        Ok(Self { file: file.to_owned(), engine, pieces, spelled: true, fingerprint, bos })
+        Ok(Self { file: file.to_owned(), engine, pieces, spelled: true, fingerprint, bos, specials })
     }
 
     /// Encodes a text as plain text: no special token is added, and a special token's name in the text is
