@@ -133,3 +133,82 @@ pub fn window_log_p_z(windows: &[Result<WindowEvidence, UnscoredWindow>]) -> BTr
     }
     kept
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::backend::Scheme;
+    use crate::metric::item::{FormEvidence, FormSize, ItemEvidence};
+    use crate::metric::window::measure;
+    use crate::metric::window::tests::scored;
+    use crate::window::{Form, WindowId};
+
+    /// Window `n` under a template, with this `ln p_z` under top-k 40 and 0.5 less a token under `full`.
+    fn window(template: &str, n: u64, log_p_z: f32) -> Result<WindowEvidence, UnscoredWindow> {
+        let half = log_p_z / 2.0;
+        let rank = [0, u32::from(log_p_z < -2.0)];
+        let row = scored("a", n, &rank, &[half - 0.5, half - 0.5], &[half, half]);
+        let id = WindowId(format!("{}@{template}", row.window));
+        measure(&row, &Scheme::defaults()).map(|evidence| WindowEvidence {
+            template: TemplateId(template.to_owned()),
+            window: id,
+            ..evidence
+        })
+    }
+
+    fn item(windows: Vec<Result<WindowEvidence, UnscoredWindow>>) -> ItemEvidence {
+        let schemes = [Scheme::top_k(40)];
+        let budget = Budget { schemes: &schemes, tau: 0.001 };
+        let size = FormSize { form: Form::AsGiven, bytes: 100, chars: 100, tokens: 40, windows: windows.len() as u64 };
+        ItemEvidence::of(None, vec![FormEvidence::of(size, windows, &budget)])
+    }
+
+    #[test]
+    fn the_worst_template_counts_and_what_can_be_extracted_adds_up() {
+        let none = [(1, -1.0), (2, -20.0), (3, -30.0)].map(|(n, lp)| window("none", n, lp));
+        let chat = [(1, -9.0), (2, -2.0), (3, -6.0)].map(|(n, lp)| window("chat", n, lp));
+        let item = item(none.into_iter().chain(chat).collect());
+        let form = &item.forms[0];
+        let ids: Vec<&str> = form.templates.iter().map(|template| template.template.0.as_str()).collect();
+        assert_eq!((ids, item.templates(), form.places(), form.scored), (vec!["none", "chat"], 2, 3, 6));
+        assert_eq!(item.worst_template, Some(TemplateId("chat".to_owned())));
+        let values = form.values.as_ref().unwrap();
+        let best = item.best("top_k40").unwrap().1;
+        assert_eq!(
+            (best.best.log_p_z, best.template.is_none(), best.best_window.0.as_str()),
+            (-1.0, true, "a/as_given/1@none")
+        );
+        assert_eq!(best.median_log_p_z, -6.0, "the greater of -20 and -6");
+        // Means by template, in nats a token: none (-51 - 3) / 6, chat (-17 - 3) / 6.
+        assert!((values.mean_logprob + 20.0 / 6.0).abs() < 1e-6, "{}", values.mean_logprob);
+        let extraction = values.extraction.as_ref().unwrap();
+        assert_eq!((extraction.windows, extraction.covered_chars, extraction.coverage), (3, 30, 0.3));
+        let covered: Vec<_> = form.templates.iter().map(|template| (template.extracted, template.coverage)).collect();
+        assert_eq!(covered, [(Some(1), Some(0.1)), (Some(2), Some(0.2))]);
+    }
+
+    #[test]
+    fn no_template_more_makes_an_item_look_better() {
+        let none = || [(1, -1.0), (2, -20.0)].map(|(n, lp)| window("none", n, lp));
+        let alone = item(none().to_vec());
+        assert_eq!((alone.worst_template.clone(), alone.forms[0].templates.len()), (None, 0));
+        for other in [-0.5, -3.0, -40.0, f32::NEG_INFINITY] {
+            let both = item(none().into_iter().chain([1, 2].map(|n| window("chat", n, other))).collect());
+            let (a, b) = (alone.forms[0].values.as_ref().unwrap(), both.forms[0].values.as_ref().unwrap());
+            for (a, b) in a.schemes.iter().zip(&b.schemes) {
+                assert!(b.best.log_p_z >= a.best.log_p_z && b.median_log_p_z >= a.median_log_p_z);
+            }
+            assert!(
+                b.mean_logprob >= a.mean_logprob && b.mean_em >= a.mean_em && b.max_verbatim_run >= a.max_verbatim_run
+            );
+            let coverage = |values: &FormValues| values.extraction.as_ref().unwrap().coverage;
+            assert!(coverage(b) >= coverage(a));
+        }
+    }
+
+    #[test]
+    fn a_tie_is_the_bare_prefixs() {
+        let windows = ["chat", "none", "abc"].map(|template| window(template, 1, -1.0));
+        assert_eq!(item(windows.to_vec()).worst_template, Some(TemplateId::default()));
+    }
+}

@@ -1,5 +1,6 @@
 //! Which templates were used, and what each of them gave.
 
+use crate::items::Kind;
 use crate::metric::item::templates::TemplateEvidence;
 use crate::metric::probability;
 use crate::policy::Policy;
@@ -8,6 +9,7 @@ use crate::report::words::{count, share, times};
 use crate::report::{Report, ReportItem};
 use crate::run::Settings;
 use crate::template::TemplateInfo;
+use crate::verdict::Level;
 
 /// Digits of a digest that tell files apart for a reader; all of them stand in report.json.
 const DIGITS: usize = 12;
@@ -74,18 +76,13 @@ pub(crate) fn of_item(policy: &Policy, item: &ReportItem) -> Option<String> {
     Some(format!("worst under {worst} ({}){}", says(counts), others.concat()))
 }
 
-/// A line for each item worth telling of, the gravest first; empty under a single template.
-pub(crate) fn of_items(report: &Report, items: &[&ReportItem]) -> Vec<String> {
+/// A line for each opted-out text or canary that was found or couldn't be decided, the gravest first; empty under a single
+/// template.
+pub(crate) fn gravest(report: &Report) -> Vec<String> {
     if report.settings.templates.len() < 2 {
         return Vec::new();
     }
-    let line = |item: &&ReportItem| Some(format!("{}: {}", item.id, of_item(&report.policy, item)?));
-    items.iter().filter_map(line).collect()
-}
-
-/// Opted-out texts and canaries under their templates, found and undecided ones first.
-pub(crate) fn gravest(report: &Report) -> Vec<String> {
-    let kinds = [crate::items::Kind::OptOut, crate::items::Kind::Canary];
-    let items: Vec<&ReportItem> = kinds.into_iter().flat_map(|kind| order::worst_first(report, kind)).collect();
-    of_items(report, &items)
+    let told = |item: &&ReportItem| item.verdict.level.is_memorization() || item.verdict.level == Level::Inconclusive;
+    let items = [Kind::OptOut, Kind::Canary].into_iter().flat_map(|kind| order::worst_first(report, kind)).filter(told);
+    items.filter_map(|item| Some(format!("{}: {}", item.id, of_item(&report.policy, item)?))).collect()
 }
