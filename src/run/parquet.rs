@@ -295,6 +295,7 @@ mod tests {
     use crate::run::TextStats;
     use crate::run::parquet::decode::any;
     use crate::run::parquet::identity::row_bytes;
+    use crate::template::TemplateId;
     use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
     use std::io::Seek as _;
 
@@ -363,7 +364,10 @@ mod tests {
         let mut revealed = rows();
         revealed[0].token_ids = Some(vec![1, 2, 3, u32::MAX]);
         revealed[1].token_ids = Some(vec![]);
-        for rows in [rows(), revealed, Vec::new(), vec![rows().remove(1)]] {
+        let mut templates = rows();
+        templates[1].template = TemplateId("chat".to_owned());
+        assert_ne!(row_bytes(&templates[1]), row_bytes(&rows()[1]));
+        for rows in [rows(), revealed, templates, Vec::new(), vec![rows().remove(1)]] {
             let back = read(to_file(&to_bytes(&rows))).unwrap();
             assert_eq!(back, rows);
             let bits = |rows: &[ScoredWindow]| rows.iter().map(row_bytes).collect::<Vec<_>>();
@@ -386,8 +390,10 @@ mod tests {
     }
 
     #[test]
-    fn token_ids_are_no_column_unless_revealed() {
-        assert!(batch(&to_bytes(&rows())).column_by_name("token_ids").is_none());
+    fn token_ids_are_no_column_unless_revealed_and_templates_none_unless_used() {
+        for absent in ["token_ids", "template"] {
+            assert!(batch(&to_bytes(&rows())).column_by_name(absent).is_none());
+        }
         let mut revealed = rows();
         revealed[2].token_ids = Some(vec![1]);
         assert_eq!(batch(&to_bytes(&revealed)).column_by_name("token_ids").unwrap().null_count(), 4);
