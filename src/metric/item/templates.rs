@@ -61,7 +61,9 @@ fn worst_of(each: &[(&TemplateId, u64, FormValues)], extraction: Option<Extracti
     let all = || each.iter().map(|(_, _, values)| values);
     let (_, _, worst) = each.iter().reduce(|a, b| if graver(&b.2, &a.2) { b } else { a })?;
     let scheme = |scheme: &SchemeEvidence| {
-        let found = all().filter_map(|values| values.schemes.iter().find(|other| other.scheme == scheme.scheme));
+        // The template that counts comes first, so that a tie is its.
+        let in_turn = std::iter::once(worst).chain(all());
+        let found = in_turn.filter_map(|values| values.schemes.iter().find(|other| other.scheme == scheme.scheme));
         let median = found.clone().map(|found| found.median_log_p_z).fold(f64::NEG_INFINITY, f64::max);
         let best = found.reduce(|best, next| if next.best.log_p_z > best.best.log_p_z { next } else { best });
         SchemeEvidence { median_log_p_z: median, ..best.unwrap_or(scheme).clone() }
