@@ -120,6 +120,11 @@ pub(crate) struct ProbeArgs {
     /// Characters between the starts of windows, each encoded anew (the book protocol)
     #[arg(long, value_name = "CHARS", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub(crate) stride_chars: Option<u32>,
+    /// How the prefix is put to the model: `none` (as it is), `title-author`, `continue`, `chat` or `assistant` (these two with
+    /// the checkpoint's own chat template), or a file (docs/templates.md). Under several (none,chat) every text is probed
+    /// under each, and the worst counts
+    #[arg(long, default_value = "none", value_delimiter = ',', value_name = "NAME|FILE")]
+    pub(crate) template: Vec<String>,
     /// Whether text that looks hard-wrapped is probed reflowed too
     #[arg(long, default_value = "auto")]
     pub(crate) reflow: ReflowArg,

@@ -20,6 +20,8 @@ mod score;
 mod show;
 #[cfg(feature = "native")]
 mod sweep;
+#[cfg(feature = "native")]
+mod template;
 
 use crate::Outcome;
 use crate::cli::{Cli, Command};

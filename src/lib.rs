@@ -7,6 +7,8 @@
 //!   items        window                        backend (model inside)         metric            follow              verdict    report      report/*     gate
 //! ```
 //!
+//! `template` stands beside `window`: how a window's prefix is put to a model other than bare.
+//!
 //! `controls` stands beside `items`: the built-in control texts, and making and checking others. It knows texts only.
 //!
 //! Each part knows only what stands to its left, and `tests/tidy.rs` checks that:
@@ -29,6 +31,7 @@ pub mod registry;
 pub mod report;
 pub mod run;
 pub mod sweep;
+pub mod template;
 pub mod tokens;
 pub mod verdict;
 pub mod window;

@@ -21,6 +21,7 @@ use crate::backend::{BackendInfo, TokenScores};
 use crate::digest::{Digest, FileDigest};
 use crate::items::{InputManifest, Item, ItemId};
 use crate::metric::follow_up::FollowUp;
+use crate::template::{TemplateId, TemplateInfo};
 use crate::tokens::BosChoice;
 use crate::window::{Form, ProbedForm, WindowConfig, WindowId};
 use serde::{Deserialize, Serialize};
@@ -75,9 +76,12 @@ pub struct AdapterIdentity {
 pub struct Settings {
     pub window: WindowConfig,
     pub bos: BosChoice,
-    /// The token that was put in front of every window, after `bos` was applied.
+    /// The token that was put in front of every bare window, after `bos` was applied.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bos_token: Option<u32>,
+    /// The templates under each of which every text was probed, the worst of them counting; empty = the bare prefix only.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub templates: Vec<TemplateInfo>,
     /// Whether text and token ids are kept in the scores and shown in reports.
     pub reveal: bool,
 }
@@ -99,13 +103,14 @@ pub struct ScoredWindow {
     pub item: ItemId,
     pub window: WindowId,
     pub form: Form,
+    pub template: TemplateId,
     pub start_token: u32,
     pub start_byte: u64,
     pub suffix_byte: u64,
     pub end_byte: u64,
     pub suffix_char: u64,
     pub end_char: u64,
-    /// Tokens of context, BOS included.
+    /// Tokens of context, BOS and template included.
     pub prefix_len: u32,
     pub suffix_len: u32,
     pub straddles: bool,

@@ -9,10 +9,11 @@ pub mod cut;
 pub mod reflow;
 
 use crate::items::ItemId;
+use crate::template::TemplateId;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
-/// A window's id: made of its item's id, form and offset, never of its text.
+/// A window's id: made of its item's id, form, offset and template, never of its text.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(transparent)]
 pub struct WindowId(pub String);
@@ -84,6 +85,8 @@ pub struct Window {
     pub id: WindowId,
     pub item: ItemId,
     pub form: Form,
+    /// How its prefix is put to the model.
+    pub template: TemplateId,
     /// Offset of the first token (BOS not counted) in the item's encoding; under `Stride::Chars`, in
     /// tokens of the encoding from the window's own cursor, so 0 unless there is a lead.
     pub start_token: u32,
@@ -95,9 +98,9 @@ pub struct Window {
     /// The same two ends of the suffix in characters: how many characters of the text begin before them.
     pub suffix_char: u64,
     pub end_char: u64,
-    /// Token ids as the model is to see them, BOS included where the convention has one.
+    /// Token ids as the model is to see them: BOS where the convention has one, a template's, and the text's.
     pub token_ids: Vec<u32>,
-    /// How many of `token_ids` are context, BOS included.
+    /// How many of `token_ids` are context: all but the suffix.
     pub prefix_len: u32,
     /// A pre-split item's boundary fell inside a token, which then belongs to the prefix.
     pub straddles: bool,
@@ -110,6 +113,7 @@ pub struct ProbedForm {
     pub bytes: u64,
     pub chars: u64,
     pub tokens: u64,
+    /// Windows cut from it, under all templates.
     pub windows: u64,
     /// The text in this layout.
     pub text: String,

@@ -62,7 +62,7 @@ const WALLS: &[Wall] = &[
         fix: "the registry turns models.toml into checked entries and knows nothing else",
     },
     Wall {
-        part: &["src/tokens", "src/window"],
+        part: &["src/tokens", "src/window", "src/template"],
         modules: &["model", "backend", "metric", "run", "policy", "follow", "verdict", "report", "gate"],
         words: &["candle"],
         fix: "windows are cut before any model is there; take token ids or plain settings as arguments",
@@ -189,6 +189,7 @@ const WALLS: &[Wall] = &[
             "src/registry",
             "src/tokens",
             "src/window",
+            "src/template",
             "src/backend",
             "src/model",
             "src/run",

@@ -210,6 +210,11 @@ fn refer(
         let window = task.window;
         let encoded = if same {
             Ok((window.token_ids.clone(), window.prefix_len as usize))
+        } else if !window.template.is_none() {
+            Err(anyhow::anyhow!(
+                "its tokenizer is another one, in which the template \"{}\" was not rendered",
+                window.template
+            ))
         } else {
             let form = forms.get(&(&window.item, window.form)).context("its text is gone");
             form.and_then(|form| encode_again(&form.text, window, &model))

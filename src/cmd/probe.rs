@@ -3,6 +3,7 @@
 use super::follow::{self, Reference, Scored};
 use super::model::{Loading, Ready, announce, locate, ready};
 use super::sweep::{self, Cells};
+use super::template::{self, Templates};
 use super::{gate, out, report as render};
 use crate::Outcome;
 use crate::cli::{Bos, Dtype, Printed, ProbeArgs, ReflowArg};
@@ -20,6 +21,8 @@ use byrote::registry::Registry;
 use byrote::report::{self, Report, Timings, html, json_v1, markdown, terminal};
 use byrote::run::directory::{RunDir, salt};
 use byrote::run::{Plan, ProbedItem, RUN_SCHEMA, RunManifest, ScoredWindow, Settings, TOOL};
+use byrote::template::encode;
+use byrote::template::file::Template;
 use byrote::verdict::{Labels, not_measured, power};
 use byrote::window::{Form, ProbedForm, Reflow, Stride, Window, WindowConfig, cut};
 use indicatif::{ProgressBar, ProgressStyle};
@@ -42,6 +45,7 @@ pub(crate) fn run(args: &ProbeArgs) -> Result<Outcome> {
     let registry = super::models::open(args.load.registry.as_deref())?;
     let references = if args.model.is_empty() { vec![registry.default.clone()] } else { args.model.clone() };
     // What can fail cheaply fails before any model is fetched or loaded.
+    let templates = template::open(&args.template)?;
     let controls = controls::sources(&args.controls)?;
     let given = if args.prompts.is_empty() {
         None
@@ -53,19 +57,29 @@ pub(crate) fn run(args: &ProbeArgs) -> Result<Outcome> {
     writable(&root)?;
     stop_on_ctrl_c()?;
     let compared = args.reference.as_deref().map(|name| Reference::find(name, &registry, &args.load)).transpose()?;
-    let job = Job { args, policy: &policy, registry: &registry, references, given, controls, compared, sweep: false };
+    let job = Job {
+        args,
+        policy: &policy,
+        registry: &registry,
+        references,
+        given,
+        templates,
+        controls,
+        compared,
+        sweep: false,
+    };
     let cells = Cells::of(&job);
     let Some((reference, variant)) = cells.single() else {
         return sweep::run(&Job { sweep: true, ..job }, &cells);
     };
     let started = Instant::now();
     let located = locate(reference, &registry, args.load.offline, args.load.adapter.as_deref())?;
-    let set = set_for(&job, &located)?;
+    let asked = asked_for(&job, &located)?;
     let loading = Loading { dtype: variant.dtype, bos: variant.bos };
     let model = ready(&located, &args.load, loading, Scheme::with_defaults(&policy.schemes))?;
     announce(&model);
     let load_s = started.elapsed().as_secs_f64();
-    Ok(probe(&job, variant, (&located, &model), set, args.out.clone(), load_s)?.0)
+    Ok(probe(&job, variant, (&located, &model), asked, args.out.clone(), load_s)?.0)
 }
 
 /// What was asked for, and what all of its runs share.
@@ -76,6 +90,8 @@ pub(super) struct Job<'a> {
     pub(super) references: Vec<String>,
     /// The probe set that was given, if one was.
     pub(super) given: Option<ProbeSet>,
+    /// What `--template` names.
+    pub(super) templates: Vec<Template>,
     /// What `--controls` names.
     pub(super) controls: Vec<Source<'a>>,
     /// The checkpoint to compare with.
@@ -96,8 +112,20 @@ pub(super) struct Variant {
 /// How a run ended, and its report unless it was stopped.
 pub(super) type Probed = (Outcome, Option<Box<Report>>);
 
-/// The probe set for a model.
-pub(super) fn set_for(job: &Job<'_>, located: &Located) -> Result<ProbeSet> {
+/// What a model is asked.
+#[derive(Clone, Debug)]
+pub(super) struct Asked {
+    set: ProbeSet,
+    templates: Templates,
+}
+
+/// The probe set and the templates for a model.
+pub(super) fn asked_for(job: &Job<'_>, located: &Located) -> Result<Asked> {
+    let templates = Templates::of(&job.templates, located)?;
+    Ok(Asked { set: set_for(job, located)?, templates })
+}
+
+fn set_for(job: &Job<'_>, located: &Located) -> Result<ProbeSet> {
     let set = match &job.given {
         Some(set) => set.clone(),
         None => builtin_set(located, &job.controls)?,
@@ -133,14 +161,20 @@ pub(super) fn probe(
     job: &Job<'_>,
     variant: Variant,
     (located, model): (&Located, &Ready),
-    set: ProbeSet,
+    Asked { set, templates }: Asked,
     out: Option<PathBuf>,
     load_s: f64,
 ) -> Result<Probed> {
     let (args, policy, started) = (job.args, job.policy, Instant::now());
     let window = windows_asked(args, variant);
-    let settings = Settings { window, bos: model.bos, bos_token: model.bos_token, reveal: args.reveal };
-    let (mut items, windows) = cut_all(&set, model, &settings.window)?;
+    let settings = Settings {
+        window,
+        bos: model.bos,
+        bos_token: model.bos_token,
+        templates: templates.infos,
+        reveal: args.reveal,
+    };
+    let (mut items, windows) = cut_all(&set, model, &settings.window, &templates.rendered)?;
     check_context(&windows, model)?;
     check_vocabulary(&windows, model)?;
     let plan = Plan::of(&windows);
@@ -278,26 +312,37 @@ fn windows_asked(args: &ProbeArgs, variant: Variant) -> WindowConfig {
     }
 }
 
-/// Cuts every item, in order, and takes what a report may know of it.
-fn cut_all(set: &ProbeSet, model: &Ready, config: &WindowConfig) -> Result<(Vec<ProbedItem>, Vec<Window>)> {
+/// Cuts every item, in order, puts its windows into every template, and takes what a report may know of it.
+fn cut_all(
+    set: &ProbeSet,
+    model: &Ready,
+    config: &WindowConfig,
+    templates: &[encode::Rendered],
+) -> Result<(Vec<ProbedItem>, Vec<Window>)> {
     let tokenizer = model.tokenizer.as_ref().with_context(|| {
         format!(
             "{}: the model has no tokenizer, so no text can be probed; put its tokenizer.json beside it",
             model.identity.reference
         )
     })?;
+    let bos = encode::Bos { choice: model.bos, token: model.bos_token };
     let cuts: Vec<(ProbedItem, Vec<Window>)> = set
         .items
         .par_iter()
         .map(|item| {
-            let cut = cut::cut(item, tokenizer, model.bos_token, config)?;
+            let mut cut = cut::cut(item, tokenizer, model.bos_token, config)?;
+            let framed = templates.iter().map(|template| template.frame(item, &cut.windows, tokenizer, bos));
+            let framed: Vec<Vec<Window>> = framed
+                .collect::<Result<_, _>>()
+                .with_context(|| format!("{}: item \"{}\" under a template", item.origin, item.id))?;
+            cut.forms.iter_mut().for_each(|form| form.windows *= templates.len() as u64);
             let probed = ProbedItem {
                 item: item.clone(),
                 salted_digest: Digest::of_bytes(&[]),
                 forms: cut.forms,
                 unprobed: cut.unprobed,
             };
-            Ok((probed, cut.windows))
+            Ok((probed, framed.concat()))
         })
         .collect::<Result<_>>()?;
     let (items, windows): (Vec<_>, Vec<_>) = cuts.into_iter().unzip();
@@ -381,6 +426,7 @@ fn row(window: &Window, scores: Result<TokenScores, String>, suffix: &str, revea
         item: window.item.clone(),
         window: window.id.clone(),
         form: window.form,
+        template: window.template.clone(),
         start_token: window.start_token,
         start_byte: window.start_byte,
         suffix_byte: window.suffix_byte,

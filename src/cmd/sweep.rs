@@ -2,13 +2,12 @@
 
 use super::model::{Loading, Ready, announce, locate, ready};
 use super::out;
-use super::probe::{Job, Probed, Variant, graver, probe, set_for};
+use super::probe::{Asked, Job, Probed, Variant, asked_for, graver, probe};
 use crate::Outcome;
 use crate::cli::{Bos, Dtype, Printed};
 use anyhow::{Context, Result};
 use byrote::backend::Scheme;
 use byrote::digest::Digest;
-use byrote::items::ProbeSet;
 use byrote::model::source::Located;
 use byrote::report::Report;
 use byrote::sweep::{Setting, Standing, Sweep, SweptRun, bos_name, json, markdown};
@@ -160,10 +159,10 @@ fn of_model(job: &Job<'_>, cells: &Cells, model: (usize, &str), root: &Path, don
         }
         Outcome::Undecided
     };
-    let asked = &job.args.load;
-    let located = locate(model.1, job.registry, asked.offline, asked.adapter.as_deref());
-    let found = located.and_then(|located| Ok((set_for(job, &located)?, located)));
-    let (set, located) = match found {
+    let given = &job.args.load;
+    let located = locate(model.1, job.registry, given.offline, given.adapter.as_deref());
+    let found = located.and_then(|located| Ok((asked_for(job, &located)?, located)));
+    let (asked, located) = match found {
         Ok(found) => found,
         Err(error) => {
             let all = cells.dtypes.iter().flat_map(|dtype| cells.variants(*dtype)).collect();
@@ -184,7 +183,7 @@ fn of_model(job: &Job<'_>, cells: &Cells, model: (usize, &str), root: &Path, don
         for variant in cells.variants(dtype) {
             let folder = cells.folder(model.0, variant);
             out::note(format_args!("run {}: {}", done.len() + 1, folder.display()));
-            match cell(job, variant, (&located, &mut loaded), &set, root.join(&folder), load_s) {
+            match cell(job, variant, (&located, &mut loaded), &asked, root.join(&folder), load_s) {
                 Ok((Outcome::Interrupted, _)) => return Outcome::Interrupted,
                 Ok((outcome, report)) => {
                     worst = graver(worst, outcome);
@@ -218,12 +217,12 @@ fn cell(
     job: &Job<'_>,
     variant: Variant,
     (located, model): (&Located, &mut Ready),
-    set: &ProbeSet,
+    asked: &Asked,
     folder: PathBuf,
     load_s: f64,
 ) -> Result<Probed> {
     model.set_bos(variant.bos)?;
-    probe(job, variant, (located, model), set.clone(), Some(folder), load_s)
+    probe(job, variant, (located, model), asked.clone(), Some(folder), load_s)
 }
 
 /// A folder's name for a sweep without `--out`: another sweep, another folder; the same one, the same.
@@ -240,6 +239,12 @@ fn default_name(job: &Job<'_>, cells: &Cells) -> String {
         word(args.reflow),
         args.reveal,
         args.load.adapter,
+        // Absent where only the bare prefix is used: such a sweep has the name it always had.
+        job.templates.iter().any(|template| !template.id.is_none()).then(|| job
+            .templates
+            .iter()
+            .map(|template| &template.digest)
+            .collect::<Vec<_>>()),
         byrote::run::TOOL,
     ]);
     format!("sweep-{}", &Digest::of_bytes(identity.to_string().as_bytes()).as_str()[..8])

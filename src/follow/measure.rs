@@ -8,6 +8,7 @@ use crate::metric::near;
 use crate::metric::window::{WindowEvidence, measure};
 use crate::policy::Policy;
 use crate::run::{FollowUpRow, ScoredWindow};
+use crate::template::TemplateId;
 use crate::window::{Window, WindowId};
 use std::collections::{BTreeMap, HashMap};
 
@@ -78,7 +79,7 @@ pub fn jobs<'a>(
     let has = |task: &Task<'_>, part: fn(&FollowUp) -> bool| found.get(&task.window.id).is_some_and(part);
     let mut jobs = Vec::new();
     let mut alike: BTreeMap<(u32, usize, u32), Vec<Task<'a>>> = BTreeMap::new();
-    let mut foreign: BTreeMap<u32, Vec<Task<'a>>> = BTreeMap::new();
+    let mut foreign: BTreeMap<(u32, &TemplateId), Vec<Task<'a>>> = BTreeMap::new();
     let mut bounds = Vec::new();
     for (task, asked) in asked {
         let window = task.window;
@@ -89,7 +90,7 @@ pub fn jobs<'a>(
             bounds.push(Job::Bound(*task));
         }
         if asked.foreign_prefix && !has(task, |found| found.foreign_prefix.is_some()) {
-            foreign.entry(window.prefix_len).or_default().push(*task);
+            foreign.entry((window.prefix_len, &window.template)).or_default().push(*task);
         }
     }
     for ((_, len, drafted), tasks) in alike {
@@ -97,8 +98,9 @@ pub fn jobs<'a>(
         jobs.extend(tasks.chunks(batch).map(|tasks| Job::Continue { tasks: tasks.to_vec(), drafted }));
     }
     jobs.extend(bounds);
-    for (prefix_len, tasks) in foreign {
-        let prefixes: Vec<Vec<&[u32]>> = controls.iter().map(|windows| prefixes_of(windows, prefix_len)).collect();
+    for ((prefix_len, template), tasks) in foreign {
+        let prefixes: Vec<Vec<&[u32]>> =
+            controls.iter().map(|windows| prefixes_of(windows, prefix_len, template)).collect();
         let prefixes = foreign_prefixes(&prefixes, policy.follow_up.foreign_prefixes as usize);
         // Without controls of that layout there is nothing to compare with.
         if !prefixes.is_empty() {
@@ -109,8 +111,8 @@ pub fn jobs<'a>(
     jobs
 }
 
-fn prefixes_of<'a>(windows: &[&'a Window], len: u32) -> Vec<&'a [u32]> {
-    let of_len = windows.iter().filter(|window| window.prefix_len == len);
+fn prefixes_of<'a>(windows: &[&'a Window], len: u32, template: &TemplateId) -> Vec<&'a [u32]> {
+    let of_len = windows.iter().filter(|window| window.prefix_len == len && window.template == *template);
     of_len.filter_map(|window| window.token_ids.get(..len as usize)).collect()
 }
 
@@ -339,6 +341,7 @@ mod tests {
             id: WindowId(id.to_owned()),
             item: ItemId("a".to_owned()),
             form: Form::AsGiven,
+            template: Default::default(),
             start_token: 0,
             start_byte: 0,
             suffix_byte: 1,
@@ -357,6 +360,7 @@ mod tests {
             item: window.item.clone(),
             window: window.id.clone(),
             form: window.form,
+            template: window.template.clone(),
             start_token: 0,
             start_byte: 0,
             suffix_byte: 1,

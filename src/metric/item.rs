@@ -1,11 +1,15 @@
 //! What is known of one item: its windows' metrics brought together, form by form.
 
+pub mod templates;
+
 use crate::backend::Scheme;
 use crate::metric::follow_up::{FollowUpEvidence, Numerics};
 use crate::metric::membership::Membership;
 use crate::metric::samples::Cost;
 use crate::metric::window::{UnscoredWindow, WindowEvidence};
+use crate::template::TemplateId;
 use crate::window::{Form, WindowId};
+use templates::TemplateEvidence;
 
 /// All that was measured of an item. Nothing in it depends on text.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -17,6 +21,8 @@ pub struct ItemEvidence {
     /// The form that counts: the one with the greatest coverage, then the greatest `ln p_z`. Absent
     /// if no window of the item was scored.
     pub worst_form: Option<Form>,
+    /// The template that counts in that form, by the same measure. Absent where only the bare prefix was used.
+    pub worst_template: Option<TemplateId>,
     /// What a few of its windows were put to beyond scoring; absent if none was.
     pub follow_up: Option<FollowUpEvidence>,
     /// How far rounding could have decided anything about its windows.
@@ -36,8 +42,10 @@ pub struct FormEvidence {
     pub scored: u64,
     /// Windows that were given to the model and have no scores.
     pub unscored: Vec<UnscoredWindow>,
-    /// Absent if no window of this form was scored.
+    /// The worst over its templates. Absent if no window of this form was scored.
     pub values: Option<FormValues>,
+    /// Each template by itself; empty where only the bare prefix was used.
+    pub templates: Vec<TemplateEvidence>,
 }
 
 /// Metrics over the scored windows of one form.
@@ -77,9 +85,11 @@ pub struct SchemeEvidence {
     pub scheme: String,
     /// The window with the greatest `ln p_z`; the first of them in a tie.
     pub best_window: WindowId,
+    /// The template of that window.
+    pub template: TemplateId,
     /// What that window costs.
     pub best: Cost,
-    /// Median over windows of `ln p_z`; `-inf` possible.
+    /// Median over windows of `ln p_z`; `-inf` possible. The greatest of the templates' medians.
     pub median_log_p_z: f64,
 }
 
@@ -156,7 +166,17 @@ impl ItemEvidence {
     /// Brings an item's forms together.
     pub fn of(unprobed: Option<String>, forms: Vec<FormEvidence>) -> Self {
         let worst_form = forms.iter().filter(|form| form.values.is_some()).reduce(worse).map(|form| form.form);
-        Self { unprobed, forms, worst_form, follow_up: None, numerics: Numerics::default() }
+        let counts = forms.iter().find(|form| Some(form.form) == worst_form);
+        let worst_template = counts.and_then(|form| {
+            let budget = form.values.as_ref().and_then(|values| values.extraction.as_ref());
+            templates::worst(&form.templates, budget.map(|budget| &*budget.schemes)).cloned()
+        });
+        Self { unprobed, forms, worst_form, worst_template, follow_up: None, numerics: Numerics::default() }
+    }
+
+    /// Templates under which it was probed.
+    pub fn templates(&self) -> u64 {
+        self.forms.iter().map(|form| form.templates()).max().unwrap_or(1)
     }
 
     /// The form that counts.
@@ -189,6 +209,11 @@ impl ItemEvidence {
         self.forms.iter().map(|form| form.windows).sum()
     }
 
+    /// Places scored, over all forms: windows, but each counted once however many templates it was scored under.
+    pub fn places(&self) -> u64 {
+        self.forms.iter().map(FormEvidence::places).sum()
+    }
+
     /// Windows scored, over all forms.
     pub fn scored(&self) -> u64 {
         self.forms.iter().map(|form| form.scored).sum()
@@ -209,21 +234,25 @@ impl FormEvidence {
         scored.sort_by(|a, b| (a.suffix_char, &a.window).cmp(&(b.suffix_char, &b.window)));
         unscored.sort_by(|a, b| a.window.cmp(&b.window));
         let FormSize { form, bytes, chars, tokens, windows } = size;
-        let values = FormValues::of(&scored, chars, budget);
-        Self { form, bytes, chars, tokens, windows, scored: scored.len() as u64, unscored, values }
+        let (values, templates) = templates::values(&scored, chars, budget).unzip();
+        let (scored, templates) = (scored.len() as u64, templates.unwrap_or_default());
+        Self { form, bytes, chars, tokens, windows, scored, unscored, values, templates }
+    }
+
+    /// Templates under which it was probed.
+    pub fn templates(&self) -> u64 {
+        self.templates.len().max(1) as u64
+    }
+
+    /// Places in the text that were scored, however many templates each was scored under.
+    pub fn places(&self) -> u64 {
+        self.scored / self.templates()
     }
 
     /// Windows that were cut but are nowhere in the scores.
     pub fn missing(&self) -> u64 {
         self.windows.saturating_sub(self.scored + self.unscored.len() as u64)
     }
-}
-
-/// `ln p_z` under `full` of every scored window, in order of place: what a census needs of a form.
-pub fn window_log_p_z(windows: &[Result<WindowEvidence, UnscoredWindow>]) -> Vec<f64> {
-    let mut scored: Vec<&WindowEvidence> = windows.iter().flatten().collect();
-    scored.sort_by(|a, b| (a.suffix_char, &a.window).cmp(&(b.suffix_char, &b.window)));
-    scored.into_iter().filter_map(|window| window.log_p_z("full")).collect()
 }
 
 impl FormValues {
@@ -263,6 +292,7 @@ impl SchemeEvidence {
         Some(Self {
             scheme: scheme.to_owned(),
             best_window: best_window.window.clone(),
+            template: best_window.template.clone(),
             best: Cost::of(best),
             median_log_p_z: median(values)?,
         })
@@ -372,16 +402,16 @@ fn median(mut values: Vec<f64>) -> Option<f64> {
 
 /// The worse of two forms; the first one in a full tie.
 fn worse<'a>(a: &'a FormEvidence, b: &'a FormEvidence) -> &'a FormEvidence {
-    match severity(b).iter().zip(severity(a)).map(|(b, a)| b.total_cmp(&a)).find(|order| order.is_ne()) {
+    let of = |form: &FormEvidence| form.values.as_ref().map_or([f64::NEG_INFINITY; 3], severity);
+    match of(b).iter().zip(of(a)).map(|(b, a)| b.total_cmp(&a)).find(|order| order.is_ne()) {
         Some(std::cmp::Ordering::Greater) => b,
         _ => a,
     }
 }
 
 /// Coverage, then best `ln p_z` under the budget's schemes, then the best over all schemes (a top-k scheme
-/// may give `-inf` to both forms).
-fn severity(form: &FormEvidence) -> [f64; 3] {
-    let Some(values) = &form.values else { return [f64::NEG_INFINITY; 3] };
+/// may give `-inf` to both of two forms).
+fn severity(values: &FormValues) -> [f64; 3] {
     let extraction = values.extraction.as_ref();
     let best_of = |schemes: Option<&[String]>| {
         let best = values.schemes.iter().filter(|value| schemes.is_none_or(|schemes| schemes.contains(&value.scheme)));

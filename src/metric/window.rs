@@ -5,6 +5,7 @@ use crate::metric::follow_up::FollowUp;
 use crate::metric::membership::{self, Membership};
 use crate::metric::{greedy, probability};
 use crate::run::{ScoredWindow, TextStats};
+use crate::template::TemplateId;
 use crate::window::{Form, WindowId};
 use serde::{Deserialize, Serialize};
 
@@ -13,6 +14,8 @@ use serde::{Deserialize, Serialize};
 pub struct WindowEvidence {
     pub window: WindowId,
     pub form: Form,
+    /// How its prefix was put to the model.
+    pub template: TemplateId,
     /// Offset of the first token in the item's encoding, BOS not counted.
     pub start_token: u32,
     /// The prefix covers bytes `start_byte..suffix_byte` of the item's text in this form, the suffix
@@ -23,7 +26,7 @@ pub struct WindowEvidence {
     /// The suffix in characters: `suffix_char..end_char`.
     pub suffix_char: u64,
     pub end_char: u64,
-    /// Tokens of context, BOS included.
+    /// Tokens of context, BOS and template included.
     pub prefix_len: u32,
     /// Tokens scored.
     pub suffix_len: u32,
@@ -88,6 +91,7 @@ pub fn measure(scored: &ScoredWindow, schemes: &[Scheme]) -> Result<WindowEviden
     Ok(WindowEvidence {
         window: scored.window.clone(),
         form: scored.form,
+        template: scored.template.clone(),
         start_token: scored.start_token,
         start_byte: scored.start_byte,
         suffix_byte: scored.suffix_byte,
@@ -163,6 +167,7 @@ pub(crate) mod tests {
             item: ItemId(item.to_owned()),
             window: WindowId(format!("{item}/as_given/{n}")),
             form: Form::AsGiven,
+            template: Default::default(),
             start_token: n as u32 * 4,
             start_byte: 10 * n,
             suffix_byte: 10 * n,

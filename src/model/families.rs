@@ -79,7 +79,6 @@ const NATIVE: &[Native] = &[
 
 /// A checkpoint's family, with its configuration.
 #[derive(Clone, Debug)]
-#[expect(clippy::large_enum_variant, reason = "there is one in a process")]
 pub enum Family {
     /// Joined from byrote's layers.
     Native(Recognized),

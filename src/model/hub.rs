@@ -108,8 +108,10 @@ pub(crate) fn fetch(
         if !names.iter().any(|name| name == "config.json") {
             return Err(config_missing(&place));
         }
-        let tokenizer =
-            |name: &&String| name.starts_with("tokenizer") && name.ends_with(".json") && !name.contains('/');
+        let tokenizer = |name: &&String| {
+            name.starts_with("tokenizer") && name.ends_with(".json") && !name.contains('/')
+                || name.as_str() == "chat_template.jinja"
+        };
         let mut wanted: Vec<String> = names.iter().filter(tokenizer).cloned().collect();
         if !names.iter().any(|name| name == MAIN_FILES[0]) {
             let slow = MAIN_FILES.iter().chain(BESIDE).filter(|&&file| names.iter().any(|name| name == file));

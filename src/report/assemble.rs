@@ -4,10 +4,12 @@ use super::{ControlSummary, LevelCount, PositiveControl, Report, ReportItem, Rev
 use crate::follow::evidence;
 use crate::items::{Content, InputManifest, Kind};
 use crate::metric::follow_up::{FollowUp, Numerics};
-use crate::metric::item::{Budget, FormEvidence, FormSize, ItemEvidence, window_log_p_z};
+use crate::metric::item::templates::window_log_p_z;
+use crate::metric::item::{Budget, FormEvidence, FormSize, ItemEvidence};
 use crate::metric::window::{self, UnscoredWindow, WindowEvidence};
 use crate::policy::{Policy, TAG};
 use crate::run::{FollowUpRow, ProbedItem, RunManifest, ScoredWindow, Settings};
+use crate::template::TemplateId;
 use crate::tokens::BosChoice;
 use crate::verdict::{self, Judgement, Level, Statistic, Subject, Verdict};
 use crate::window::{Form, ProbedForm, Stride, WindowId};
@@ -124,8 +126,13 @@ fn item(
         let &ProbedForm { form, bytes, chars, tokens, windows: cut, text: _ } = form;
         let kept = (policy.statistic == Statistic::Census).then(|| window_log_p_z(&measured));
         let mut evidence = FormEvidence::of(FormSize { form, bytes, chars, tokens, windows: cut }, measured, &budget);
-        if let Some(values) = &mut evidence.values {
-            values.window_log_p_z = kept;
+        if let (Some(mut kept), Some(values)) = (kept, &mut evidence.values) {
+            for template in &mut evidence.templates {
+                template.window_log_p_z = kept.remove(&template.template);
+            }
+            if evidence.templates.is_empty() {
+                values.window_log_p_z = kept.remove(&TemplateId::default());
+            }
         }
         forms.push(evidence);
     }
@@ -256,7 +263,12 @@ fn notes(settings: &Settings, items: &[ReportItem], policy: &Policy) -> Vec<Stri
         }
         (bos, Some(token)) => {
             let why = if bos == BosChoice::Always { "by --bos always" } else { "as the tokenizer itself does it" };
-            format!("Every window begins with the beginning-of-sequence token {token}, {why}.")
+            let but = if settings.templates.iter().any(|template| template.chat_template.is_some()) {
+                " but those in a chat template, which writes its own or none,"
+            } else {
+                ""
+            };
+            format!("Every window{but} begins with the beginning-of-sequence token {token}, {why}.")
         }
         (_, None) => "Windows have no beginning-of-sequence token: the tokenizer has none or adds none.".to_owned(),
     });
@@ -279,6 +291,7 @@ fn notes(settings: &Settings, items: &[ReportItem], policy: &Policy) -> Vec<Stri
              prefixes with this lead score the same suffixes."
         ));
     }
+    notes.extend(super::words::templates::notes(settings, items));
     let both = items.iter().filter(|item| item.evidence.forms.len() > 1).count();
     if both > 0 {
         let reflowed = items.iter().filter(|item| item.evidence.forms.len() > 1);

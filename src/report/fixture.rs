@@ -153,6 +153,7 @@ fn manifest(reveal: bool) -> RunManifest {
             },
             bos: BosChoice::Auto,
             bos_token: Some(2),
+            templates: Vec::new(),
             reveal,
         },
         plan: Plan {
@@ -301,6 +302,7 @@ impl Inputs {
             item: ItemId(id.to_owned()),
             window: WindowId(format!("{id}/{form_name}/{}", n * SUFFIX as u64)),
             form,
+            template: Default::default(),
             start_token: (n * SUFFIX as u64) as u32,
             start_byte: n * suffix_chars,
             suffix_byte: (n + 1) * suffix_chars,

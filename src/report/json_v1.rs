@@ -66,8 +66,10 @@ pub fn schema() -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::metric::item::templates::TemplateEvidence;
     use crate::report::tests::full_report;
     use crate::report::{Report, Summary};
+    use crate::template::{TemplateId, TemplateInfo};
     use std::path::Path;
 
     fn validated(bytes: &[u8]) -> Value {
@@ -97,6 +99,44 @@ mod tests {
             validated(&bytes);
             assert_eq!(parse(&bytes).unwrap(), report);
         }
+    }
+
+    #[test]
+    fn a_report_under_templates_validates_and_comes_back_the_same() {
+        let mut report = full_report(false);
+        let (none, chat) = (TemplateId::default(), TemplateId("chat".to_owned()));
+        let digest = crate::digest::Digest::of_bytes(b"chat");
+        report.settings.templates = [(&none, None), (&chat, Some(digest.clone()))]
+            .map(|(id, chat_template)| TemplateInfo {
+                id: id.clone(),
+                about: "How".to_owned(),
+                digest: digest.clone(),
+                chat_template,
+            })
+            .to_vec();
+        let item = &mut report.items[0];
+        item.evidence.worst_template = Some(chat.clone());
+        item.windows.iter_mut().for_each(|window| window.template = chat.clone());
+        let form = &mut item.evidence.forms[0];
+        form.values.as_mut().unwrap().schemes[0].template = chat.clone();
+        let schemes = form.values.as_ref().unwrap().schemes.clone();
+        let of = |template: TemplateId| TemplateEvidence {
+            template,
+            scored: 1,
+            schemes: schemes.clone(),
+            max_verbatim_run: 1,
+            mean_em: 0.5,
+            mean_logprob: f64::NEG_INFINITY,
+            greedily_extracted: 0,
+            extracted: None,
+            coverage: Some(0.5),
+            window_log_p_z: Some(vec![f64::NEG_INFINITY]),
+        };
+        form.templates = vec![of(none), of(chat)];
+        let bytes = render(&report);
+        let json = validated(&bytes);
+        assert_eq!(json["items"][0]["evidence"]["worst_template"], "chat");
+        assert_eq!(parse(&bytes).unwrap(), report);
     }
 
     #[test]

@@ -19,6 +19,7 @@ pub fn render(report: &Report) -> String {
     recall(&mut out, report);
     rates(&mut out, report);
     section(&mut out, "Controls", &words::controls(report));
+    section(&mut out, "Templates, by text", &words::templates::gravest(report));
     section(&mut out, "Rounding, and real generation", &words::run::numerics(report));
     findings(&mut out, report);
     followed_up(&mut out, report);

@@ -39,6 +39,7 @@ pub fn render(report: &Report, style: Style) -> String {
     page.counts(&mut out, report);
     page.recall(&mut out, report);
     page.findings(&mut out, report);
+    page.templates(&mut out, report);
     page.section(&mut out, "Controls", &words::controls(report));
     page.followed_up(&mut out, report);
     page.section(&mut out, "Rounding, and real generation", &words::run::numerics(report));
@@ -157,6 +158,13 @@ impl Page {
         if self.columns() > 5 && words::model_based(report) {
             self.paragraph(out, words::run::MODEL_BASED, "  ");
         }
+    }
+
+    /// The template that counts for the gravest texts, and what the others gave.
+    fn templates(&self, out: &mut String, report: &Report) {
+        let lines = words::templates::gravest(report);
+        self.section(out, "Templates, by text", &lines.iter().take(ROWS).cloned().collect::<Vec<_>>());
+        self.and_more(out, lines.len(), "in report.json");
     }
 
     /// What was found out beyond the scores of the gravest opted-out texts.

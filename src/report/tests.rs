@@ -78,6 +78,7 @@ fn manifest(reveal: bool) -> RunManifest {
             window: WindowConfig { prefix: 50, suffix: 2, lead: None, stride: Stride::Tokens(2), reflow: Reflow::Auto },
             bos: BosChoice::Auto,
             bos_token: Some(1),
+            templates: Vec::new(),
             reveal,
         },
         plan: Plan { windows: 204, part_size: 256, digest: digest(), part_ids: vec![digest()] },

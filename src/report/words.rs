@@ -2,11 +2,13 @@
 
 pub(crate) mod evidence;
 pub(crate) mod run;
+pub(crate) mod templates;
 
 use super::{Recall, Report, ReportItem};
 use crate::gate::Outcome;
 use crate::items::Kind;
 use crate::metric::{probability, samples};
+use crate::template::TemplateId;
 use crate::tokens::BosChoice;
 use crate::verdict::{self, Level};
 use crate::window::{Form, Reflow, Stride};
@@ -165,8 +167,9 @@ pub(crate) fn settings(report: &Report) -> String {
         Reflow::Only => "reflowed only",
     };
     let backend = &report.model.backend;
+    let templates = templates::ids(settings).map(|ids| format!(" · templates {ids}")).unwrap_or_default();
     format!(
-        "{} + {} tokens {stride} · {bos} · {forms} · {} on {}{}",
+        "{} + {} tokens {stride} · {bos} · {forms}{templates} · {} on {}{}",
         window.prefix,
         window.suffix,
         backend.dtype,
@@ -334,6 +337,11 @@ pub(crate) fn form(form: Form) -> &'static str {
         Form::AsGiven => "as given",
         Form::Reflowed => "reflowed",
     }
+}
+
+/// The form, and the template unless it is the bare prefix.
+pub(crate) fn layout(of: Form, template: &TemplateId) -> String {
+    if template.is_none() { form(of).to_owned() } else { format!("{}, template {template}", form(of)) }
 }
 
 /// `8×`, or `unknown`.

@@ -55,7 +55,7 @@ pub enum ScoresError {
 }
 
 /// Writes `rows` as one Parquet file. `schemes` name the lists of [`TokenScores::scheme_logprob`], in order.
-/// The column `token_ids` exists only if a row has them.
+/// The column `token_ids` exists only if a row has them, `template` only if one isn't bare.
 ///
 /// # Errors
 /// When `out` can't be written, or when a row's scores don't have one entry a suffix token and one list a scheme.
@@ -221,6 +221,10 @@ fn columns(rows: &[ScoredWindow], schemes: &[Scheme]) -> Vec<(Field, ArrayRef)> 
             Arc::new(rows.iter().map(|r| r.scores.as_ref().err()).collect::<StringArray>()),
         ),
     ]);
+    if rows.iter().any(|row| !row.template.is_none()) {
+        let values = text(|r| &r.template.0);
+        columns.push(required("template", "", "how the prefix was put to the model; none = bare", values));
+    }
     if rows.iter().any(|row| row.token_ids.is_some()) {
         let values = list::<UInt32Type>(rows, |r| r.token_ids.as_deref());
         columns.push(optional("token_ids", "", "the window's tokens, BOS included; only with --reveal", values));
@@ -291,6 +295,7 @@ mod tests {
     use crate::run::TextStats;
     use crate::run::parquet::decode::any;
     use crate::run::parquet::identity::row_bytes;
+    use crate::template::TemplateId;
     use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
     use std::io::Seek as _;
 
@@ -299,6 +304,7 @@ mod tests {
             item: ItemId(format!("käse/{}", index / 3)),
             window: WindowId(format!("käse/{}#{index}", index / 3)),
             form: if index.is_multiple_of(2) { Form::AsGiven } else { Form::Reflowed },
+            template: Default::default(),
             start_token: index,
             start_byte: u64::MAX - u64::from(index),
             suffix_byte: 11,
@@ -358,7 +364,10 @@ mod tests {
         let mut revealed = rows();
         revealed[0].token_ids = Some(vec![1, 2, 3, u32::MAX]);
         revealed[1].token_ids = Some(vec![]);
-        for rows in [rows(), revealed, Vec::new(), vec![rows().remove(1)]] {
+        let mut templates = rows();
+        templates[1].template = TemplateId("chat".to_owned());
+        assert_ne!(row_bytes(&templates[1]), row_bytes(&rows()[1]));
+        for rows in [rows(), revealed, templates, Vec::new(), vec![rows().remove(1)]] {
             let back = read(to_file(&to_bytes(&rows))).unwrap();
             assert_eq!(back, rows);
             let bits = |rows: &[ScoredWindow]| rows.iter().map(row_bytes).collect::<Vec<_>>();
@@ -381,8 +390,10 @@ mod tests {
     }
 
     #[test]
-    fn token_ids_are_no_column_unless_revealed() {
-        assert!(batch(&to_bytes(&rows())).column_by_name("token_ids").is_none());
+    fn token_ids_are_no_column_unless_revealed_and_templates_none_unless_used() {
+        for absent in ["token_ids", "template"] {
+            assert!(batch(&to_bytes(&rows())).column_by_name(absent).is_none());
+        }
         let mut revealed = rows();
         revealed[2].token_ids = Some(vec![1]);
         assert_eq!(batch(&to_bytes(&revealed)).column_by_name("token_ids").unwrap().null_count(), 4);

@@ -86,6 +86,7 @@ mod tests {
                 id: WindowId(format!("a#{i}")),
                 item: ItemId("a".to_owned()),
                 form: Form::AsGiven,
+                template: Default::default(),
                 start_token: i,
                 start_byte: 0,
                 suffix_byte: 1,

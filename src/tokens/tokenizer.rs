@@ -1,5 +1,7 @@
 //! A model's tokenizer, from `tokenizer.json` or from GGUF metadata, with byte ranges exact inside characters.
 
+mod special;
+
 use super::gguf::{GgufVocab, Made};
 use super::library::{has_run_of_space, no_panic_ahead, spell};
 use super::pieces::Pieces;
@@ -9,7 +11,9 @@ use super::{BosChoice, Encoding};
 use crate::digest::Digest;
 use serde::Deserialize;
 use serde_json::Value;
+use special::Specials;
 use std::fmt;
+use std::sync::OnceLock;
 use tokenizers::{ModelWrapper, PostProcessorWrapper};
 
 /// Why a tokenizer can't be had, or can't encode.
@@ -68,6 +72,7 @@ pub struct Tokenizer {
     spelled: bool,
     fingerprint: Digest,
     bos: BosRule,
+    specials: Specials,
 }
 
 impl fmt::Debug for Tokenizer {
@@ -133,6 +138,7 @@ impl Tokenizer {
             spelled,
             fingerprint,
             bos,
+            specials: Specials::Library(OnceLock::new()),
         })
     }
 
@@ -144,6 +150,7 @@ impl Tokenizer {
         let fingerprint = vocab.digest();
         let vocab = vocab.with_defaults();
         let (bos, add_bos) = (vocab.bos, vocab.add_bos);
+        let specials = Specials::of_gguf(&vocab);
         let (made, pieces, by_default) = vocab.build(file)?;
         let own = match (add_bos.unwrap_or(by_default), bos) {
             (false, _) => Ok(None),
@@ -160,7 +167,7 @@ impl Tokenizer {
             Made::SentencePiece(model) => Engine::SentencePiece(model),
         };
         let bos = BosRule { token: bos, own };
-        Ok(Self { file: file.to_owned(), engine, pieces, spelled: true, fingerprint, bos })
+        Ok(Self { file: file.to_owned(), engine, pieces, spelled: true, fingerprint, bos, specials })
     }
 
     /// Whether text gets a BOS isn't known, for this reason.

@@ -47,7 +47,7 @@ pub(super) fn compare(statistic: Statistic, item: &Sample, controls: &[&Sample],
         Statistic::VerbatimRun => control.suffix_len.0 >= item.suffix_len.1,
         Statistic::MeanLogProb => control.windows <= item.windows,
         Statistic::Census => {
-            control.suffix_len.1 <= item.suffix_len.0 && control.window_log_p_z.len() <= item.window_log_p_z.len()
+            control.suffix_len.1 <= item.suffix_len.0 && census_windows(control) <= census_windows(item)
         }
     };
     let mut controls: Vec<&Sample> = controls.iter().copied().filter(comparable).collect();
@@ -69,22 +69,33 @@ pub(super) fn compare(statistic: Statistic, item: &Sample, controls: &[&Sample],
     (n > 0).then(|| Comparison { value, others, at_least, factor, p: p(at_least), smallest: p(0) })
 }
 
+fn census_windows(text: &Sample) -> usize {
+    text.window_log_p_z.first().map_or(0, Vec::len)
+}
+
 /// The census statistic of an item and of each control: the mean, over a text's windows, of their mid-rank among all
 /// windows of these texts, as a share of all. Each text gets the same function of the same pool, so under
-/// exchangeable texts its rank among them is uniform, however its windows depend on each other.
+/// exchangeable texts its rank among them is uniform, however its windows depend on each other. Under several templates
+/// each has its own pool, and the greatest of a text's means counts, which is such a function, too.
 fn census(item: &Sample, controls: &[&Sample]) -> (f64, Vec<f64>) {
-    let texts = || std::iter::once(item).chain(controls.iter().copied());
-    let mut pool: Vec<f64> = texts().flat_map(|text| text.window_log_p_z.iter().copied()).collect();
-    pool.sort_by(f64::total_cmp);
-    let mid_rank = |value: f64| {
-        let (below, upto) =
-            (pool.partition_point(|&other| other < value), pool.partition_point(|&other| other <= value));
-        (below + upto) as f64 / (2 * pool.len()) as f64
-    };
-    let mut means = texts().map(|text| {
-        let ranks = text.window_log_p_z.iter().map(|&value| mid_rank(value));
-        ranks.sum::<f64>() / text.window_log_p_z.len().max(1) as f64
-    });
+    let texts: Vec<&Sample> = std::iter::once(item).chain(controls.iter().copied()).collect();
+    let mut greatest = vec![f64::NAN; texts.len()];
+    for template in 0..item.window_log_p_z.len() {
+        let of = |text: &Sample| text.window_log_p_z.get(template).cloned().unwrap_or_default();
+        let windows: Vec<Vec<f64>> = texts.iter().map(|text| of(text)).collect();
+        let mut pool: Vec<f64> = windows.iter().flatten().copied().collect();
+        pool.sort_by(f64::total_cmp);
+        let mid_rank = |value: f64| {
+            let (below, upto) =
+                (pool.partition_point(|&other| other < value), pool.partition_point(|&other| other <= value));
+            (below + upto) as f64 / (2 * pool.len()) as f64
+        };
+        for (greatest, windows) in greatest.iter_mut().zip(&windows) {
+            let ranks = windows.iter().map(|&value| mid_rank(value));
+            *greatest = greatest.max(ranks.sum::<f64>() / windows.len().max(1) as f64);
+        }
+    }
+    let mut means = greatest.into_iter();
     (means.next().unwrap_or(f64::NAN), means.collect())
 }
 
@@ -134,7 +145,7 @@ mod tests {
     use super::*;
 
     fn text(value: f64, windows: u64) -> Sample {
-        let window_log_p_z = vec![value; windows as usize];
+        let window_log_p_z = vec![vec![value; windows as usize]];
         Sample { value, windows, windows_of_a_form: windows, forms: 1, suffix_len: (50, 50), window_log_p_z }
     }
 
@@ -200,7 +211,8 @@ mod tests {
 
     #[test]
     fn the_census_ranks_windows_and_permutes_documents() {
-        let document = |values: &[f64]| Sample { window_log_p_z: values.to_vec(), ..text(0.0, values.len() as u64) };
+        let document =
+            |values: &[f64]| Sample { window_log_p_z: vec![values.to_vec()], ..text(0.0, values.len() as u64) };
         let item = document(&[-1.0, -2.0, -30.0]);
         let controls = [document(&[-10.0, -20.0, -40.0]), document(&[-10.0, -50.0])];
         // scipy.stats.rankdata of the eight values: -1: 8, -2: 7, -10: 5.5 twice, -20: 4, -30: 3, -40: 2, -50: 1;

@@ -202,7 +202,7 @@ impl Member<'_> {
         };
         let validity = self.validity(policy, comparison, rejected);
         if standing.decisive().is_none() {
-            let windows = subject.evidence.scored();
+            let windows = subject.evidence.places();
             let reason = reasons::too_few_controls(comparison, &standing.pool, standing.enough, windows);
             return of(Level::Inconclusive, vec![reason, reasons::unknown_validity(&cost, within)], Some(validity));
         }

@@ -1,7 +1,7 @@
 //! Verdicts in words and numbers.
 
 use crate::items::ItemId;
-use crate::metric::item::ItemEvidence;
+use crate::metric::item::{ItemEvidence, SchemeEvidence};
 use crate::metric::{probability, samples};
 use crate::policy::{Policy, TAG};
 use crate::verdict::conformal::{Comparison, controls_needed};
@@ -15,6 +15,7 @@ use crate::window::Form;
 pub(super) fn cost(policy: &Policy, evidence: &ItemEvidence) -> String {
     let Some((form, best)) = evidence.cheapest(&policy.schemes) else { return "p_z unknown".to_owned() };
     let scheme = &best.scheme;
+    let layout = layout(evidence, form, best);
     let log_p_z = best.best.log_p_z;
     let near = super::near_verbatim(policy, evidence).filter(|near| near.log_p >= policy.tau.ln());
     if let Some(near) = near.filter(|_| log_p_z < policy.tau.ln()) {
@@ -26,10 +27,10 @@ pub(super) fn cost(policy: &Policy, evidence: &ItemEvidence) -> String {
              letter p_z = {p_z} under {scheme}, {})",
             near.scheme,
             edits(near.distance),
-            form_name(form)
+            layout
         );
     }
-    let start = format!("p_z = {} under {scheme} ({})", probability::in_digits(log_p_z), form_name(form));
+    let start = format!("p_z = {} under {scheme} ({})", probability::in_digits(log_p_z), layout);
     if log_p_z == f64::NEG_INFINITY {
         return match policy.schemes.len() {
             1 => format!("{start}: that way of sampling never yields it"),
@@ -217,6 +218,14 @@ pub(super) fn positive_controls_missed(missed: &[String]) -> String {
         "positive control not found ({}): the probe is broken, so nothing can be told from this run",
         missed.join(", ")
     )
+}
+
+/// The form of a window, and its template where there were several to choose from or it isn't the bare prefix.
+fn layout(evidence: &ItemEvidence, form: Form, best: &SchemeEvidence) -> String {
+    match evidence.worst_template {
+        None => form_name(form).to_owned(),
+        Some(_) => format!("{}, template {}", form_name(form), best.template),
+    }
 }
 
 fn form_name(form: Form) -> &'static str {

@@ -1,6 +1,6 @@
 //! One text's value of a statistic, from its evidence.
 
-use crate::metric::item::{FormValues, ItemEvidence};
+use crate::metric::item::{FormEvidence, FormValues, ItemEvidence};
 use crate::policy::Policy;
 use crate::verdict::{Statistic, not_measured};
 
@@ -9,16 +9,17 @@ use crate::verdict::{Statistic, not_measured};
 pub(super) struct Sample {
     /// For the census 0: its value depends on what the text is compared with.
     pub(super) value: f64,
-    /// Windows scored, over all forms.
+    /// Places scored, over all forms. A place under several templates is one: the worst of them is its value, and a
+    /// control's places have the same templates.
     pub(super) windows: u64,
-    /// Windows scored in the largest form. Two layouts of one text are nearly the same windows again, so a control
+    /// Places scored in the largest form. Two layouts of one text are nearly the same windows again, so a control
     /// is credited with one of them only.
     pub(super) windows_of_a_form: u64,
     pub(super) forms: u64,
     /// Shortest and longest suffix, in tokens.
     pub(super) suffix_len: (u32, u32),
-    /// For the census, every window's `ln p_z` under `full` in the form that counts; otherwise empty.
-    pub(super) window_log_p_z: Vec<f64>,
+    /// For the census, every window's `ln p_z` under `full` in the form that counts, a list a template; otherwise empty.
+    pub(super) window_log_p_z: Vec<Vec<f64>>,
 }
 
 /// The item's value of the policy's statistic, or why it has none.
@@ -48,13 +49,13 @@ pub(super) fn measured(policy: &Policy, evidence: &ItemEvidence) -> Result<Sampl
     for scheme in &policy.schemes {
         best(&scheme.id)?;
     }
-    if value.is_nan() || log_p_zs.chain(window_log_p_z.iter().copied()).any(f64::is_nan) {
+    if value.is_nan() || log_p_zs.chain(window_log_p_z.iter().flatten().copied()).any(f64::is_nan) {
         return Err("its scores hold a NaN".to_owned());
     }
-    let scored = evidence.forms.iter().map(|form| form.scored);
+    let scored = evidence.forms.iter().map(FormEvidence::places);
     Ok(Sample {
         value,
-        windows: evidence.scored(),
+        windows: evidence.places(),
         windows_of_a_form: scored.clone().max().unwrap_or_default(),
         forms: scored.filter(|&windows| windows > 0).count() as u64,
         suffix_len: (
@@ -65,14 +66,19 @@ pub(super) fn measured(policy: &Policy, evidence: &ItemEvidence) -> Result<Sampl
     })
 }
 
-/// `ln p_z` of every window of the form that counts.
-fn every_window(evidence: &ItemEvidence) -> Result<Vec<f64>, String> {
-    let form = evidence.worst().and_then(|form| Some((form.scored, form.values.as_ref()?.window_log_p_z.as_ref()?)));
-    match form {
-        Some((scored, kept)) if kept.len() as u64 == scored => Ok(kept.clone()),
-        Some((scored, kept)) => Err(format!("the census needs all of its {scored} windows, {} were kept", kept.len())),
-        None => Err("the census needs the value of every window, which this report doesn't hold: probe again with \
-                     --gate and this policy"
-            .to_owned()),
-    }
+/// `ln p_z` of every window of the form that counts, a list a template.
+fn every_window(evidence: &ItemEvidence) -> Result<Vec<Vec<f64>>, String> {
+    let Some(form) = evidence.worst() else { return Err(NOT_KEPT.to_owned()) };
+    let own = form.values.iter().map(|values| (form.scored, values.window_log_p_z.as_ref()));
+    let each = form.templates.iter().map(|template| (template.scored, template.window_log_p_z.as_ref()));
+    let lists: Vec<_> = if form.templates.is_empty() { own.collect() } else { each.collect() };
+    let whole = |(scored, kept): (u64, Option<&Vec<f64>>)| match kept {
+        Some(kept) if kept.len() as u64 == scored => Ok(kept.clone()),
+        Some(kept) => Err(format!("the census needs all of its {scored} windows, {} were kept", kept.len())),
+        None => Err(NOT_KEPT.to_owned()),
+    };
+    lists.into_iter().map(whole).collect()
 }
+
+const NOT_KEPT: &str = "the census needs the value of every window, which this report doesn't hold: probe again with \
+    --gate and this policy";

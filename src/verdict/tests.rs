@@ -11,6 +11,7 @@ pub(crate) fn evidence(windows: u64, full: f64, top_k40: f64) -> ItemEvidence {
     let scheme = |id: &str, best| SchemeEvidence {
         scheme: id.to_owned(),
         best_window: WindowId("w".to_owned()),
+        template: Default::default(),
         best: Cost::of(best),
         median_log_p_z: best,
     };
@@ -40,6 +41,7 @@ pub(crate) fn evidence(windows: u64, full: f64, top_k40: f64) -> ItemEvidence {
     };
     let form = FormEvidence {
         form: Form::AsGiven,
+        templates: Vec::new(),
         bytes: 1000,
         chars: 1000,
         tokens: 300,

@@ -4,6 +4,7 @@ use super::chars::Chars;
 use super::reflow::{looks_wrapped, reflow};
 use super::{Form, ProbedForm, Reflow, Stride, Window, WindowConfig, WindowId};
 use crate::items::{Content, Item};
+use crate::template::TemplateId;
 use crate::tokens::Encoding;
 use crate::tokens::tokenizer::{Tokenizer, TokenizerError};
 use rayon::prelude::*;
@@ -269,6 +270,7 @@ impl Cutter<'_> {
             id: WindowId(id),
             item: self.item.id.clone(),
             form,
+            template: TemplateId::default(),
             start_token: span.start as u32,
             start_byte: begin(span.start) as u64,
             suffix_byte: suffix_byte as u64,

@@ -156,7 +156,7 @@ mod tests {
         let all: Vec<f32> = numbers.into_iter().chain(numbers.map(|n| -n)).collect();
         // Code i is element i, and again element 16 + i.
         let low_first: Vec<u8> = (0..16).map(|i| i | i << 4).collect();
-        let in_turns: Vec<u8> = (0..16).map(|i| (2 * i % 16) | (2 * i + 1) % 16 << 4).collect();
+        let in_turns: Vec<u8> = (0..16).map(|i| (2 * i % 16) | (((2 * i + 1) % 16) << 4)).collect();
         // Powers of two that an f16 holds, the least and the greatest of them, and one beyond on either side.
         for (exponent, kept) in [
             (127, GgmlDType::Q8_0),

@@ -32,7 +32,7 @@ pub(super) fn costs(report: &Report, item: &ReportItem) -> Vec<Value> {
         Some(context! {
             scheme => scheme.id,
             budget => policy.schemes.iter().any(|asked| asked.id == scheme.id),
-            form => words::form(form),
+            form => words::layout(form, &found.template),
             p_z => probability::in_digits(cost.log_p_z),
             ln_p_z => number(cost.log_p_z),
             bits => number(cost.bits),

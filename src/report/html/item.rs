@@ -49,7 +49,7 @@ pub(super) fn row(report: &Report, item: &ReportItem) -> Value {
         further => evidence::further(item),
         supporting => values.map(evidence::supporting).unwrap_or_default(),
         strength => values.map(|values| format!("{:.2}", values.extraction_strength)),
-        facts => facts(item),
+        facts => facts(report, item),
         forms => item.evidence.forms.iter().map(|form| layout(item, form)).collect::<Vec<_>>(),
         windows => item.windows.iter().map(|w| window(w, &schemes)).collect::<Vec<_>>(),
         schemes,
@@ -70,11 +70,14 @@ fn columns(report: &Report) -> Vec<&str> {
     columns
 }
 
-fn facts(item: &ReportItem) -> Vec<Value> {
+fn facts(report: &Report, item: &ReportItem) -> Vec<Value> {
     let mut facts = vec![
         code("Read from", item.origin.to_string()),
         code("Salted SHA-256 of the text", item.salted_digest.as_str()),
     ];
+    if let Some(templates) = words::templates::of_item(&report.policy, item) {
+        facts.push(fact("Templates", words::sentence(&templates)));
+    }
     if let Some(repetitions) = item.repetitions {
         facts.push(fact("Copies in training", samples::grouped(u64::from(repetitions))));
     }
@@ -144,7 +147,7 @@ fn window(window: &WindowEvidence, schemes: &[&str]) -> Value {
     context! {
         id => window.window,
         place => evidence::place(window),
-        form => words::form(window.form),
+        form => words::layout(window.form, &window.template),
         greedy => if window.greedy_exact { "yes" } else { "no" },
         run => format!("{} of {}", window.verbatim_run, window.suffix_len),
         em => format!("{:.2}", window.em),

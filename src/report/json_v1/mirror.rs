@@ -10,6 +10,7 @@ use crate::metric::real;
 use crate::metric::window::SchemeLogP;
 use crate::policy::{Matching, Tail};
 use crate::run::{ModelIdentity, Settings};
+use crate::template::TemplateId;
 use crate::verdict::{Level, Statistic};
 use crate::window::{Form, WindowId};
 use jiff::civil::Date;
@@ -68,6 +69,7 @@ as_they_are!(
     WindowId,
     Kind,
     Form,
+    TemplateId,
     Level,
     Statistic,
     Outcome,

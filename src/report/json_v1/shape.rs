@@ -7,6 +7,7 @@ use crate::gate::{Action, Decision, Finding, Outcome};
 use crate::items::{InputManifest, ItemId, Kind, OptOut, Origin};
 use crate::metric::exposure::Exposure;
 use crate::metric::follow_up::{FollowUp, FollowUpEvidence, Numerics};
+use crate::metric::item::templates::TemplateEvidence;
 use crate::metric::item::{Extraction, FormEvidence, FormValues, Heat, ItemEvidence, SchemeEvidence, Span};
 use crate::metric::membership::Membership;
 use crate::metric::samples::Cost;
@@ -17,6 +18,7 @@ use crate::report::{
     Summary, Timings, WindowCounts,
 };
 use crate::run::{ModelIdentity, Settings, TextStats};
+use crate::template::TemplateId;
 use crate::verdict::{Level, Statistic, TailFit, Validity, Verdict};
 use crate::window::{Form, WindowId};
 use schemars::JsonSchema;
@@ -403,6 +405,9 @@ mirrored! {
         forms: Vec<FormV1>,
         /// The form that counts; null if nothing was scored.
         worst_form: Option<Form>,
+        /// The template that counts in that form; absent where only the bare prefix was used.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        worst_template: Option<TemplateId>,
         /// What a few windows were put to beyond scoring; null if none was.
         follow_up: Option<FollowUpEvidence>,
         numerics: Numerics,
@@ -417,8 +422,31 @@ mirrored! {
         windows: u64,
         scored: u64,
         unscored: Vec<UnscoredV1>,
-        /// Null if nothing was scored.
+        /// The worst over its templates; null if nothing was scored.
         values: Option<ValuesV1>,
+        /// Each template by itself; absent where only the bare prefix was used.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        templates: Vec<TemplateV1>,
+    }
+
+    TemplateV1 = TemplateEvidence {
+        template: TemplateId,
+        scored: u64,
+        schemes: Vec<SchemeV1>,
+        /// Tokens.
+        max_verbatim_run: u32,
+        /// Mean over windows of the teacher-forced share of first choices.
+        mean_em: Real,
+        /// Nats a token.
+        mean_logprob: Real,
+        /// Windows that greedy decoding yields.
+        greedily_extracted: u64,
+        /// Windows within the sample budget; null if one of its schemes wasn't scored.
+        extracted: Option<u64>,
+        /// Share of the text's characters in the suffix of such a window.
+        coverage: Option<Real>,
+        /// ln p_z under full of every window; null unless the policy's statistic needs it.
+        window_log_p_z: Option<Vec<Real>>,
     }
 
     UnscoredV1 = UnscoredWindow {
@@ -455,6 +483,9 @@ mirrored! {
     SchemeV1 = SchemeEvidence {
         scheme: String,
         best_window: WindowId,
+        /// Its template; absent = the bare prefix.
+        #[serde(default, skip_serializing_if = "TemplateId::is_none")]
+        template: TemplateId,
         best: CostV1,
         median_log_p_z: Real,
     }
@@ -503,6 +534,9 @@ mirrored! {
     WindowV1 = WindowEvidence {
         window: WindowId,
         form: Form,
+        /// Absent = the bare prefix.
+        #[serde(default, skip_serializing_if = "TemplateId::is_none")]
+        template: TemplateId,
         /// Offset in tokens, BOS not counted.
         start_token: u32,
         start_byte: u64,
@@ -510,7 +544,7 @@ mirrored! {
         end_byte: u64,
         suffix_char: u64,
         end_char: u64,
-        /// Tokens of context, BOS included.
+        /// Tokens of context, BOS and template included.
         prefix_len: u32,
         suffix_len: u32,
         /// The suffix begins inside a token.

@@ -5,6 +5,7 @@ use crate::items::ItemId;
 use crate::run::parquet::identity::rows_digest;
 use crate::run::parquet::{KEY_ROWS, KEY_SCHEMA, SCHEME_PREFIX, SCORES_SCHEMA, ScoresError, form_name};
 use crate::run::{ScoredWindow, TextStats};
+use crate::template::TemplateId;
 use crate::window::{Form, WindowId};
 use arrow_array::cast::AsArray;
 use arrow_array::types::{ArrowPrimitiveType, Float32Type, UInt32Type};
@@ -56,6 +57,10 @@ fn read_batch(batch: &RecordBatch, rows: &mut Vec<ScoredWindow>) -> Result<(), S
         Some(_) => Some(any::<ListArray>(batch, "token_ids")?),
         None => None,
     };
+    let template = match batch.column_by_name("template") {
+        Some(_) => Some(whole::<StringArray>(batch, "template")?),
+        None => None,
+    };
 
     for i in 0..batch.num_rows() {
         let bad = |name: &str| ScoresError::Column(name.to_owned());
@@ -64,6 +69,7 @@ fn read_batch(batch: &RecordBatch, rows: &mut Vec<ScoredWindow>) -> Result<(), S
             item: ItemId(item.value(i).to_owned()),
             window: WindowId(window.value(i).to_owned()),
             form: form.ok_or_else(|| bad("form"))?,
+            template: template.map_or_else(TemplateId::default, |ids| TemplateId(ids.value(i).to_owned())),
             start_token: start_token.value(i),
             start_byte: start_byte.value(i),
             suffix_byte: suffix_byte.value(i),

@@ -47,5 +47,9 @@ pub(super) fn row_bytes(row: &ScoredWindow) -> Vec<u8> {
             put(&mut bytes, error.bytes().map(|b| [b]));
         }
     }
+    // A bare window has the bytes that it had before there were templates.
+    if !row.template.is_none() {
+        put(&mut bytes, row.template.0.bytes().map(|b| [b]));
+    }
     bytes
 }
