@@ -13,6 +13,9 @@ use byrote::backend::native::{Native, NativeConfig};
 use byrote::backend::{Backend, Scheme, ScoreInput};
 use byrote::model::load::{self, Checkpoint, LoadConfig, Loaded};
 use byrote::model::weights::{Place, Precision};
+use byrote::template::chat::{ChatTemplate, Message};
+use byrote::tokens::slow::SlowFiles;
+use byrote::tokens::tokenizer::Tokenizer;
 use golden::files;
 use serde_json::Value;
 use std::alloc::{GlobalAlloc, Layout, System};
@@ -133,12 +136,39 @@ fn distort(value: &mut Value, random: &mut Random) {
     };
 }
 
+/// Distorts a JSON document; damages one that isn't strict JSON, such as a config with Python's Infinity.
+fn distort_file(bytes: &mut Vec<u8>, random: &mut Random) {
+    let Ok(mut json) = serde_json::from_slice::<Value>(bytes) else { return damage(bytes, random) };
+    (0..1 + random.below(2)).for_each(|_| distort(&mut json, random));
+    *bytes = serde_json::to_vec(&json).unwrap();
+}
+
 /// The files of a small checkpoint.
 #[derive(Clone)]
 enum Sample {
     Folder { config: Vec<u8>, weights: Vec<u8> },
     Gguf(Vec<u8>),
+    TokenizerJson(Vec<u8>),
+    SentencePiece(Vec<u8>),
+    ChatTemplate(String),
 }
+
+/// Bits of templates that real ones don't have.
+const SNIPPETS: &[&str] = &[
+    "{% for a in range(99999999) %}{% for b in range(99999999) %}x{% endfor %}{% endfor %}",
+    "{% macro m(x) %}{{ m(x) }}{% endmacro %}{{ m(1) }}",
+    "{{ messages[99].content }}",
+    "{{ messages[0]['role'] * 99999999 }}",
+    "{{ raise_exception('no') }}",
+    "{% set ns = namespace(x=0) %}{% for m in messages * 999999 %}{% set ns.x = ns.x + 1 %}{% endfor %}{{ ns.x }}",
+    "{{ 1 // 0 }}{{ 9223372036854775807 + 1 }}",
+    "{{ messages | tojson(indent=99999) }}",
+    "{{ 'x'.__class__ }}{{ messages.append(1) }}",
+    "{% if messages[0].content[99999:-5:0] %}{% endif %}",
+    "{{ '%s' % messages }}{{ strftime_now('%Y%q%') }}",
+    "{% generation %}",
+    "{{",
+];
 
 fn samples() -> Vec<(String, Sample)> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures");
@@ -152,7 +182,19 @@ fn samples() -> Vec<(String, Sample)> {
         .into_iter()
         .filter(|dir| dir.join("model.gguf").exists())
         .map(|dir| (format!("gguf/{}", name(&dir)), Sample::Gguf(std::fs::read(dir.join("model.gguf")).unwrap())));
-    folders.chain(ggufs).collect()
+    let named = |folder: &str, ending: &str| -> Vec<PathBuf> {
+        files(&root.join(folder)).into_iter().filter(|path| path.to_string_lossy().ends_with(ending)).collect()
+    };
+    let of = |make: fn(Vec<u8>) -> Sample, paths: Vec<PathBuf>| -> Vec<(String, Sample)> {
+        paths.iter().map(|path| (name(path), make(std::fs::read(path).unwrap()))).collect()
+    };
+    let text = |bytes: Vec<u8>| Sample::ChatTemplate(String::from_utf8(bytes).unwrap());
+    folders
+        .chain(ggufs)
+        .chain(of(Sample::TokenizerJson, named("tokenizers/own", ".json")))
+        .chain(of(Sample::SentencePiece, named("tokenizers/own", ".model")))
+        .chain(of(text, named("templates", ".jinja")))
+        .collect()
 }
 
 impl Sample {
@@ -162,13 +204,24 @@ impl Sample {
             Self::Folder { config, weights } => match random.below(4) {
                 0 => damage(weights, random),
                 1 => damage(config, random),
-                _ => {
-                    let mut json: Value = serde_json::from_slice(config).unwrap();
-                    (0..1 + random.below(2)).for_each(|_| distort(&mut json, random));
-                    *config = serde_json::to_vec(&json).unwrap();
-                }
+                _ => distort_file(config, random),
             },
-            Self::Gguf(bytes) => damage(bytes, random),
+            Self::Gguf(bytes) | Self::SentencePiece(bytes) => damage(bytes, random),
+            Self::TokenizerJson(bytes) => match random.below(3) {
+                0 => damage(bytes, random),
+                _ => distort_file(bytes, random),
+            },
+            Self::ChatTemplate(source) => {
+                let mut bytes = source.clone().into_bytes();
+                if random.below(2) == 0 {
+                    damage(&mut bytes, random);
+                }
+                *source = String::from_utf8_lossy(&bytes).into_owned();
+                let ends: Vec<usize> = source.char_indices().map(|(at, _)| at).collect();
+                if let Some(at) = ends.get(random.below(ends.len())) {
+                    source.insert_str(*at, SNIPPETS[random.below(SNIPPETS.len())]);
+                }
+            }
         }
         damaged
     }
@@ -201,6 +254,7 @@ impl Sample {
                 std::fs::write(dir.join("model.gguf"), bytes).unwrap();
                 load::gguf(&dir.join("model.gguf"), &options(kept))
             }
+            _ => return Err("no model".to_owned()),
         };
         loaded.map_err(|e| e.to_string())
     }
@@ -215,6 +269,43 @@ struct Tally {
 }
 
 fn one(sample: &Sample, dir: &Path, random: &mut Random, tally: &mut Tally) {
+    let tokenizer = match sample {
+        Sample::TokenizerJson(json) => Tokenizer::from_json(json, None, "tokenizer.json"),
+        Sample::SentencePiece(model) => {
+            let files = SlowFiles { main: model.clone(), ..SlowFiles::default() };
+            Tokenizer::from_slow(&files, "tokenizer.model")
+        }
+        Sample::ChatTemplate(source) => {
+            let (file, tokens) =
+                ("chat_template.jinja".to_owned(), [("bos_token".to_owned(), "<s>".to_owned())].into());
+            let template = ChatTemplate { file, source: source.clone(), tokens };
+            let turn = |role: &str| Message { role: role.to_owned(), content: format!("What the {role} says.") };
+            match template.render(&["system", "user", "assistant"].map(turn)) {
+                Ok(_) => tally.scored += 1,
+                Err(error) => assert!(error.to_string().contains("chat_template.jinja")),
+            }
+            return;
+        }
+        Sample::Folder { .. } | Sample::Gguf(_) => return of_model(sample, dir, random, tally),
+    };
+    match tokenizer {
+        Ok(tokenizer) => {
+            tally.scored += usize::from(encode(&tokenizer));
+        }
+        Err(error) => {
+            tally.refused += 1;
+            assert!(!error.to_string().is_empty());
+        }
+    }
+}
+
+/// Whether a text can be encoded; and decoded without a panic.
+fn encode(tokenizer: &Tokenizer) -> bool {
+    let encoding = tokenizer.encode("Some text, 123, and \u{1F600} more.\n\n\tEnd <s> </s>");
+    encoding.is_ok_and(|encoding| !tokenizer.decode(&encoding.ids).is_empty())
+}
+
+fn of_model(sample: &Sample, dir: &Path, random: &mut Random, tally: &mut Tally) {
     match sample.load(dir, random) {
         Err(error) => {
             tally.refused += 1;
@@ -227,7 +318,7 @@ fn one(sample: &Sample, dir: &Path, random: &mut Random, tally: &mut Tally) {
             let ids: Vec<u32> = (3..43).collect();
             tally.scored += usize::from(backend.score(&[ScoreInput { token_ids: &ids, prefix_len: 20 }])[0].is_ok());
             if let Some(tokenizer) = loaded.tokenizer {
-                let _ = tokenizer.encode("Some text, 123, and \u{1F600} more.\n\n\tEnd");
+                encode(&tokenizer);
             }
         }
     }
@@ -261,8 +352,11 @@ fn no_file_makes_the_reader_panic_or_ask_for_all_memory() {
         };
         let config = match &damaged {
             Sample::Folder { config, .. } => String::from_utf8_lossy(config).chars().take(3_000).collect(),
-            Sample::Gguf(_) => String::new(),
+            Sample::TokenizerJson(json) => String::from_utf8_lossy(json).chars().take(3_000).collect(),
+            Sample::ChatTemplate(source) => source.clone(),
+            Sample::Gguf(_) | Sample::SentencePiece(_) => String::new(),
         };
+        println!("case {case}: {what}");
         failures.push(format!("seed {seed} case {case} ({name}): {what}\n{config}"));
     }
     drop(std::panic::take_hook());

@@ -373,6 +373,7 @@ fn parts_over_which_the_library_panics_are_errors() {
         (r#""normalizer":null"#, r#""normalizer":{"type":"Sequence","normalizers":[{"type":"Precompiled"}]}"#),
         (r#""decoder":{"#, r#""decoder":{"a" "#),
         (r#""decoder":{"#, r#""decoder":{"a":1e999,"#),
+        (r#""continuing_subword_prefix":null"#, r#""continuing_subword_prefix":"longer""#),
     ] {
         let bad = json.replace(from, to);
         assert_ne!(bad, json, "{from}");

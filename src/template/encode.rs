@@ -238,6 +238,7 @@ mod tests {
         kinds[plain as usize..].fill(3);
         let vocab = GgufVocab {
             model: "gpt2".to_owned(),
+            pre: Some("gpt-2".to_owned()),
             tokens,
             merges: Some(Vec::new()),
             token_types: Some(kinds),

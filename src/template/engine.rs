@@ -93,7 +93,8 @@ fn without_generation_tags(source: &str) -> String {
     while let Some(at) = rest.find("{%") {
         let (before, tag) = rest.split_at(at);
         out.push_str(before);
-        let Some(end) = tag.find("%}").map(|end| end + 2) else { break };
+        // Behind the `{%`: the two may share their `%`.
+        let Some(end) = tag[2..].find("%}").map(|end| end + 4) else { break };
         let (tag, after) = tag.split_at(end);
         let inner = tag[2..tag.len() - 2].trim_matches(['-', '+']).trim();
         match inner {

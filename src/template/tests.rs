@@ -73,6 +73,7 @@ fn hostile_templates_end_and_say_which_file() {
         ("{% for a in range(50000) %}aaaaaaaaaaaaaaaaaaaaaaaaaaaaaa{% endfor %}", "bytes come out"),
         ("{{ 'a' * 99999999999 }}", "too large"),
         ("{% if %}", "can't be rendered"),
+        ("a{%}b", "can't be rendered"),
         ("{{ messages[0].content.nothing() }}", "can't be rendered"),
         ("\n{{ raise_exception('No such role') }}", "refuses the conversation: No such role (line 2"),
         ("{{ strftime_now('%Q%') }}", "strftime_now"),

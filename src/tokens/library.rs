@@ -7,7 +7,8 @@ use serde::Deserialize;
 use serde_json::Value;
 use tokenizers::normalizers::Precompiled;
 
-/// Reads what the library can only read or panic: a decoder that isn't JSON, and a normalizer with a damaged table.
+/// Reads what the library can only read or panic: a decoder that isn't JSON, a normalizer with a damaged table, and
+/// merges whose right side lacks the prefix that is to be cut off it.
 pub(super) fn no_panic_ahead(json: &[u8]) -> serde_json::Result<()> {
     #[derive(Deserialize)]
     struct Shape {
@@ -15,6 +16,14 @@ pub(super) fn no_panic_ahead(json: &[u8]) -> serde_json::Result<()> {
         normalizer: Value,
         #[serde(default, rename = "decoder")]
         _decoder: Value,
+        #[serde(default)]
+        model: Model,
+    }
+    #[derive(Default, Deserialize)]
+    #[serde(default)]
+    struct Model {
+        continuing_subword_prefix: Value,
+        merges: Value,
     }
     fn tables(part: &Value) -> serde_json::Result<()> {
         if part.get("type").and_then(Value::as_str) == Some("Precompiled") {
@@ -26,7 +35,19 @@ pub(super) fn no_panic_ahead(json: &[u8]) -> serde_json::Result<()> {
             _ => Ok(()),
         }
     }
-    tables(&serde_json::from_slice::<Shape>(json)?.normalizer)
+    let shape: Shape = serde_json::from_slice(json)?;
+    if let Some(prefix) = shape.model.continuing_subword_prefix.as_str().filter(|prefix| !prefix.is_empty()) {
+        let merges = shape.model.merges.as_array().into_iter().flatten();
+        let right = |merge: &Value| match merge {
+            Value::String(both) => both.split_once(' ').map(|(_, right)| right.to_owned()),
+            pair => pair.get(1).and_then(Value::as_str).map(str::to_owned),
+        };
+        if let Some(right) = merges.filter_map(right).find(|right| !right.starts_with(prefix)) {
+            let what = format!("the merge with {right:?} lacks the \"continuing_subword_prefix\" {prefix:?}");
+            return Err(serde::de::Error::custom(what));
+        }
+    }
+    tables(&shape.normalizer)
 }
 
 /// Whether a run of white space in `text` is longer than [`LONGEST_SPACE`].
