@@ -167,11 +167,9 @@ fn every_family_loads_quantized_where_its_rows_allow_and_says_so_where_not() {
                 Err(error) => {
                     refused += 1;
                     let error = error.to_string();
-                    assert!(
-                        error.contains("fits none of its matrices") && error.contains("f16 or f32"),
-                        "{}: {error}",
-                        folder.display()
-                    );
+                    let no_blocks = error.contains("fits none of its matrices") && error.contains("f16 or f32");
+                    let f32_only = error.contains("computed by candle-transformers; use --dtype f32");
+                    assert!(no_blocks || f32_only, "{}: {error}", folder.display());
                 }
             }
         }

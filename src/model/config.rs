@@ -6,7 +6,6 @@
 mod gguf;
 
 use super::ModelError;
-use super::layers::mlp::Activation;
 use super::layers::rope::{Pairing, RawScaling, Rope, Scaling};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -60,6 +59,12 @@ impl Config {
                 }
             }
             fields.extend(text);
+        }
+        let method = fields.get("quantization_config").and_then(|q| q.get("quant_method")?.as_str());
+        if let Some(method) = method.filter(|method| *method != "mxfp4") {
+            return Err(bad(format!(
+                "the weights are quantized by {method}, which byrote doesn't read; use the unquantized checkpoint or a GGUF of it"
+            )));
         }
         let kind = named.map(str::to_owned).or(found);
         let kind = kind.ok_or_else(|| bad("there is no \"model_type\"; give \"family\" in models.toml".to_owned()))?;
@@ -152,14 +157,6 @@ impl Config {
         if sensible { Ok(n) } else { Err(self.error(format!("\"{names}\" is {n}, which can't be"))) }
     }
 
-    /// The nonlinearity.
-    ///
-    /// # Errors
-    /// When it is none that byrote knows.
-    pub fn activation(&self, names: &str, default: Activation) -> Result<Activation, ModelError> {
-        self.or(names, default)
-    }
-
     /// A rotary embedding of `dims` components, of `rope_theta` and `rope_scaling` in their older and newer places. Of a
     /// configuration that has one for each kind of layer, that of full layers.
     ///
@@ -243,6 +240,7 @@ mod tests {
         let said = |json: &str| config(json).and_then(|c| c.count("hidden_size|n_embd")).unwrap_err().to_string();
         assert!(said("[").contains("m/config.json"));
         assert!(said("{}").contains("no \"model_type\""));
+        assert!(said(r#"{"quantization_config": {"quant_method": "gptq"}}"#).contains("quantized by gptq"));
         assert!(said(r#"{"model_type": "x"}"#).contains("missing field \"hidden_size\""));
         assert!(said(r#"{"model_type": "x", "hidden_size": null, "n_embd": 0}"#).contains("is 0"));
         assert!(said(r#"{"model_type": "x", "n_embd": "8"}"#).contains("m/config.json: \"n_embd\": invalid type"));

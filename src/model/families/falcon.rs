@@ -65,7 +65,7 @@ pub(super) fn plan(c: &Config) -> Result<Blueprint, ModelError> {
     let feed = FeedPlan::Plain {
         inner: c.count_or("ffn_hidden_size|intermediate_size", 4 * c.count(HIDDEN)?)?,
         bias,
-        activation: c.activation("activation", Activation::Gelu)?,
+        activation: c.or("activation", Activation::Gelu)?,
         layout: Layout::OUT_IN,
     };
     let layer = LayerPlan {

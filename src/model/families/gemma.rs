@@ -27,7 +27,7 @@ pub(super) fn gemma(c: &Config) -> Result<Blueprint, ModelError> {
     plan.embedding.scale = Some((plan.hidden_size as f64).sqrt());
     plan.tied = c.or("tie_word_embeddings", true)?;
     // Early configs say "gelu" under `hidden_act` and mean the tanh approximation.
-    let activation = match c.activation("hidden_activation|hidden_act", Activation::GeluTanh)? {
+    let activation = match c.or("hidden_activation|hidden_act", Activation::GeluTanh)? {
         Activation::Gelu => Activation::GeluTanh,
         other => other,
     };

@@ -71,7 +71,7 @@ fn learned(c: &Config, layout: Layout) -> Result<Blueprint, ModelError> {
     let feed = FeedPlan::Plain {
         inner: c.count_or("n_inner|intermediate_size", 4 * c.count(HIDDEN)?)?,
         bias: true,
-        activation: c.activation("activation_function", Activation::GeluTanh)?,
+        activation: c.or("activation_function", Activation::GeluTanh)?,
         layout,
     };
     let norm = NormPlan { kind: NormKind::Layer { bias: true }, eps: c.or("layer_norm_epsilon|layer_norm_eps", 1e-5)? };

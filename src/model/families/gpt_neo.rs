@@ -29,7 +29,7 @@ pub(super) fn plan(c: &Config) -> Result<Blueprint, ModelError> {
     let feed = FeedPlan::Plain {
         inner: c.count_or("intermediate_size", 4 * c.count(HIDDEN)?)?,
         bias: true,
-        activation: c.activation("activation_function", Activation::GeluTanh)?,
+        activation: c.or("activation_function", Activation::GeluTanh)?,
         layout: Layout::OUT_IN,
     };
     let norm = NormPlan { kind: NormKind::Layer { bias: true }, eps: c.or("layer_norm_epsilon", 1e-5)? };

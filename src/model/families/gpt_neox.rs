@@ -39,7 +39,7 @@ pub(super) fn plan(c: &Config) -> Result<Blueprint, ModelError> {
     let feed = FeedPlan::Plain {
         inner: c.count("intermediate_size")?,
         bias: true,
-        activation: c.activation("hidden_act", Activation::Gelu)?,
+        activation: c.or("hidden_act", Activation::Gelu)?,
         layout: Layout::OUT_IN,
     };
     let parallel = c.or("use_parallel_residual", true)?;

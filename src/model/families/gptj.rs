@@ -33,7 +33,7 @@ pub(super) fn plan(c: &Config) -> Result<Blueprint, ModelError> {
     let feed = FeedPlan::Plain {
         inner: c.count_or("n_inner", 4 * c.count(HIDDEN)?)?,
         bias: true,
-        activation: c.activation("activation_function", Activation::GeluTanh)?,
+        activation: c.or("activation_function", Activation::GeluTanh)?,
         layout: Layout::OUT_IN,
     };
     let layer = LayerPlan {

@@ -84,7 +84,7 @@ pub(super) fn base(c: &Config, pairing: Pairing, theta: f32) -> Result<Blueprint
     let feed = FeedPlan::Gated {
         inner: c.count("intermediate_size")?,
         bias: c.or("mlp_bias", false)?,
-        gating: Gating::Product(c.activation("hidden_act", Activation::Silu)?),
+        gating: Gating::Product(c.or("hidden_act", Activation::Silu)?),
     };
     let norm = NormPlan { kind: NormKind::Rms { offset: 0.0 }, eps: c.or("rms_norm_eps", 1e-6)? };
     let layers = vec![LayerPlan::new(attention, feed); c.few(LAYERS)?];
@@ -165,7 +165,7 @@ fn with_experts(c: &Config, mut plan: Blueprint) -> Result<Blueprint, ModelError
         chosen: c.count_or("num_experts_per_tok", 2)?,
         inner: c.count("intermediate_size")?,
         weighing: Weighing::Renormalized,
-        gating: Gating::Product(c.activation("hidden_act", Activation::Silu)?),
+        gating: Gating::Product(c.or("hidden_act", Activation::Silu)?),
         bias: false,
         layouts: (Layout::OUT_IN, Layout::OUT_IN),
         shared: None,

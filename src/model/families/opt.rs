@@ -48,7 +48,7 @@ pub(super) fn plan(c: &Config) -> Result<Blueprint, ModelError> {
     let feed = FeedPlan::Plain {
         inner: c.count("ffn_dim")?,
         bias,
-        activation: c.activation("activation_function", Activation::Relu)?,
+        activation: c.or("activation_function", Activation::Relu)?,
         layout: Layout::OUT_IN,
     };
     let mut layer = LayerPlan::new(attention, feed);

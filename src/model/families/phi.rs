@@ -45,7 +45,7 @@ pub(super) fn phi(c: &Config) -> Result<Blueprint, ModelError> {
     let feed = FeedPlan::Plain {
         inner: c.count("intermediate_size")?,
         bias: true,
-        activation: c.activation("hidden_act", Activation::GeluTanh)?,
+        activation: c.or("hidden_act", Activation::GeluTanh)?,
         layout: Layout::OUT_IN,
     };
     let layer = LayerPlan { norms: NormsPlan::SHARED, residual: Residual::Parallel, ..LayerPlan::new(attention, feed) };

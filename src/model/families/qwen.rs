@@ -82,7 +82,7 @@ pub(super) fn with_experts(
         chosen: c.count_or("num_experts_per_tok", chosen)?,
         inner: c.count("moe_intermediate_size|intermediate_size")?,
         weighing: if renormalized { Weighing::Renormalized } else { Weighing::Share },
-        gating: Gating::Product(c.activation("hidden_act", Activation::Silu)?),
+        gating: Gating::Product(c.or("hidden_act", Activation::Silu)?),
         bias: false,
         layouts: (Layout::OUT_IN, Layout::OUT_IN),
         shared,

@@ -17,7 +17,7 @@ pub(super) fn names(_: &Config) -> Names {
 }
 
 pub(super) fn plan(c: &Config) -> Result<Blueprint, ModelError> {
-    let activation = c.activation("hidden_act", Activation::GeluTanh)?;
+    let activation = c.or("hidden_act", Activation::GeluTanh)?;
     let mut plan = base(c, Pairing::Halves, 10_000.0)?;
     plan.norm = NormPlan { kind: NormKind::Layer { bias: true }, eps: c.or("norm_epsilon|layer_norm_eps", 1e-5)? };
     plan.tied = c.or("tie_word_embeddings", true)?;

@@ -27,12 +27,12 @@ impl Mixer {
     pub(super) fn load(
         c: &Config,
         rank: usize,
-        norms: Option<f64>,
+        eps: Option<f64>,
         at: &Scope<'_>,
         device: &Device,
     ) -> std::result::Result<Self, ModelError> {
-        let norms =
-            norms.map(|eps| Ok::<_, ModelError>([plain_norm(rank, eps, device)?, plain_norm(c.state, eps, device)?]));
+        // After the tensors whose shapes show that these sizes are true.
+        let norms = |eps| Ok::<_, ModelError>([plain_norm(rank, eps, device)?, plain_norm(c.state, eps, device)?]);
         Ok(Self {
             input: at.linear(&[("in_proj", 2 * c.inner)], c.hidden, c.bias, Layout::OUT_IN)?,
             conv: Convolution::load(c, c.inner, at)?,
@@ -41,7 +41,7 @@ impl Mixer {
             a: at.tensor("A_log", &[c.inner, c.state])?.exp()?.neg()?,
             d: at.tensor("D", &[c.inner])?,
             output: at.linear(&[("out_proj", c.hidden)], c.inner, c.bias, Layout::OUT_IN)?,
-            norms: norms.transpose()?,
+            norms: eps.map(norms).transpose()?,
             rank,
         })
     }
