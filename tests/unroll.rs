@@ -11,20 +11,27 @@ use byrote::backend::{Backend, Branch, ScoreError, ScoreInput, generate};
 use byrote::model::weights::Precision;
 use byrote::model::{builtin, load as loading};
 use golden::{Golden, backend, files, load, read};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::time::Instant;
 
 /// Nats over a whole suffix, and the same for a logit: other paths to the same numbers differ in their last digits.
 const BOUND: f64 = 1e-4;
 
-/// Every fixture and the built-in model: name, model, golden windows.
+/// A fixture of every architecture, all of the rotary scalings, and the built-in model: name, model, golden windows.
 fn models() -> impl Iterator<Item = (String, Native, Vec<Golden>)> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures");
     let folders = files(&root.join("models"));
     assert!(folders.len() >= 28, "fixtures are missing");
-    let families = folders.into_iter().map(|folder| {
+    let mut seen = BTreeSet::new();
+    let families = folders.into_iter().filter_map(move |folder| {
         let name = folder.file_name().unwrap().to_str().unwrap().to_owned();
+        let config = std::fs::read_to_string(folder.join("config.json")).unwrap();
+        let kind = config.split_once("\"model_type\": \"").and_then(|(_, rest)| rest.split_once('"')).unwrap().0;
+        let wanted = seen.insert(kind.to_owned()) || name.contains("_rope_");
+        wanted.then_some((name, folder))
+    });
+    let families = families.map(|(name, folder)| {
         (name, backend(load(&folder, Some(Precision::F32)), 1, 16), read(&folder.join("golden.jsonl")))
     });
     let own = std::iter::once_with(move || {

@@ -73,6 +73,9 @@ impl Config {
         fields.default("tie_word_embeddings", false);
         let (heads, kv_heads) = (fields.size("num_attention_heads")?, fields.size("num_key_value_heads")?);
         let (head_dim, positions) = (fields.size("head_dim")?, fields.positions("max_position_embeddings")?);
+        if head_dim > 4_096 {
+            return Err(fields.wrong(format!("\"head_dim\" is {head_dim}")));
+        }
         let (vocab_size, tied) = (fields.size("vocab_size")?, fields.need("tie_word_embeddings")?);
         let rotated = (fields.need::<f32>("partial_rotary_factor")? * head_dim as f32) as usize;
         if rotated == 0 || rotated % 2 == 1 || rotated > head_dim || heads % kv_heads != 0 {
