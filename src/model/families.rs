@@ -1,5 +1,5 @@
 //! The families of models: each says what its checkpoints call their tensors, and turns a configuration into a
-//! blueprint. A family that joins the layers in no new way is a row of [`NATIVE`] and a few lines.
+//! blueprint. A family that joins the layers in no new way is a row of `NATIVE` and a few lines.
 
 mod bloom;
 mod cohere;
@@ -86,7 +86,7 @@ pub enum Family {
     Stepwise(stepwise::Config),
 }
 
-/// A family of [`NATIVE`] and what a checkpoint of it says of itself.
+/// A family of `NATIVE` and what a checkpoint of it says of itself.
 #[derive(Clone, Debug)]
 pub struct Recognized {
     native: &'static Native,
