@@ -10,7 +10,7 @@ use byrote::model::weights::{Place, Precision};
 use serde::Deserialize;
 use std::path::{Path, PathBuf};
 
-/// One line of a golden.jsonl.
+/// One line of a golden.jsonl, which lies there as it is or packed (`.zst`).
 #[derive(Debug, Deserialize)]
 pub(crate) struct Golden {
     pub(crate) id: String,
@@ -28,7 +28,11 @@ impl Golden {
 }
 
 pub(crate) fn read(path: &Path) -> Vec<Golden> {
-    let text = std::fs::read_to_string(path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+    let packed = path.with_extension("jsonl.zst");
+    let text = match std::fs::read(&packed) {
+        Ok(packed) => String::from_utf8(zstd::decode_all(packed.as_slice()).unwrap()).unwrap(),
+        Err(_) => std::fs::read_to_string(path).unwrap_or_else(|e| panic!("{}: {e}", path.display())),
+    };
     let windows: Vec<Golden> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     assert!(!windows.is_empty(), "{} is empty", path.display());
     windows
