@@ -45,7 +45,7 @@ impl Config {
                 return Err(fields.wrong("there are fewer experts than a token is sent to"));
             }
         }
-        if fields.size("qk_rope_head_dim")? % 2 == 1 {
+        if fields.head("qk_rope_head_dim")? % 2 == 1 {
             return Err(fields.wrong("\"qk_rope_head_dim\" is odd"));
         }
         for (key, value) in [("n_group", 1), ("topk_group", 1)] {

@@ -12,6 +12,9 @@ const MOST_LAYERS: usize = 10_000;
 /// More positions than any rotary table is made for.
 const MOST_POSITIONS: usize = 1 << 22;
 
+/// More components than any head has: rotary tables are made before a tensor's shape shows the truth.
+const MOST_OF_A_HEAD: usize = 4_096;
+
 /// A config.json.
 #[derive(Clone, Debug)]
 pub struct Fields {
@@ -104,6 +107,17 @@ impl Fields {
     pub fn layers(&self, key: &str) -> Result<usize, ModelError> {
         match self.size(key)? {
             n if n > MOST_LAYERS => Err(self.wrong(format!("\"{key}\" is {n}"))),
+            n => Ok(n),
+        }
+    }
+
+    /// The number of a head's components.
+    ///
+    /// # Errors
+    /// When it is missing or can't be meant.
+    pub fn head(&self, key: &str) -> Result<usize, ModelError> {
+        match self.size(key)? {
+            n if n > MOST_OF_A_HEAD => Err(self.wrong(format!("\"{key}\" is {n}"))),
             n => Ok(n),
         }
     }

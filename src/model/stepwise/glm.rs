@@ -72,10 +72,7 @@ impl Config {
         fields.default("rms_norm_eps", 1.5625e-7);
         fields.default("tie_word_embeddings", false);
         let (heads, kv_heads) = (fields.size("num_attention_heads")?, fields.size("num_key_value_heads")?);
-        let (head_dim, positions) = (fields.size("head_dim")?, fields.positions("max_position_embeddings")?);
-        if head_dim > 4_096 {
-            return Err(fields.wrong(format!("\"head_dim\" is {head_dim}")));
-        }
+        let (head_dim, positions) = (fields.head("head_dim")?, fields.positions("max_position_embeddings")?);
         let (vocab_size, tied) = (fields.size("vocab_size")?, fields.need("tie_word_embeddings")?);
         let rotated = (fields.need::<f32>("partial_rotary_factor")? * head_dim as f32) as usize;
         if rotated == 0 || rotated % 2 == 1 || rotated > head_dim || heads % kv_heads != 0 {
@@ -131,7 +128,7 @@ impl Config {
         let positions = fields.positions("seq_length")?;
         fields.layers("num_layers")?;
         let (heads, kv_heads) = (fields.size("num_attention_heads")?, fields.size("multi_query_group_num")?);
-        let head_dim = fields.size("kv_channels")?;
+        let head_dim = fields.head("kv_channels")?;
         if head_dim % 4 != 0
             || heads % kv_heads != 0
             || heads.checked_mul(head_dim) != Some(fields.size("hidden_size")?)
