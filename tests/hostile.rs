@@ -8,6 +8,8 @@
 
 #[path = "support/golden.rs"]
 mod golden;
+#[path = "support/random.rs"]
+mod random;
 
 use byrote::backend::native::{Native, NativeConfig};
 use byrote::backend::{Backend, Scheme, ScoreInput};
@@ -17,6 +19,7 @@ use byrote::template::chat::{ChatTemplate, Message};
 use byrote::tokens::slow::SlowFiles;
 use byrote::tokens::tokenizer::Tokenizer;
 use golden::files;
+use random::Random;
 use serde_json::Value;
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -48,17 +51,7 @@ unsafe impl GlobalAlloc for Watched {
 #[global_allocator]
 static ALLOCATOR: Watched = Watched;
 
-/// SplitMix64 (Steele et al. 2014).
-struct Random(u64);
-
 impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let z = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
     fn below(&mut self, n: usize) -> usize {
         (self.next() % n.max(1) as u64) as usize
     }

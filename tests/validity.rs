@@ -5,6 +5,8 @@
 
 #[path = "support/program.rs"]
 mod program;
+#[path = "support/random.rs"]
+mod random;
 
 use byrote::items::{ItemId, Kind, ProbeSet, Source, read_sources};
 use byrote::metric::item::ItemEvidence;
@@ -13,6 +15,7 @@ use byrote::policy::{Policy, READY, Tail};
 use byrote::report::{Report, json_v1};
 use byrote::verdict::{Judgement, Level, Statistic, Subject, Verdict, judge, within_budget};
 use program::{repository, run};
+use random::Random;
 use std::collections::BTreeMap;
 use std::sync::OnceLock;
 
@@ -69,17 +72,7 @@ fn as_they_are(texts: &[Text]) -> impl Iterator<Item = (&Text, Kind)> {
     texts.iter().map(|text| (text, text.kind))
 }
 
-/// SplitMix64 (Steele et al. 2014).
-struct Random(u64);
-
 impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let z = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
     /// From 0 to 1.
     fn uniform(&mut self) -> f64 {
         (self.next() >> 11) as f64 / (1u64 << 53) as f64

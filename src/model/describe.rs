@@ -6,6 +6,7 @@ use super::families::Family;
 use super::gguf::Gguf;
 use super::load::{Checkpoint, vocabulary};
 use super::shards::slots_of;
+use super::stepwise::fields::finite;
 use crate::tokens::tokenizer::Tokenizer;
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -65,7 +66,7 @@ pub fn safetensors(
 ) -> Result<Description, ModelError> {
     let file = checkpoint.config.path().display().to_string();
     let json = checkpoint.config.read_all()?;
-    let config: Value = serde_json::from_slice(&json)
+    let config: Value = serde_json::from_slice(&finite(&json))
         .map_err(|e| ModelError::Config { file: file.clone(), what: format!("{e}; correct it or fetch it again") })?;
     let mut tensors = Vec::new();
     for place in &checkpoint.weights {
@@ -206,6 +207,20 @@ mod tests {
         let bytes: BTreeMap<_, _> = told.memory.into_iter().collect();
         assert_eq!(bytes["f32"], 4 * told.parameters);
         assert!(bytes["bf16"] >= 2 * told.parameters && bytes["bf16"] < bytes["f32"]);
+    }
+
+    #[test]
+    fn every_architecture_can_be_shown() {
+        let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/models");
+        for folder in std::fs::read_dir(fixtures).unwrap().map(|entry| entry.unwrap().path()) {
+            let file = |name: &str| crate::model::weights::Place::File(folder.join(name));
+            let weights =
+                if folder.join("model.safetensors").exists() { vec![file("model.safetensors")] } else { vec![] };
+            let checkpoint =
+                Checkpoint { config: file("config.json"), weights, tokenizer: None, tokenizer_config: None };
+            let told = safetensors(&checkpoint, None, None).unwrap();
+            assert_eq!(told.unsupported, None, "{}", folder.display());
+        }
     }
 
     #[test]

@@ -29,7 +29,8 @@ pub(super) fn names(_: &Config) -> Names {
 
 pub(super) fn plan(c: &Config) -> Result<Blueprint, ModelError> {
     let (heads, head_dim) = heads(c)?;
-    let dims = c.or("rotary_dim", 64.min(head_dim))?;
+    let dims = c.or("rotary_dim", 64.min(head_dim as u64))?;
+    let dims = rotated(&c.with_defaults(&[("rope_dimension_count", dims)]), head_dim, 1.0)?;
     let feed = FeedPlan::Plain {
         inner: c.count_or("n_inner", 4 * c.count(HIDDEN)?)?,
         bias: true,
@@ -46,6 +47,5 @@ pub(super) fn plan(c: &Config) -> Result<Blueprint, ModelError> {
     plan.ropes = vec![c.rope(dims, 10_000.0, Pairing::Neighbours)?];
     plan.head_bias = true;
     plan.ignorable = gpt2::BUFFERS;
-    rotated(&c.with_defaults(&[("rope_dimension_count", dims as u64)]), head_dim, 1.0)?;
     Ok(plan)
 }
