@@ -157,6 +157,9 @@ pub struct BackendInfo {
     /// How many matrices are kept as what, where they were quantized at load: not all of them can be as `dtype` says.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mixture: Option<String>,
+    /// In what numbers products are computed, `f32` or `bf16`; sums are f32 in either.
+    #[serde(default = "f32_arithmetic")]
+    pub arithmetic: String,
     /// Parameters of the model.
     pub parameters: u64,
     /// Tokens in the vocabulary (columns of the logits).
@@ -165,6 +168,11 @@ pub struct BackendInfo {
     pub context_length: u32,
     /// The schemes under which every token is scored, in the order of [`TokenScores::scheme_logprob`].
     pub schemes: Vec<Scheme>,
+}
+
+/// Runs that were made before there was a choice.
+fn f32_arithmetic() -> String {
+    "f32".to_owned()
 }
 
 impl BackendInfo {

@@ -69,6 +69,10 @@ pub(crate) struct ModelArgs {
     /// Windows a batch at most
     #[arg(long, default_value_t = 16, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=4096))]
     pub(crate) batch: u32,
+    /// In what numbers the CPU multiplies; sums are f32 in either. auto = bf16 for weights kept in bf16, else f32. What rounding
+    /// could decide is computed again in f32
+    #[arg(long, value_enum, default_value = "auto")]
+    pub(crate) compute: Compute,
     /// Use only what is on this disk already (also: HF_HUB_OFFLINE=1)
     #[arg(long)]
     pub(crate) offline: bool,
@@ -362,6 +366,15 @@ pub(crate) enum Dtype {
     /// Quantized at load; blocks of 32
     #[value(name = "q4_0")]
     Q4_0,
+}
+
+#[cfg(feature = "native")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Compute {
+    Auto,
+    F32,
+    /// Twice as fast where the processor has it (AVX-512 BF16), f32 elsewhere
+    Bf16,
 }
 
 #[cfg(feature = "native")]

@@ -33,6 +33,7 @@ pub mod run;
 pub mod sweep;
 pub mod template;
 pub mod tokens;
+mod vectorized;
 pub mod verdict;
 pub mod window;
 

@@ -13,6 +13,7 @@ pub mod blueprint;
 pub mod build;
 pub mod builtin;
 pub mod config;
+pub mod cpu;
 pub mod decoder;
 pub mod describe;
 pub mod families;
@@ -27,6 +28,8 @@ pub mod weights;
 
 #[cfg(feature = "hub")]
 pub mod hub;
+
+pub use cpu::product::Arithmetic;
 
 use candle_core::{Device, Tensor};
 use std::ops::Range;
@@ -55,6 +58,8 @@ pub struct Pass<'a> {
     /// Length of the whole sequence, cached tokens and ones never fed included: what length-dependent
     /// rotary scaling goes by.
     pub sequence_len: usize,
+    /// In what its products are computed, where the model leaves a choice.
+    pub arithmetic: Arithmetic,
 }
 
 /// A decoder that gives logits for any range of positions.
@@ -74,7 +79,7 @@ pub trait CausalLm: Send + Sync {
     ///
     /// # Errors
     /// As for [`CausalLm::hidden`].
-    fn logits(&self, hidden: &Tensor) -> candle_core::Result<Tensor>;
+    fn logits(&self, hidden: &Tensor, arithmetic: Arithmetic) -> candle_core::Result<Tensor>;
 
     /// An empty cache for generating token by token.
     fn cache(&self) -> decoder::Cache;

@@ -306,7 +306,7 @@ fn of_model(sample: &Sample, dir: &Path, random: &mut Random, tally: &mut Tally)
         }
         Ok(loaded) => {
             tally.loaded += 1;
-            let config = NativeConfig { threads: 1, batch: 4 };
+            let config = NativeConfig { threads: 1, batch: 4, arithmetic: byrote::model::Arithmetic::F32 };
             let backend = Native::new(loaded.model, "f32", Scheme::defaults(), config).unwrap();
             let ids: Vec<u32> = (3..43).collect();
             tally.scored += usize::from(backend.score(&[ScoreInput { token_ids: &ids, prefix_len: 20 }])[0].is_ok());

@@ -126,7 +126,7 @@ fn the_bound_lies_between_p_z_and_what_sampling_finds() {
     let asked = std::env::var("BYROTE_NEAR_SAMPLES").ok().map(|samples| samples.parse::<u64>().unwrap());
     let samples = asked.unwrap_or(SAMPLES);
     let loaded = load::safetensors(&builtin::checkpoint(), &load::LoadConfig::default()).unwrap();
-    let config = NativeConfig { threads: 1, batch: 16 };
+    let config = NativeConfig { threads: 1, batch: 16, arithmetic: byrote::model::Arithmetic::F32 };
     let scheme = Scheme::top_k(40);
     let backend = Native::new(loaded.model, "f32", vec![scheme.clone()], config).unwrap();
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/builtin/golden.jsonl");

@@ -1,6 +1,7 @@
 //! From one row of logits to the scores of its true token: one home for softmax statistics.
 
 use super::Scheme;
+use crate::vectorized::{LEAST, at_least, exp, vectorized};
 
 /// Scores of the true token in one row of logits.
 #[derive(Clone, Debug, PartialEq)]
@@ -168,53 +169,58 @@ struct Moments {
     variance: f64,
 }
 
-fn moments(row: &[f32], max: f32) -> Moments {
-    let (mut s0, mut s1, mut s2) = (0f64, 0f64, 0f64);
-    for block in row.chunks(1 << 12) {
-        let (mut a, mut b, mut c) = ([0f32; LANES], [0f32; LANES], [0f32; LANES]);
-        let mut lanes = block.chunks_exact(LANES);
-        for lane in &mut lanes {
-            for i in 0..LANES {
-                let (e, d) = weight(lane[i] - max);
-                a[i] += e;
-                b[i] += e * d;
-                c[i] += e * d * d;
+vectorized! {
+    fn moments(row: &[f32], max: f32) -> Moments {
+        let (mut s0, mut s1, mut s2) = (0f64, 0f64, 0f64);
+        for block in row.chunks(1 << 12) {
+            let (mut a, mut b, mut c) = ([0f32; LANES], [0f32; LANES], [0f32; LANES]);
+            let mut lanes = block.chunks_exact(LANES);
+            for lane in &mut lanes {
+                for i in 0..LANES {
+                    let (e, d) = weight(lane[i] - max);
+                    a[i] += e;
+                    b[i] += e * d;
+                    c[i] += e * d * d;
+                }
             }
+            for x in lanes.remainder() {
+                let (e, d) = weight(x - max);
+                a[0] += e;
+                b[0] += e * d;
+                c[0] += e * d * d;
+            }
+            let sum = |lanes: [f32; LANES]| lanes.iter().map(|x| f64::from(*x)).sum::<f64>();
+            s0 += sum(a);
+            s1 += sum(b);
+            s2 += sum(c);
         }
-        for x in lanes.remainder() {
-            let (e, d) = weight(x - max);
-            a[0] += e;
-            b[0] += e * d;
-            c[0] += e * d * d;
-        }
-        let sum = |lanes: [f32; LANES]| lanes.iter().map(|x| f64::from(*x)).sum::<f64>();
-        s0 += sum(a);
-        s1 += sum(b);
-        s2 += sum(c);
+        let mean = s1 / s0;
+        let variance = (s2 / s0 - mean * mean).max(0.0);
+        Moments { log_sum: f64::from(max) + s0.ln(), mean, variance }
     }
-    let mean = s1 / s0;
-    let variance = (s2 / s0 - mean * mean).max(0.0);
-    Moments { log_sum: f64::from(max) + s0.ln(), mean, variance }
 }
 
-/// The largest of some logits (minus infinity for none; NaN is passed over) and how many are above `own`.
-fn peak(logits: &[f32], own: f32) -> (f32, u32) {
-    let (mut max, mut above) = ([f32::NEG_INFINITY; LANES], [0u32; LANES]);
-    let mut lanes = logits.chunks_exact(LANES);
-    for lane in &mut lanes {
-        for i in 0..LANES {
-            max[i] = if lane[i] > max[i] { lane[i] } else { max[i] };
-            above[i] += u32::from(lane[i] > own);
+vectorized! {
+    /// The largest of some logits (minus infinity for none; NaN is passed over) and how many are above `own`.
+    fn peak(logits: &[f32], own: f32) -> (f32, u32) {
+        let (mut max, mut above) = ([f32::NEG_INFINITY; LANES], [0u32; LANES]);
+        let mut lanes = logits.chunks_exact(LANES);
+        for lane in &mut lanes {
+            for i in 0..LANES {
+                max[i] = if lane[i] > max[i] { lane[i] } else { max[i] };
+                above[i] += u32::from(lane[i] > own);
+            }
         }
+        for &x in lanes.remainder() {
+            max[0] = if x > max[0] { x } else { max[0] };
+            above[0] += u32::from(x > own);
+        }
+        (max.into_iter().fold(f32::NEG_INFINITY, f32::max), above.iter().sum())
     }
-    for &x in lanes.remainder() {
-        max[0] = if x > max[0] { x } else { max[0] };
-        above[0] += u32::from(x > own);
-    }
-    (max.into_iter().fold(f32::NEG_INFINITY, f32::max), above.iter().sum())
 }
 
 /// e^d and d for d <= 0, d no less than [`LEAST`]: a logit of -inf has probability 0, and 0 * -inf would be NaN.
+#[inline(always)]
 fn weight(d: f32) -> (f32, f32) {
     (exp(d), at_least(d, LEAST))
 }
@@ -224,58 +230,29 @@ fn log_sum_exp(row: &[f32], max: f32, temperature: f32) -> f64 {
     f64::from(max) / f64::from(temperature) + sum_exp(row, max, temperature).ln()
 }
 
-/// Sum of exp((x - max) / t).
-fn sum_exp(row: &[f32], max: f32, temperature: f32) -> f64 {
-    let mut sums = [0f32; LANES];
-    let mut total = 0f64;
-    for block in row.chunks(1 << 12) {
-        let mut lanes = block.chunks_exact(LANES);
-        for lane in &mut lanes {
-            for (sum, x) in sums.iter_mut().zip(lane) {
-                *sum += exp((x - max) / temperature);
+vectorized! {
+    /// Sum of exp((x - max) / t).
+    fn sum_exp(row: &[f32], max: f32, temperature: f32) -> f64 {
+        let mut sums = [0f32; LANES];
+        let mut total = 0f64;
+        for block in row.chunks(1 << 12) {
+            let mut lanes = block.chunks_exact(LANES);
+            for lane in &mut lanes {
+                for (sum, x) in sums.iter_mut().zip(lane) {
+                    *sum += exp((x - max) / temperature);
+                }
             }
+            total += lanes.remainder().iter().map(|x| f64::from(exp((x - max) / temperature))).sum::<f64>();
+            total += sums.iter().map(|s| f64::from(*s)).sum::<f64>();
+            sums = [0.0; LANES];
         }
-        total += lanes.remainder().iter().map(|x| f64::from(exp((x - max) / temperature))).sum::<f64>();
-        total += sums.iter().map(|s| f64::from(*s)).sum::<f64>();
-        sums = [0.0; LANES];
+        total
     }
-    total
 }
 
 /// Sums that run side by side, which the compiler turns into vector instructions. Sixteen: with eight it unrolls the
 /// loops over the lanes instead, and scoring takes twice as long.
 const LANES: usize = 16;
-
-/// Below this [`exp`] is 0.
-const LEAST: f32 = -87.0;
-
-/// e^x for x <= 0 to within 2 units in the last place, without a branch, so that it vectorizes: x is split into
-/// n ln 2 + r, e^r is a polynomial, 2^n goes into the exponent. Below [`LEAST`] it is 0; NaN stays NaN.
-fn exp(x: f32) -> f32 {
-    const LN_2_HIGH: f32 = 0.693_359_4;
-    const LN_2_LOW: f32 = -2.121_944_4e-4;
-    const ROUND: f32 = 12_582_912.0;
-    let clamped = at_least(x, LEAST);
-    let shifted = clamped * std::f32::consts::LOG2_E + ROUND;
-    let n = shifted - ROUND;
-    let r = clamped - n * LN_2_HIGH - n * LN_2_LOW;
-    // Taylor coefficients up to r^7; |r| <= ln 2 / 2.
-    let p = 1.0 / 5040.0;
-    let p = p * r + 1.0 / 720.0;
-    let p = p * r + 1.0 / 120.0;
-    let p = p * r + 1.0 / 24.0;
-    let p = p * r + 1.0 / 6.0;
-    let p = p * r + 0.5;
-    let p = p * r + 1.0;
-    let p = p * r + 1.0;
-    let scale = f32::from_bits((shifted.to_bits() << 23).wrapping_add(0x3f80_0000));
-    if x < LEAST { 0.0 } else { p * scale }
-}
-
-/// `x`, but no less than `least`; NaN stays NaN.
-fn at_least(x: f32, least: f32) -> f32 {
-    if x < least { least } else { x }
-}
 
 fn scheme_logprob(row: &[f32], own: f32, other: f32, rank: u32, log_sum: f64, scheme: &Scheme) -> f32 {
     if scheme.temperature == 0.0 {
@@ -303,13 +280,19 @@ fn largest(row: &[f32], k: usize) -> Vec<f32> {
     let descending = |a: &f32, b: &f32| b.total_cmp(a);
     let mut held: Vec<f32> = Vec::with_capacity(4 * k);
     let mut floor = f32::NEG_INFINITY;
-    for &logit in row {
-        if logit > floor || held.len() < k {
-            held.push(logit);
-            if held.len() == 4 * k {
-                held.select_nth_unstable_by(k - 1, descending);
-                held.truncate(k);
-                floor = held[k - 1];
+    for block in row.chunks(LANES * 8) {
+        // Hardly any block holds a candidate once a few have passed.
+        if held.len() >= k && !any_above(block, floor) {
+            continue;
+        }
+        for &logit in block {
+            if logit > floor || held.len() < k {
+                held.push(logit);
+                if held.len() == 4 * k {
+                    held.select_nth_unstable_by(k - 1, descending);
+                    held.truncate(k);
+                    floor = held[k - 1];
+                }
             }
         }
     }
@@ -318,6 +301,12 @@ fn largest(row: &[f32], k: usize) -> Vec<f32> {
         held.truncate(k);
     }
     held
+}
+
+vectorized! {
+    fn any_above(logits: &[f32], floor: f32) -> bool {
+        logits.iter().fold(false, |any, logit| any | (*logit > floor))
+    }
 }
 
 #[cfg(test)]
@@ -456,17 +445,5 @@ mod tests {
         assert_eq!(score_row(&[1.0], 1, &[]), None, "a target outside the row");
         assert_eq!(top(&[f32::NAN, f32::NAN]), None);
         assert_eq!(top(&[0.0, 2.0, 2.0]).unwrap().0, 1);
-    }
-
-    #[test]
-    fn the_exponential_is_as_good_as_the_library_one() {
-        for i in 0..200_000 {
-            let x = -(i as f32) / 2_100.0;
-            let want = f64::from(x).exp();
-            let got = f64::from(exp(x));
-            assert!((got - want).abs() <= 2.5e-7 * want + 1e-37, "{x}: {got} against {want}");
-        }
-        assert!(exp(f32::NAN).is_nan());
-        assert_eq!(exp(f32::NEG_INFINITY), 0.0);
     }
 }

@@ -8,10 +8,11 @@ mod unroll;
 use super::logits::score_row;
 use super::pool::Pools;
 use super::{Backend, BackendInfo, Choose, Scheme, ScoreError, ScoreInput, TokenScores};
-use crate::model::{CausalLm, Pass};
+use crate::model::{Arithmetic, CausalLm, Pass, cpu};
 use candle_core::Tensor;
 use std::collections::BTreeMap;
 use std::ops::Range;
+use std::sync::Arc;
 
 /// How the native backend spends the machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,6 +21,8 @@ pub struct NativeConfig {
     pub threads: usize,
     /// Windows a batch at most.
     pub batch: usize,
+    /// In what products are computed, where the model leaves a choice.
+    pub arithmetic: Arithmetic,
 }
 
 /// Tokens a batch at most: longer windows make smaller batches, which bounds memory.
@@ -30,10 +33,11 @@ const LOGIT_ELEMENTS: usize = 8 << 20;
 
 /// A model that scores windows.
 pub struct Native {
-    model: Box<dyn CausalLm>,
+    model: Arc<dyn CausalLm>,
     info: BackendInfo,
-    pools: Pools,
+    pools: Arc<Pools>,
     batch: usize,
+    arithmetic: Arithmetic,
 }
 
 impl std::fmt::Debug for Native {
@@ -68,12 +72,19 @@ impl Native {
             candle_core::Device::Cuda(_) => "cuda",
             candle_core::Device::Metal(_) => "metal",
         };
+        // What a processor can't multiply in bf16 it multiplies in f32, which is only better.
+        let arithmetic = if model.device().is_cpu() && !model.stepwise() && cpu::multiplies_bf16() {
+            config.arithmetic
+        } else {
+            Arithmetic::F32
+        };
         let info = BackendInfo {
             name: if model.stepwise() { "stepwise" } else { "native" }.to_owned(),
             architecture: facts.architecture.clone(),
             device: device.to_owned(),
             dtype: dtype.to_owned(),
             mixture: None,
+            arithmetic: arithmetic.name().to_owned(),
             parameters: facts.parameters,
             vocab_size: u32::try_from(facts.vocab_size).unwrap_or(u32::MAX),
             context_length: u32::try_from(facts.context_length).unwrap_or(u32::MAX),
@@ -83,12 +94,20 @@ impl Native {
         let threads = if model.device().is_cpu() { config.threads.max(1) } else { 1 };
         // Sequences that are walked one by one gain nothing from standing together, and their logits take memory.
         let batch = if model.stepwise() { 1 } else { config.batch.max(1) };
-        Ok(Self { model, info, pools: Pools::new(threads)?, batch })
+        Ok(Self { model: model.into(), info, pools: Arc::new(Pools::new(threads)?), batch, arithmetic })
     }
 
     /// Batches that are scored at the same time.
     pub fn threads(&self) -> usize {
         self.pools.threads()
+    }
+
+    /// The same model with its products in f32: for what must not hang on rounding. Shares weights and threads.
+    #[must_use]
+    pub fn in_f32(&self) -> Self {
+        let info = BackendInfo { arithmetic: Arithmetic::F32.name().to_owned(), ..self.info.clone() };
+        let (model, pools) = (self.model.clone(), self.pools.clone());
+        Self { model, info, pools, batch: self.batch, arithmetic: Arithmetic::F32 }
     }
 
     /// Tells how many matrices are kept as what ([`BackendInfo::mixture`]).
@@ -120,8 +139,14 @@ impl Native {
         // The last token is only ever predicted: it needn't be fed.
         let fed = len - 1;
         let ids: Vec<u32> = inputs.iter().flat_map(|input| &input.token_ids[..fed]).copied().collect();
-        let pass =
-            Pass { ids: &ids, batch: inputs.len(), len: fed, rows: predicting(prefix_len, len), sequence_len: len };
+        let pass = Pass {
+            ids: &ids,
+            batch: inputs.len(),
+            len: fed,
+            rows: predicting(prefix_len, len),
+            sequence_len: len,
+            arithmetic: self.arithmetic,
+        };
         let hidden = self.model.hidden(&pass, None)?;
         let targets: Vec<u32> = inputs.iter().flat_map(|input| &input.token_ids[prefix_len..]).copied().collect();
         let scored = self.score_rows(&hidden, &targets)?;
@@ -139,10 +164,15 @@ impl Native {
         let step = (LOGIT_ELEMENTS / vocab.max(1)).max(1);
         let mut scores = Vec::with_capacity(targets.len());
         for (start, targets) in (0..).step_by(step).zip(targets.chunks(step)) {
-            let logits = self.model.logits(&hidden.narrow(0, start, targets.len())?)?;
-            let values = logits.flatten_all()?.to_vec1::<f32>()?;
-            let rows = values.chunks(vocab).zip(targets);
-            scores.extend(rows.map(|(row, target)| score_row(row, *target as usize, &self.info.schemes)));
+            let logits = self.model.logits(&hidden.narrow(0, start, targets.len())?, self.arithmetic)?;
+            let mut score = |values: &[f32]| {
+                let rows = values.chunks(vocab).zip(targets);
+                scores.extend(rows.map(|(row, target)| score_row(row, *target as usize, &self.info.schemes)));
+                Ok(())
+            };
+            if cpu::with_slice(&logits, &mut score)?.is_none() {
+                score(&logits.flatten_all()?.to_vec1::<f32>()?)?;
+            }
         }
         Ok(scores)
     }
@@ -260,7 +290,7 @@ mod tests {
             let rows = favoured.len();
             Tensor::from_vec(favoured, (rows, 1), &Device::Cpu)
         }
-        fn logits(&self, hidden: &Tensor) -> Result<Tensor> {
+        fn logits(&self, hidden: &Tensor, _: Arithmetic) -> Result<Tensor> {
             let favoured = hidden.flatten_all()?.to_vec1::<f32>()?;
             let rows = favoured.len();
             let logits: Vec<f32> =
@@ -270,7 +300,7 @@ mod tests {
     }
 
     fn backend(threads: usize, batch: usize) -> Native {
-        let config = NativeConfig { threads, batch };
+        let config = NativeConfig { threads, batch, arithmetic: Arithmetic::F32 };
         Native::new(Box::new(Giveaway::new()), "f32", Scheme::defaults(), config).unwrap()
     }
 

@@ -30,6 +30,7 @@ impl Scripted {
             device: "cpu".to_owned(),
             dtype: "f32".to_owned(),
             mixture: None,
+            arithmetic: "f32".to_owned(),
             parameters: 0,
             vocab_size,
             context_length,

@@ -138,7 +138,12 @@ fn self_test() -> Option<Result<String>> {
         let config = load::LoadConfig { device: "auto".to_owned(), ..load::LoadConfig::default() };
         let loaded = load::safetensors(&builtin::checkpoint(), &config)?;
         let name = loaded.precision.name();
-        let backend = Native::new(loaded.model, name, Scheme::defaults(), NativeConfig { threads: 1, batch: 1 })?;
+        let backend = Native::new(
+            loaded.model,
+            name,
+            Scheme::defaults(),
+            NativeConfig { threads: 1, batch: 1, arithmetic: byrote::model::Arithmetic::F32 },
+        )?;
         self_test::run(&backend, None)?;
         let seconds = started.elapsed().as_secs_f64();
         Ok(format!("passed on {} in {name}, {seconds:.2} s", backend.info().device))

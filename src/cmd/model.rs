@@ -1,11 +1,12 @@
 //! From a model's name on the command line to a backend that has passed its self-test.
 
 use super::out;
-use crate::cli::{Bos, Dtype, ModelArgs};
-use anyhow::{Context, Result};
+use crate::cli::{Bos, Compute, Dtype, ModelArgs};
+use anyhow::{Context, Result, bail};
 use byrote::backend::native::{Native, NativeConfig};
 use byrote::backend::{Backend, Scheme, self_test};
 use byrote::digest::FileDigest;
+use byrote::model::Arithmetic;
 use byrote::model::adapter::Adapter;
 use byrote::model::builtin;
 use byrote::model::load::{self, Checkpoint, LoadConfig};
@@ -116,7 +117,8 @@ pub(crate) fn ready(located: &Located, args: &ModelArgs, loading: Loading, schem
     let (named, loaded) = rayon::join(named, || read(located, &config));
     let ((files, model_signing), loaded) = (named?, loaded?);
     let threads = args.threads.map_or_else(cores, |n| n as usize);
-    let native = NativeConfig { threads, batch: args.batch as usize };
+    let arithmetic = arithmetic(args.compute, loaded.precision)?;
+    let native = NativeConfig { threads, batch: args.batch as usize, arithmetic };
     let backend = Native::new(loaded.model, loaded.precision.name(), schemes, native)?.with_mixture(loaded.mixture);
     let identity = ModelIdentity {
         reference: located.reference.clone(),
@@ -136,19 +138,34 @@ pub(crate) fn ready(located: &Located, args: &ModelArgs, loading: Loading, schem
     Ok(ready)
 }
 
-/// A second copy of a model with f32 weights on the CPU, for scores that must not hang on rounding. `None` where the model
-/// multiplies in f32 already: with f32 weights, and on the CPU whatever the weights are.
+/// The model with its products in f32 on the CPU, for scores that must not hang on rounding: on the CPU the same weights, elsewhere
+/// a second copy. `None` where the model multiplies in f32 already.
 pub(crate) fn f32_copy(located: &Located, args: &ModelArgs, of: &Native) -> Result<Option<Native>> {
     let info = of.info();
-    if info.device == "cpu" || info.dtype == "f32" {
+    if info.device == "cpu" {
+        return Ok((info.arithmetic != Arithmetic::F32.name()).then(|| of.in_f32()));
+    }
+    if info.dtype == "f32" {
         return Ok(None);
     }
     let family = located.entry.as_ref().and_then(|entry| entry.family.clone());
     let adapter = located.adapter.clone();
     let config = LoadConfig { precision: Some(Precision::F32), device: "cpu".to_owned(), family, adapter };
     let loaded = read(located, &config)?;
-    let native = NativeConfig { threads: args.threads.map_or_else(cores, |n| n as usize), batch: 1 };
+    let threads = args.threads.map_or_else(cores, |n| n as usize);
+    let native = NativeConfig { threads, batch: 1, arithmetic: Arithmetic::F32 };
     Ok(Some(Native::new(loaded.model, loaded.precision.name(), info.schemes.clone(), native)?))
+}
+
+/// In what products are computed: as weights are kept, unless the command line says otherwise.
+fn arithmetic(asked: Compute, kept: Precision) -> Result<Arithmetic> {
+    match (asked, kept) {
+        (Compute::Bf16, Precision::F32) => {
+            bail!("--compute bf16 is for weights that are no wider; add --dtype bf16")
+        }
+        (Compute::Bf16, _) | (Compute::Auto, Precision::Bf16) => Ok(Arithmetic::Bf16),
+        (Compute::F32 | Compute::Auto, _) => Ok(Arithmetic::F32),
+    }
 }
 
 fn read(located: &Located, config: &LoadConfig) -> Result<load::Loaded> {
@@ -200,11 +217,13 @@ fn cores() -> usize {
 pub(crate) fn announce(ready: &Ready) {
     let info = ready.backend.info();
     out::note(format_args!(
-        "{}: {}, {:.1} M parameters, {} on {}{}, {}",
+        "{}: {}, {:.1} M parameters, {}{} on {}{}, {}",
         ready.identity.reference,
         info.architecture,
         info.parameters as f64 / 1e6,
         info.dtype,
+        // f32 goes without saying.
+        if info.arithmetic == "f32" { String::new() } else { format!(" multiplied in {}", info.arithmetic) },
         info.device,
         info.pace(),
         match ready.bos_token {

@@ -233,7 +233,7 @@ impl Builder<'_> {
     fn weigher(&self, at: &Scope<'_>) -> Result<Linear, ModelError> {
         let (name, hidden) = ("ffn_gate_inp_shexp.weight", self.plan.hidden_size);
         let row = at.tensor(name, &[1, hidden]).or_else(|_| at.tensor(name, &[hidden]))?;
-        Ok(Linear::new(super::layers::linear::Matrix::Dense(row.reshape((1, hidden))?), None))
+        Ok(Linear::new(super::layers::linear::Matrix::dense(row.reshape((1, hidden))?)?, None))
     }
 
     /// A linear layer of a plan that knows safetensors: a GGUF's parts are in order, and its biases there or not.

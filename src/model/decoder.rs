@@ -1,5 +1,7 @@
 //! A decoder: token vectors, blocks, final norm, output matrix. Families differ in what they put into it.
 
+use super::cpu;
+use super::cpu::product::Arithmetic;
 use super::layers::alibi::Alibi;
 use super::layers::attention::{Attention, LayerCache, Surroundings, mask};
 use super::layers::linear::{Embedding, Linear};
@@ -118,16 +120,16 @@ impl CausalLm for Decoder {
         }
         let mut hidden = normed(self.final_norm.as_ref(), x)?;
         if let Some((_, out)) = &self.projections {
-            hidden = out.forward(&hidden)?;
+            hidden = out.forward(&hidden, pass.arithmetic)?;
         }
         let width = hidden.dim(2)?;
         hidden.reshape((pass.batch * pass.rows.len(), width))
     }
 
-    fn logits(&self, hidden: &Tensor) -> Result<Tensor> {
+    fn logits(&self, hidden: &Tensor, arithmetic: Arithmetic) -> Result<Tensor> {
         let mut logits = match &self.head {
-            Some(head) => head.forward(hidden)?,
-            None => self.embedding.logits(hidden)?,
+            Some(head) => head.forward(hidden, arithmetic)?,
+            None => self.embedding.logits(hidden, arithmetic)?,
         };
         if let Some(scale) = self.logit_scale {
             logits = (logits * scale)?;
@@ -150,7 +152,7 @@ impl Decoder {
             x = (x * scale)?;
         }
         if let Some((into, _)) = &self.projections {
-            x = into.forward(&x)?;
+            x = into.forward(&x, pass.arithmetic)?;
         }
         if let Some((positions, first)) = &self.positions {
             let start = start as u32 + first;
@@ -167,13 +169,15 @@ impl Decoder {
             .map(|rope| rope.tables(start, pass.len, pass.sequence_len, &self.device))
             .collect::<Result<_>>()?;
         let mut masks: Vec<(Option<usize>, Tensor)> = Vec::new();
-        for window in self.blocks.iter().map(|block| block.attention.window) {
+        // The CPU's own attention needs none.
+        let masked = !(cpu::available() && self.device.is_cpu());
+        for window in self.blocks.iter().map(|block| block.attention.window).filter(|_| masked) {
             if !masks.iter().any(|(w, _)| *w == window) {
                 masks.push((window, mask(start, pass.len, window, &self.device)?));
             }
         }
         let alibi = self.alibi.as_ref().map(|alibi| alibi.bias(start + pass.len, &self.device)).transpose()?;
-        Ok(Surroundings { tables, masks, alibi })
+        Ok(Surroundings { start, tables, masks, alibi, arithmetic: pass.arithmetic })
     }
 }
 
@@ -192,7 +196,7 @@ impl Block {
         let (attention_post, mlp_post) = (self.attention_post_norm.as_ref(), self.mlp_post_norm.as_ref());
         if self.residual == Residual::Normed {
             let added = normed(attention_post, (x + attended)?)?;
-            let fed = self.mlp.forward(&normed(self.mlp_norm.as_ref(), added.clone())?)?;
+            let fed = self.mlp.forward(&normed(self.mlp_norm.as_ref(), added.clone())?, around.arithmetic)?;
             return normed(mlp_post, (added + fed)?);
         }
         let added = (&x + self.scaled(normed(attention_post, attended)?)?)?;
@@ -201,7 +205,7 @@ impl Block {
             (Residual::Parallel, None) => cut(&seen)?,
             (_, norm) => normed(norm.as_ref(), added.clone())?,
         };
-        added + self.scaled(normed(mlp_post, self.mlp.forward(&seen)?)?)?
+        added + self.scaled(normed(mlp_post, self.mlp.forward(&seen, around.arithmetic)?)?)?
     }
 
     fn scaled(&self, x: Tensor) -> Result<Tensor> {

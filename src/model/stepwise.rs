@@ -16,7 +16,7 @@ pub mod source;
 
 use super::decoder::Cache;
 use super::weights::{Precision, Weights};
-use super::{CausalLm, Facts, ModelError, Pass};
+use super::{Arithmetic, CausalLm, Facts, ModelError, Pass};
 use candle_core::{Device, Result, Tensor};
 use fields::Fields;
 use std::ops::Range;
@@ -222,7 +222,7 @@ impl CausalLm for Stepwise {
     }
 
     /// Most architectures give logits at once, and these stand for the hidden states.
-    fn logits(&self, hidden: &Tensor) -> Result<Tensor> {
+    fn logits(&self, hidden: &Tensor, _: Arithmetic) -> Result<Tensor> {
         match &self.model {
             Model::Mamba(model) => model.logits(hidden),
             _ => Ok(hidden.clone()),
@@ -327,8 +327,8 @@ mod tests {
 
     fn logits(model: &Stepwise, ids: &[u32], batch: usize, cache: Option<&mut Cache>) -> Vec<Vec<f32>> {
         let len = ids.len() / batch;
-        let pass = Pass { ids, batch, len, rows: len - 1..len, sequence_len: 64 };
-        model.logits(&model.hidden(&pass, cache).unwrap()).unwrap().to_vec2().unwrap()
+        let pass = Pass { ids, batch, len, rows: len - 1..len, sequence_len: 64, arithmetic: Arithmetic::F32 };
+        model.logits(&model.hidden(&pass, cache).unwrap(), Arithmetic::F32).unwrap().to_vec2().unwrap()
     }
 
     #[test]

@@ -122,6 +122,7 @@ fn manifest(reveal: bool) -> RunManifest {
                 device: "cpu".to_owned(),
                 dtype: "f32".to_owned(),
                 mixture: None,
+                arithmetic: "f32".to_owned(),
                 parameters: 268_098_176,
                 vocab_size: 262_144,
                 context_length: 32_768,

@@ -63,6 +63,7 @@ fn manifest(reveal: bool) -> RunManifest {
                 device: "cpu".to_owned(),
                 dtype: "f32".to_owned(),
                 mixture: None,
+                arithmetic: "f32".to_owned(),
                 parameters: 1,
                 vocab_size: 10,
                 context_length: 128,

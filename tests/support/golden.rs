@@ -57,7 +57,7 @@ pub(crate) fn try_load(path: &Path, options: &LoadConfig) -> Result<Loaded, Mode
 }
 
 pub(crate) fn backend(loaded: Loaded, threads: usize, batch: usize) -> Native {
-    let config = NativeConfig { threads, batch };
+    let config = NativeConfig { threads, batch, arithmetic: byrote::model::Arithmetic::F32 };
     Native::new(loaded.model, loaded.precision.name(), Scheme::defaults(), config).unwrap()
 }
 

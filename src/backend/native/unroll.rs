@@ -88,7 +88,8 @@ impl Native {
         let others = first.end - prefix_len..rows.end - prefix_len;
         let mut cache = self.model.cache();
         let ids = prefixes.concat();
-        let pass = Pass { ids: &ids, batch, len: prefix_len, rows: first, sequence_len: len };
+        let pass =
+            Pass { ids: &ids, batch, len: prefix_len, rows: first, sequence_len: len, arithmetic: self.arithmetic };
         let ends = self.model.hidden(&pass, Some(&mut cache)).map_err(tensor)?;
         let starts: Vec<u32> = suffixes.iter().map(|suffix| suffix[0]).collect();
         // One list a prefix, one entry a suffix.
@@ -99,7 +100,14 @@ impl Native {
             if !others.is_empty() {
                 // The last token is only ever predicted: it needn't be fed.
                 let ids = suffix[..others.len()].repeat(batch);
-                let pass = Pass { ids: &ids, batch, len: others.len(), rows: others.clone(), sequence_len: len };
+                let pass = Pass {
+                    ids: &ids,
+                    batch,
+                    len: others.len(),
+                    rows: others.clone(),
+                    sequence_len: len,
+                    arithmetic: self.arithmetic,
+                };
                 let hidden = self.model.hidden(&pass, Some(&mut cache.clone())).map_err(tensor)?;
                 let targets: Vec<&[u32]> = std::iter::repeat_n(suffix[1..].chunks(1), batch).flatten().collect();
                 rest = self.logprobs(&hidden, &targets)?.concat();
@@ -119,7 +127,12 @@ impl Native {
         let step = (LOGIT_ELEMENTS / vocab.max(1)).max(1);
         let mut found = Vec::with_capacity(targets.len());
         for (start, targets) in (0..).step_by(step).zip(targets.chunks(step)) {
-            let rows = || self.model.logits(&hidden.narrow(0, start, targets.len())?)?.flatten_all()?.to_vec1::<f32>();
+            let rows = || {
+                self.model
+                    .logits(&hidden.narrow(0, start, targets.len())?, self.arithmetic)?
+                    .flatten_all()?
+                    .to_vec1::<f32>()
+            };
             for (row, targets) in rows().map_err(|e| broken(&e))?.chunks(vocab).zip(targets) {
                 let warped = Warped::new(row, &full);
                 let logprob = |token: &u32| warped.map_or(f64::NAN, |warped| f64::from(warped.logprob(*token)));
@@ -161,9 +174,9 @@ impl Native {
     /// Feeds `ids` (`batch x len`) after what the cache holds; logits of the last position of each sequence.
     fn feed(&self, ids: &[u32], batch: usize, cache: &mut Cache, total: usize) -> candle_core::Result<Vec<f32>> {
         let len = ids.len() / batch;
-        let pass = Pass { ids, batch, len, rows: len - 1..len, sequence_len: total };
+        let pass = Pass { ids, batch, len, rows: len - 1..len, sequence_len: total, arithmetic: self.arithmetic };
         let hidden = self.model.hidden(&pass, Some(cache))?;
-        self.model.logits(&hidden)?.flatten_all()?.to_vec1::<f32>()
+        self.model.logits(&hidden, self.arithmetic)?.flatten_all()?.to_vec1::<f32>()
     }
 }
 
@@ -206,7 +219,7 @@ mod tests {
             let rows = hidden.len();
             Tensor::from_vec(hidden, (rows, 1), &Device::Cpu)
         }
-        fn logits(&self, hidden: &Tensor) -> Result<Tensor> {
+        fn logits(&self, hidden: &Tensor, _: crate::model::Arithmetic) -> Result<Tensor> {
             hidden.broadcast_as((hidden.dim(0)?, 10))?.contiguous()
         }
     }
@@ -214,7 +227,7 @@ mod tests {
     #[test]
     fn logits_that_are_no_numbers_are_an_error_with_their_position() {
         let facts = Facts { architecture: "brittle".into(), vocab_size: 10, context_length: 64, parameters: 0 };
-        let config = NativeConfig { threads: 1, batch: 4 };
+        let config = NativeConfig { threads: 1, batch: 4, arithmetic: crate::model::Arithmetic::F32 };
         let backend = Native::new(Box::new(Brittle(facts)), "f32", Scheme::defaults(), config).unwrap();
         for (bad, expected) in [(9, Ok(())), (7, Err(ScoreError::NonFinite { position: 2 }))] {
             let mut tokens = [1, bad].into_iter();

@@ -4,6 +4,9 @@
 use super::linear::Linear;
 use super::norm::Norm;
 use super::rope::Tables;
+use crate::model::cpu::attention::{Attend, Heads, attend};
+use crate::model::cpu::product::Arithmetic;
+use crate::model::cpu::{self, with_scratch, with_slice};
 use candle_core::{D, Device, Result, Tensor};
 use std::ops::Range;
 
@@ -46,12 +49,15 @@ pub struct QkNorm {
 /// What all layers of a pass share.
 #[derive(Debug)]
 pub struct Surroundings {
+    /// Position of the pass's first token.
+    pub start: usize,
     /// One set of tables for each of the decoder's rotary embeddings.
     pub tables: Vec<Tables>,
     /// Masks by window, `[len, keys]`.
     pub masks: Vec<(Option<usize>, Tensor)>,
     /// Linear biases, `[heads, 1, keys]`.
     pub alibi: Option<Tensor>,
+    pub arithmetic: Arithmetic,
 }
 
 /// Keys and values of the tokens seen so far, `[batch, kv_heads, tokens, head_dim]`.
@@ -59,6 +65,16 @@ pub struct Surroundings {
 pub struct LayerCache(Option<(Tensor, Tensor)>);
 
 impl LayerCache {
+    /// Puts further keys and values behind those that are held; gives all of them.
+    fn extend(&mut self, mut keys: Tensor, mut values: Tensor) -> Result<(Tensor, Tensor)> {
+        if let Some((old_keys, old_values)) = self.0.take() {
+            keys = Tensor::cat(&[&old_keys, &keys], 2)?;
+            values = Tensor::cat(&[&old_values, &values], 2)?;
+        }
+        self.0 = Some((keys.clone(), values.clone()));
+        Ok((keys, values))
+    }
+
     /// Keeps these sequences of the batch, in this order.
     ///
     /// # Errors
@@ -84,8 +100,11 @@ impl Attention {
         around: &Surroundings,
         cache: Option<&mut LayerCache>,
     ) -> Result<Tensor> {
+        if cpu::available() && x.device().is_cpu() {
+            return self.on_cpu(x, rows, around, cache);
+        }
         let (batch, len, _) = x.dims3()?;
-        let qkv = self.qkv.forward(x)?;
+        let qkv = self.qkv.forward(x, around.arithmetic)?;
         let part = |start: usize, heads: usize, rows: &Range<usize>, norm: Option<&Norm>| {
             let mut part = qkv.narrow(D::Minus1, start * self.head_dim, heads * self.head_dim)?;
             part = part.narrow(1, rows.start, rows.len())?;
@@ -110,15 +129,119 @@ impl Attention {
             k = tables.rotate(&k)?;
         }
         let (mut k, mut v) = (k.contiguous()?, v.transpose(1, 2)?.contiguous()?);
-        if let Some(LayerCache(held)) = cache {
-            if let Some((old_k, old_v)) = held.take() {
-                k = Tensor::cat(&[&old_k, &k], 2)?;
-                v = Tensor::cat(&[&old_v, &v], 2)?;
-            }
-            *held = Some((k.clone(), v.clone()));
+        if let Some(cache) = cache {
+            (k, v) = cache.extend(k, v)?;
         }
         let scores = self.scores(&(q.contiguous()? * self.scale)?, &k, rows, around)?;
-        self.out.forward(&self.mix(&scores, &v)?)
+        self.out.forward(&self.mix(&scores, &v)?, around.arithmetic)
+    }
+
+    /// The same by [`cpu`], over slices: no key, value or score is copied but for what a product wants side by side.
+    fn on_cpu(
+        &self,
+        x: &Tensor,
+        rows: &Range<usize>,
+        around: &Surroundings,
+        cache: Option<&mut LayerCache>,
+    ) -> Result<Tensor> {
+        let (batch, len, _) = x.dims3()?;
+        let (heads, kv_heads, d) = (self.heads, self.kv_heads, self.head_dim);
+        let width = (heads + 2 * kv_heads) * d;
+        let y = with_scratch(batch * len * width, |qkv| {
+            match with_slice(x, |x| self.qkv.multiply(x, around.arithmetic, qkv))? {
+                Some(()) => self.prepare(qkv, len, around)?,
+                None => candle_core::bail!("activations aren't f32"),
+            }
+            let part = |start: usize| Heads { values: &qkv[start * d..], sequence: len * width, head: d, step: width };
+            let q = Heads { values: &qkv[rows.start * width..], ..part(0) };
+            let Some(cache) = cache else {
+                return self.attended(batch, rows, len, (q, part(heads), part(heads + kv_heads)), around);
+            };
+            let copied = |from: Heads<'_>| {
+                let mut copy = Vec::with_capacity(batch * kv_heads * len * d);
+                for at in (0..batch * kv_heads).map(|i| (i / kv_heads, i % kv_heads)) {
+                    let head = &from.values[at.0 * from.sequence + at.1 * from.head..];
+                    (0..len).for_each(|i| copy.extend_from_slice(&head[i * from.step..][..d]));
+                }
+                Tensor::from_vec(copy, (batch, kv_heads, len, d), x.device())
+            };
+            let (k, v) = cache.extend(copied(part(heads))?, copied(part(heads + kv_heads))?)?;
+            let keys = k.dim(2)?;
+            let (sequence, head, step) = (kv_heads * keys * d, keys * d, d);
+            let y = with_slice(&k, |k| {
+                with_slice(&v, |v| {
+                    let (k, v) = (Heads { values: k, sequence, head, step }, Heads { values: v, sequence, head, step });
+                    self.attended(batch, rows, keys, (q, k, v), around)
+                })
+            })?;
+            y.flatten().ok_or_else(|| candle_core::Error::msg("cached keys aren't f32"))
+        })?;
+        Tensor::from_vec(y, (batch, rows.len(), self.out.outputs()?), x.device())
+    }
+
+    /// Normalizes, holds, rotates and scales queries, keys and values of sequences of `len` positions, in place.
+    fn prepare(&self, qkv: &mut [f32], len: usize, around: &Surroundings) -> Result<()> {
+        let (heads, d) = (self.heads, self.head_dim);
+        let scale = self.scale as f32;
+        let mut all = |rotate: &dyn Fn(usize, &mut [f32])| {
+            for (row, qkv) in qkv.chunks_exact_mut((heads + 2 * self.kv_heads) * d).enumerate() {
+                let (q, kv) = qkv.split_at_mut(heads * d);
+                let (k, v) = kv.split_at_mut(self.kv_heads * d);
+                if let Some(norms) = &self.qk_norm {
+                    norms.q.in_place(q)?;
+                    norms.k.in_place(k)?;
+                }
+                if let Some(clip) = self.clip {
+                    let clip = clip as f32;
+                    q.iter_mut().chain(&mut *k).chain(v).for_each(|x| *x = x.clamp(-clip, clip));
+                }
+                q.chunks_exact_mut(d).chain(k.chunks_exact_mut(d)).for_each(|head| rotate(row % len, head));
+                q.iter_mut().for_each(|x| *x *= scale);
+            }
+            Ok(())
+        };
+        match self.rope.and_then(|i| around.tables.get(i)) {
+            Some(tables) => tables.with_rotation(all),
+            None => all(&|_, _| ()),
+        }
+    }
+
+    /// Attention and the product behind it: `[batch, rows, hidden]`.
+    fn attended(
+        &self,
+        batch: usize,
+        rows: &Range<usize>,
+        keys: usize,
+        (q, k, v): (Heads<'_>, Heads<'_>, Heads<'_>),
+        around: &Surroundings,
+    ) -> Result<Vec<f32>> {
+        let slice = |tensor: Option<&Tensor>| -> Result<Option<Vec<f32>>> {
+            tensor.map(|tensor| tensor.flatten_all()?.to_vec1()).transpose()
+        };
+        let (bias, sinks) = (slice(around.alibi.as_ref().filter(|_| self.alibi))?, slice(self.sinks.as_ref())?);
+        let plan = Attend {
+            batch,
+            heads: self.heads,
+            kv_heads: self.kv_heads,
+            head_dim: self.head_dim,
+            rows: rows.len(),
+            first: around.start + rows.start,
+            keys,
+            q,
+            k,
+            v,
+            softcap: self.softcap.map(|cap| cap as f32),
+            window: self.window,
+            bias: bias.as_deref(),
+            sinks: sinks.as_deref(),
+        };
+        let count = batch * rows.len();
+        with_scratch(count * self.heads * self.head_dim, |mixed| {
+            attend(&plan, mixed);
+            let mut y = vec![0.0; count * self.out.outputs()?];
+            self.out.multiply(mixed, around.arithmetic, &mut y)?;
+            Ok(y)
+        })
     }
 
     /// `[batch, heads, rows, d]` and `[batch, kv_heads, keys, d]` to `[batch, heads, rows, keys]`, masked. Heads that share

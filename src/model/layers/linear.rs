@@ -1,11 +1,16 @@
 //! Matrix products with weights in whatever form they are kept, and embeddings.
 
+use crate::model::cpu;
+use crate::model::cpu::product::{Arithmetic, PANEL, Packed, Target, product};
 use candle_core::quantized::QTensor;
-use candle_core::{DType, Result, Tensor};
+use candle_core::{DType, Device, Result, Tensor, bail};
+use half::bf16;
 
 /// Rows of a quantized matrix are widened in panels of at most this many elements (64 MiB in f32), so
 /// that a large vocabulary never stands in memory as a whole.
 const PANEL_ELEMENTS: usize = 16 << 20;
+/// The same where they are packed for one product (4 MiB): what is just written is still in the cache when it is multiplied.
+const PACKED_ELEMENTS: usize = 1 << 20;
 
 /// `y = x W^T + b`, f32 in and out.
 #[derive(Debug)]
@@ -17,6 +22,8 @@ pub struct Linear {
 /// A matrix of shape `[out, in]`.
 #[derive(Debug)]
 pub enum Matrix {
+    /// In f32 or bf16, in panels for the CPU's own products.
+    Packed(Packed),
     /// In f32, bf16 or f16.
     Dense(Tensor),
     /// Quantized, in one piece or stacked from several along the rows.
@@ -33,25 +40,148 @@ impl Linear {
     ///
     /// # Errors
     /// On a shape mismatch or want of memory.
-    pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
+    pub fn forward(&self, x: &Tensor, arithmetic: Arithmetic) -> Result<Tensor> {
         let dims = x.dims();
         let (lead, width) = dims.split_at(dims.len() - 1);
-        let rows = x.reshape((lead.iter().product::<usize>(), width[0]))?;
-        let y = self.weight.product(&rows)?;
+        let rows = lead.iter().product::<usize>();
+        let mut shape = lead.to_vec();
+        shape.push(self.outputs()?);
+        if cpu::available() && x.device().is_cpu() {
+            let multiplied = cpu::with_slice(x, |x| {
+                let mut y = vec![0.0; shape.iter().product()];
+                self.multiply(x, arithmetic, &mut y)?;
+                Ok(y)
+            })?;
+            if let Some(y) = multiplied {
+                return Tensor::from_vec(y, shape, x.device());
+            }
+        }
+        let y = self.weight.product(&x.reshape((rows, width[0]))?)?;
         let y = match &self.bias {
             Some(bias) => y.broadcast_add(bias)?,
             None => y,
         };
-        let mut shape = lead.to_vec();
-        shape.push(y.dim(1)?);
         y.reshape(shape)
+    }
+
+    /// Rows of the weight: elements of a row that comes out.
+    ///
+    /// # Errors
+    /// When the weight is no matrix.
+    pub fn outputs(&self) -> Result<usize> {
+        self.weight.outputs()
+    }
+
+    /// Whether a product of a few rows costs less than one of many: a weight that isn't packed is unpacked for each.
+    pub(in crate::model) fn is_packed(&self) -> bool {
+        matches!(self.weight, Matrix::Packed(_))
+    }
+
+    /// On the CPU: rows of `in` numbers to rows of `out`, one after the other.
+    ///
+    /// # Errors
+    /// When `x` isn't whole rows, or `y` not as many.
+    pub(in crate::model) fn multiply(&self, x: &[f32], arithmetic: Arithmetic, y: &mut [f32]) -> Result<()> {
+        let (inputs, outputs) = (self.weight.inputs()?, self.outputs()?);
+        if inputs == 0 || outputs == 0 || !x.len().is_multiple_of(inputs) || y.len() != x.len() / inputs * outputs {
+            bail!("{} activations and {} outcomes for a matrix of {outputs} rows of {inputs}", x.len(), y.len());
+        }
+        let mut target = Target { values: y, stride: outputs, column: 0 };
+        match &self.weight {
+            Matrix::Packed(packed) => product(x, packed, arithmetic, &mut target),
+            Matrix::Dense(weight) => {
+                let step = (PACKED_ELEMENTS / inputs).next_multiple_of(PANEL);
+                for start in (0..outputs).step_by(step) {
+                    let panel = weight.narrow(0, start, step.min(outputs - start))?.to_dtype(DType::F32)?;
+                    multiply_panel(x, &panel, arithmetic, &mut target)?;
+                }
+            }
+            Matrix::Quantized(parts) => {
+                for part in parts {
+                    for panel in panels(part, PACKED_ELEMENTS)? {
+                        multiply_panel(x, &panel?, arithmetic, &mut target)?;
+                    }
+                }
+            }
+        }
+        if let Some(bias) = &self.bias {
+            let added = cpu::with_slice(bias, |bias| {
+                for row in y.chunks_exact_mut(outputs) {
+                    row.iter_mut().zip(bias).for_each(|(y, bias)| *y += bias);
+                }
+                Ok(())
+            })?;
+            if added.is_none() {
+                bail!("a bias isn't f32 on the CPU");
+            }
+        }
+        Ok(())
     }
 }
 
+/// Multiplies by some rows of a matrix, in f32, and moves the target's column behind what is written.
+fn multiply_panel(x: &[f32], panel: &Tensor, arithmetic: Arithmetic, target: &mut Target<'_>) -> Result<()> {
+    let (rows, inputs) = panel.dims2()?;
+    let done = cpu::with_slice(panel, |panel| {
+        let packed = match arithmetic {
+            Arithmetic::Bf16 if cpu::multiplies_bf16() => {
+                Packed::from_bf16(&panel.iter().map(|x| bf16::from_f32(*x)).collect::<Vec<_>>(), inputs)
+            }
+            _ => Packed::from_f32(panel, inputs),
+        };
+        product(x, &packed, arithmetic, target);
+        Ok(())
+    })?;
+    target.column += rows;
+    done.ok_or_else(|| candle_core::Error::msg("a panel isn't f32 on the CPU"))
+}
+
 impl Matrix {
-    /// `[n, in]` in f32 to `[n, out]` in f32.
+    /// A matrix in f32, bf16 or f16, packed where it will be multiplied by the CPU's own products.
+    ///
+    /// # Errors
+    /// When it is no matrix.
+    pub fn dense(weight: Tensor) -> Result<Self> {
+        let (_, inputs) = weight.dims2()?;
+        if !cpu::available() || !weight.device().is_cpu() {
+            return Ok(Self::Dense(weight));
+        }
+        let weight = weight.contiguous()?;
+        let packed = {
+            let (storage, layout) = weight.storage_and_layout();
+            match (&*storage, layout.contiguous_offsets()) {
+                (candle_core::Storage::Cpu(candle_core::CpuStorage::F32(values)), Some((start, end))) => {
+                    Some(Packed::from_f32(&values[start..end], inputs))
+                }
+                (candle_core::Storage::Cpu(candle_core::CpuStorage::BF16(values)), Some((start, end))) => {
+                    Some(Packed::from_bf16(&values[start..end], inputs))
+                }
+                _ => None,
+            }
+        };
+        Ok(packed.map_or(Self::Dense(weight), Self::Packed))
+    }
+
+    fn outputs(&self) -> Result<usize> {
+        match self {
+            Self::Packed(packed) => Ok(packed.outputs()),
+            Self::Dense(weight) => weight.dim(0),
+            Self::Quantized(parts) => parts.iter().map(|part| Ok(part.shape().dims2()?.0)).sum(),
+        }
+    }
+
+    fn inputs(&self) -> Result<usize> {
+        match self {
+            Self::Packed(packed) => Ok(packed.inputs()),
+            Self::Dense(weight) => weight.dim(1),
+            Self::Quantized(parts) => parts.first().map_or(Ok(0), |part| Ok(part.shape().dims2()?.1)),
+        }
+    }
+
+    /// `[n, in]` in f32 to `[n, out]` in f32, by Candle.
     fn product(&self, x: &Tensor) -> Result<Tensor> {
         match self {
+            Self::Packed(packed) => bail!("{packed:?} is for activations in f32 on the CPU"),
             Self::Dense(w) if w.dtype() == DType::F32 => x.matmul(&w.t()?),
             // Widening costs little beside a product over many rows, and it is exact.
             Self::Dense(w) if w.device().is_cpu() => x.matmul(&w.to_dtype(DType::F32)?.t()?),
@@ -59,7 +189,7 @@ impl Matrix {
             Self::Quantized(parts) => {
                 let mut columns = Vec::new();
                 for part in parts {
-                    for panel in panels(part)? {
+                    for panel in panels(part, PANEL_ELEMENTS)? {
                         columns.push(x.matmul(&panel?.t()?)?);
                     }
                 }
@@ -71,19 +201,31 @@ impl Matrix {
     /// Rows `ids` of the matrix in f32, shape `[ids, in]`.
     fn rows(&self, ids: &Tensor) -> Result<Tensor> {
         match self {
+            Self::Packed(packed) => {
+                let ids = ids.to_vec1::<u32>()?;
+                let mut rows = vec![0.0; ids.len() * packed.inputs()];
+                for (id, row) in ids.iter().zip(rows.chunks_exact_mut(packed.inputs())) {
+                    let id = *id as usize;
+                    if id >= packed.outputs() {
+                        bail!("row {id} of a matrix of {}", packed.outputs());
+                    }
+                    packed.row(id, row);
+                }
+                Tensor::from_vec(rows, (ids.len(), packed.inputs()), &Device::Cpu)
+            }
             Self::Dense(w) => w.index_select(ids, 0)?.to_dtype(DType::F32),
             Self::Quantized(parts) => match parts.as_slice() {
                 [one] => one.embedding(ids)?.to_dtype(DType::F32),
-                _ => candle_core::bail!("an embedding is one matrix, not {} stacked ones", parts.len()),
+                _ => bail!("an embedding is one matrix, not {} stacked ones", parts.len()),
             },
         }
     }
 }
 
-/// A quantized matrix as f32 panels, top to bottom.
-fn panels(matrix: &QTensor) -> Result<impl Iterator<Item = Result<Tensor>> + '_> {
+/// A quantized matrix as f32 panels of at most so many elements, top to bottom.
+fn panels(matrix: &QTensor, elements: usize) -> Result<impl Iterator<Item = Result<Tensor>> + '_> {
     let (rows, width) = matrix.shape().dims2()?;
-    let step = (PANEL_ELEMENTS / width.max(1)).clamp(1, rows.max(1));
+    let step = (elements / width.max(1)).clamp(1, rows.max(1));
     let whole = step >= rows;
     Ok((0..rows).step_by(step.max(1)).map(move |start| {
         if whole {
@@ -119,8 +261,8 @@ impl Embedding {
     ///
     /// # Errors
     /// As for [`Linear::forward`].
-    pub fn logits(&self, hidden: &Tensor) -> Result<Tensor> {
-        self.table.forward(hidden)
+    pub fn logits(&self, hidden: &Tensor, arithmetic: Arithmetic) -> Result<Tensor> {
+        self.table.forward(hidden, arithmetic)
     }
 }
 
@@ -149,8 +291,12 @@ mod tests {
             ),
         ];
         for (kept, written_out) in cases {
-            let got = Linear::new(kept, None).forward(&x).unwrap().to_vec2::<f32>().unwrap();
-            let want = Linear::new(Matrix::Dense(written_out), None).forward(&x).unwrap().to_vec2::<f32>().unwrap();
+            let got = Linear::new(kept, None).forward(&x, Arithmetic::F32).unwrap().to_vec2::<f32>().unwrap();
+            let want = Linear::new(Matrix::Dense(written_out), None)
+                .forward(&x, Arithmetic::F32)
+                .unwrap()
+                .to_vec2::<f32>()
+                .unwrap();
             assert_eq!(got, want);
         }
     }
@@ -160,7 +306,7 @@ mod tests {
         let w = ramp((1 << 10, 1 << 15));
         let q = QTensor::quantize(&w, GgmlDType::Q4_0).unwrap();
         let whole = q.dequantize(&Device::Cpu).unwrap();
-        let cut: Vec<Tensor> = panels(&q).unwrap().collect::<Result<_>>().unwrap();
+        let cut: Vec<Tensor> = panels(&q, PANEL_ELEMENTS).unwrap().collect::<Result<_>>().unwrap();
         assert_eq!(cut.len(), 2);
         let joined = Tensor::cat(&cut, 0).unwrap();
         let difference = (joined - whole).unwrap().abs().unwrap().max_all().unwrap().to_scalar::<f32>().unwrap();

@@ -2,6 +2,8 @@
 
 use super::experts::Experts;
 use super::linear::Linear;
+use crate::model::cpu::product::Arithmetic;
+use crate::model::cpu::{self, activation};
 use candle_core::{D, Result, Tensor};
 use serde::Deserialize;
 
@@ -61,6 +63,9 @@ impl Activation {
     }
 }
 
+/// Rows that go through both products of a block before the next ones do.
+const BLOCK_ROWS: usize = 192;
+
 /// A feed-forward block.
 #[derive(Debug)]
 pub enum Mlp {
@@ -77,16 +82,65 @@ impl Mlp {
     ///
     /// # Errors
     /// On a shape mismatch or want of memory.
-    pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
+    pub fn forward(&self, x: &Tensor, arithmetic: Arithmetic) -> Result<Tensor> {
+        if cpu::available()
+            && x.device().is_cpu()
+            && let Some(y) = self.on_cpu(x, arithmetic)?
+        {
+            return Ok(y);
+        }
         match self {
             Self::Gated { gate_up, down, gating } => {
-                let both = gate_up.forward(x)?;
+                let both = gate_up.forward(x, arithmetic)?;
                 let width = both.dim(D::Minus1)? / 2;
                 let gate = both.narrow(D::Minus1, 0, width)?.contiguous()?;
-                down.forward(&gating.apply(&gate, &both.narrow(D::Minus1, width, width)?)?)
+                let joined = gating.apply(&gate, &both.narrow(D::Minus1, width, width)?)?;
+                down.forward(&joined, arithmetic)
             }
-            Self::Plain { up, down, activation } => down.forward(&activation.apply(&up.forward(x)?)?),
-            Self::Experts(experts) => experts.forward(x),
+            Self::Plain { up, down, activation } => {
+                down.forward(&activation.apply(&up.forward(x, arithmetic)?)?, arithmetic)
+            }
+            Self::Experts(experts) => experts.forward(x, arithmetic),
         }
+    }
+
+    /// The same a few rows at a time, so that what stands between the products never leaves the cache. None where it isn't
+    /// for [`cpu`] to do.
+    fn on_cpu(&self, x: &Tensor, arithmetic: Arithmetic) -> Result<Option<Tensor>> {
+        let (up, down) = match self {
+            Self::Gated { gate_up, down, .. } => (gate_up, down),
+            Self::Plain { up, down, .. } => (up, down),
+            Self::Experts(_) => return Ok(None),
+        };
+        let (width, wide, out) = (x.dim(D::Minus1)?, up.outputs()?, down.outputs()?);
+        let block = if up.is_packed() && down.is_packed() { BLOCK_ROWS } else { usize::MAX / width.max(1) };
+        let y = cpu::with_slice(x, |x| {
+            let mut y = vec![0.0; x.len() / width * out];
+            for (x, y) in x.chunks(block * width).zip(y.chunks_mut(block.saturating_mul(out))) {
+                let rows = x.len() / width;
+                let done = cpu::with_scratch(rows * wide, |between| {
+                    up.multiply(x, arithmetic, between)?;
+                    match self {
+                        Self::Gated { gating, .. } => cpu::with_scratch(rows * wide / 2, |joined| {
+                            let known = activation::join(*gating, between, wide / 2, joined);
+                            if known { down.multiply(joined, arithmetic, y).map(|()| true) } else { Ok(false) }
+                        }),
+                        Self::Plain { activation, .. } if activation::apply(*activation, between) => {
+                            down.multiply(between, arithmetic, y).map(|()| true)
+                        }
+                        _ => Ok(false),
+                    }
+                });
+                if !done? {
+                    return Ok(None);
+                }
+            }
+            Ok(Some(y))
+        })?;
+        let mut shape = x.dims().to_vec();
+        if let Some(last) = shape.last_mut() {
+            *last = out;
+        }
+        y.flatten().map(|y| Tensor::from_vec(y, shape, x.device())).transpose()
     }
 }

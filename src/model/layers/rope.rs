@@ -3,6 +3,8 @@
 //! Tables are made for each pass, since some scalings depend on the sequence's length. They are
 //! computed as the reference implementations do: inverse frequencies and angles in f32.
 
+use crate::model::cpu;
+use crate::vectorized::vectorized;
 use candle_core::{D, Device, Result, Tensor};
 use serde::Deserialize;
 use std::f32::consts::PI;
@@ -166,6 +168,30 @@ impl Tables {
         Ok(Self { cos: cut(&self.cos)?, sin: cut(&self.sin)?, ..*self })
     }
 
+    /// On the CPU: `turn` is given a function that rotates one head's components in place, as those of a position of the
+    /// pass.
+    ///
+    /// # Errors
+    /// When the tables lie elsewhere, or `turn` fails.
+    pub(in crate::model) fn with_rotation<R>(
+        &self,
+        turn: impl FnOnce(&dyn Fn(usize, &mut [f32])) -> Result<R>,
+    ) -> Result<R> {
+        let half = self.dims / 2;
+        let turned = cpu::with_slice(&self.cos, |cos| {
+            cpu::with_slice(&self.sin, |sin| {
+                turn(&|position, x| {
+                    let at = position * half..(position + 1) * half;
+                    match self.pairing {
+                        Pairing::Halves => rotate_halves(x, &cos[at.clone()], &sin[at]),
+                        Pairing::Neighbours => rotate_neighbours(x, &cos[at.clone()], &sin[at]),
+                    }
+                })
+            })
+        })?;
+        turned.flatten().ok_or_else(|| candle_core::Error::msg("rotary tables aren't on the CPU"))
+    }
+
     /// Rotates queries or keys of shape `[batch, heads, len, head_dim]`.
     ///
     /// # Errors
@@ -182,6 +208,25 @@ impl Tables {
         let turned = rotate(&x.narrow(D::Minus1, 0, self.dims)?.contiguous()?, &self.cos, &self.sin)?;
         let kept = x.narrow(D::Minus1, self.dims, width - self.dims)?;
         Tensor::cat(&[turned, kept.contiguous()?], D::Minus1)
+    }
+}
+
+vectorized! {
+    /// Rotates the first `2 * cos.len()` components of one head.
+    fn rotate_halves(x: &mut [f32], cos: &[f32], sin: &[f32]) {
+        let (low, high) = x[..2 * cos.len()].split_at_mut(cos.len());
+        for (((a, b), cos), sin) in low.iter_mut().zip(high).zip(cos).zip(sin) {
+            (*a, *b) = (*a * cos - *b * sin, *a * sin + *b * cos);
+        }
+    }
+}
+
+vectorized! {
+    /// The same with components that are neighbours.
+    fn rotate_neighbours(x: &mut [f32], cos: &[f32], sin: &[f32]) {
+        for ((pair, cos), sin) in x.chunks_exact_mut(2).zip(cos).zip(sin) {
+            (pair[0], pair[1]) = (pair[0] * cos - pair[1] * sin, pair[0] * sin + pair[1] * cos);
+        }
     }
 }
 

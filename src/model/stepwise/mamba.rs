@@ -7,6 +7,7 @@ mod heads;
 mod selective;
 
 use super::fields::Fields;
+use crate::model::Arithmetic;
 use crate::model::layers::linear::{Embedding, Linear};
 use crate::model::layers::norm::Norm;
 use crate::model::weights::Weights;
@@ -192,8 +193,8 @@ impl Mamba {
     /// As for [`Mamba::forward`].
     pub fn logits(&self, hidden: &Tensor) -> Result<Tensor> {
         match &self.head {
-            Some(head) => head.forward(hidden),
-            None => self.embedding.logits(hidden),
+            Some(head) => head.forward(hidden, Arithmetic::F32),
+            None => self.embedding.logits(hidden, Arithmetic::F32),
         }
     }
 }

@@ -125,7 +125,7 @@ impl<'a> Scope<'a> {
             let named: Vec<_> =
                 modules.iter().map(|(module, rows)| (self.name(&format!("{module}.weight")), *rows)).collect();
             if let Some(tensor) = self.weights.read_stacked(&named, width)? {
-                return Ok(Matrix::Dense(tensor));
+                return Ok(Matrix::dense(tensor)?);
             }
         }
         for (module, rows) in modules {
@@ -139,6 +139,7 @@ impl<'a> Scope<'a> {
                 (stored, Precision::AtLoad(quant)) => match self.weights.quantized(quant, &name, stored, layout)? {
                     Matrix::Quantized(parts) => quantized.extend(parts),
                     Matrix::Dense(tensor) => dense.push(tensor),
+                    Matrix::Packed(packed) => return Err(self.weights.error(format!("{packed:?} can't be stacked"))),
                 },
                 (stored, _) => dense.push(reordered(&stored.dense(precision.dense(), device)?, layout)?),
             }
@@ -146,7 +147,7 @@ impl<'a> Scope<'a> {
         if dense.is_empty() {
             return Ok(Matrix::Quantized(quantized));
         }
-        Ok(Matrix::Dense(if dense.len() == 1 { dense.swap_remove(0) } else { Tensor::cat(&dense, 0)? }))
+        Ok(Matrix::dense(if dense.len() == 1 { dense.swap_remove(0) } else { Tensor::cat(&dense, 0)? })?)
     }
 }
 

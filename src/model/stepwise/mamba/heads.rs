@@ -1,6 +1,7 @@
 //! The mixer of Mamba 2: one decay a head, and groups of heads that share what goes into and out of the state.
 
 use super::{CHUNK, Config, Convolution, Layer, plain_norm, softplus};
+use crate::model::Arithmetic;
 use crate::model::ModelError;
 use crate::model::layers::linear::Linear;
 use crate::model::layers::norm::Norm;
@@ -61,7 +62,7 @@ impl Mixer {
     pub(super) fn forward(&self, x: &Tensor, layer: &mut Layer) -> Result<Tensor> {
         let n = x.dim(0)?;
         let (inner, shared) = (self.heads * self.width, self.groups * self.state);
-        let all = self.input.forward(x)?;
+        let all = self.input.forward(x, Arithmetic::F32)?;
         let gate = all.narrow(1, 0, inner)?.contiguous()?;
         let mixed = self.conv.forward(&all.narrow(1, inner, inner + 2 * shared)?, &mut layer.inputs)?;
         let step = all.narrow(1, 2 * inner + 2 * shared, self.heads)?.broadcast_add(&self.step_bias)?;
@@ -78,7 +79,7 @@ impl Mixer {
         let y = (y + x.broadcast_mul(&self.d)?)?.reshape((n, inner))?;
         let y = (y * candle_nn::ops::silu(&gate)?)?.reshape((n, self.groups, inner / self.groups))?;
         let y = self.norm.forward(&y)?.reshape((n, inner))?.broadcast_mul(&self.norm_weight)?;
-        self.output.forward(&y)
+        self.output.forward(&y, Arithmetic::F32)
     }
 
     /// `h = exp(step * a) * h + step * x b^T` and `y = h c` a head, token by token; `y` is `[n, heads, width]`.

@@ -1,6 +1,7 @@
 //! The mixer of Mamba 1: a selective state space, a state of its own for every channel.
 
 use super::{CHUNK, Config, Convolution, Layer, plain_norm, softplus};
+use crate::model::Arithmetic;
 use crate::model::ModelError;
 use crate::model::layers::linear::Linear;
 use crate::model::layers::norm::Norm;
@@ -54,19 +55,19 @@ impl Mixer {
     /// `[n, hidden]` to the same.
     pub(super) fn forward(&self, x: &Tensor, layer: &mut Layer) -> Result<Tensor> {
         let (inner, state) = self.a.dims2()?;
-        let both = self.input.forward(x)?;
+        let both = self.input.forward(x, Arithmetic::F32)?;
         let x = self.conv.forward(&both.narrow(1, 0, inner)?, &mut layer.inputs)?;
         let gate = both.narrow(1, inner, inner)?.contiguous()?;
-        let selected = self.select.forward(&x)?;
+        let selected = self.select.forward(&x, Arithmetic::F32)?;
         let part = |start: usize, width: usize, which: usize| {
             let part = selected.narrow(1, start, width)?.contiguous()?;
             self.norms.as_ref().map_or(Ok(part.clone()), |norms| norms[which].forward(&part))
         };
-        let step = softplus(&self.step.forward(&part(0, self.rank, 0)?)?)?;
+        let step = softplus(&self.step.forward(&part(0, self.rank, 0)?, Arithmetic::F32)?)?;
         let (b, c) = (part(self.rank, state, 1)?, part(self.rank + state, state, 1)?);
         let y = self.scan(&x, &step, &b, &c, &mut layer.state)?;
         let y = (y + x.broadcast_mul(&self.d)?)?;
-        self.output.forward(&(y * candle_nn::ops::silu(&gate)?)?)
+        self.output.forward(&(y * candle_nn::ops::silu(&gate)?)?, Arithmetic::F32)
     }
 
     /// `h = exp(step * a) * h + step * x * b` and `y = h . c`, token by token; `y` is `[n, inner]`.
