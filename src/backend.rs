@@ -10,6 +10,7 @@ pub mod native;
 pub mod pool;
 pub mod scripted;
 pub mod self_test;
+mod tally;
 
 use serde::{Deserialize, Serialize};
 

@@ -81,6 +81,22 @@ pub trait CausalLm: Send + Sync {
     /// As for [`CausalLm::hidden`].
     fn logits(&self, hidden: &Tensor, arithmetic: Arithmetic) -> candle_core::Result<Tensor>;
 
+    /// On the CPU: the logits of some tokens only (from a multiple of 32 on), `[n, tokens]`, for hidden states `[n, hidden]`, so
+    /// that a row over a large vocabulary needn't stand in memory as a whole. The same bits as in [`CausalLm::logits`]. False
+    /// where the model can't do that.
+    ///
+    /// # Errors
+    /// As for [`CausalLm::hidden`].
+    fn logits_of(
+        &self,
+        _hidden: &[f32],
+        _tokens: Range<usize>,
+        _arithmetic: Arithmetic,
+        _logits: &mut [f32],
+    ) -> candle_core::Result<bool> {
+        Ok(false)
+    }
+
     /// An empty cache for generating token by token.
     fn cache(&self) -> decoder::Cache;
 

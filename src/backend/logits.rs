@@ -1,7 +1,8 @@
 //! From one row of logits to the scores of its true token: one home for softmax statistics.
 
 use super::Scheme;
-use crate::vectorized::{LEAST, at_least, exp, vectorized};
+use super::tally::Tally;
+use crate::vectorized::{exp, vectorized};
 
 /// Scores of the true token in one row of logits.
 #[derive(Clone, Debug, PartialEq)]
@@ -23,19 +24,18 @@ pub struct RowScore {
 /// Scores token `target` in a row of logits over the vocabulary. `None` where the outcome isn't a
 /// number: NaN or infinite logits.
 pub fn score_row(row: &[f32], target: usize, schemes: &[Scheme]) -> Option<RowScore> {
-    let (before, rest) = row.split_at_checked(target)?;
-    let (&own, after) = rest.split_first()?;
-    let ((max_before, above_before), (max_after, above_after)) = (peak(before, own), peak(after, own));
-    let (other, rank) = (max_before.max(max_after), above_before + above_after);
-    let max = own.max(other);
-    let Moments { log_sum, mean, variance } = moments(row, max);
-    let logprob = (f64::from(own) - log_sum) as f32;
-    if !logprob.is_finite() {
-        return None;
+    let mut tally = Tally::new(target, *row.get(target)?, schemes);
+    tally.add(0, row);
+    let mut score = tally.score()?;
+    for (value, scheme) in score.schemes.iter_mut().zip(schemes) {
+        // A nucleus out of the whole vocabulary.
+        if value.is_nan() {
+            *value = Warped::new(row, scheme)
+                .filter(|warped| (score.rank as usize) < warped.count)
+                .map_or(f32::NEG_INFINITY, |warped| warped.under(row[target]));
+        }
     }
-    let schemes = schemes.iter().map(|scheme| scheme_logprob(row, own, other, rank, log_sum, scheme)).collect();
-    let expected_logprob = (f64::from(max) + mean - log_sum) as f32;
-    Some(RowScore { logprob, rank, margin: own - other, schemes, expected_logprob, logprob_sd: variance.sqrt() as f32 })
+    Some(score)
 }
 
 /// One row of logits after a scheme's warp: what may be sampled next, and how likely it is.
@@ -124,21 +124,27 @@ pub fn largest_finite(row: &[f32]) -> Option<f32> {
 /// The logits that a scheme of T > 0 samples from, in no order: after top-k, then top-p. None = all of them.
 fn kept(row: &[f32], scheme: &Scheme) -> Option<Vec<f32>> {
     let top = scheme.top_k.map(|k| k.max(1) as usize).filter(|k| *k < row.len()).map(|k| largest(row, k));
-    let Some(p) = scheme.top_p else { return top };
-    let from = top.as_deref().unwrap_or(row);
+    match scheme.top_p {
+        Some(p) => Some(nucleus(top.as_deref().unwrap_or(row), p, scheme.temperature)),
+        None => top,
+    }
+}
+
+/// The fewest of the largest logits whose probabilities among all of these reach `p`, largest first.
+pub(super) fn nucleus(from: &[f32], p: f32, temperature: f32) -> Vec<f32> {
     let max = peak(from, f32::INFINITY).0;
-    let enough = f64::from(p) * sum_exp(from, max, scheme.temperature);
+    let enough = f64::from(p) * sum_exp(from, max, temperature);
     // A nucleus is small as a rule: the largest few are sorted first, more only where they don't reach p.
     let mut few = 1 << 10;
     loop {
         let mut sorted = if few < from.len() { largest(from, few) } else { from.to_vec() };
         sorted.sort_unstable_by(|a, b| b.total_cmp(a));
         let mut reached = 0.0;
-        let nucleus = sorted.iter().position(|x| {
-            reached += f64::from(exp((x - max) / scheme.temperature));
+        let last = sorted.iter().position(|x| {
+            reached += f64::from(exp((x - max) / temperature));
             reached >= enough
         });
-        match nucleus {
+        match last {
             Some(last) => sorted.truncate(last + 1),
             None if few < from.len() => {
                 few *= 8;
@@ -147,7 +153,7 @@ fn kept(row: &[f32], scheme: &Scheme) -> Option<Vec<f32>> {
             // Rounding alone kept the sum from reaching p.
             None => {}
         }
-        return Some(sorted);
+        return sorted;
     }
 }
 
@@ -162,47 +168,9 @@ pub fn top(row: &[f32]) -> Option<(u32, f32)> {
     logprob.is_finite().then_some((id as u32, logprob))
 }
 
-/// Of a row of logits x with largest `max`: ln sum exp(x), and mean and variance of x - max under the softmax.
-struct Moments {
-    log_sum: f64,
-    mean: f64,
-    variance: f64,
-}
-
-vectorized! {
-    fn moments(row: &[f32], max: f32) -> Moments {
-        let (mut s0, mut s1, mut s2) = (0f64, 0f64, 0f64);
-        for block in row.chunks(1 << 12) {
-            let (mut a, mut b, mut c) = ([0f32; LANES], [0f32; LANES], [0f32; LANES]);
-            let mut lanes = block.chunks_exact(LANES);
-            for lane in &mut lanes {
-                for i in 0..LANES {
-                    let (e, d) = weight(lane[i] - max);
-                    a[i] += e;
-                    b[i] += e * d;
-                    c[i] += e * d * d;
-                }
-            }
-            for x in lanes.remainder() {
-                let (e, d) = weight(x - max);
-                a[0] += e;
-                b[0] += e * d;
-                c[0] += e * d * d;
-            }
-            let sum = |lanes: [f32; LANES]| lanes.iter().map(|x| f64::from(*x)).sum::<f64>();
-            s0 += sum(a);
-            s1 += sum(b);
-            s2 += sum(c);
-        }
-        let mean = s1 / s0;
-        let variance = (s2 / s0 - mean * mean).max(0.0);
-        Moments { log_sum: f64::from(max) + s0.ln(), mean, variance }
-    }
-}
-
 vectorized! {
     /// The largest of some logits (minus infinity for none; NaN is passed over) and how many are above `own`.
-    fn peak(logits: &[f32], own: f32) -> (f32, u32) {
+    pub(super) fn peak(logits: &[f32], own: f32) -> (f32, u32) {
         let (mut max, mut above) = ([f32::NEG_INFINITY; LANES], [0u32; LANES]);
         let mut lanes = logits.chunks_exact(LANES);
         for lane in &mut lanes {
@@ -219,20 +187,14 @@ vectorized! {
     }
 }
 
-/// e^d and d for d <= 0, d no less than [`LEAST`]: a logit of -inf has probability 0, and 0 * -inf would be NaN.
-#[inline(always)]
-fn weight(d: f32) -> (f32, f32) {
-    (exp(d), at_least(d, LEAST))
-}
-
 /// ln sum exp(x / t), with the largest logit taken out so that nothing overflows; summed in f64.
-fn log_sum_exp(row: &[f32], max: f32, temperature: f32) -> f64 {
+pub(super) fn log_sum_exp(row: &[f32], max: f32, temperature: f32) -> f64 {
     f64::from(max) / f64::from(temperature) + sum_exp(row, max, temperature).ln()
 }
 
 vectorized! {
     /// Sum of exp((x - max) / t).
-    fn sum_exp(row: &[f32], max: f32, temperature: f32) -> f64 {
+    pub(super) fn sum_exp(row: &[f32], max: f32, temperature: f32) -> f64 {
         let mut sums = [0f32; LANES];
         let mut total = 0f64;
         for block in row.chunks(1 << 12) {
@@ -252,55 +214,58 @@ vectorized! {
 
 /// Sums that run side by side, which the compiler turns into vector instructions. Sixteen: with eight it unrolls the
 /// loops over the lanes instead, and scoring takes twice as long.
-const LANES: usize = 16;
-
-fn scheme_logprob(row: &[f32], own: f32, other: f32, rank: u32, log_sum: f64, scheme: &Scheme) -> f32 {
-    if scheme.temperature == 0.0 {
-        return if rank == 0 { 0.0 } else { f32::NEG_INFINITY };
-    }
-    if scheme.top_k.is_some_and(|k| rank >= k) {
-        return f32::NEG_INFINITY;
-    }
-    let kept = kept(row, scheme);
-    if kept.as_ref().is_some_and(|kept| rank as usize >= kept.len()) {
-        return f32::NEG_INFINITY;
-    }
-    match kept {
-        None if scheme.temperature == 1.0 => (f64::from(own) - log_sum) as f32,
-        kept => {
-            let logits = kept.as_deref().unwrap_or(row);
-            let log_sum = log_sum_exp(logits, own.max(other), scheme.temperature);
-            (f64::from(own) / f64::from(scheme.temperature) - log_sum) as f32
-        }
-    }
-}
+pub(super) const LANES: usize = 16;
 
 /// The `k` largest logits in no order. Ties with the k-th are cut, so that it is always exactly `k`.
 fn largest(row: &[f32], k: usize) -> Vec<f32> {
-    let descending = |a: &f32, b: &f32| b.total_cmp(a);
-    let mut held: Vec<f32> = Vec::with_capacity(4 * k);
-    let mut floor = f32::NEG_INFINITY;
-    for block in row.chunks(LANES * 8) {
-        // Hardly any block holds a candidate once a few have passed.
-        if held.len() >= k && !any_above(block, floor) {
-            continue;
-        }
-        for &logit in block {
-            if logit > floor || held.len() < k {
-                held.push(logit);
-                if held.len() == 4 * k {
-                    held.select_nth_unstable_by(k - 1, descending);
-                    held.truncate(k);
-                    floor = held[k - 1];
+    let mut largest = Largest::new(k);
+    largest.add(row);
+    largest.held()
+}
+
+/// The `k` largest of logits that come in pieces.
+#[derive(Debug)]
+pub(super) struct Largest {
+    k: usize,
+    held: Vec<f32>,
+    floor: f32,
+}
+
+impl Largest {
+    pub(super) fn new(k: usize) -> Self {
+        Self { k, held: Vec::with_capacity(4 * k), floor: f32::NEG_INFINITY }
+    }
+
+    pub(super) fn add(&mut self, piece: &[f32]) {
+        for block in piece.chunks(LANES * 8) {
+            // Hardly any block holds a candidate once a few have passed.
+            if self.held.len() >= self.k && !any_above(block, self.floor) {
+                continue;
+            }
+            for &logit in block {
+                if logit > self.floor || self.held.len() < self.k {
+                    self.held.push(logit);
+                    if self.held.len() == 4 * self.k {
+                        self.cut();
+                        self.floor = self.held[self.k - 1];
+                    }
                 }
             }
         }
     }
-    if held.len() > k {
-        held.select_nth_unstable_by(k - 1, descending);
-        held.truncate(k);
+
+    /// Exactly `k` of them, or all where there are fewer.
+    pub(super) fn held(mut self) -> Vec<f32> {
+        self.cut();
+        self.held
     }
-    held
+
+    fn cut(&mut self) {
+        if self.held.len() > self.k {
+            self.held.select_nth_unstable_by(self.k - 1, |a, b| b.total_cmp(a));
+            self.held.truncate(self.k);
+        }
+    }
 }
 
 vectorized! {

@@ -5,9 +5,11 @@
 
 mod unroll;
 
-use super::logits::score_row;
+use super::logits::{RowScore, score_row};
 use super::pool::Pools;
+use super::tally::Tally;
 use super::{Backend, BackendInfo, Choose, Scheme, ScoreError, ScoreInput, TokenScores};
+use crate::model::cpu::product::PANEL;
 use crate::model::{Arithmetic, CausalLm, Pass, cpu};
 use candle_core::Tensor;
 use std::collections::BTreeMap;
@@ -30,6 +32,9 @@ const BATCH_TOKENS: usize = 2_048;
 
 /// Logits held at once, in elements (32 MiB): a few rows of a large vocabulary.
 const LOGIT_ELEMENTS: usize = 8 << 20;
+
+/// Tokens of the vocabulary whose logits are computed together, where they can be: for a batch of windows they are a few MiB.
+const COLUMNS: usize = 1_024;
 
 /// A model that scores windows.
 pub struct Native {
@@ -154,12 +159,13 @@ impl Native {
         Ok(scored.chunks(suffix).map(|rows| collect(rows, self.info.schemes.len())).collect())
     }
 
-    /// Scores one target a hidden state, a few rows of logits at a time.
-    fn score_rows(
-        &self,
-        hidden: &Tensor,
-        targets: &[u32],
-    ) -> candle_core::Result<Vec<Option<super::logits::RowScore>>> {
+    /// Scores one target a hidden state.
+    fn score_rows(&self, hidden: &Tensor, targets: &[u32]) -> candle_core::Result<Vec<Option<RowScore>>> {
+        if Tally::suits(&self.info.schemes)
+            && let Some(Some(scores)) = cpu::with_slice(hidden, |hidden| self.score_columns(hidden, targets))?
+        {
+            return Ok(scores);
+        }
         let vocab = self.info.vocab_size as usize;
         let step = (LOGIT_ELEMENTS / vocab.max(1)).max(1);
         let mut scores = Vec::with_capacity(targets.len());
@@ -176,10 +182,41 @@ impl Native {
         }
         Ok(scores)
     }
+
+    /// The same a few tokens of the vocabulary at a time, for all rows: no row of logits is ever kept, and each weight of the
+    /// output matrix is fetched once a batch. None where the model can't do that.
+    fn score_columns(&self, hidden: &[f32], targets: &[u32]) -> candle_core::Result<Option<Vec<Option<RowScore>>>> {
+        let (rows, vocab) = (targets.len(), self.info.vocab_size as usize);
+        if rows == 0 {
+            return Ok(Some(Vec::new()));
+        }
+        let width = hidden.len() / rows;
+        let mut tallies = Vec::with_capacity(rows);
+        for (hidden, &target) in hidden.chunks_exact(width).zip(targets) {
+            // The true token's own logit, with which all others are compared.
+            let (target, start) = (target as usize, target as usize / PANEL * PANEL);
+            let mut few = [0f32; PANEL];
+            let few = &mut few[..PANEL.min(vocab - start)];
+            if !self.model.logits_of(hidden, start..start + few.len(), self.arithmetic, few)? {
+                return Ok(None);
+            }
+            tallies.push(Tally::new(target, few[target - start], &self.info.schemes));
+        }
+        for start in (0..vocab).step_by(COLUMNS) {
+            let count = COLUMNS.min(vocab - start);
+            cpu::with_scratch(rows * count, |logits| {
+                self.model.logits_of(hidden, start..start + count, self.arithmetic, logits)?;
+                let pieces = logits.chunks_exact(count).zip(&mut tallies);
+                pieces.for_each(|(piece, tally)| tally.add(start, piece));
+                candle_core::Result::Ok(())
+            })?;
+        }
+        Ok(Some(tallies.into_iter().map(Tally::score).collect()))
+    }
 }
 
 /// One window's rows as lists.
-fn collect(rows: &[Option<super::logits::RowScore>], schemes: usize) -> Result<TokenScores, ScoreError> {
+fn collect(rows: &[Option<RowScore>], schemes: usize) -> Result<TokenScores, ScoreError> {
     let mut scores =
         TokenScores { scheme_logprob: vec![Vec::with_capacity(rows.len()); schemes], ..Default::default() };
     for (position, row) in rows.iter().enumerate() {

@@ -139,6 +139,21 @@ impl CausalLm for Decoder {
             None => Ok(logits),
         }
     }
+
+    fn logits_of(
+        &self,
+        hidden: &[f32],
+        tokens: Range<usize>,
+        arithmetic: Arithmetic,
+        logits: &mut [f32],
+    ) -> Result<bool> {
+        // Of the few families that warp their logits rows are taken whole.
+        if !self.device.is_cpu() || self.logit_softcap.is_some() || self.logit_scale.is_some() {
+            return Ok(false);
+        }
+        let head = self.head.as_ref().unwrap_or_else(|| self.embedding.as_linear());
+        head.multiply_part(hidden, tokens, arithmetic, logits)
+    }
 }
 
 impl Decoder {

@@ -10,6 +10,7 @@
 
 use half::bf16;
 use std::cell::RefCell;
+use std::ops::Range;
 
 /// Outputs that stand side by side.
 pub const PANEL: usize = 32;
@@ -17,8 +18,9 @@ pub const PANEL: usize = 32;
 const TILE: usize = 12;
 /// Rows are multiplied in blocks of so many bytes of activations, which stay in the second-level cache while panels pass.
 const BLOCK_BYTES: usize = 256 << 10;
-/// Inputs that are walked along at once: a panel of that depth stays in the cache from tile to tile.
-const DEPTH: usize = 2_048;
+/// Steps along the inputs that are summed before they are added to what was summed so far. Sums of sums lose less to rounding than
+/// one long sum, and a panel of that depth stays in the first-level cache from tile to tile.
+const DEPTH: usize = 256;
 
 /// In what numbers products are computed. Sums are f32 in either.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -66,21 +68,49 @@ impl std::fmt::Debug for Packed {
 }
 
 impl Packed {
+    /// A matrix of zeros, to be filled a few rows at a time; `kept` says in what.
+    pub fn zeros(outputs: usize, inputs: usize, kept: Arithmetic) -> Self {
+        let lanes = outputs.next_multiple_of(PANEL);
+        let panels = match kept {
+            Arithmetic::F32 => Panels::F32(vec![0.0; lanes * inputs]),
+            Arithmetic::Bf16 => Panels::Bf16(vec![0; lanes * inputs.div_ceil(2)]),
+        };
+        Self { outputs, inputs, panels }
+    }
+
+    /// Writes rows in f32 from row `first` on, rounded where they are kept in bf16.
+    ///
+    /// # Panics
+    /// When the matrix has no such rows.
+    pub fn fill(&mut self, first: usize, rows: &[f32]) {
+        let inputs = self.inputs;
+        assert!(inputs > 0 && first + rows.len() / inputs <= self.outputs, "rows of {self:?}");
+        match &mut self.panels {
+            Panels::F32(panels) => pack(panels, first, rows, inputs, inputs, |row, at| row[at]),
+            Panels::Bf16(panels) => {
+                let bits = |weight: &f32| u32::from(bf16::from_f32(*weight).to_bits());
+                let pair = |row: &[f32], at: usize| bits(&row[2 * at]) | row.get(2 * at + 1).map_or(0, bits) << 16;
+                pack(panels, first, rows, inputs, inputs.div_ceil(2), pair);
+            }
+        }
+    }
+
     /// Packs a matrix in f32, row by row as it is stored.
     pub fn from_f32(weights: &[f32], inputs: usize) -> Self {
-        let outputs = weights.len() / inputs.max(1);
-        let panels = pack(weights, outputs, inputs, inputs, |row, at| row[at]);
-        Self { outputs, inputs, panels: Panels::F32(panels) }
+        let mut packed = Self::zeros(weights.len() / inputs.max(1), inputs, Arithmetic::F32);
+        packed.fill(0, weights);
+        packed
     }
 
     /// Packs a matrix in bf16.
     pub fn from_bf16(weights: &[bf16], inputs: usize) -> Self {
-        let outputs = weights.len() / inputs.max(1);
-        let pair = |row: &[bf16], at: usize| {
-            let high = row.get(2 * at + 1).map_or(0, |weight| u32::from(weight.to_bits()));
-            u32::from(row[2 * at].to_bits()) | high << 16
-        };
-        Self { outputs, inputs, panels: Panels::Bf16(pack(weights, outputs, inputs, inputs.div_ceil(2), pair)) }
+        let mut packed = Self::zeros(weights.len() / inputs.max(1), inputs, Arithmetic::Bf16);
+        if let Panels::Bf16(panels) = &mut packed.panels {
+            let bits = |weight: &bf16| u32::from(weight.to_bits());
+            let pair = |row: &[bf16], at: usize| bits(&row[2 * at]) | row.get(2 * at + 1).map_or(0, bits) << 16;
+            pack(panels, 0, weights, inputs, inputs.div_ceil(2), pair);
+        }
+        packed
     }
 
     /// Rows of the matrix: elements of a product's row.
@@ -116,27 +146,32 @@ impl Packed {
     }
 }
 
-/// Packs `steps` numbers a row, as `read` gives them.
-fn pack<T, P: Copy + Default>(
-    weights: &[T],
-    outputs: usize,
+/// Packs rows of `inputs` weights as `steps` numbers each, as `read` gives them, from row `first` of the panels on.
+fn pack<T, P: Copy>(
+    panels: &mut [P],
+    first: usize,
+    rows: &[T],
     inputs: usize,
     steps: usize,
     read: impl Fn(&[T], usize) -> P,
-) -> Vec<P> {
-    let mut packed = vec![P::default(); outputs.div_ceil(PANEL) * steps * PANEL];
-    let panels = packed.chunks_exact_mut((steps * PANEL).max(1)).zip(weights.chunks((PANEL * inputs).max(1)));
-    for (panel, rows) in panels {
+) {
+    let mut rest = rows;
+    let mut first = first;
+    while rest.len() >= inputs && inputs > 0 {
+        let lane = first % PANEL;
+        let count = (PANEL - lane).min(rest.len() / inputs);
+        let panel = &mut panels[first / PANEL * PANEL * steps..][..steps * PANEL];
         // A few steps at a time, so that what is written stays in the cache while the rows take turns.
         for start in (0..steps).step_by(16) {
-            for (lane, row) in rows.chunks_exact(inputs).enumerate() {
+            for (i, row) in rest.chunks_exact(inputs).take(count).enumerate() {
                 for at in start..(start + 16).min(steps) {
-                    panel[at * PANEL + lane] = read(row, at);
+                    panel[at * PANEL + lane + i] = read(row, at);
                 }
             }
         }
+        rest = &rest[count * inputs..];
+        first += count;
     }
-    packed
 }
 
 /// Where a product is written: row `r` of it begins at `r * stride + column`.
@@ -162,11 +197,22 @@ struct Scratch {
 /// # Panics
 /// When `x` isn't whole rows or the target too small for them.
 pub fn product(x: &[f32], weights: &Packed, arithmetic: Arithmetic, target: &mut Target<'_>) {
+    product_of(x, weights, 0..weights.outputs, arithmetic, target);
+}
+
+/// The same for some of the outputs, from a multiple of [`PANEL`] on.
+///
+/// # Panics
+/// As for [`product`], and when there are no such outputs.
+pub fn product_of(x: &[f32], weights: &Packed, wanted: Range<usize>, arithmetic: Arithmetic, target: &mut Target<'_>) {
     let Packed { outputs, inputs, panels } = weights;
-    let (outputs, inputs) = (*outputs, *inputs);
-    if x.is_empty() || outputs == 0 {
+    let inputs = *inputs;
+    if x.is_empty() || wanted.is_empty() {
         return;
     }
+    assert!(wanted.start.is_multiple_of(PANEL) && wanted.end <= *outputs, "outputs {wanted:?} of {weights:?}");
+    let (first, outputs) = (wanted.start / PANEL, wanted.len());
+    let last = first + outputs.div_ceil(PANEL);
     assert!(inputs > 0 && x.len().is_multiple_of(inputs), "{} activations for {weights:?}", x.len());
     let rows = x.len() / inputs;
     SCRATCH.with_borrow_mut(|scratch| match (panels, arithmetic) {
@@ -177,7 +223,7 @@ pub fn product(x: &[f32], weights: &Packed, arithmetic: Arithmetic, target: &mut
             for (at, x) in x.chunks(block * inputs).enumerate() {
                 kernel::narrow(x, inputs, &mut scratch.narrow);
                 let count = x.len() / inputs;
-                for (panel, weights) in panels.chunks_exact(pairs * PANEL).enumerate() {
+                for (panel, weights) in panels.chunks_exact(pairs * PANEL).take(last).skip(first).enumerate() {
                     let columns = (outputs - panel * PANEL).min(PANEL);
                     let out = &mut target.values[at * block * target.stride + target.column + panel * PANEL..];
                     kernel::tiles_bf16(&scratch.narrow, pairs, count, weights, out, target.stride, columns);
@@ -187,7 +233,7 @@ pub fn product(x: &[f32], weights: &Packed, arithmetic: Arithmetic, target: &mut
         (Panels::F32(panels), _) => {
             let block = (BLOCK_BYTES / (4 * inputs)).max(TILE) / TILE * TILE;
             for (at, x) in x.chunks(block * inputs).enumerate() {
-                for (panel, weights) in panels.chunks_exact(inputs * PANEL).enumerate() {
+                for (panel, weights) in panels.chunks_exact(inputs * PANEL).take(last).skip(first).enumerate() {
                     let columns = (outputs - panel * PANEL).min(PANEL);
                     let out = &mut target.values[at * block * target.stride + target.column + panel * PANEL..];
                     tiles(x, inputs, x.len() / inputs, weights, out, target.stride, columns);
@@ -198,7 +244,7 @@ pub fn product(x: &[f32], weights: &Packed, arithmetic: Arithmetic, target: &mut
             let pairs = inputs.div_ceil(2);
             scratch.wide.resize(2 * pairs * PANEL, 0.0);
             // All rows pass a panel before the next is widened.
-            for (panel, weights) in panels.chunks_exact(pairs * PANEL).enumerate() {
+            for (panel, weights) in panels.chunks_exact(pairs * PANEL).take(last).skip(first).enumerate() {
                 widen(weights, &mut scratch.wide);
                 let columns = (outputs - panel * PANEL).min(PANEL);
                 let out = &mut target.values[target.column + panel * PANEL..];
@@ -333,33 +379,23 @@ mod kernel {
         }
     }
 
+    /// Writes a tile's sums, added to what is there already if it `goes_on`.
     #[target_feature(enable = "avx512f")]
-    unsafe fn begin<const ROWS: usize>(
-        out: *const f32,
+    unsafe fn end<const ROWS: usize>(
+        sums: [[__m512; 2]; ROWS],
+        out: *mut f32,
         stride: usize,
         masks: [u16; 2],
         goes_on: bool,
-    ) -> [[__m512; 2]; ROWS] {
-        let mut sums = [[_mm512_setzero_ps(); 2]; ROWS];
-        if goes_on {
-            for (row, [low, high]) in sums.iter_mut().enumerate() {
-                // SAFETY: masked lanes aren't touched; the others are what `end` wrote.
+    ) {
+        for (row, sums) in sums.into_iter().enumerate() {
+            for (half, sum) in sums.into_iter().enumerate() {
+                // SAFETY: `out` has room for these columns of so many rows; masked lanes aren't touched.
                 unsafe {
-                    *low = _mm512_maskz_loadu_ps(masks[0], out.add(row * stride));
-                    *high = _mm512_maskz_loadu_ps(masks[1], out.add(row * stride + 16));
+                    let out = out.add(row * stride + 16 * half);
+                    let before = if goes_on { _mm512_maskz_loadu_ps(masks[half], out) } else { _mm512_setzero_ps() };
+                    _mm512_mask_storeu_ps(out, masks[half], _mm512_add_ps(before, sum));
                 }
-            }
-        }
-        sums
-    }
-
-    #[target_feature(enable = "avx512f")]
-    unsafe fn end<const ROWS: usize>(sums: [[__m512; 2]; ROWS], out: *mut f32, stride: usize, masks: [u16; 2]) {
-        for (row, [low, high]) in sums.into_iter().enumerate() {
-            // SAFETY: `out` has room for these columns of so many rows; masked lanes aren't touched.
-            unsafe {
-                _mm512_mask_storeu_ps(out.add(row * stride), masks[0], low);
-                _mm512_mask_storeu_ps(out.add(row * stride + 16), masks[1], high);
             }
         }
     }
@@ -378,7 +414,7 @@ mod kernel {
     ) {
         // SAFETY: the caller vouches for `depth` steps of panel and rows, and for the target.
         unsafe {
-            let mut sums = begin::<ROWS>(out, stride, masks, goes_on);
+            let mut sums = [[_mm512_setzero_ps(); 2]; ROWS];
             for at in 0..depth {
                 let low = _mm512_loadu_ps(panel.add(at * PANEL));
                 let high = _mm512_loadu_ps(panel.add(at * PANEL + 16));
@@ -388,7 +424,7 @@ mod kernel {
                     sums[1] = _mm512_fmadd_ps(x, high, sums[1]);
                 }
             }
-            end(sums, out, stride, masks);
+            end(sums, out, stride, masks, goes_on);
         }
     }
 
@@ -406,7 +442,7 @@ mod kernel {
     ) {
         // SAFETY: as for f32; a vector of pairs is a vector of 32-bit numbers.
         unsafe {
-            let mut sums = begin::<ROWS>(out, stride, masks, goes_on);
+            let mut sums = [[_mm512_setzero_ps(); 2]; ROWS];
             let vector = |at: *const u32| -> __m512bh { std::mem::transmute(_mm512_loadu_si512(at.cast())) };
             for at in 0..depth {
                 let (low, high) = (vector(panel.add(at * PANEL)), vector(panel.add(at * PANEL + 16)));
@@ -417,7 +453,7 @@ mod kernel {
                     sums[1] = _mm512_dpbf16_ps(sums[1], pair, high);
                 }
             }
-            end(sums, out, stride, masks);
+            end(sums, out, stride, masks, goes_on);
         }
     }
 
@@ -535,6 +571,22 @@ mod tests {
             for (index, want) in w.chunks_exact(inputs).enumerate() {
                 packed.row(index, &mut row);
                 assert_eq!(row, want);
+            }
+        }
+    }
+
+    #[test]
+    fn a_part_of_the_outputs_is_that_part_of_the_product() {
+        let (inputs, outputs) = (40, 131);
+        let (x, w) = (numbers(5 * inputs, 1), numbers(outputs * inputs, 2));
+        let packed = Packed::from_f32(&w, inputs);
+        let whole = multiplied(&x, &packed, Arithmetic::F32);
+        for wanted in [0..131, 0..32, 32..70, 96..131, 128..129] {
+            let mut part = vec![f32::NAN; 5 * wanted.len()];
+            let mut target = Target { values: &mut part, stride: wanted.len(), column: 0 };
+            product_of(&x, &packed, wanted.clone(), Arithmetic::F32, &mut target);
+            for (part, whole) in part.chunks_exact(wanted.len()).zip(whole.chunks_exact(outputs)) {
+                assert_eq!(part, &whole[wanted.clone()]);
             }
         }
     }

@@ -1,10 +1,11 @@
 //! Matrix products with weights in whatever form they are kept, and embeddings.
 
 use crate::model::cpu;
-use crate::model::cpu::product::{Arithmetic, PANEL, Packed, Target, product};
+use crate::model::cpu::product::{Arithmetic, PANEL, Packed, Target, product, product_of};
 use candle_core::quantized::QTensor;
 use candle_core::{DType, Device, Result, Tensor, bail};
 use half::bf16;
+use std::ops::Range;
 
 /// Rows of a quantized matrix are widened in panels of at most this many elements (64 MiB in f32), so
 /// that a large vocabulary never stands in memory as a whole.
@@ -104,9 +105,35 @@ impl Linear {
                 }
             }
         }
+        self.add_bias(0..outputs, y)
+    }
+
+    /// The same for some of the outputs, from a multiple of [`PANEL`] on. False where the weight isn't packed.
+    ///
+    /// # Errors
+    /// As for [`Linear::multiply`], and when there are no such outputs.
+    pub(in crate::model) fn multiply_part(
+        &self,
+        x: &[f32],
+        wanted: Range<usize>,
+        arithmetic: Arithmetic,
+        y: &mut [f32],
+    ) -> Result<bool> {
+        let Matrix::Packed(packed) = &self.weight else { return Ok(false) };
+        let (inputs, count) = (packed.inputs(), wanted.len());
+        let there = wanted.start.is_multiple_of(PANEL) && wanted.end <= packed.outputs();
+        if !there || inputs == 0 || !x.len().is_multiple_of(inputs) || y.len() != x.len() / inputs * count {
+            bail!("{} activations and {} outcomes for rows {wanted:?} of {packed:?}", x.len(), y.len());
+        }
+        product_of(x, packed, wanted.clone(), arithmetic, &mut Target { values: y, stride: count, column: 0 });
+        self.add_bias(wanted, y).map(|()| true)
+    }
+
+    fn add_bias(&self, wanted: Range<usize>, y: &mut [f32]) -> Result<()> {
         if let Some(bias) = &self.bias {
             let added = cpu::with_slice(bias, |bias| {
-                for row in y.chunks_exact_mut(outputs) {
+                let bias = &bias[wanted.clone()];
+                for row in y.chunks_exact_mut(wanted.len().max(1)) {
                     row.iter_mut().zip(bias).for_each(|(y, bias)| *y += bias);
                 }
                 Ok(())
@@ -160,6 +187,39 @@ impl Matrix {
             }
         };
         Ok(packed.map_or(Self::Dense(weight), Self::Packed))
+    }
+
+    /// Quantized matrices one below another, written out in f32 or bf16 and packed a panel at a time, so that memory never holds
+    /// them as a whole but packed. None where the CPU has no products of its own, or `dtype` is another.
+    ///
+    /// # Errors
+    /// When they aren't of one width.
+    pub fn written_out(parts: &[QTensor], dtype: DType, device: &Device) -> Result<Option<Self>> {
+        let kept = match dtype {
+            DType::F32 => Arithmetic::F32,
+            DType::BF16 => Arithmetic::Bf16,
+            _ => return Ok(None),
+        };
+        let Some(first) = parts.first().filter(|_| cpu::available() && device.is_cpu()) else { return Ok(None) };
+        let inputs = first.shape().dims2()?.1;
+        let outputs = parts.iter().map(|part| Ok(part.shape().dims2()?.0)).sum::<Result<usize>>()?;
+        let mut packed = Packed::zeros(outputs, inputs, kept);
+        let mut row = 0;
+        for part in parts {
+            for panel in panels(part, PACKED_ELEMENTS)? {
+                let panel = panel?;
+                let (rows, width) = panel.dims2()?;
+                if width != inputs {
+                    bail!("matrices of {inputs} and {width} inputs can't be stacked");
+                }
+                cpu::with_slice(&panel, |panel| {
+                    packed.fill(row, panel);
+                    Ok(())
+                })?;
+                row += rows;
+            }
+        }
+        Ok(Some(Self::Packed(packed)))
     }
 
     fn outputs(&self) -> Result<usize> {
@@ -255,6 +315,11 @@ impl Embedding {
     /// When an id is outside the vocabulary.
     pub fn vectors(&self, ids: &Tensor) -> Result<Tensor> {
         self.table.weight.rows(ids)
+    }
+
+    /// The table as a layer.
+    pub(in crate::model) fn as_linear(&self) -> &Linear {
+        &self.table
     }
 
     /// Logits of hidden states with this table as the output matrix (tied weights).

@@ -121,7 +121,8 @@ impl<'a> Scope<'a> {
         let mut quantized = Vec::new();
         let mut dense = Vec::new();
         let Weights { precision, device, .. } = self.weights;
-        if layout == Layout::OUT_IN && self.slab.is_none() && !matches!(precision, Precision::AtLoad(_)) {
+        let at_load = matches!(precision, Precision::AtLoad(_));
+        if layout == Layout::OUT_IN && self.slab.is_none() && !at_load {
             let named: Vec<_> =
                 modules.iter().map(|(module, rows)| (self.name(&format!("{module}.weight")), *rows)).collect();
             if let Some(tensor) = self.weights.read_stacked(&named, width)? {
@@ -135,7 +136,10 @@ impl<'a> Scope<'a> {
             let wanted = if layout.transposed { [width, *rows] } else { [*rows, width] };
             self.weights.check(&name, stored.shape(), &wanted)?;
             match (stored, *precision) {
-                (Stored::Quantized(q), Precision::Quantized) if layout == Layout::OUT_IN => quantized.push(q),
+                // Written out below, a panel at a time.
+                (Stored::Quantized(q), _) if layout == Layout::OUT_IN && dense.is_empty() && !at_load => {
+                    quantized.push(q)
+                }
                 (stored, Precision::AtLoad(quant)) => match self.weights.quantized(quant, &name, stored, layout)? {
                     Matrix::Quantized(parts) => quantized.extend(parts),
                     Matrix::Dense(tensor) => dense.push(tensor),
@@ -145,7 +149,16 @@ impl<'a> Scope<'a> {
             }
         }
         if dense.is_empty() {
-            return Ok(Matrix::Quantized(quantized));
+            if at_load || *precision == Precision::Quantized {
+                return Ok(Matrix::Quantized(quantized));
+            }
+            if let Some(packed) = Matrix::written_out(&quantized, precision.dense(), device)? {
+                return Ok(packed);
+            }
+        }
+        // Of several matrices some may be quantized and others not.
+        for q in quantized.into_iter().rev() {
+            dense.insert(0, Stored::Quantized(q).dense(precision.dense(), device)?);
         }
         Ok(Matrix::dense(if dense.len() == 1 { dense.swap_remove(0) } else { Tensor::cat(&dense, 0)? })?)
     }
