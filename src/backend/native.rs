@@ -89,7 +89,11 @@ impl Native {
             device: device.to_owned(),
             dtype: dtype.to_owned(),
             mixture: None,
-            arithmetic: arithmetic.name().to_owned(),
+            arithmetic: match dtype {
+                // A GPU multiplies narrow weights as they are.
+                "bf16" | "f16" if !model.device().is_cpu() => dtype.to_owned(),
+                _ => arithmetic.name().to_owned(),
+            },
             parameters: facts.parameters,
             vocab_size: u32::try_from(facts.vocab_size).unwrap_or(u32::MAX),
             context_length: u32::try_from(facts.context_length).unwrap_or(u32::MAX),
@@ -107,10 +111,14 @@ impl Native {
         self.pools.threads()
     }
 
-    /// The same model with its products in f32: for what must not hang on rounding. Shares weights and threads.
+    /// The same model with its products in f32: for what must not hang on rounding. Shares weights and threads. On a GPU it is the
+    /// same altogether.
     #[must_use]
     pub fn in_f32(&self) -> Self {
-        let info = BackendInfo { arithmetic: Arithmetic::F32.name().to_owned(), ..self.info.clone() };
+        let mut info = self.info.clone();
+        if self.model.device().is_cpu() {
+            info.arithmetic = Arithmetic::F32.name().to_owned();
+        }
         let (model, pools) = (self.model.clone(), self.pools.clone());
         Self { model, info, pools, batch: self.batch, arithmetic: Arithmetic::F32 }
     }

@@ -69,7 +69,7 @@ impl<'a> Tally<'a> {
             return self.keep_largest(piece);
         }
         let shift = f64::from(self.max) - f64::from(max);
-        let fresh = self.max == f32::NEG_INFINITY;
+        let fresh = self.moments.0[0] == 0.0;
         let moments = moments(piece, max);
         self.moments = if fresh { moments } else { self.moments.shifted(shift).plus(moments) };
         for (part, scheme) in self.of_schemes.iter_mut().zip(self.schemes) {

@@ -10,7 +10,7 @@ use byrote::backend::pool::Pools;
 use byrote::backend::{Backend, Scheme};
 use byrote::follow::evidence::replace_scores;
 use byrote::follow::measure::{Job, Referred, Task, Tools, jobs, not_referred, not_rescored};
-use byrote::follow::select::{Asked, asked, near_tie, settings};
+use byrote::follow::select::{Asked, InBf16, asked, near_tie, settings, unsure_in_bf16};
 use byrote::items::{ItemId, Kind};
 use byrote::metric::window::{WindowEvidence, measure};
 use byrote::model::source::Located;
@@ -48,7 +48,8 @@ impl Reference {
     pub(crate) fn find(name: &str, registry: &Registry, load: &ModelArgs) -> Result<Self> {
         let located = locate(name, registry, load.offline, None)?;
         let loading = Loading { dtype: Dtype::Auto, bos: Bos::Auto };
-        let model = ready(&located, load, loading, Scheme::defaults()).context("--reference")?;
+        let mut model = ready(&located, load, loading, Scheme::defaults()).context("--reference")?;
+        model.multiply_in_f32();
         if model.tokenizer.is_none() {
             bail!(
                 "--reference {name}: it has no tokenizer, so no text can be given to it; put its tokenizer.json beside it"
@@ -66,7 +67,8 @@ impl Reference {
             "quantized" => Dtype::Quantized,
             _ => Dtype::Auto,
         };
-        let model = ready(&self.located, args, Loading { dtype, bos: Bos::Auto }, Scheme::defaults())?;
+        let mut model = ready(&self.located, args, Loading { dtype, bos: Bos::Auto }, Scheme::defaults())?;
+        model.multiply_in_f32();
         // A folder's root digest covers files that aren't the model's.
         let model_signing = self.identity.model_signing.clone();
         if (ModelIdentity { model_signing, ..model.identity.clone() }) != self.identity {
@@ -89,10 +91,12 @@ pub(crate) fn run(run: &Scored<'_>, model: &Ready) -> Result<Option<Vec<FollowUp
         }
     }
 
-    let near_ties: Vec<&WindowId> = measured
-        .values()
-        .flatten()
-        .filter(|evidence| near_tie(evidence, run.policy))
+    let unsure = match model.backend.info().arithmetic.as_str() {
+        "f32" => measured.values().flatten().filter(|evidence| near_tie(evidence, run.policy)).collect(),
+        _ => in_bf16(run, &measured, &scores),
+    };
+    let near_ties: Vec<&WindowId> = unsure
+        .into_iter()
         .map(|evidence| &evidence.window)
         .filter(|id| journal.found().get(id).is_none_or(|found| found.rescored.is_none()))
         .collect();
@@ -113,7 +117,9 @@ pub(crate) fn run(run: &Scored<'_>, model: &Ready) -> Result<Option<Vec<FollowUp
         .filter_map(|(evidence, asked)| Some((Task { window: windows.get(&evidence.window)?, evidence }, asked)))
         .collect();
     let todo = jobs(&tasks, journal.found(), &controls(run), run.policy, run.load.batch as usize);
-    if !carry_out(run, "windows followed up", model, &model.backend, &todo, &mut journal)? {
+    // Follow-ups are few, and what they find out is final.
+    let exact = model.backend.in_f32();
+    if !carry_out(run, "windows followed up", model, &exact, &todo, &mut journal)? {
         return Ok(None);
     }
     drop(todo);
@@ -127,6 +133,22 @@ pub(crate) fn run(run: &Scored<'_>, model: &Ready) -> Result<Option<Vec<FollowUp
     Ok(Some(journal.into_rows()))
 }
 
+/// Windows whose scores by products in bf16 are not to be trusted.
+fn in_bf16<'a>(
+    run: &Scored<'_>,
+    measured: &'a HashMap<&ItemId, Vec<WindowEvidence>>,
+    scores: &'a HashMap<&WindowId, &ScoredWindow>,
+) -> Vec<&'a WindowEvidence> {
+    let margins = |window: &WindowEvidence| Some(scores.get(&window.window)?.scores.as_ref().ok()?.margin.as_slice());
+    let text = |probed: &ProbedItem| InBf16 {
+        kind: probed.item.kind,
+        windows: measured.get(&probed.item.id).into_iter().flatten().filter_map(|w| Some((w, margins(w)?))).collect(),
+    };
+    let texts: Vec<InBf16<'_>> = run.items.iter().map(text).collect();
+    let matched = run.items.iter().any(|probed| !probed.item.matches.is_empty());
+    unsure_in_bf16(&texts, matched, run.policy)
+}
+
 /// The windows of every control, one list a text.
 fn controls<'a>(run: &Scored<'a>) -> Vec<Vec<&'a Window>> {
     let mut windows: HashMap<&ItemId, Vec<&Window>> = HashMap::new();
@@ -137,8 +159,8 @@ fn controls<'a>(run: &Scored<'a>) -> Vec<Vec<&'a Window>> {
     controls.filter_map(|probed| windows.remove(&probed.item.id)).collect()
 }
 
-/// Scores near ties again, each alone. On the CPU every product is in f32, so the model itself serves; elsewhere narrow
-/// weights need a second copy. False if it was stopped.
+/// Scores near ties again, each alone, with products in f32: on the CPU those of the model itself, elsewhere narrow weights need a
+/// second copy. False if it was stopped.
 fn rescore(
     run: &Scored<'_>,
     model: &Ready,

@@ -41,6 +41,12 @@ pub(crate) struct Loading {
 }
 
 impl Ready {
+    /// Computes all products in f32 from now on. A no-op on a GPU, where narrow weights are multiplied as they are.
+    pub(crate) fn multiply_in_f32(&mut self) {
+        self.backend = self.backend.in_f32();
+        self.identity.backend = self.backend.info().clone();
+    }
+
     /// Puts another token, or none, at the start of every window from now on.
     pub(crate) fn set_bos(&mut self, asked: Bos) -> Result<()> {
         self.bos = match asked {

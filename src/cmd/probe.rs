@@ -23,7 +23,7 @@ use byrote::run::directory::{RunDir, salt};
 use byrote::run::{Plan, ProbedItem, RUN_SCHEMA, RunManifest, ScoredWindow, Settings, TOOL};
 use byrote::template::encode;
 use byrote::template::file::Template;
-use byrote::verdict::{Labels, not_measured, power};
+use byrote::verdict::{Labels, Statistic, not_measured, power};
 use byrote::window::{Form, ProbedForm, Reflow, Stride, Window, WindowConfig, cut};
 use indicatif::{ProgressBar, ProgressStyle};
 use jiff::{Timestamp, Zoned};
@@ -76,10 +76,19 @@ pub(crate) fn run(args: &ProbeArgs) -> Result<Outcome> {
     let located = locate(reference, &registry, args.load.offline, args.load.adapter.as_deref())?;
     let asked = asked_for(&job, &located)?;
     let loading = Loading { dtype: variant.dtype, bos: variant.bos };
-    let model = ready(&located, &args.load, loading, Scheme::with_defaults(&policy.schemes))?;
+    let mut model = ready(&located, &args.load, loading, Scheme::with_defaults(&policy.schemes))?;
+    decide_by(&policy, &mut model);
     announce(&model);
     let load_s = started.elapsed().as_secs_f64();
     Ok(probe(&job, variant, (&located, &model), asked, args.out.clone(), load_s)?.0)
+}
+
+/// Products in bf16 are for the one statistic that a few windows decide, which are then scored again in f32.
+pub(super) fn decide_by(policy: &Policy, model: &mut Ready) {
+    if policy.statistic != Statistic::MaxLogPZ && model.backend.info().arithmetic != "f32" {
+        out::note("every window counts under the policy's statistic: products are computed in f32");
+        model.multiply_in_f32();
+    }
 }
 
 /// What was asked for, and what all of its runs share.

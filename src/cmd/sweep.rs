@@ -2,7 +2,7 @@
 
 use super::model::{Loading, Ready, announce, locate, ready};
 use super::out;
-use super::probe::{Asked, Job, Probed, Variant, asked_for, graver, probe};
+use super::probe::{Asked, Job, Probed, Variant, asked_for, decide_by, graver, probe};
 use crate::Outcome;
 use crate::cli::{Bos, Dtype, Printed};
 use anyhow::{Context, Result};
@@ -208,7 +208,8 @@ impl Cells {
 fn load(job: &Job<'_>, located: &Located, dtype: Dtype, cells: &Cells) -> Result<Ready> {
     let bos = cells.bos.first().copied().unwrap_or(Bos::Auto);
     let schemes = Scheme::with_defaults(&job.policy.schemes);
-    let loaded = ready(located, &job.args.load, Loading { dtype, bos }, schemes)?;
+    let mut loaded = ready(located, &job.args.load, Loading { dtype, bos }, schemes)?;
+    decide_by(job.policy, &mut loaded);
     announce(&loaded);
     Ok(loaded)
 }

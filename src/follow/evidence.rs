@@ -64,7 +64,7 @@ pub fn numerics(window: &WindowEvidence, policy: &Policy) -> Numerics {
     let generated = found.and_then(|found| found.continuation.as_ref()).filter(|generated| generated.drafted == 0);
     let differs = |of: &dyn Fn(&WindowEvidence) -> bool| rescored.as_ref().is_some_and(|again| of(again) != of(window));
     Numerics {
-        near_ties: u64::from(near_tie(window, policy)),
+        near_ties: u64::from(near_tie(window, policy) || rescored.is_some()),
         rescored: u64::from(rescored.is_some()),
         greedy_flips: u64::from(differs(&|window| window.greedy_exact)),
         budget_flips: u64::from(differs(&within)),

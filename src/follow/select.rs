@@ -38,6 +38,54 @@ pub fn near_tie(window: &WindowEvidence, policy: &Policy) -> bool {
     window.min_margin < policy.follow_up.margin || policy.schemes.iter().any(at_the_edge)
 }
 
+/// Products in bf16 move the log-probability of one token by less than this, and of a window of 50 by less than
+/// [`WINDOW_ERROR`], in nats: on 15,000 tokens of 300 windows the worst were .56 and .99 (docs/performance.md).
+const TOKEN_ERROR: f64 = 0.7;
+/// See [`TOKEN_ERROR`].
+const WINDOW_ERROR: f64 = 1.5;
+
+/// A text of a run whose products were in bf16.
+#[derive(Clone, Debug)]
+pub struct InBf16<'a> {
+    pub kind: Kind,
+    /// Its windows, each with the margins of its suffix tokens.
+    pub windows: Vec<(&'a WindowEvidence, &'a [f32])>,
+}
+
+/// Windows that products in bf16 can't be trusted with: those whose greedy verdict or place on either side of the sample budget
+/// they could have turned, and those on which a text's statistic may hang. `matched` = some controls stand for particular items.
+///
+/// A text below the median of the controls can't be significant at any q up to one half, whatever its last digits: of the others
+/// every window is settled that may be the best one.
+pub fn unsure_in_bf16<'a>(texts: &[InBf16<'a>], matched: bool, policy: &Policy) -> Vec<&'a WindowEvidence> {
+    let best = |text: &InBf16<'_>| text.windows.iter().map(|(window, _)| window.sum_logprob).reduce(f64::max);
+    let mut controls: Vec<f64> = texts.iter().filter(|text| text.kind == Kind::Control).filter_map(best).collect();
+    controls.sort_by(f64::total_cmp);
+    let median = controls.get(controls.len() / 2).copied();
+    let floor = if matched { Some(f64::NEG_INFINITY) } else { median.map(|median| median - 2.0 * WINDOW_ERROR) };
+    let mut unsure = Vec::new();
+    for text in texts {
+        let best = best(text).unwrap_or(f64::NEG_INFINITY);
+        let counts = floor.is_some_and(|floor| best >= floor);
+        let decides = |window: &WindowEvidence| counts && window.sum_logprob >= best - 2.0 * WINDOW_ERROR;
+        let of_text = text.windows.iter().filter(|(window, margins)| decides(window) || turns(window, margins, policy));
+        unsure.extend(of_text.map(|(window, _)| *window));
+    }
+    unsure
+}
+
+/// Whether errors of that size could make or unmake a greedy extraction, or carry a window over the edge of the budget.
+fn turns(window: &WindowEvidence, margins: &[f32], policy: &Policy) -> bool {
+    let edge = policy.tau.ln();
+    let over_the_edge = |scheme: &Scheme| {
+        let log_p_z = window.log_p_z(&scheme.id).unwrap_or(f64::NEG_INFINITY);
+        // A token that just misses a top-k makes a window impossible that is likely enough without the cut.
+        let possible = log_p_z.max(window.sum_logprob);
+        scheme.temperature > 0.0 && possible >= edge - WINDOW_ERROR && log_p_z <= edge + WINDOW_ERROR
+    };
+    margins.iter().all(|margin| f64::from(*margin) > -TOKEN_ERROR) || policy.schemes.iter().any(over_the_edge)
+}
+
 /// What is asked of the windows of one item (all its forms), the likeliest first; windows of which nothing is asked are
 /// left out. `has_reference` = there is a reference checkpoint.
 ///
@@ -168,6 +216,50 @@ mod tests {
         assert!(!near_tie(&at(edge, 0.5), &only_greedy));
         let never = policy(|p| (p.follow_up.margin, p.follow_up.epsilon) = (0.0, 0.0));
         assert!(!near_tie(&at(edge - 1e-9, 0.0), &never));
+    }
+
+    #[test]
+    fn what_bf16_could_turn_is_unsure() {
+        let margins = |near: f32| {
+            let mut margins = vec![2.0f32; 20];
+            margins[7] = near;
+            margins
+        };
+        let far = window(0, -9.0, &[7]);
+        let mut edge = window(0, -0.35, &[]);
+        assert!(!turns(&far, &margins(-0.8), &Policy::default()), "a clear miss, far from the budget");
+        assert!(turns(&far, &margins(-0.6), &Policy::default()), "the miss may be none");
+        assert!(turns(&edge, &margins(-3.0), &Policy::default()), "ln p_z = -7, next to ln .001");
+        // A rank just outside the top 40: impossible as scored, but perhaps not.
+        edge.schemes[1].log_p_z = f64::NEG_INFINITY;
+        assert!(turns(&edge, &margins(-3.0), &Policy::default()));
+        edge.sum_logprob = -30.0;
+        assert!(!turns(&edge, &margins(-3.0), &Policy::default()));
+    }
+
+    #[test]
+    fn the_windows_on_which_statistics_hang_are_unsure_unless_they_are_out_of_the_running() {
+        // 20 tokens each, a clear miss in all of them: sums of -20, -40 ... -100 and so on.
+        let of = |lp: f32| window(0, lp, &[3]);
+        let sums = [-1.0f32, -2.0, -3.0, -4.0, -5.0].map(of);
+        let (high, low, near) = (of(-2.5), of(-4.5), of(-2.55));
+        let margins = vec![-5.0f32; 20];
+        let text = |kind, windows: &[&'static WindowEvidence]| InBf16 {
+            kind,
+            windows: windows.iter().map(|w| (*w, &*Box::leak(margins.clone().into_boxed_slice()))).collect(),
+        };
+        let leak = |w: WindowEvidence| -> &'static WindowEvidence { Box::leak(Box::new(w)) };
+        let (high, low, near) = (leak(high), leak(low), leak(near));
+        let mut texts: Vec<InBf16<'_>> = sums.into_iter().map(|w| text(Kind::Control, &[leak(w)])).collect();
+        texts.push(text(Kind::OptOut, &[high, low, near]));
+        texts.push(text(Kind::OptOut, &[low]));
+        let unsure = |matched| -> Vec<f64> {
+            let found = unsure_in_bf16(&texts, matched, &Policy::default());
+            found.iter().map(|w| (w.sum_logprob / 10.0).round()).collect()
+        };
+        // Misses count as MISS: every sum is 19 lp - 9.
+        assert_eq!(unsure(false), [-3.0, -5.0, -7.0, -6.0, -6.0], "the median is that of -3");
+        assert_eq!(unsure(true).len(), 8);
     }
 
     #[test]
