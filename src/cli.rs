@@ -145,6 +145,13 @@ pub(crate) struct ProbeArgs {
     pub(crate) load: ModelArgs,
 }
 
+/// The natural log of a probability.
+#[cfg(feature = "native")]
+fn ln(text: &str) -> Result<f64, String> {
+    let value = text.parse::<f64>().ok().filter(|value| value.is_finite() && *value < 0.0);
+    value.ok_or_else(|| "it is the natural log of a probability: a number below 0, such as -13.8".to_owned())
+}
+
 #[cfg(feature = "native")]
 #[derive(Debug, Args)]
 pub(crate) struct ScoreArgs {
@@ -163,6 +170,10 @@ pub(crate) struct ScoreArgs {
     /// Token at the start of every window; auto is the tokenizer's own convention
     #[arg(long, default_value = "auto")]
     pub(crate) bos: Bos,
+    /// Leave a window once the log-probabilities of its first suffix tokens add up to less than this (natural log, such as
+    /// -13.8 for 1e-6); its line has "left_after": how many were scored [default: every window is scored to its end]
+    #[arg(long, value_name = "LN", allow_hyphen_values = true, value_parser = ln)]
+    pub(crate) exit_below: Option<f64>,
     #[command(flatten)]
     pub(crate) load: ModelArgs,
 }
