@@ -99,7 +99,7 @@ pub(crate) struct ProbeArgs {
     /// [default: byrote-runs/ and a name made of what is tested]
     #[arg(long, value_name = "DIR")]
     pub(crate) out: Option<PathBuf>,
-    /// Decide by a policy: `default`, `strict`, `research`, `book-protocol`, or a file. Exit 1 if it blocks, 2 if it can't be decided
+    /// Decide by a policy: `default`, `strict`, `quick`, `research`, `book-protocol`, or a file. Exit 1 if it blocks, 2 if it can't be decided
     #[arg(long, value_name = "POLICY")]
     pub(crate) gate: Option<String>,
     /// A checkpoint to compare with, such as an older or smaller one: the likeliest windows are scored under it as well
@@ -128,6 +128,10 @@ pub(crate) struct ProbeArgs {
     /// Whether text that looks hard-wrapped is probed reflowed too
     #[arg(long, default_value = "auto")]
     pub(crate) reflow: ReflowArg,
+    /// Score every window to its end, where the policy has a floor, too. Without a floor, in a sweep and with --reference that is
+    /// so anyway, and controls and positive controls are always scored to their end
+    #[arg(long)]
+    pub(crate) exhaustive: bool,
     /// How weights are kept; auto is f32 where that fits into half of the free memory; several (f32,bf16,q4_k_m) make a
     /// sweep
     #[arg(long, default_value = "auto", value_delimiter = ',', value_name = "DTYPE")]
@@ -183,7 +187,7 @@ pub(crate) struct GateArgs {
     /// A run's folder or its report.json
     #[arg(value_name = "RUN|REPORT")]
     pub(crate) report: PathBuf,
-    /// `default`, `strict`, `research`, `book-protocol`, or a file
+    /// `default`, `strict`, `quick`, `research`, `book-protocol`, or a file
     #[arg(long, value_name = "POLICY")]
     pub(crate) policy: String,
     /// What is printed

@@ -17,6 +17,7 @@ pub mod journal;
 pub mod parquet;
 pub mod plan;
 
+use crate::backend::exit::Exit;
 use crate::backend::{BackendInfo, TokenScores};
 use crate::digest::{Digest, FileDigest};
 use crate::items::{InputManifest, Item, ItemId};
@@ -82,6 +83,12 @@ pub struct Settings {
     /// The templates under each of which every text was probed, the worst of them counting; empty = the bare prefix only.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub templates: Vec<TemplateInfo>,
+    /// When windows of items that aren't controls were left before their end; absent = every window was scored to its end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exit: Option<Exit>,
+    /// Of those items, the ones whose windows were scored to their end all the same, as the policy names them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub in_full: Vec<ItemId>,
     /// Whether text and token ids are kept in the scores and shown in reports.
     pub reveal: bool,
 }

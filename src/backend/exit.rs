@@ -50,10 +50,11 @@ impl Exit {
         };
         let missed =
             |(&rank, &margin): (&u32, &f32)| rank > 0 && f64::from(margin) < 0.0 && f64::from(-margin) > stakes.margin;
-        let misses = scores.rank.iter().filter(|&&rank| rank > 0).count();
+        // What could turn into a first choice when scored again alone doesn't count as a miss.
+        let misses = scores.rank.iter().zip(&scores.margin).filter(|token| missed(*token)).count();
         stakes.schemes.iter().all(below_edge)
-            && scores.rank.iter().zip(&scores.margin).any(missed)
-            && (((suffix_len - misses) as f64) / (suffix_len as f64)) < stakes.first_choices
+            && misses > 0
+            && (suffix_len - misses) as f64 / (suffix_len as f64) < stakes.first_choices
     }
 
     /// The ends of the chunks of a suffix, the last one its own end.

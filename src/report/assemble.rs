@@ -7,6 +7,7 @@ use crate::metric::follow_up::{FollowUp, Numerics};
 use crate::metric::item::templates::window_log_p_z;
 use crate::metric::item::{Budget, FormEvidence, FormSize, ItemEvidence};
 use crate::metric::left::{self, LeftWindow};
+use crate::metric::samples;
 use crate::metric::window::{self, UnscoredWindow, WindowEvidence};
 use crate::policy::{Policy, TAG};
 use crate::run::{FollowUpRow, ProbedItem, RunManifest, ScoredWindow, Settings};
@@ -309,6 +310,16 @@ fn notes(settings: &Settings, items: &[ReportItem], policy: &Policy) -> Vec<Stri
             if both == 1 { "looks" } else { "look" },
             if both == 1 { "was" } else { "were" },
             super::words::times(reflowed as u64)
+        ));
+    }
+    let (left, windows) =
+        items.iter().fold((0, 0), |(left, all), item| (left + item.evidence.left(), all + item.evidence.windows()));
+    if left > 0 {
+        notes.push(format!(
+            "{} of {} were left before their end, because nothing could hang on them any more: no value rests on them, where one \
+             would have to it is absent, and bounds are marked as such (≤). Under a policy with that floor verdicts are those of a run with --exhaustive.",
+            super::words::count(left, "window"),
+            samples::grouped(windows)
         ));
     }
     let measured_otherwise = items.iter().flat_map(|item| item.evidence.values()).any(|(_, values)| {

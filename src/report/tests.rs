@@ -79,6 +79,8 @@ fn manifest(reveal: bool) -> RunManifest {
             bos: BosChoice::Auto,
             bos_token: Some(1),
             templates: Vec::new(),
+            exit: None,
+            in_full: Vec::new(),
             reveal,
         },
         plan: Plan { windows: 204, part_size: 256, digest: digest(), part_ids: vec![digest()] },
