@@ -103,7 +103,7 @@ pub(crate) struct ProbeArgs {
     /// [default: byrote-runs/ and a name made of what is tested]
     #[arg(long, value_name = "DIR")]
     pub(crate) out: Option<PathBuf>,
-    /// Decide by a policy: `default`, `strict`, `research`, `book-protocol`, or a file. Exit 1 if it blocks, 2 if it can't be decided
+    /// Decide by a policy: `default`, `strict`, `quick`, `research`, `book-protocol`, or a file. Exit 1 if it blocks, 2 if it can't be decided
     #[arg(long, value_name = "POLICY")]
     pub(crate) gate: Option<String>,
     /// A checkpoint to compare with, such as an older or smaller one: the likeliest windows are scored under it as well
@@ -132,6 +132,10 @@ pub(crate) struct ProbeArgs {
     /// Whether text that looks hard-wrapped is probed reflowed too
     #[arg(long, default_value = "auto")]
     pub(crate) reflow: ReflowArg,
+    /// Score every window to its end, where the policy has a floor, too. Without a floor, in a sweep and with --reference that is
+    /// so anyway, and controls and positive controls are always scored to their end
+    #[arg(long)]
+    pub(crate) exhaustive: bool,
     /// How weights are kept; auto is f32 where that fits into half of the free memory; several (f32,bf16,q4_k_m) make a
     /// sweep
     #[arg(long, default_value = "auto", value_delimiter = ',', value_name = "DTYPE")]
@@ -147,6 +151,13 @@ pub(crate) struct ProbeArgs {
     pub(crate) format: Printed,
     #[command(flatten)]
     pub(crate) load: ModelArgs,
+}
+
+/// The natural log of a probability.
+#[cfg(feature = "native")]
+fn ln(text: &str) -> Result<f64, String> {
+    let value = text.parse::<f64>().ok().filter(|value| value.is_finite() && *value < 0.0);
+    value.ok_or_else(|| "it is the natural log of a probability: a number below 0, such as -13.8".to_owned())
 }
 
 #[cfg(feature = "native")]
@@ -167,6 +178,10 @@ pub(crate) struct ScoreArgs {
     /// Token at the start of every window; auto is the tokenizer's own convention
     #[arg(long, default_value = "auto")]
     pub(crate) bos: Bos,
+    /// Leave a window once the log-probabilities of its first suffix tokens add up to less than this (natural log, such as
+    /// -13.8 for 1e-6); its line has "left_after": how many were scored [default: every window is scored to its end]
+    #[arg(long, value_name = "LN", allow_hyphen_values = true, value_parser = ln)]
+    pub(crate) exit_below: Option<f64>,
     #[command(flatten)]
     pub(crate) load: ModelArgs,
 }
@@ -176,7 +191,7 @@ pub(crate) struct GateArgs {
     /// A run's folder or its report.json
     #[arg(value_name = "RUN|REPORT")]
     pub(crate) report: PathBuf,
-    /// `default`, `strict`, `research`, `book-protocol`, or a file
+    /// `default`, `strict`, `quick`, `research`, `book-protocol`, or a file
     #[arg(long, value_name = "POLICY")]
     pub(crate) policy: String,
     /// What is printed

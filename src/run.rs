@@ -17,6 +17,7 @@ pub mod journal;
 pub mod parquet;
 pub mod plan;
 
+use crate::backend::exit::Exit;
 use crate::backend::{BackendInfo, TokenScores};
 use crate::digest::{Digest, FileDigest};
 use crate::items::{InputManifest, Item, ItemId};
@@ -82,6 +83,12 @@ pub struct Settings {
     /// The templates under each of which every text was probed, the worst of them counting; empty = the bare prefix only.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub templates: Vec<TemplateInfo>,
+    /// When windows of items that aren't controls were left before their end; absent = every window was scored to its end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exit: Option<Exit>,
+    /// Of those items, the ones whose windows were scored to their end all the same, as the policy names them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub in_full: Vec<ItemId>,
     /// Whether text and token ids are kept in the scores and shown in reports.
     pub reveal: bool,
 }
@@ -95,6 +102,19 @@ pub struct TextStats {
     pub zlib_bits_per_char: f64,
     /// Share of the suffix's token n-grams that already stand in the prefix: copying, not memory.
     pub copied_from_prefix: f64,
+}
+
+/// Why a window was left before it was scored to its end. It was measured, and is known not to matter; it is neither
+/// scored nor unscored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Left {
+    /// Its probability is below the policy's floor, whatever follows.
+    Floor,
+    /// A coarser model of the same weights puts it far from every threshold.
+    Coarse,
+    /// A smaller model that looked first had no reason to ask for it.
+    Screen,
 }
 
 /// One window with its scores: a row of `scores/part-*.parquet`.
@@ -117,6 +137,9 @@ pub struct ScoredWindow {
     pub text: TextStats,
     /// Only with `--reveal`: token ids are text.
     pub token_ids: Option<Vec<u32>>,
+    /// Why it was left before its end: the scores are then those of its first tokens (0 to all but one). Absent = it was
+    /// scored to its end, or not at all.
+    pub left: Option<Left>,
     /// The scores, or why there are none.
     pub scores: Result<TokenScores, String>,
 }

@@ -8,9 +8,11 @@ use super::{gate, out, report as render};
 use crate::Outcome;
 use crate::cli::{Bos, Dtype, Printed, ProbeArgs, ReflowArg};
 use anyhow::{Context, Result, bail};
-use byrote::backend::{Backend, Scheme, ScoreInput, TokenScores};
+use byrote::backend::exit::Exit;
+use byrote::backend::{Backend, Scheme, ScoreError, ScoreInput, TokenScores};
 use byrote::controls;
 use byrote::digest::Digest;
+use byrote::follow::exit::{exit, in_full};
 use byrote::gate::decide;
 use byrote::items::{self, ItemId, ProbeSet, Source};
 use byrote::metric::text::text_stats;
@@ -20,7 +22,7 @@ use byrote::policy::Policy;
 use byrote::registry::Registry;
 use byrote::report::{self, Report, Timings, html, json_v1, markdown, terminal};
 use byrote::run::directory::{RunDir, salt};
-use byrote::run::{Plan, ProbedItem, RUN_SCHEMA, RunManifest, ScoredWindow, Settings, TOOL};
+use byrote::run::{Left, Plan, ProbedItem, RUN_SCHEMA, RunManifest, ScoredWindow, Settings, TOOL};
 use byrote::template::encode;
 use byrote::template::file::Template;
 use byrote::verdict::{Labels, Statistic, not_measured, power};
@@ -28,7 +30,7 @@ use byrote::window::{Form, ProbedForm, Reflow, Stride, Window, WindowConfig, cut
 use indicatif::{ProgressBar, ProgressStyle};
 use jiff::{Timestamp, Zoned};
 use rayon::prelude::*;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -176,8 +178,13 @@ pub(super) fn probe(
 ) -> Result<Probed> {
     let (args, policy, started) = (job.args, job.policy, Instant::now());
     let window = windows_asked(args, variant);
+    // A sweep compares values, and a reference what windows score: every one is scored to its end there.
+    let full = args.exhaustive || job.sweep || job.compared.is_some();
+    let exit = exit(policy, &model.backend.info().arithmetic).filter(|_| !full);
     let settings = Settings {
         window,
+        in_full: if exit.is_some() { policy.positive_controls.clone() } else { Vec::new() },
+        exit,
         bos: model.bos,
         bos_token: model.bos_token,
         templates: templates.infos,
@@ -206,13 +213,13 @@ pub(super) fn probe(
         probed.salted_digest = items::digest_salted(&dir.manifest().salt, &probed.item);
     }
     let scoring = Instant::now();
-    let scored = score(&dir, &windows, &items, model)?;
+    let scored = score(&dir, &windows, &items, model, policy)?;
     let scoring_s = scoring.elapsed().as_secs_f64();
     let stopped = || {
         out::note(format_args!("stopped; what was scored is in {}, the same command resumes there", path.display()));
         Ok((Outcome::Interrupted, None))
     };
-    let Some(windows_scored) = scored else { return stopped() };
+    let Some(windows_done) = scored else { return stopped() };
     let scores = dir.read_all()?;
     let scored = Scored {
         dir: &dir,
@@ -233,14 +240,14 @@ pub(super) fn probe(
         total_s: load_s + started.elapsed().as_secs_f64(),
         load_s,
         scoring_s,
-        windows_scored,
-        windows_per_second: (windows_scored > 0).then(|| windows_scored as f64 / scoring_s),
+        windows_scored: windows_done,
+        windows_per_second: (windows_done > 0).then(|| windows_done as f64 / scoring_s),
     });
     finish(&dir, &report, job)?;
     let outcome = match &report.decision {
         Some(decision) => gate::outcome(decision),
         // Without a gate nothing is decided, but what was asked for must have been measured.
-        None if report.summary.windows.scored == report.summary.windows.planned
+        None if report.summary.windows.scored + report.summary.windows.left == report.summary.windows.planned
             && report.summary.windows.planned > 0 =>
         {
             Outcome::Done
@@ -270,7 +277,7 @@ fn unmeasured(report: &Report) -> String {
     let counts = &report.summary.windows;
     format!(
         "{} of {} windows were scored, which decides nothing for the rest: {}",
-        counts.scored,
+        counts.scored + counts.left,
         counts.planned,
         first.unwrap_or_else(|| "the probe set gave no window".to_owned())
     )
@@ -385,7 +392,13 @@ fn check_vocabulary(windows: &[Window], model: &Ready) -> Result<()> {
 }
 
 /// Scores what the run directory doesn't hold yet; `None` if it was stopped. Gives the number of windows scored now.
-fn score(dir: &RunDir, windows: &[Window], items: &[ProbedItem], model: &Ready) -> Result<Option<u64>> {
+fn score(
+    dir: &RunDir,
+    windows: &[Window],
+    items: &[ProbedItem],
+    model: &Ready,
+    policy: &Policy,
+) -> Result<Option<u64>> {
     let plan = &dir.manifest().plan;
     let missing = dir.missing_parts();
     for warning in &missing.warnings {
@@ -403,7 +416,13 @@ fn score(dir: &RunDir, windows: &[Window], items: &[ProbedItem], model: &Ready) 
         .iter()
         .flat_map(|probed| probed.forms.iter().map(move |form| ((&probed.item.id, form.form), form)))
         .collect();
-    let reveal = dir.manifest().settings.reveal;
+    let Settings { reveal, exit, .. } = &dir.manifest().settings;
+    let stay: HashSet<&ItemId> = items
+        .iter()
+        .map(|probed| &probed.item)
+        .filter(|item| in_full(item.kind, &item.id, &item.tags, policy))
+        .map(|item| &item.id)
+        .collect();
     let mut scored = 0;
     for part in missing.parts {
         if STOP.load(Ordering::Relaxed) {
@@ -411,15 +430,13 @@ fn score(dir: &RunDir, windows: &[Window], items: &[ProbedItem], model: &Ready) 
             return Ok(None);
         }
         let windows = &windows[plan.part_range(part)];
-        let inputs: Vec<ScoreInput<'_>> =
-            windows.iter().map(|w| ScoreInput { token_ids: &w.token_ids, prefix_len: w.prefix_len as usize }).collect();
-        let scores = model.backend.score(&inputs);
+        let scores = scores(windows, &model.backend, exit.as_ref(), |window| stay.contains(&window.item));
         let rows: Vec<ScoredWindow> = windows
             .iter()
             .zip(scores)
             .map(|(window, scores)| {
                 let suffix = forms.get(&(&window.item, window.form)).map(|form| suffix_text(form, window));
-                row(window, scores.map_err(|e| e.to_string()), &suffix.unwrap_or_default(), reveal)
+                row(window, scores.map_err(|e| e.to_string()), &suffix.unwrap_or_default(), *reveal)
             })
             .collect();
         dir.write_part(part, &rows)?;
@@ -430,7 +447,33 @@ fn score(dir: &RunDir, windows: &[Window], items: &[ProbedItem], model: &Ready) 
     Ok(Some(scored))
 }
 
+/// Scores windows in order: those that are to `stay` to their end, the others until they may leave.
+fn scores(
+    windows: &[Window],
+    backend: &impl Backend,
+    exit: Option<&Exit>,
+    stay: impl Fn(&Window) -> bool,
+) -> Vec<Result<TokenScores, ScoreError>> {
+    let inputs = |places: &[usize]| -> Vec<ScoreInput<'_>> {
+        let input = |&place: &usize| {
+            let window = &windows[place];
+            ScoreInput { token_ids: &window.token_ids, prefix_len: window.prefix_len as usize }
+        };
+        places.iter().map(input).collect()
+    };
+    let (whole, may_leave): (Vec<usize>, Vec<usize>) =
+        (0..windows.len()).partition(|&place| exit.is_none() || stay(&windows[place]));
+    let mut scored: Vec<(usize, Result<TokenScores, ScoreError>)> =
+        whole.iter().copied().zip(backend.score(&inputs(&whole))).collect();
+    if let Some(exit) = exit {
+        scored.extend(may_leave.iter().copied().zip(backend.score_until(&inputs(&may_leave), exit)));
+    }
+    scored.sort_by_key(|(place, _)| *place);
+    scored.into_iter().map(|(_, scores)| scores).collect()
+}
+
 fn row(window: &Window, scores: Result<TokenScores, String>, suffix: &str, reveal: bool) -> ScoredWindow {
+    let suffix_len = window.token_ids.len() - window.prefix_len as usize;
     ScoredWindow {
         item: window.item.clone(),
         window: window.id.clone(),
@@ -443,10 +486,11 @@ fn row(window: &Window, scores: Result<TokenScores, String>, suffix: &str, revea
         suffix_char: window.suffix_char,
         end_char: window.end_char,
         prefix_len: window.prefix_len,
-        suffix_len: window.token_ids.len() as u32 - window.prefix_len,
+        suffix_len: suffix_len as u32,
         straddles: window.straddles,
         text: text_stats(suffix, &window.token_ids, window.prefix_len as usize),
         token_ids: reveal.then(|| window.token_ids.clone()),
+        left: scores.as_ref().ok().filter(|own| own.logprob.len() < suffix_len).map(|_| Left::Floor),
         scores,
     }
 }

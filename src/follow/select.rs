@@ -40,9 +40,9 @@ pub fn near_tie(window: &WindowEvidence, policy: &Policy) -> bool {
 
 /// Products in bf16 move the log-probability of one token by less than this, and of a window of 50 by less than
 /// [`WINDOW_ERROR`], in nats: on 15,000 tokens of 300 windows the worst were .56 and .99 (docs/performance.md).
-const TOKEN_ERROR: f64 = 0.7;
+pub(super) const TOKEN_ERROR: f64 = 0.7;
 /// See [`TOKEN_ERROR`].
-const WINDOW_ERROR: f64 = 1.5;
+pub(super) const WINDOW_ERROR: f64 = 1.5;
 
 /// A text of a run whose products were in bf16.
 #[derive(Clone, Debug)]
@@ -66,7 +66,9 @@ pub fn unsure_in_bf16<'a>(texts: &[InBf16<'a>], matched: bool, policy: &Policy) 
     let mut unsure = Vec::new();
     for text in texts {
         let best = best(text).unwrap_or(f64::NEG_INFINITY);
-        let counts = floor.is_some_and(|floor| best >= floor);
+        // Below the policy's floor nothing is told apart.
+        let least = policy.ln_floor() - 2.0 * WINDOW_ERROR;
+        let counts = floor.is_some_and(|floor| best >= floor.max(least));
         let decides = |window: &WindowEvidence| counts && window.sum_logprob >= best - 2.0 * WINDOW_ERROR;
         let of_text = text.windows.iter().filter(|(window, margins)| decides(window) || turns(window, margins, policy));
         unsure.extend(of_text.map(|(window, _)| *window));

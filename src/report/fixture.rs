@@ -155,6 +155,8 @@ fn manifest(reveal: bool) -> RunManifest {
             bos: BosChoice::Auto,
             bos_token: Some(2),
             templates: Vec::new(),
+            exit: None,
+            in_full: Vec::new(),
             reveal,
         },
         plan: Plan {
@@ -315,6 +317,7 @@ impl Inputs {
             straddles: false,
             text: TextStats { suffix_chars: suffix_chars as u32, zlib_bits_per_char: 4.1, copied_from_prefix: 0.02 },
             token_ids: None,
+            left: None,
             scores: Ok(TokenScores {
                 margin: rank.iter().map(|&rank| if rank == 0 { 2.4 } else { -1.1 }).collect(),
                 scheme_logprob: under_schemes(&logprob, top_k, &rank),

@@ -80,6 +80,8 @@ fn manifest(reveal: bool) -> RunManifest {
             bos: BosChoice::Auto,
             bos_token: Some(1),
             templates: Vec::new(),
+            exit: None,
+            in_full: Vec::new(),
             reveal,
         },
         plan: Plan { windows: 204, part_size: 256, digest: digest(), part_ids: vec![digest()] },
@@ -122,6 +124,7 @@ fn window(item: &str, n: u64, ln_p: f32) -> ScoredWindow {
     let lps = [ln_p / 2.0, ln_p / 2.0];
     ScoredWindow {
         token_ids: Some(vec![777_001, 777_002]),
+        left: None,
         ..scored(item, n, &[0, u32::from(ln_p < -3.0)], &lps, &lps)
     }
 }
