@@ -204,7 +204,7 @@ fn every_verdict_is_the_same_with_and_without_exits_whatever_the_windows() {
                 let mut backend = Scripted::new(VOCAB, 64).scored_under(Scheme::with_defaults(&policy.schemes));
                 let mut random = Random((suffix * 31 + n * 7 + c) as u64);
                 let texts = texts(suffix, &mut random, &mut backend, &policy);
-                let [full, cut] = both(&texts, &backend, &exit(&policy).unwrap(), &policy);
+                let [full, cut] = both(&texts, &backend, &exit(&policy, "f32").unwrap(), &policy);
                 let (with, without) =
                     (judged(&texts, &cut, &backend, &policy), judged(&texts, &full, &backend, &policy));
                 for (with, without) in with.items.iter().zip(&without.items) {
@@ -243,7 +243,7 @@ fn a_left_window_never_counts_as_a_score_and_a_broken_one_is_not_measured() {
     let policy = Policy::open("quick").unwrap();
     let mut backend = Scripted::new(VOCAB, 64).scored_under(Scheme::with_defaults(&policy.schemes));
     let texts = texts(33, &mut Random(5), &mut backend, &policy);
-    let [_, mut cut] = both(&texts, &backend, &exit(&policy).unwrap(), &policy);
+    let [_, mut cut] = both(&texts, &backend, &exit(&policy, "f32").unwrap(), &policy);
     let report = judged(&texts, &cut, &backend, &policy);
     let whole = |report: &Report, id: &str| report.items.iter().find(|item| item.id.0 == id).unwrap().clone();
     let all_left: Vec<_> = report.items.iter().filter(|item| item.evidence.left() == item.evidence.windows()).collect();
@@ -329,7 +329,7 @@ fn quick_says_of_the_built_in_set_what_it_says_with_every_window_scored() {
     }
 
     let (part, whole) = (windows(&quick), windows(&full));
-    let rule = exit(&Policy::open("quick").unwrap()).unwrap();
+    let rule = exit(&Policy::open("quick").unwrap(), "f32").unwrap();
     let schemes = RunDir::load(&quick).unwrap().manifest().model.backend.schemes.clone();
     let (mut worst, mut tokens, mut fed) = (0f32, 0, 0);
     for (row, other) in part.values().zip(whole.values()) {
