@@ -6,7 +6,7 @@
 mod unroll;
 
 use super::logits::score_row;
-use super::pool::Pools;
+use super::pool::{Pools, shares};
 use super::{Backend, BackendInfo, Choose, Scheme, ScoreError, ScoreInput, TokenScores};
 use crate::model::{CausalLm, Pass};
 use candle_core::Tensor;
@@ -89,6 +89,22 @@ impl Native {
     /// Batches that are scored at the same time.
     pub fn threads(&self) -> usize {
         self.pools.threads()
+    }
+
+    /// Scores so many batches at a time, each with so many threads for its products, for measurements.
+    ///
+    /// # Errors
+    /// When threads can't be started.
+    pub fn with_pools(mut self, jobs: usize, threads: usize) -> Result<Self, ScoreError> {
+        self.pools = Pools::wide(jobs, threads)?;
+        Ok(self)
+    }
+
+    /// Takes so many windows a batch at most from now on.
+    #[must_use]
+    pub fn with_batch(mut self, batch: usize) -> Self {
+        self.batch = if self.model.stepwise() { 1 } else { batch.max(1) };
+        self
     }
 
     /// Tells how many matrices are kept as what ([`BackendInfo::mixture`]).
@@ -183,10 +199,13 @@ impl Backend for Native {
         for (i, input) in inputs.iter().enumerate().filter(|(i, _)| out[*i].is_ok()) {
             shapes.entry((input.token_ids.len(), input.prefix_len)).or_default().push(i);
         }
-        let batches: Vec<&[usize]> = shapes
+        let groups: Vec<(usize, usize)> = shapes
             .iter()
-            .flat_map(|((len, _), windows)| windows.chunks((BATCH_TOKENS / len).clamp(1, self.batch)))
+            .map(|((len, _), windows)| (windows.len(), (BATCH_TOKENS / len).clamp(1, self.batch)))
             .collect();
+        let sizes = shares(&groups, self.pools.threads());
+        let batches: Vec<&[usize]> =
+            shapes.values().zip(sizes).flat_map(|(windows, size)| windows.chunks(size)).collect();
         let work = |batch: &&[usize]| {
             let windows: Vec<ScoreInput<'_>> = batch.iter().map(|i| inputs[*i]).collect();
             match self.score_batch(&windows) {

@@ -6,6 +6,7 @@ use anyhow::{Context, Result};
 use byrote::backend::native::{Native, NativeConfig};
 use byrote::backend::{Backend, Scheme, self_test};
 use byrote::digest::FileDigest;
+use byrote::machine;
 use byrote::model::adapter::Adapter;
 use byrote::model::builtin;
 use byrote::model::load::{self, Checkpoint, LoadConfig};
@@ -115,7 +116,7 @@ pub(crate) fn ready(located: &Located, args: &ModelArgs, loading: Loading, schem
     };
     let (named, loaded) = rayon::join(named, || read(located, &config));
     let ((files, model_signing), loaded) = (named?, loaded?);
-    let threads = args.threads.map_or_else(cores, |n| n as usize);
+    let threads = args.threads.map_or_else(machine::cores, |n| n as usize);
     let native = NativeConfig { threads, batch: args.batch as usize };
     let backend = Native::new(loaded.model, loaded.precision.name(), schemes, native)?.with_mixture(loaded.mixture);
     let identity = ModelIdentity {
@@ -147,7 +148,7 @@ pub(crate) fn f32_copy(located: &Located, args: &ModelArgs, of: &Native) -> Resu
     let adapter = located.adapter.clone();
     let config = LoadConfig { precision: Some(Precision::F32), device: "cpu".to_owned(), family, adapter };
     let loaded = read(located, &config)?;
-    let native = NativeConfig { threads: args.threads.map_or_else(cores, |n| n as usize), batch: 1 };
+    let native = NativeConfig { threads: args.threads.map_or_else(machine::cores, |n| n as usize), batch: 1 };
     Ok(Some(Native::new(loaded.model, loaded.precision.name(), info.schemes.clone(), native)?))
 }
 
@@ -190,10 +191,6 @@ fn precision(asked: Dtype, entry: Option<DtypeChoice>) -> Option<Precision> {
         (Dtype::Q4_0, _) => Some(Precision::AtLoad(Quant::Q4_0)),
         (Dtype::Auto, None | Some(DtypeChoice::Auto)) => None,
     }
-}
-
-fn cores() -> usize {
-    std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
 }
 
 /// Tells in a line what is about to be scored.

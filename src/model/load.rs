@@ -179,11 +179,7 @@ pub fn vocabulary(gguf: &Gguf) -> Option<GgufVocab> {
 
 /// Whether so many bytes are at most half of the memory that is free; yes where that can't be told.
 fn fits(bytes: u64) -> bool {
-    let Ok(info) = std::fs::read_to_string("/proc/meminfo") else { return true };
-    let free = info
-        .lines()
-        .find_map(|line| line.strip_prefix("MemAvailable:")?.trim().strip_suffix(" kB")?.parse::<u64>().ok());
-    free.is_none_or(|kib| bytes <= kib * 512)
+    crate::machine::memory().usable().is_none_or(|usable| bytes <= usable / 2)
 }
 
 /// The device of a name on the command line.
