@@ -22,6 +22,8 @@ mod show;
 mod sweep;
 #[cfg(feature = "native")]
 mod template;
+#[cfg(feature = "native")]
+mod tune;
 
 use crate::Outcome;
 use crate::cli::{Cli, Command};
@@ -42,7 +44,9 @@ pub(crate) fn run(cli: Cli) -> Result<Outcome> {
         Command::Lint(args) => lint::run(&args),
         Command::Controls(command) => controls::run(&command),
         Command::Models(command) => models::run(&command),
-        Command::Doctor { format } => doctor::run(format),
+        #[cfg(feature = "native")]
+        Command::Doctor { tune: Some(model), format } => tune::run(&model, format),
+        Command::Doctor { format, .. } => doctor::run(format),
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "byrote", &mut script);

@@ -83,6 +83,19 @@ pub fn peak_resident() -> Option<u64> {
     kib(&read("/proc/self/status")?, "VmHWM:")
 }
 
+/// Seconds of processor time that this program has had, all its threads together, in steps of a hundredth.
+pub fn cpu_seconds() -> Option<f64> {
+    cpu_seconds_of(&read("/proc/self/stat")?)
+}
+
+fn cpu_seconds_of(stat: &str) -> Option<f64> {
+    // The program's name, in brackets, may hold spaces. After it, user and system time are the 12th and 13th field, in
+    // ticks, of which Linux shows 100 a second whatever it counts by.
+    let mut fields = stat.rsplit_once(')')?.1.split_whitespace().skip(11);
+    let mut ticks = || fields.next()?.parse::<u64>().ok();
+    Some((ticks()? + ticks()?) as f64 / 100.0)
+}
+
 /// What decides how fast products are, of this machine's processor; by Linux' names.
 pub fn cpu_flags() -> Vec<String> {
     let mut found: Vec<String> = detected().into_iter().map(str::to_owned).collect();
@@ -353,12 +366,20 @@ mod tests {
     }
 
     #[test]
+    fn processor_time_is_found_behind_any_name() {
+        let stat = "7 (a ) b) R 1 7 7 0 -1 4194304 99 0 0 0 250 31 4 4 20 0 3 0 5 6 7";
+        assert_eq!(cpu_seconds_of(stat), Some(2.81));
+        assert_eq!(cpu_seconds_of("7 (x) R 1"), None);
+    }
+
+    #[test]
     fn this_machine_is_read() {
         assert!((1..=1 << 16).contains(&cores()) && numa_nodes() >= 1);
         if cfg!(target_os = "linux") {
             let memory = memory();
             assert!(memory.usable().unwrap() <= memory.total.unwrap());
             assert!(resident().unwrap() <= peak_resident().unwrap());
+            assert!(cpu_seconds().is_some());
         }
     }
 }

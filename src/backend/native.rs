@@ -8,6 +8,7 @@ mod unroll;
 use super::logits::score_row;
 use super::pool::{Pools, shares};
 use super::{Backend, BackendInfo, Choose, Scheme, ScoreError, ScoreInput, TokenScores};
+use crate::model::memory::{BATCH_TOKENS, LOGIT_ELEMENTS};
 use crate::model::{CausalLm, Pass};
 use candle_core::Tensor;
 use std::collections::BTreeMap;
@@ -21,12 +22,6 @@ pub struct NativeConfig {
     /// Windows a batch at most.
     pub batch: usize,
 }
-
-/// Tokens a batch at most: longer windows make smaller batches, which bounds memory.
-const BATCH_TOKENS: usize = 2_048;
-
-/// Logits held at once, in elements (32 MiB): a few rows of a large vocabulary.
-const LOGIT_ELEMENTS: usize = 8 << 20;
 
 /// A model that scores windows.
 pub struct Native {

@@ -47,7 +47,7 @@ impl Reference {
     /// two models at a time may be more than fits.
     pub(crate) fn find(name: &str, registry: &Registry, load: &ModelArgs) -> Result<Self> {
         let located = locate(name, registry, load.offline, None)?;
-        let loading = Loading { dtype: Dtype::Auto, bos: Bos::Auto };
+        let loading = Loading { dtype: Dtype::Auto, bos: Bos::Auto, window: Loading::WINDOW };
         let model = ready(&located, load, loading, Scheme::defaults()).context("--reference")?;
         if model.tokenizer.is_none() {
             bail!(
@@ -66,7 +66,8 @@ impl Reference {
             "quantized" => Dtype::Quantized,
             _ => Dtype::Auto,
         };
-        let model = ready(&self.located, args, Loading { dtype, bos: Bos::Auto }, Scheme::defaults())?;
+        let model =
+            ready(&self.located, args, Loading { dtype, bos: Bos::Auto, window: Loading::WINDOW }, Scheme::defaults())?;
         // A folder's root digest covers files that aren't the model's.
         let model_signing = self.identity.model_signing.clone();
         if (ModelIdentity { model_signing, ..model.identity.clone() }) != self.identity {

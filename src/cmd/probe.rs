@@ -75,11 +75,19 @@ pub(crate) fn run(args: &ProbeArgs) -> Result<Outcome> {
     let started = Instant::now();
     let located = locate(reference, &registry, args.load.offline, args.load.adapter.as_deref())?;
     let asked = asked_for(&job, &located)?;
-    let loading = Loading { dtype: variant.dtype, bos: variant.bos };
+    let loading = Loading { dtype: variant.dtype, bos: variant.bos, window: args.window() };
     let model = ready(&located, &args.load, loading, Scheme::with_defaults(&policy.schemes))?;
     announce(&model);
     let load_s = started.elapsed().as_secs_f64();
     Ok(probe(&job, variant, (&located, &model), asked, args.out.clone(), load_s)?.0)
+}
+
+impl ProbeArgs {
+    /// Tokens of the longest window, BOS and a short template included.
+    pub(super) fn window(&self) -> usize {
+        let prefix = self.prefix.iter().max().map_or(0, |prefix| *prefix as usize);
+        (prefix + self.suffix as usize + 28).max(Loading::WINDOW)
+    }
 }
 
 /// What was asked for, and what all of its runs share.

@@ -208,7 +208,7 @@ impl Cells {
 fn load(job: &Job<'_>, located: &Located, dtype: Dtype, cells: &Cells) -> Result<Ready> {
     let bos = cells.bos.first().copied().unwrap_or(Bos::Auto);
     let schemes = Scheme::with_defaults(&job.policy.schemes);
-    let loaded = ready(located, &job.args.load, Loading { dtype, bos }, schemes)?;
+    let loaded = ready(located, &job.args.load, Loading { dtype, bos, window: job.args.window() }, schemes)?;
     announce(&loaded);
     Ok(loaded)
 }
