@@ -10,8 +10,9 @@ reads them; where they have "logprobs", every program is held against them. Need
              measured matrix-product peak, peak memory
     growth   what byrote's cost grows with: windows, suffix length, vocabulary, size of the model
     startup  from nothing to the first scored window: seconds and peak memory
-    exit     `byrote probe` on the windows' texts, with and without --exhaustive, where byrote has that flag
 
+byrote's runs are given by --run, such as --run "bf16=--dtype bf16" --run "bf16, early exit=--dtype bf16 --exit-below -13.8".
+A run whose name holds "exit" is held against generation only: it doesn't score every token, and neither answers more.
 Programs are run in rounds, one after another, so that a change in the machine's load meets all of them; every figure is the
 median of its rounds, [least-most]. `--write docs/performance.md --section NAME` puts the tables between the marks
 `<!-- begin NAME -->` and `<!-- end NAME -->` of that file. Linux only.
@@ -388,15 +389,18 @@ def peers(options):
     need = flops(options)
     rate = lambda r: r["windows"] / r["seconds"]
     byrotes = [name for name in rounds if name.startswith("byrote")]
-    best = max(byrotes, key=lambda name: statistics.median(map(rate, rounds[name])))
+    fastest = lambda names: max(names, key=lambda name: statistics.median(map(rate, rounds[name])))
+    full = [name for name in byrotes if "exit" not in name] or byrotes
+    best = fastest(full)
     rows = []
     for name in (n for n in rounds if not n.startswith("peak")):
         told, kind = rounds[name], "bf16" if "bf16" in name else "f32" if "f32" in name else None
-        ours = next((b for b in byrotes if kind and kind in b), best)
+        ours = next((b for b in full if kind and kind in b), best)
+        ours = fastest(byrotes) if "generate" in name else name if name in byrotes else ours
         by = [rate(a) / rate(b) for a, b in zip(rounds[ours], told)]
         cpu = [(b["cpu"] / b["windows"]) / (a["cpu"] / a["windows"]) for a, b in zip(rounds[ours], told)]
         # Generation does other work, and quantized products aren't bound by this peak.
-        share = "-" if kind is None or "generate" in name else f"{100 * need * statistics.median(map(rate, told)) / peak[kind]:.0f}%"
+        share = "-" if kind is None or "generate" in name or "exit" in name else f"{100 * need * statistics.median(map(rate, told)) / peak[kind]:.0f}%"
         shown = name.replace("generate-16", "transformers, greedy generation, 16 at a time,")
         shown = shown.replace("generate-1", "transformers, greedy generation, one at a time,").replace(":", " ")
         shown = re.sub(r"^transformers (f32|bf16)$", r"transformers, teacher-forced, 16 at a time, \1", shown)
@@ -535,33 +539,6 @@ def startup(options):
     return table(["program", "seconds to the first window", "peak memory"], rows)
 
 
-def early_exit(options):
-    """Items of prefix and suffix from the windows' texts, through the whole of `byrote probe`."""
-    from transformers import AutoTokenizer
-
-    path = Path(options.model)
-    where, more = (path.parent, {"gguf_file": path.name}) if path.suffix == ".gguf" else (path, {})
-    tokenizer = AutoTokenizer.from_pretrained(where, **more)
-    variants = {"with early exit": [], "every token (--exhaustive)": ["--exhaustive"]}
-    told = {name: [] for name in variants}
-    with tempfile.TemporaryDirectory() as at:
-        items = Path(at) / "items.jsonl"
-        with open(items, "w") as out:
-            for i, w in enumerate(options.loaded):
-                ids, cut = w["token_ids"], w["prefix_len"]
-                text = [tokenizer.decode(part, skip_special_tokens=True) for part in (ids[:cut], ids[cut:])]
-                out.write(json.dumps({"id": f"w{i}", "prefix": text[0], "suffix": text[1]}) + "\n")
-        for number in range(options.rounds):
-            for name, more in variants.items():
-                folder = Path(at) / f"{number}-{len(told[name])}-{len(more)}"
-                base = ["probe", "--model", options.model, "--prompts", str(items), "--out", str(folder)]
-                run = run_byrote(options, [*base, "--threads", str(options.threads), *options.runs[-1][1].split(), *more])
-                timings = json.loads((folder / "report.json").read_text())["timings"]
-                told[name].append((timings["windows_scored"] / timings["scoring_s"], run["rss"]))
-    rows = [[name, spread([rate for rate, _ in runs]), gib([rss for _, rss in runs])] for name, runs in told.items()]
-    return table(["byrote probe", "windows/s", "peak memory"], rows)
-
-
 # ---------------------------------------------------------------------------------------------------------------- main
 
 
@@ -595,7 +572,7 @@ def write(path, section, text):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    kinds = {"peers": peers, "growth": growth, "startup": startup, "exit": early_exit}
+    kinds = {"peers": peers, "growth": growth, "startup": startup}
     parser.add_argument("what", nargs="?", default="peers", choices=list(kinds))
     parser.add_argument("--model", required=True, help="a folder or a .gguf file")
     parser.add_argument("--windows", required=True, help="JSON lines, as byrote score reads them")

@@ -333,7 +333,7 @@ impl Outline {
     /// Without widths of its own, a model is taken for one that is walked token by token. No width is believed that
     /// no tensor could have: a damaged configuration is an error of its own, told where tensors are read.
     pub(super) fn new(file: String, headers: Vec<Header>, widths: Option<Widths>, gguf: bool, f32_only: bool) -> Self {
-        let most = headers.iter().flat_map(|header| &header.shape).max().map_or(0, |n| *n as u64);
+        let most = headers.iter().flat_map(|header| &header.shape).max().map_or(0, |n| (*n as u64).min(1 << 28));
         let widths = widths.unwrap_or_else(|| {
             let tallest = headers.iter().filter(|header| header.shape.len() == 2).max_by_key(|header| header.shape[0]);
             tallest.map_or_else(Widths::default, |t| Widths::stepwise(t.shape[0] as u64, t.shape[1] as u64))
@@ -343,7 +343,7 @@ impl Outline {
             hidden: widths.hidden.min(most),
             qkv: widths.qkv.min(3 * most),
             heads: widths.heads.min(most),
-            kept: widths.kept.min(2 * most * headers.len() as u64),
+            kept: widths.kept.min(2 * most * (headers.len() as u64).min(1 << 14)),
             inner: widths.inner.min(5 * most),
             stepwise: widths.stepwise,
         };
