@@ -36,8 +36,8 @@ fn main() -> Result<(), Box<dyn Error>> {
         }
     };
     let seconds = started.elapsed().as_secs_f64();
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).map_or("not told", str::trim);
+    let peak =
+        byrote::machine::peak_resident().map_or("not told".to_owned(), |peak| format!("{:.0} MB", peak as f64 / 1e6));
     println!("{what}: {seconds:.2} s, {:.0} MB of weights, peak memory {peak}", bytes as f64 / 1e6);
     Ok(())
 }

@@ -43,6 +43,11 @@ pub(crate) enum Command {
     Models(ModelsCommand),
     /// Tell what this build and this machine can do, and test the model inside. Exit 2 if that fails
     Doctor {
+        /// Measure on a model [default: the built-in one] what is fastest here: dtypes, batch sizes, ways to use threads;
+        /// prints a table and the flags to give, changes nothing
+        #[cfg(feature = "native")]
+        #[arg(long, value_name = "REF", num_args = 0..=1, default_missing_value = "builtin")]
+        tune: Option<String>,
         /// What is printed
         #[arg(long, default_value = "text")]
         format: Printed,
@@ -73,6 +78,9 @@ pub(crate) struct ModelArgs {
     /// could decide is computed again in f32
     #[arg(long, value_enum, default_value = "auto")]
     pub(crate) compute: Compute,
+    /// Memory that may be taken, such as 6GiB or 800MB: batches, threads and `auto` dtype keep to it [default: what is free]
+    #[arg(long, value_name = "SIZE", value_parser = byrote::model::memory::parse_size)]
+    pub(crate) memory: Option<u64>,
     /// Use only what is on this disk already (also: HF_HUB_OFFLINE=1)
     #[arg(long)]
     pub(crate) offline: bool,
@@ -136,8 +144,8 @@ pub(crate) struct ProbeArgs {
     /// so anyway, and controls and positive controls are always scored to their end
     #[arg(long)]
     pub(crate) exhaustive: bool,
-    /// How weights are kept; auto is f32 where that fits into half of the free memory; several (f32,bf16,q4_k_m) make a
-    /// sweep
+    /// How weights are kept; auto is f32 where that fits into half of the free memory, or into --memory; several
+    /// (f32,bf16,q4_k_m) make a sweep
     #[arg(long, default_value = "auto", value_delimiter = ',', value_name = "DTYPE")]
     pub(crate) dtype: Vec<Dtype>,
     /// Token at the start of every window; auto is the tokenizer's own convention; several (auto,never) make a sweep
@@ -172,7 +180,7 @@ pub(crate) struct ScoreArgs {
     /// Scores, one line a window, in the same order; - is standard output
     #[arg(long, value_name = "FILE")]
     pub(crate) output: PathBuf,
-    /// How weights are kept; auto is f32 where that fits into half of the free memory
+    /// How weights are kept; auto is f32 where that fits into half of the free memory, or into --memory
     #[arg(long, default_value = "auto")]
     pub(crate) dtype: Dtype,
     /// Token at the start of every window; auto is the tokenizer's own convention

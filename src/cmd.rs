@@ -22,6 +22,8 @@ mod show;
 mod sweep;
 #[cfg(feature = "native")]
 mod template;
+#[cfg(feature = "native")]
+mod tune;
 
 use crate::Outcome;
 use crate::cli::{Cli, Command};
@@ -30,6 +32,8 @@ use clap::CommandFactory;
 
 /// Runs one command.
 pub(crate) fn run(cli: Cli) -> Result<Outcome> {
+    #[cfg(feature = "native")]
+    share_threads(&cli.command);
     match cli.command {
         #[cfg(feature = "native")]
         Command::Probe(args) => probe::run(&args),
@@ -40,7 +44,9 @@ pub(crate) fn run(cli: Cli) -> Result<Outcome> {
         Command::Lint(args) => lint::run(&args),
         Command::Controls(command) => controls::run(&command),
         Command::Models(command) => models::run(&command),
-        Command::Doctor { format } => doctor::run(format),
+        #[cfg(feature = "native")]
+        Command::Doctor { tune: Some(model), format } => tune::run(&model, format),
+        Command::Doctor { format, .. } => doctor::run(format),
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "byrote", &mut script);
@@ -52,4 +58,18 @@ pub(crate) fn run(cli: Cli) -> Result<Outcome> {
             out::print(&page)
         }
     }
+}
+
+/// One limit for all that runs side by side outside of scoring: digests, reading weights, cutting windows, tokenizers.
+/// Without it each would take every processor of the machine, whatever `--threads` or a control group says.
+#[cfg(feature = "native")]
+fn share_threads(command: &Command) {
+    let asked = match command {
+        Command::Probe(args) => args.load.threads,
+        Command::Score(args) => args.load.threads,
+        _ => None,
+    };
+    let threads = asked.map_or_else(byrote::machine::cores, |threads| threads as usize);
+    // It fails only where there is a pool already; nothing has run yet.
+    let _ = rayon::ThreadPoolBuilder::new().num_threads(threads).build_global();
 }

@@ -9,6 +9,8 @@
 //!
 //! `template` stands beside `window`: how a window's prefix is put to a model other than bare.
 //!
+//! `machine` tells what there is to compute with, and knows nothing else.
+//!
 //! `controls` stands beside `items`: the built-in control texts, and making and checking others. It knows texts only.
 //!
 //! Each part knows only what stands to its left, and `tests/tidy.rs` checks that:
@@ -25,6 +27,7 @@ pub mod digest;
 pub mod follow;
 pub mod gate;
 pub mod items;
+pub mod machine;
 pub mod metric;
 pub mod policy;
 pub mod registry;

@@ -20,6 +20,7 @@ pub mod families;
 pub mod gguf;
 pub mod layers;
 pub mod load;
+pub mod memory;
 pub mod quantize;
 mod shards;
 pub mod source;

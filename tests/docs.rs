@@ -133,6 +133,26 @@ fn every_documented_field_of_a_probe_set_is_known() {
 }
 
 #[test]
+fn every_table_of_figures_has_its_place_and_its_command() {
+    let (page, script) = (read("docs/performance.md"), read("benches/peers/compare.py"));
+    let mut places = 0;
+    for name in page.split("<!-- begin ").skip(1).filter_map(|rest| rest.split(" -->").next()) {
+        places += 1;
+        let (begin, end) = (format!("<!-- begin {name} -->"), format!("<!-- end {name} -->"));
+        assert!(page.matches(&begin).count() == 1 && page.matches(&end).count() == 1, "{name} has no one place");
+        assert!(page.find(&begin) < page.find(&end), "{name} ends before it begins");
+        assert!(page.contains(&format!("--section {name}")), "docs/performance.md: what fills {name}?");
+    }
+    assert!(places >= 4, "only {places} places were found");
+    let commands = page.lines().filter_map(|line| line.strip_prefix("python benches/peers/compare.py "));
+    for flag in commands.flat_map(str::split_whitespace).filter(|word| word.starts_with("--")) {
+        // Runs of byrote are quoted, and their flags are byrote's.
+        let known = script.contains(&format!("\"{flag}\"")) || ["--dtype", "--exit-below", "--compute"].contains(&flag);
+        assert!(known, "compare.py has no flag {flag}");
+    }
+}
+
+#[test]
 fn the_readme_tells_the_exit_codes_that_help_tells() {
     let (_, help) = byrote(&["--help"]);
     let told: BTreeSet<&str> = help

@@ -222,12 +222,8 @@ impl Sample {
     /// Writes the files into `dir` and loads them.
     fn load(&self, dir: &Path, random: &mut Random) -> Result<Loaded, String> {
         let kept = [Precision::F32, Precision::Bf16, Precision::Quantized][random.below(3)];
-        let options = |precision| LoadConfig {
-            precision: Some(precision),
-            device: "cpu".to_owned(),
-            family: None,
-            adapter: None,
-        };
+        let options =
+            |precision| LoadConfig { precision: Some(precision), device: "cpu".to_owned(), ..LoadConfig::default() };
         let loaded = match self {
             Self::Folder { config, weights } => {
                 std::fs::write(dir.join("config.json"), config).unwrap();

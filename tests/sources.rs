@@ -34,7 +34,7 @@ fn adapters() -> Vec<(PathBuf, PathBuf)> {
 
 fn with(adapter: &Path) -> LoadConfig {
     let (precision, device) = (Some(Precision::F32), "cpu".to_owned());
-    LoadConfig { precision, device, family: None, adapter: Some(adapter.to_owned()) }
+    LoadConfig { precision, device, adapter: Some(adapter.to_owned()), ..LoadConfig::default() }
 }
 
 #[test]

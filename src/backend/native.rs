@@ -8,10 +8,11 @@ mod unroll;
 
 use super::exit::Exit;
 use super::logits::{RowScore, score_row};
-use super::pool::Pools;
+use super::pool::{Pools, shares};
 use super::tally::Tally;
 use super::{Backend, BackendInfo, Choose, Scheme, ScoreError, ScoreInput, TokenScores};
 use crate::model::cpu::product::PANEL;
+use crate::model::memory::{BATCH_TOKENS, LOGIT_ELEMENTS};
 use crate::model::{Arithmetic, CausalLm, Pass, cpu};
 use candle_core::Tensor;
 use std::collections::BTreeMap;
@@ -28,12 +29,6 @@ pub struct NativeConfig {
     /// In what products are computed, where the model leaves a choice.
     pub arithmetic: Arithmetic,
 }
-
-/// Tokens a batch at most: longer windows make smaller batches, which bounds memory.
-const BATCH_TOKENS: usize = 2_048;
-
-/// Logits held at once, in elements (32 MiB): a few rows of a large vocabulary.
-const LOGIT_ELEMENTS: usize = 8 << 20;
 
 /// Tokens of the vocabulary whose logits are computed together, where they can be: for a batch of windows they are a few MiB.
 const COLUMNS: usize = 1_024;
@@ -128,6 +123,22 @@ impl Native {
         Self { model, info, pools, batch: self.batch, arithmetic: Arithmetic::F32 }
     }
 
+    /// Scores so many batches at a time, each with so many threads for its products, for measurements.
+    ///
+    /// # Errors
+    /// When threads can't be started.
+    pub fn with_pools(mut self, jobs: usize, threads: usize) -> Result<Self, ScoreError> {
+        self.pools = Arc::new(Pools::wide(jobs, threads)?);
+        Ok(self)
+    }
+
+    /// Takes so many windows a batch at most from now on.
+    #[must_use]
+    pub fn with_batch(mut self, batch: usize) -> Self {
+        self.batch = if self.model.stepwise() { 1 } else { batch.max(1) };
+        self
+    }
+
     /// Tells how many matrices are kept as what ([`BackendInfo::mixture`]).
     #[must_use]
     pub fn with_mixture(mut self, mixture: Option<String>) -> Self {
@@ -163,10 +174,13 @@ impl Native {
         for (i, input) in inputs.iter().enumerate().filter(|(i, _)| out[*i].is_ok()) {
             shapes.entry((input.token_ids.len(), input.prefix_len)).or_default().push(i);
         }
-        let batches: Vec<&[usize]> = shapes
+        let groups: Vec<(usize, usize)> = shapes
             .iter()
-            .flat_map(|((len, _), windows)| windows.chunks((BATCH_TOKENS / len).clamp(1, self.batch)))
+            .map(|((len, _), windows)| (windows.len(), (BATCH_TOKENS / len).clamp(1, self.batch)))
             .collect();
+        let sizes = shares(&groups, self.pools.threads());
+        let batches: Vec<&[usize]> =
+            shapes.values().zip(sizes).flat_map(|(windows, size)| windows.chunks(size)).collect();
         let work = |batch: &&[usize]| {
             let windows: Vec<ScoreInput<'_>> = batch.iter().map(|i| inputs[*i]).collect();
             match score(&windows) {

@@ -6,6 +6,26 @@ use rayon::{ThreadPool, ThreadPoolBuilder};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc;
 
+/// How many windows a batch of each group should have, so that no batch has more than the group's `most` and no thread is
+/// without work while others have plenty. `groups` are `(windows, most)`: windows of one group may stand in one batch.
+///
+/// Ten windows on two threads make two batches of five, not one of ten. Where there are many batches a thread anyway, they
+/// stay as large as they may be.
+pub fn shares(groups: &[(usize, usize)], threads: usize) -> Vec<usize> {
+    let threads = threads.max(1);
+    let least = |(windows, most): &(usize, usize)| windows.div_ceil((*most).max(1)).max(1);
+    let (windows, batches): (usize, usize) =
+        groups.iter().fold((0, 0), |(windows, batches), group| (windows + group.0, batches + least(group)));
+    // With more rounds than this, an idle thread in the last one costs less than small batches would.
+    let rounds = batches.div_ceil(threads);
+    let wanted = if rounds > 4 { batches } else { rounds * threads };
+    let share = |group: &(usize, usize)| {
+        let of_all = (group.0 * wanted).div_ceil(windows.max(1));
+        group.0.div_ceil(least(group).max(of_all)).max(1)
+    };
+    groups.iter().map(share).collect()
+}
+
 /// Some threads, each of which does one job at a time.
 #[derive(Debug)]
 pub struct Pools(Vec<ThreadPool>);
@@ -16,8 +36,20 @@ impl Pools {
     /// # Errors
     /// When they can't be started.
     pub fn new(threads: usize) -> Result<Self, ScoreError> {
-        let pool = |_| ThreadPoolBuilder::new().num_threads(1).build().map_err(|e| ScoreError::Backend(e.to_string()));
-        Ok(Self((0..threads.max(1)).map(pool).collect::<Result<_, _>>()?))
+        Self::wide(threads, 1)
+    }
+
+    /// So many jobs at a time, each with so many threads for its products. Only measurements want more than one:
+    /// `byrote doctor --tune`.
+    ///
+    /// # Errors
+    /// When they can't be started.
+    pub fn wide(jobs: usize, threads: usize) -> Result<Self, ScoreError> {
+        let pool = |_| {
+            let builder = ThreadPoolBuilder::new().num_threads(threads.max(1));
+            builder.build().map_err(|e| ScoreError::Backend(e.to_string()))
+        };
+        Ok(Self((0..jobs.max(1)).map(pool).collect::<Result<_, _>>()?))
     }
 
     /// How many.
@@ -72,6 +104,36 @@ mod tests {
                 seen[index] += 1;
             });
             assert_eq!(seen, vec![1; jobs.len()]);
+        }
+    }
+
+    #[test]
+    fn every_thread_has_work_where_there_are_windows_enough() {
+        let cases: [(&[(usize, usize)], usize, &[usize]); 9] = [
+            // One batch would leave the second thread idle, three a third of the time.
+            (&[(10, 16)], 2, &[5]),
+            (&[(40, 16)], 2, &[10]),
+            (&[(1, 16)], 8, &[1]),
+            (&[(3, 16)], 8, &[1]),
+            (&[(16, 16)], 1, &[16]),
+            (&[(17, 16)], 1, &[9]),
+            // Sixteen full batches are eight rounds.
+            (&[(256, 16)], 2, &[16]),
+            // Long windows, few a batch; groups share in proportion.
+            (&[(8, 16), (8, 2)], 2, &[3, 2]),
+            (&[], 4, &[]),
+        ];
+        for (groups, threads, expected) in cases {
+            assert_eq!(shares(groups, threads), expected, "{groups:?} on {threads}");
+        }
+        for threads in 1..9 {
+            for windows in 1..200 {
+                let size = shares(&[(windows, 16)], threads)[0];
+                let batches = windows.div_ceil(size);
+                let busiest = batches.div_ceil(threads) * size;
+                let fair = windows.div_ceil(threads);
+                assert!((1..=16).contains(&size) && busiest <= fair + fair / 4 + 1, "{windows} on {threads}: {size}");
+            }
         }
     }
 

@@ -4,12 +4,8 @@ use super::out;
 use crate::Outcome;
 use crate::cli::Printed;
 use anyhow::Result;
+use byrote::machine;
 use serde_json::{Map, Value, json};
-use std::fs;
-
-/// Flags that decide how fast products are, by their names in /proc/cpuinfo.
-const FLAGS: [&str; 10] =
-    ["avx", "avx2", "fma", "f16c", "avx512f", "avx512_bf16", "avx512_vnni", "amx_tile", "amx_bf16", "asimd"];
 
 pub(crate) fn run(format: Printed) -> Result<Outcome> {
     let mut told = Map::new();
@@ -17,12 +13,15 @@ pub(crate) fn run(format: Printed) -> Result<Outcome> {
     told.insert("compiled_in".to_owned(), json!(features()));
     told.insert("compiled_for".to_owned(), json!(compiled_for()));
     told.insert("devices".to_owned(), json!(devices()));
-    told.insert("cpu".to_owned(), json!(cpu_flags()));
-    told.insert("cores".to_owned(), json!(std::thread::available_parallelism().map_or(1, std::num::NonZero::get)));
-    told.insert("cpu_limit".to_owned(), json!(cgroup_cores()));
-    told.insert("memory_bytes".to_owned(), json!(meminfo("MemTotal:")));
-    told.insert("memory_free_bytes".to_owned(), json!(meminfo("MemAvailable:")));
-    told.insert("memory_limit_bytes".to_owned(), json!(cgroup_memory()));
+    let memory = machine::memory();
+    told.insert("cpu".to_owned(), json!(machine::cpu_flags()));
+    told.insert("cores".to_owned(), json!(machine::cores()));
+    told.insert("cpu_limit".to_owned(), json!(machine::cpu_quota()));
+    told.insert("numa_nodes".to_owned(), json!(machine::numa_nodes()));
+    told.insert("memory_bytes".to_owned(), json!(memory.total));
+    told.insert("memory_free_bytes".to_owned(), json!(memory.available));
+    told.insert("memory_limit_bytes".to_owned(), json!(memory.limit));
+    told.insert("memory_usable_bytes".to_owned(), json!(memory.usable()));
     cache(&mut told);
     let tested = self_test();
     let (passed, said) = match &tested {
@@ -64,39 +63,6 @@ fn compiled_for() -> String {
     let there: Vec<&str> = flags.into_iter().filter_map(|(name, there)| there.then_some(name)).collect();
     let with = if there.is_empty() { String::new() } else { format!(" with {}", there.join(", ")) };
     format!("{} {}{with}", std::env::consts::ARCH, std::env::consts::OS)
-}
-
-/// Flags of the processor that runs; empty where the system doesn't tell.
-fn cpu_flags() -> Vec<String> {
-    let info = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let line = info.lines().find(|line| line.starts_with("flags") || line.starts_with("Features"));
-    let there: Vec<&str> =
-        line.and_then(|line| line.split_once(':')).map_or("", |(_, f)| f).split_whitespace().collect();
-    let found = FLAGS.iter().filter(|flag| there.contains(*flag));
-    // What ARM calls NEON, Linux calls asimd.
-    let mut found: Vec<String> =
-        found.map(|flag| if *flag == "asimd" { "neon".to_owned() } else { (*flag).to_owned() }).collect();
-    if found.is_empty() && cfg!(target_arch = "aarch64") {
-        found.push("neon".to_owned());
-    }
-    found
-}
-
-/// Cores' worth of time that the control group allows, if it limits them.
-fn cgroup_cores() -> Option<f64> {
-    let text = fs::read_to_string("/sys/fs/cgroup/cpu.max").ok()?;
-    let (quota, period) = text.trim().split_once(' ')?;
-    Some(quota.parse::<f64>().ok()? / period.parse::<f64>().ok()?)
-}
-
-fn cgroup_memory() -> Option<u64> {
-    fs::read_to_string("/sys/fs/cgroup/memory.max").ok()?.trim().parse().ok()
-}
-
-fn meminfo(field: &str) -> Option<u64> {
-    let info = fs::read_to_string("/proc/meminfo").ok()?;
-    let line = info.lines().find_map(|line| line.strip_prefix(field))?;
-    Some(line.trim().strip_suffix(" kB")?.parse::<u64>().ok()? * 1024)
 }
 
 #[cfg(feature = "native")]

@@ -6,10 +6,12 @@ use anyhow::{Context, Result, bail};
 use byrote::backend::native::{Native, NativeConfig};
 use byrote::backend::{Backend, Scheme, self_test};
 use byrote::digest::FileDigest;
+use byrote::machine;
 use byrote::model::Arithmetic;
 use byrote::model::adapter::Adapter;
 use byrote::model::builtin;
 use byrote::model::load::{self, Checkpoint, LoadConfig};
+use byrote::model::memory::Room;
 use byrote::model::quantize::Quant;
 use byrote::model::source::{self, Format, LocateOptions, Located, identity, signing};
 use byrote::model::weights::{Place, Precision};
@@ -38,6 +40,13 @@ pub(crate) struct Ready {
 pub(crate) struct Loading {
     pub(crate) dtype: Dtype,
     pub(crate) bos: Bos,
+    /// Tokens of a window, for the memory that batches take.
+    pub(crate) window: usize,
+}
+
+impl Loading {
+    /// Where windows aren't known yet: a common length.
+    pub(crate) const WINDOW: usize = 128;
 }
 
 impl Ready {
@@ -113,6 +122,8 @@ pub(crate) fn ready(located: &Located, args: &ModelArgs, loading: Loading, schem
         device: args.device.clone(),
         family: entry.and_then(|e| e.family.clone()),
         adapter: located.adapter.clone(),
+        room: Some(room(args, loading.window)),
+        announce: Some(|plan| out::note(plan.told())),
     };
     let named = || {
         let files = digests(located)?;
@@ -122,9 +133,12 @@ pub(crate) fn ready(located: &Located, args: &ModelArgs, loading: Loading, schem
     };
     let (named, loaded) = rayon::join(named, || read(located, &config));
     let ((files, model_signing), loaded) = (named?, loaded?);
-    let threads = args.threads.map_or_else(cores, |n| n as usize);
-    let arithmetic = arithmetic(args.compute, loaded.precision)?;
-    let native = NativeConfig { threads, batch: args.batch as usize, arithmetic };
+    let plan = loaded.plan;
+    let native = NativeConfig {
+        threads: plan.map_or_else(|| threads(args), |plan| plan.threads),
+        batch: plan.map_or(args.batch as usize, |plan| plan.batch),
+        arithmetic: arithmetic(args.compute, loaded.precision)?,
+    };
     let backend = Native::new(loaded.model, loaded.precision.name(), schemes, native)?.with_mixture(loaded.mixture);
     let identity = ModelIdentity {
         reference: located.reference.clone(),
@@ -156,9 +170,11 @@ pub(crate) fn f32_copy(located: &Located, args: &ModelArgs, of: &Native) -> Resu
     }
     let family = located.entry.as_ref().and_then(|entry| entry.family.clone());
     let adapter = located.adapter.clone();
-    let config = LoadConfig { precision: Some(Precision::F32), device: "cpu".to_owned(), family, adapter };
+    let room = Some(Room { batch: 1, ..room(args, Loading::WINDOW) });
+    let device = "cpu".to_owned();
+    let config = LoadConfig { precision: Some(Precision::F32), device, family, adapter, room, announce: None };
     let loaded = read(located, &config)?;
-    let threads = args.threads.map_or_else(cores, |n| n as usize);
+    let threads = loaded.plan.map_or(1, |plan| plan.threads);
     let native = NativeConfig { threads, batch: 1, arithmetic: Arithmetic::F32 };
     Ok(Some(Native::new(loaded.model, loaded.precision.name(), info.schemes.clone(), native)?))
 }
@@ -174,7 +190,8 @@ fn arithmetic(asked: Compute, kept: Precision) -> Result<Arithmetic> {
     }
 }
 
-fn read(located: &Located, config: &LoadConfig) -> Result<load::Loaded> {
+/// Loads a located model.
+pub(crate) fn read(located: &Located, config: &LoadConfig) -> Result<load::Loaded> {
     Ok(match located.format {
         Format::Gguf => {
             let path = located.weights.first().context("there is no GGUF file")?;
@@ -215,8 +232,14 @@ fn precision(asked: Dtype, entry: Option<DtypeChoice>) -> Option<Precision> {
     }
 }
 
-fn cores() -> usize {
-    std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
+/// Threads that were asked for, or as many as can run at the same time.
+fn threads(args: &ModelArgs) -> usize {
+    args.threads.map_or_else(machine::cores, |threads| threads as usize)
+}
+
+/// What a model may take.
+fn room(args: &ModelArgs, window: usize) -> Room {
+    Room::of_machine(args.batch as usize, threads(args), window).within(args.memory)
 }
 
 /// Tells in a line what is about to be scored.

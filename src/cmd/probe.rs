@@ -77,7 +77,7 @@ pub(crate) fn run(args: &ProbeArgs) -> Result<Outcome> {
     let started = Instant::now();
     let located = locate(reference, &registry, args.load.offline, args.load.adapter.as_deref())?;
     let asked = asked_for(&job, &located)?;
-    let loading = Loading { dtype: variant.dtype, bos: variant.bos };
+    let loading = Loading { dtype: variant.dtype, bos: variant.bos, window: args.window() };
     let mut model = ready(&located, &args.load, loading, Scheme::with_defaults(&policy.schemes))?;
     decide_by(&policy, &mut model);
     announce(&model);
@@ -90,6 +90,14 @@ pub(super) fn decide_by(policy: &Policy, model: &mut Ready) {
     if policy.statistic != Statistic::MaxLogPZ && model.backend.info().arithmetic != "f32" {
         out::note("every window counts under the policy's statistic: products are computed in f32");
         model.multiply_in_f32();
+    }
+}
+
+impl ProbeArgs {
+    /// Tokens of the longest window, BOS and a short template included.
+    pub(super) fn window(&self) -> usize {
+        let prefix = self.prefix.iter().max().map_or(0, |prefix| *prefix as usize);
+        (prefix + self.suffix as usize + 28).max(Loading::WINDOW)
     }
 }
 

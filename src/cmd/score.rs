@@ -8,6 +8,7 @@ use anyhow::{Context, Result};
 use byrote::backend::exit::Exit;
 use byrote::backend::{Backend, Scheme, ScoreInput, TokenScores};
 use byrote::items::{Content, Item, ItemId, Origin};
+use byrote::machine;
 use byrote::window::{self, Reflow, Stride, WindowConfig, cut};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -66,13 +67,18 @@ pub(crate) fn run(args: &ScoreArgs) -> Result<Outcome> {
     let registry = super::models::open(args.load.registry.as_deref())?;
     let located = locate(&args.model, &registry, args.load.offline, args.load.adapter.as_deref())?;
     let mut output = writer(&args.output)?;
-    let model = ready(&located, &args.load, Loading { dtype: args.dtype, bos: args.bos }, Scheme::defaults())?;
+    let model = ready(
+        &located,
+        &args.load,
+        Loading { dtype: args.dtype, bos: args.bos, window: Loading::WINDOW },
+        Scheme::defaults(),
+    )?;
     announce(&model);
     let name = args.input.display().to_string();
     let (mut scored, mut failed) = (0u64, 0u64);
     let mut left = 0u64;
     let exit = args.exit_below.map(|below| Exit { below, stakes: None });
-    let mut seconds = 0.0;
+    let (mut seconds, mut cpu) = (0.0, 0.0);
     let mut lines = Vec::with_capacity(LINES);
     let mut rest = input.split(b'\n').enumerate().peekable();
     while rest.peek().is_some() {
@@ -88,13 +94,14 @@ pub(crate) fn run(args: &ScoreArgs) -> Result<Outcome> {
             .filter_map(|(_, window)| window.as_ref().ok())
             .map(|w| ScoreInput { token_ids: &w.token_ids, prefix_len: w.prefix_len })
             .collect();
-        let started = Instant::now();
+        let (started, before) = (Instant::now(), machine::cpu_seconds());
         let mut scores = match &exit {
             Some(exit) => model.backend.score_until(&inputs, exit),
             None => model.backend.score(&inputs),
         }
         .into_iter();
         seconds += started.elapsed().as_secs_f64();
+        cpu += machine::cpu_seconds().zip(before).map_or(f64::NAN, |(after, before)| after - before);
         for (id, window) in &lines {
             let told = match window {
                 Ok(window) => match scores.next() {
@@ -121,8 +128,9 @@ pub(crate) fn run(args: &ScoreArgs) -> Result<Outcome> {
         output.flush().with_context(|| format!("{}: can't be written", args.output.display()))?;
     }
     let rate = scored as f64 / f64::max(seconds, 1e-9);
+    let cpu = if cpu.is_finite() { format!(", {cpu:.2} s of processor time") } else { String::new() };
     let exits = exit.map_or_else(String::new, |_| format!(", {left} left before their end"));
-    out::note(format_args!("{scored} windows scored in {seconds:.1} s ({rate:.2} a second), {failed} not{exits}"));
+    out::note(format_args!("{scored} windows scored in {seconds:.3} s ({rate:.2} a second{cpu}), {failed} not{exits}"));
     if scored + failed == 0 {
         out::note(format_args!("{name}: there is no window in it"));
         return Ok(Outcome::Undecided);

@@ -2,6 +2,7 @@
 
 use super::out;
 use anyhow::{Context, Result, bail};
+use byrote::machine;
 use byrote::model::gguf::{Gguf, Value};
 use byrote::model::source::{Format, Located};
 use byrote::template::chat::ChatTemplate;
@@ -108,11 +109,11 @@ fn of_gguf(path: &Path) -> Result<Option<ChatTemplate>> {
 /// Does what a hostile template could make take forever or fill the memory: steps and output are bounded inside, but a
 /// template can double a text in one step. Then the program ends, since nothing else stops it.
 fn guarded<T>(file: &str, work: impl FnOnce() -> T) -> T {
-    let (done, began, before) = (AtomicBool::new(false), Instant::now(), resident());
+    let (done, began, before) = (AtomicBool::new(false), Instant::now(), machine::resident());
     std::thread::scope(|scope| {
         scope.spawn(|| {
             while !done.load(Ordering::Acquire) {
-                let grown = resident().zip(before).map_or(0, |(now, before)| now.saturating_sub(before));
+                let grown = machine::resident().zip(before).map_or(0, |(now, before)| now.saturating_sub(before));
                 if grown > MEMORY || began.elapsed() > TIME {
                     out::note(format_args!(
                         "error: {file}: rendering its template takes more than {} MiB of memory or {} s; no template of a \
@@ -130,10 +131,4 @@ fn guarded<T>(file: &str, work: impl FnOnce() -> T) -> T {
         done.store(true, Ordering::Release);
         made
     })
-}
-
-/// Bytes of memory in use; `None` where the system doesn't tell.
-fn resident() -> Option<u64> {
-    let pages = std::fs::read_to_string("/proc/self/statm").ok()?;
-    Some(pages.split(' ').nth(1)?.parse::<u64>().ok()? * 4096)
 }

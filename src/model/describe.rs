@@ -5,8 +5,9 @@ use super::adapter::Adapter;
 use super::families::Family;
 use super::gguf::Gguf;
 use super::load::{Checkpoint, vocabulary};
-use super::shards::slots_of;
+use super::memory::{self, Header, Packing};
 use super::stepwise::fields::finite;
+use super::weights::Precision;
 use crate::tokens::tokenizer::Tokenizer;
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -35,26 +36,6 @@ pub struct Description {
     pub tokenizer: Option<Tokenizer>,
 }
 
-/// A tensor as headers tell of it.
-struct Header {
-    name: String,
-    dtype: String,
-    shape: Vec<usize>,
-    /// In the file.
-    bytes: u64,
-}
-
-impl Header {
-    fn elements(&self) -> u64 {
-        self.shape.iter().map(|n| *n as u64).product()
-    }
-
-    /// Vectors are kept in f32, whatever matrices are kept in.
-    fn is_matrix(&self) -> bool {
-        self.shape.len() > 1
-    }
-}
-
 /// Describes a checkpoint of safetensors, and checks that an adapter finds its tensors in it.
 ///
 /// # Errors
@@ -68,21 +49,11 @@ pub fn safetensors(
     let json = checkpoint.config.read_all()?;
     let config: Value = serde_json::from_slice(&finite(&json))
         .map_err(|e| ModelError::Config { file: file.clone(), what: format!("{e}; correct it or fetch it again") })?;
-    let mut tensors = Vec::new();
-    for place in &checkpoint.weights {
-        tensors.extend(slots_of(place)?.into_iter().map(|(name, slot)| Header {
-            name,
-            dtype: format!("{:?}", slot.dtype).to_lowercase(),
-            shape: slot.shape,
-            bytes: slot.bytes as u64,
-        }));
-    }
+    let tied = of(&config, &["tie_word_embeddings"]).and_then(Value::as_bool) == Some(true);
+    let tensors = memory::of_safetensors(&checkpoint.weights, tied)?;
     if let Some(folder) = adapter {
         Adapter::open(folder)?.bind(tensors.iter().map(|tensor| tensor.name.as_str()))?;
     }
-    let tied = of(&config, &["tie_word_embeddings"]).and_then(Value::as_bool) == Some(true);
-    let is_copy = |name: &str| tied && name == "lm_head.weight";
-    tensors.retain(|tensor| !is_buffer(&tensor.name) && !is_copy(&tensor.name));
     let number = |names: &[&str]| of(&config, names).and_then(Value::as_u64);
     let tokenizer = match &checkpoint.tokenizer {
         Some(place) => {
@@ -101,7 +72,7 @@ pub fn safetensors(
         kv_heads: number(&["num_key_value_heads", "num_kv_heads", "n_head_kv"]).or(heads),
         hidden: number(&["hidden_size", "n_embd", "d_model", "n_embed"]),
         context: number(&["max_position_embeddings", "n_positions", "n_ctx", "max_seq_len", "seq_length"]),
-        memory: memory(&tensors, false),
+        memory: in_memory(&tensors, false),
         parameters: tensors.iter().map(Header::elements).sum(),
         stored: stored(&tensors),
         tokenizer,
@@ -115,13 +86,7 @@ pub fn safetensors(
 pub fn gguf(path: &Path) -> Result<Description, ModelError> {
     let gguf = Gguf::open(path)?;
     let architecture = gguf.text("general.architecture").unwrap_or("unknown").to_owned();
-    let header = |(name, entry): (&String, &super::gguf::TensorEntry)| Header {
-        name: name.clone(),
-        dtype: stored_name(&format!("{:?}", entry.dtype)),
-        shape: entry.shape.clone(),
-        bytes: entry.bytes() as u64,
-    };
-    let tensors: Vec<Header> = gguf.tensors.iter().filter(|(name, _)| !is_buffer(name)).map(header).collect();
+    let tensors = memory::of_gguf(&gguf);
     let number = |key: &str| gguf.int(&format!("{architecture}.{key}"));
     let heads = number("attention.head_count");
     let tokenizer =
@@ -133,7 +98,7 @@ pub fn gguf(path: &Path) -> Result<Description, ModelError> {
         kv_heads: number("attention.head_count_kv").or(heads),
         hidden: number("embedding_length"),
         context: number("context_length"),
-        memory: memory(&tensors, true),
+        memory: in_memory(&tensors, true),
         parameters: tensors.iter().map(Header::elements).sum(),
         stored: stored(&tensors),
         architecture,
@@ -148,12 +113,6 @@ fn of<'a>(config: &'a Value, names: &[&str]) -> Option<&'a Value> {
     places.into_iter().flatten().find_map(found)
 }
 
-/// Masks and tables that old checkpoints carry along.
-fn is_buffer(name: &str) -> bool {
-    let ends = [".attn.bias", ".attention.bias", ".masked_bias", "rotary_emb.inv_freq", "rope_freqs.weight"];
-    ends.iter().any(|end| name.ends_with(end))
-}
-
 fn stored(tensors: &[Header]) -> BTreeMap<String, u64> {
     let mut stored = BTreeMap::new();
     for tensor in tensors {
@@ -162,28 +121,10 @@ fn stored(tensors: &[Header]) -> BTreeMap<String, u64> {
     stored
 }
 
-fn memory(tensors: &[Header], gguf: bool) -> Vec<(&'static str, u64)> {
-    let at = |bytes: &dyn Fn(&Header) -> u64| -> u64 {
-        tensors.iter().map(|t| if t.is_matrix() { bytes(t) } else { 4 * t.elements() }).sum()
-    };
-    let mut memory = vec![
-        ("f32", at(&|t| 4 * t.elements())),
-        ("bf16", at(&|t| 2 * t.elements())),
-        ("f16", at(&|t| 2 * t.elements())),
-    ];
-    if gguf {
-        memory.push(("quantized", at(&|t| t.bytes)));
-    }
-    memory
-}
-
-/// `Q4K` is called `q4_k`, and `Q4_0` `q4_0`.
-fn stored_name(candle: &str) -> String {
-    let name = candle.to_lowercase();
-    match name.strip_suffix('k') {
-        Some(start) if start.starts_with('q') => format!("{start}_k"),
-        _ => name,
-    }
+fn in_memory(tensors: &[Header], gguf: bool) -> Vec<(&'static str, u64)> {
+    let mut precisions = vec![Precision::F32, Precision::Bf16, Precision::F16];
+    precisions.extend(gguf.then_some(Precision::Quantized));
+    precisions.into_iter().map(|p| (p.name(), memory::weights(tensors, p, Packing::None))).collect()
 }
 
 #[cfg(test)]
@@ -229,6 +170,5 @@ mod tests {
         assert_eq!(of(&config, &["num_hidden_layers", "n_layer"]).and_then(Value::as_u64), Some(3));
         assert_eq!(of(&config, &["hidden_size", "n_embd"]).and_then(Value::as_u64), Some(8));
         assert_eq!(of(&config, &["n_ctx"]), None);
-        assert_eq!(["Q4K", "Q4_0", "BF16", "F32"].map(stored_name), ["q4_k", "q4_0", "bf16", "f32"]);
     }
 }

@@ -130,14 +130,9 @@ impl Family {
         }
     }
 
-    /// Bytes that a stored byte of safetensors takes in f32: nearly all are in 16 bit.
-    pub fn widening(&self) -> u64 {
-        let Self::Native(Recognized { config, .. }) = self else { return 2 };
-        let quantized: Option<serde_json::Value> = config.get("quantization_config").ok().flatten();
-        match quantized.as_ref().and_then(|q| q.get("quant_method")?.as_str()) {
-            Some("mxfp4") => 8,
-            _ => 2,
-        }
+    /// Whether what computes it computes as narrowly as its weights are: then they must be f32.
+    pub fn f32_only(&self) -> bool {
+        matches!(self, Self::Stepwise(config) if config.f32_only())
     }
 
     /// Checks the configuration, without weights.

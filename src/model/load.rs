@@ -3,6 +3,7 @@
 use super::adapter::Adapter;
 use super::families::Family;
 use super::gguf::{Gguf, Value};
+use super::memory::{self, Outline, Packing, Plan, Room, Widths};
 use super::weights::{Place, Precision, Weights};
 use super::{CausalLm, ModelError};
 use crate::tokens::gguf::GgufVocab;
@@ -25,7 +26,7 @@ pub struct Checkpoint {
 #[derive(Clone, Debug, Default)]
 pub struct LoadConfig {
     /// In what form weights are kept; `None` chooses f32, or what the files have where f32 would take more
-    /// than half of the free memory.
+    /// than half of the free memory, or more than the limit in [`LoadConfig::room`].
     pub precision: Option<Precision>,
     /// `auto`, `cpu`, `cuda`, `cuda:N` or `metal`.
     pub device: String,
@@ -33,6 +34,29 @@ pub struct LoadConfig {
     pub family: Option<String>,
     /// The folder of a LoRA adapter to merge into the weights.
     pub adapter: Option<PathBuf>,
+    /// What may be taken on the CPU; `None` for what the machine has, and batches of the usual size on every core.
+    pub room: Option<Room>,
+    /// Is told what will be taken, before weights are read.
+    pub announce: Option<fn(&Plan)>,
+}
+
+impl LoadConfig {
+    fn room(&self) -> Room {
+        self.room.unwrap_or_else(|| Room::of_machine(16, crate::machine::cores(), 128))
+    }
+
+    /// What a model on `device` is loaded as, and in what batches it is scored, in such a way that it fits. The memory of
+    /// other devices than the CPU is not known.
+    fn fit(&self, outline: &Outline, device: &Device) -> Result<Option<Plan>, ModelError> {
+        if !device.is_cpu() {
+            return Ok(None);
+        }
+        let plan = outline.choose(self.precision, Packing::of_machine(), &self.room())?;
+        if let Some(announce) = self.announce {
+            announce(&plan);
+        }
+        Ok(Some(plan))
+    }
 }
 
 /// A model, ready to score.
@@ -43,6 +67,8 @@ pub struct Loaded {
     pub precision: Precision,
     /// How many matrices are kept as what, where they were quantized at load.
     pub mixture: Option<String>,
+    /// What it takes in memory, and in what batches; absent where it isn't on the CPU.
+    pub plan: Option<Plan>,
 }
 
 impl std::fmt::Debug for Loaded {
@@ -62,21 +88,24 @@ pub fn safetensors(checkpoint: &Checkpoint, options: &LoadConfig) -> Result<Load
     let device = device(&options.device)?;
     let (config, config_name) = (checkpoint.config.read_all()?, checkpoint.config.path().display().to_string());
     let family = Family::from_config(&config, &config_name, options.family.as_deref())?;
-    let stored = checkpoint.weights.iter().map(Place::size).sum::<Result<u64, _>>()?;
-    let precision = match options.precision {
-        // What candle-transformers computes with is what it is given: narrower weights would narrow activations too.
-        None if matches!(&family, Family::Stepwise(config) if config.f32_only()) => Precision::F32,
-        Some(Precision::Quantized) => {
-            return Err(ModelError::Config {
-                file: config_name,
-                what: "\"--dtype quantized\" is for GGUF files; this checkpoint is safetensors: name a type, such as q8_0 or \
-                       q4_k_m, to quantize it at load"
+    if options.precision == Some(Precision::Quantized) {
+        return Err(ModelError::Config {
+            file: config_name,
+            what:
+                "\"--dtype quantized\" is for GGUF files; this checkpoint is safetensors: name a type, such as q8_0 or \
+                   q4_k_m, to quantize it at load"
                     .to_owned(),
-            });
-        }
-        Some(precision) => precision,
-        None if device.is_cpu() && fits(stored.saturating_mul(family.widening())) => Precision::F32,
-        None => Precision::Bf16,
+        });
+    }
+    if let (Family::Stepwise(config), Some(precision)) = (&family, options.precision) {
+        config.check(precision, &config_name)?;
+    }
+    let plan = options.fit(&outline(checkpoint, &family)?, &device)?;
+    let precision = match (options.precision, &plan) {
+        (Some(precision), _) => precision,
+        (None, Some(plan)) => plan.precision,
+        (None, None) if family.f32_only() => Precision::F32,
+        (None, None) => Precision::Bf16,
     };
     let tokenizer = match &checkpoint.tokenizer {
         Some(place) => {
@@ -85,13 +114,27 @@ pub fn safetensors(checkpoint: &Checkpoint, options: &LoadConfig) -> Result<Load
         }
         None => None,
     };
-    if let Family::Stepwise(config) = &family {
-        config.check(precision, &config_name)?;
-    }
     let weights = Weights::safetensors(&checkpoint.weights, family.names(), precision, &device)?;
     let weights = adapted(weights, options)?;
     let model = family.load(&weights)?;
-    Ok(Loaded { model, tokenizer, precision, mixture: weights.mixture()? })
+    Ok(Loaded { model, tokenizer, precision, mixture: weights.mixture()?, plan })
+}
+
+/// A checkpoint of safetensors by its headers.
+///
+/// # Errors
+/// When a header can't be read, or the configuration can't be used.
+fn outline(checkpoint: &Checkpoint, family: &Family) -> Result<Outline, ModelError> {
+    let (widths, tied) = match family {
+        Family::Native(recognized) => {
+            let plan = recognized.plan()?;
+            (Some(Widths::of(&plan)), plan.tied)
+        }
+        Family::Stepwise(_) => (None, false),
+    };
+    let headers = memory::of_safetensors(&checkpoint.weights, tied)?;
+    let file = checkpoint.weights.first().unwrap_or(&checkpoint.config).path().display().to_string();
+    Ok(Outline::new(file, headers, widths, false, family.f32_only()))
 }
 
 fn adapted(weights: Weights, options: &LoadConfig) -> Result<Weights, ModelError> {
@@ -111,16 +154,21 @@ pub fn gguf(path: &Path, options: &LoadConfig) -> Result<Loaded, ModelError> {
     let family = Family::from_gguf(&gguf)?;
     let tokenizer =
         vocabulary(&gguf).map(|vocab| Tokenizer::from_gguf(vocab, &path.display().to_string())).transpose()?;
-    let elements: u64 = gguf.tensors.values().map(|t| t.shape.iter().product::<usize>() as u64).sum();
-    let precision = match options.precision {
-        Some(precision) => precision,
-        None if fits(elements.saturating_mul(4)) => Precision::F32,
-        None => Precision::Quantized,
+    let widths = match &family {
+        Family::Native(recognized) => Some(Widths::of(&recognized.plan()?)),
+        Family::Stepwise(_) => None,
+    };
+    let outline = Outline::new(path.display().to_string(), memory::of_gguf(&gguf), widths, true, false);
+    let plan = options.fit(&outline, &device)?;
+    let precision = match (options.precision, &plan) {
+        (Some(precision), _) => precision,
+        (None, Some(plan)) => plan.precision,
+        (None, None) => Precision::Quantized,
     };
     let names = family.names();
     let weights = adapted(Weights::gguf(gguf, names, precision, &device), options)?;
     let model = family.load(&weights)?;
-    Ok(Loaded { model, tokenizer, precision, mixture: weights.mixture()? })
+    Ok(Loaded { model, tokenizer, precision, mixture: weights.mixture()?, plan })
 }
 
 /// The tokenizer whose main file is at `place`, with the small files that may lie beside one that isn't tokenizer.json.
@@ -175,15 +223,6 @@ pub fn vocabulary(gguf: &Gguf) -> Option<GgufVocab> {
         add_bos: gguf.bool(&key("add_bos_token")),
         add_space_prefix: gguf.bool(&key("add_space_prefix")),
     })
-}
-
-/// Whether so many bytes are at most half of the memory that is free; yes where that can't be told.
-fn fits(bytes: u64) -> bool {
-    let Ok(info) = std::fs::read_to_string("/proc/meminfo") else { return true };
-    let free = info
-        .lines()
-        .find_map(|line| line.strip_prefix("MemAvailable:")?.trim().strip_suffix(" kB")?.parse::<u64>().ok());
-    free.is_none_or(|kib| bytes <= kib * 512)
 }
 
 /// The device of a name on the command line.

@@ -34,6 +34,22 @@ impl Quant {
         }
     }
 
+    /// Bytes that a matrix of so many elements, in rows `width` wide, takes at most. Of a mixture, its middle; `output` is
+    /// for the output matrix, which is kept finer.
+    pub(super) fn most_bytes(self, elements: u64, width: usize, output: bool) -> u64 {
+        let wanted = match self {
+            Self::Q8_0 => GgmlDType::Q8_0,
+            _ if output => GgmlDType::Q6K,
+            Self::Q4KM => GgmlDType::Q5K,
+            other => other.base(),
+        };
+        match fitting(wanted, width) {
+            Kept::Quantized(dtype) => elements / dtype.block_size() as u64 * dtype.type_size() as u64,
+            Kept::F16 => 2 * elements,
+            Kept::F32 => 4 * elements,
+        }
+    }
+
     /// The type that most matrices are meant to have.
     fn base(self) -> GgmlDType {
         match self {
