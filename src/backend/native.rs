@@ -4,6 +4,7 @@
 //! The shift by one has its home here: see `predicting`.
 
 mod exit;
+mod on_device;
 mod unroll;
 
 use super::exit::Exit;
@@ -32,6 +33,12 @@ pub struct NativeConfig {
 
 /// Tokens of the vocabulary whose logits are computed together, where they can be: for a batch of windows they are a few MiB.
 const COLUMNS: usize = 1_024;
+
+/// Logits held at once on a GPU, in elements (1 GiB): products over fewer rows don't fill it.
+const DEVICE_LOGIT_ELEMENTS: usize = 256 << 20;
+
+/// Tokens and windows a batch at most on a GPU, where a product is bound by arithmetic only when it has thousands of rows.
+const DEVICE_BATCH: (usize, usize) = (1 << 16, 512);
 
 /// The outcome of one batch.
 type Scored = candle_core::Result<Vec<Result<TokenScores, ScoreError>>>;
@@ -102,7 +109,11 @@ impl Native {
         // A GPU takes its batches one after the other.
         let threads = if model.device().is_cpu() { config.threads.max(1) } else { 1 };
         // Sequences that are walked one by one gain nothing from standing together, and their logits take memory.
-        let batch = if model.stepwise() { 1 } else { config.batch.max(1) };
+        let batch = match model.device() {
+            _ if model.stepwise() => 1,
+            candle_core::Device::Cpu => config.batch.max(1),
+            _ => config.batch.max(DEVICE_BATCH.1),
+        };
         Ok(Self { model: model.into(), info, pools: Arc::new(Pools::new(threads)?), batch, arithmetic })
     }
 
@@ -174,10 +185,9 @@ impl Native {
         for (i, input) in inputs.iter().enumerate().filter(|(i, _)| out[*i].is_ok()) {
             shapes.entry((input.token_ids.len(), input.prefix_len)).or_default().push(i);
         }
-        let groups: Vec<(usize, usize)> = shapes
-            .iter()
-            .map(|((len, _), windows)| (windows.len(), (BATCH_TOKENS / len).clamp(1, self.batch)))
-            .collect();
+        let tokens = if self.model.device().is_cpu() { BATCH_TOKENS } else { DEVICE_BATCH.0 };
+        let groups: Vec<(usize, usize)> =
+            shapes.iter().map(|((len, _), windows)| (windows.len(), (tokens / len).clamp(1, self.batch))).collect();
         let sizes = shares(&groups, self.pools.threads());
         let batches: Vec<&[usize]> =
             shapes.values().zip(sizes).flat_map(|(windows, size)| windows.chunks(size)).collect();
@@ -232,10 +242,15 @@ impl Native {
             return Ok(scores);
         }
         let vocab = self.info.vocab_size as usize;
-        let step = (LOGIT_ELEMENTS / vocab.max(1)).max(1);
+        let held = if hidden.device().is_cpu() { LOGIT_ELEMENTS } else { DEVICE_LOGIT_ELEMENTS };
+        let step = (held / vocab.max(1)).max(1);
         let mut scores = Vec::with_capacity(targets.len());
         for (start, targets) in (0..).step_by(step).zip(targets.chunks(step)) {
             let logits = self.model.logits(&hidden.narrow(0, start, targets.len())?, self.arithmetic)?;
+            if !logits.device().is_cpu() && on_device::suits(&self.info.schemes) {
+                scores.extend(on_device::score_rows(&logits, targets, &self.info.schemes)?);
+                continue;
+            }
             let mut score = |values: &[f32]| {
                 let rows = values.chunks(vocab).zip(targets);
                 scores.extend(rows.map(|(row, target)| score_row(row, *target as usize, &self.info.schemes)));
