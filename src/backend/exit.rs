@@ -40,7 +40,8 @@ impl Exit {
     pub fn may_leave(&self, scores: &TokenScores, suffix_len: usize, schemes: &[Scheme]) -> bool {
         let sum = |list: &[f32]| list.iter().map(|&value| f64::from(value)).sum::<f64>();
         // A comparison with NaN is false.
-        if scores.logprob.len() >= suffix_len || !(sum(&scores.logprob) < self.below) {
+        let below = sum(&scores.logprob) < self.below;
+        if scores.logprob.len() >= suffix_len || !below {
             return false;
         }
         let Some(stakes) = &self.stakes else { return true };

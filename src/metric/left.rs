@@ -209,7 +209,8 @@ mod tests {
     #[test]
     fn a_left_window_with_scores_that_cannot_be_is_unscored() {
         let good = || left(0, Left::Floor, &[0, 9], &[-1.0, -15.0]);
-        let broken: [(&str, fn(&mut ScoredWindow)); 5] = [
+        type Damage = fn(&mut ScoredWindow);
+        let broken: [(&str, Damage); 5] = [
             ("which is its end", |w| w.suffix_len = 2),
             ("too long", |w| w.scores = Err("too long".to_owned())),
             ("NaN", |w| w.scores.as_mut().unwrap().logprob[1] = f32::NAN),

@@ -14,6 +14,9 @@ use crate::window::Form;
 /// What the item's best window costs, such as `p_z = 0.83 under top_k40 (as given): 1 sample suffices at p = .5`.
 pub(super) fn cost(policy: &Policy, evidence: &ItemEvidence) -> String {
     let bounded = evidence.at_most(&policy.schemes).filter(|_| !super::within_budget(policy, evidence));
+    if bounded.is_some_and(|(_, bound)| bound == f64::NEG_INFINITY) {
+        return "p_z = 0: none of the policy's ways of sampling ever yields it".to_owned();
+    }
     if let Some((scheme, bound)) = bounded {
         return format!(
             "p_z is at most {} under {}: more than the budget of {} (tau = {})",

@@ -134,7 +134,7 @@ mod tests {
             window(&[0, 1, 2], 9),
             window(&[], 9),
             window(&[3, 4, 5], 9),
-            window(&[0, 1, 11], 9),
+            window(&[0, 1, 12], 9),
             // Not a number after its eighth token: an error where it stays, unseen where it left.
             window(&[], 7),
             window(&[0, 1, 3], 7),

@@ -104,6 +104,8 @@ fn layout(item: &ReportItem, form: &FormEvidence) -> Value {
         .map(|window| (window.suffix_char, window.end_char))
         .collect();
     let label = match extraction {
+        // Every window was left: none of them is within the budget.
+        None if form.left.total() > 0 => format!("none of {} can be extracted", words::count(form.chars, "character")),
         None => "not measured".to_owned(),
         Some(extraction) if extraction.spans.is_empty() => {
             format!("none of {} can be extracted", words::count(form.chars, "character"))
