@@ -370,7 +370,7 @@ impl Outline {
         // side. Each may stand as it is in the file, written out, and as it will be kept.
         let tall = |header: &Header| header.shape.first().is_some_and(|n| *n as u64 == self.widths.vocab);
         let of_layers = matrices().filter(|header| !tall(header)).map(Header::elements).max().unwrap_or(0);
-        let at_once = if unchanged { 4 } else { 12 };
+        let at_once = if unchanged { 4 } else { 8 };
         let loading = at_once * (threads as u64 * of_layers).max(if unchanged { 0 } else { widest });
         Plan {
             precision,
