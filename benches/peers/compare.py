@@ -34,7 +34,7 @@ from pathlib import Path
 
 # Teacher-forced batches, and generation in batches.
 BATCH = 16
-# The log-probabilities of programs that compute the same thing differ by less than this many nats in f32.
+# Numbers of llama.cpp's file types. The first is what the others are made from.
 FTYPES = {"f32": 0, "bf16": 32, "q8_0": 7, "q4_1": 3}
 
 
@@ -55,6 +55,15 @@ def worst(windows, found):
     """The largest difference of log-probabilities from those of the file; None where it has none."""
     pairs = [(w["logprobs"], f) for w, f in zip(windows, found) if w.get("logprobs") is not None and f is not None]
     return max((abs(a - b) for wanted, got in pairs for a, b in zip(wanted, got)), default=None)
+
+
+def peak_memory(process):
+    """Of a process, in bytes; 0 where it has ended."""
+    try:
+        found = re.search(r"VmHWM:\s+(\d+)", Path(f"/proc/{process}/status").read_text())
+    except OSError:
+        found = None
+    return int(found[1]) * 1024 if found else 0
 
 
 def load_transformers(model, dtype):
@@ -222,8 +231,7 @@ def worker(options):
         found = made.score(windows[:count])
         told = {"seconds": time.perf_counter() - start, "cpu": time.process_time() - cpu, "windows": count}
         told["worst"], told["peak"] = worst(windows, found), getattr(made, "peak", None)
-        status = Path("/proc/self/status").read_text()
-        told["rss"] = int(re.search(r"VmHWM:\s+(\d+)", status)[1]) * 1024
+        told["rss"] = peak_memory("self")
         print(json.dumps(told), flush=True)
 
 
@@ -262,14 +270,19 @@ def run_byrote(options, arguments, env=None):
     with tempfile.TemporaryFile("w+") as said:
         started = time.perf_counter()
         process = subprocess.Popen([options.byrote, *arguments], stdout=subprocess.DEVNULL, stderr=said, env=env)
-        _, status, usage = os.wait4(process.pid, 0)
+        ended, peak = 0, 0
+        # The system's own figure of a process that ended holds what its parent had, too: it is asked while it runs.
+        while not ended:
+            ended, status, usage = os.wait4(process.pid, os.WNOHANG)
+            peak = max(peak, peak_memory(process.pid))
+            time.sleep(0 if ended else 0.005)
         process.returncode = os.waitstatus_to_exitcode(status)
         seconds = time.perf_counter() - started
         said.seek(0)
         text = said.read()
     if process.returncode != 0:
         raise RuntimeError(f"byrote {' '.join(arguments)}: exit code {process.returncode}\n{text}")
-    return {"wall": seconds, "total_cpu": usage.ru_utime + usage.ru_stime, "rss": usage.ru_maxrss * 1024, "said": text}
+    return {"wall": seconds, "total_cpu": usage.ru_utime + usage.ru_stime, "rss": peak, "said": text}
 
 
 SCORED = re.compile(r"(\d+) windows scored in ([\d.]+) s \([\d.]+ a second, ([\d.]+) s of processor time\)")
@@ -425,7 +438,7 @@ def peers(options):
         "worst difference, nats",
     ]
     said = f"A window needs {need:.1f} GFLOP; the machine's peak by torch is {peak['f32']:.0f} GFLOP/s in f32, {peak['bf16']:.0f} in bf16."
-    return f"{said}\nEach is compared with byrote's run of its own type, others with {best}.\n\n{table(head, rows)}"
+    return f"{said}\nPrograms are held against byrote's full run of their own type, quantized ones against {best}, generation against {fastest(byrotes)}.\n\n{table(head, rows)}"
 
 
 def random_windows(path, count, vocab, prefix, suffix, seed=0):
@@ -558,7 +571,8 @@ def machine(options):
 def command(options):
     given = f"python benches/peers/compare.py {options.what} --model {Path(options.model).name} --windows {Path(options.windows).name}"
     runs = "".join(f" --run {name}='{arguments}'" for name, arguments in options.runs)
-    return f"{given} --rounds {options.rounds}{runs}"
+    limit = f" --limit {options.limit}" if options.limit else ""
+    return f"{given}{limit} --rounds {options.rounds}{runs}"
 
 
 def write(path, section, text):

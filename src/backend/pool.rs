@@ -109,22 +109,22 @@ mod tests {
 
     #[test]
     fn every_thread_has_work_where_there_are_windows_enough() {
-        let cases: [(&[(usize, usize)], usize, &[usize]); 9] = [
+        let cases = [
             // One batch would leave the second thread idle, three a third of the time.
-            (&[(10, 16)], 2, &[5]),
-            (&[(40, 16)], 2, &[10]),
-            (&[(1, 16)], 8, &[1]),
-            (&[(3, 16)], 8, &[1]),
-            (&[(16, 16)], 1, &[16]),
-            (&[(17, 16)], 1, &[9]),
+            (vec![(10, 16)], 2, vec![5]),
+            (vec![(40, 16)], 2, vec![10]),
+            (vec![(1, 16)], 8, vec![1]),
+            (vec![(3, 16)], 8, vec![1]),
+            (vec![(16, 16)], 1, vec![16]),
+            (vec![(17, 16)], 1, vec![9]),
             // Sixteen full batches are eight rounds.
-            (&[(256, 16)], 2, &[16]),
+            (vec![(256, 16)], 2, vec![16]),
             // Long windows, few a batch; groups share in proportion.
-            (&[(8, 16), (8, 2)], 2, &[3, 2]),
-            (&[], 4, &[]),
+            (vec![(8, 16), (8, 2)], 2, vec![3, 2]),
+            (vec![], 4, vec![]),
         ];
         for (groups, threads, expected) in cases {
-            assert_eq!(shares(groups, threads), expected, "{groups:?} on {threads}");
+            assert_eq!(shares(&groups, threads), expected, "{groups:?} on {threads}");
         }
         for threads in 1..9 {
             for windows in 1..200 {

@@ -193,7 +193,7 @@ pub fn parse_size(text: &str) -> Result<u64, String> {
     };
     let number: f64 = number.trim().parse().map_err(|_| bad())?;
     let bytes = number * factor;
-    if bytes >= 1.0 && bytes < 1e18 { Ok(bytes as u64) } else { Err(bad()) }
+    if (1.0..1e18).contains(&bytes) { Ok(bytes as u64) } else { Err(bad()) }
 }
 
 impl Header {
@@ -377,7 +377,7 @@ impl Outline {
         // side. Each may stand as it is in the file, written out, and as it will be kept.
         let tall = |header: &Header| header.shape.first().is_some_and(|n| *n as u64 == self.widths.vocab);
         let of_layers = matrices().filter(|header| !tall(header)).map(Header::elements).max().unwrap_or(0);
-        let at_once = if unchanged { 4 } else { 12 };
+        let at_once = if unchanged { 4 } else { 8 };
         let loading = at_once * (threads as u64 * of_layers).max(if unchanged { 0 } else { widest });
         Plan {
             precision,
