@@ -8,6 +8,7 @@ pub mod follow_up;
 pub mod greedy;
 pub mod interval;
 pub mod item;
+pub mod left;
 pub mod membership;
 pub mod near;
 pub mod probability;

@@ -197,6 +197,8 @@ pub struct WindowCounts {
     /// Windows that were cut.
     pub planned: u64,
     pub scored: u64,
+    /// Measured, and left before their end because they can't matter.
+    pub left: u64,
     /// Given to the model, but without scores.
     pub unscored: u64,
     /// Cut, but found nowhere in the scores: the run was cut short or a shard is missing.

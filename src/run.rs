@@ -97,6 +97,19 @@ pub struct TextStats {
     pub copied_from_prefix: f64,
 }
 
+/// Why a window was left before it was scored to its end. It was measured, and is known not to matter; it is neither
+/// scored nor unscored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Left {
+    /// Its probability is below the policy's floor, whatever follows.
+    Floor,
+    /// A coarser model of the same weights puts it far from every threshold.
+    Coarse,
+    /// A smaller model that looked first had no reason to ask for it.
+    Screen,
+}
+
 /// One window with its scores: a row of `scores/part-*.parquet`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ScoredWindow {
@@ -117,6 +130,9 @@ pub struct ScoredWindow {
     pub text: TextStats,
     /// Only with `--reveal`: token ids are text.
     pub token_ids: Option<Vec<u32>>,
+    /// Why it was left before its end: the scores are then those of its first tokens (0 to all but one). Absent = it was
+    /// scored to its end, or not at all.
+    pub left: Option<Left>,
     /// The scores, or why there are none.
     pub scores: Result<TokenScores, String>,
 }

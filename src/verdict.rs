@@ -203,7 +203,7 @@ pub fn not_measured(evidence: &ItemEvidence) -> Option<String> {
         let count = unscored.len();
         return Some(format!("{count} of {windows} windows could not be scored ({}: {})", first.window, first.reason));
     }
-    if evidence.forms.iter().any(|form| form.scored > form.windows) {
+    if evidence.forms.iter().any(|form| form.scored + form.left.total() > form.windows) {
         return Some("it has more scores than windows: parts of different runs are mixed".to_owned());
     }
     let missing: u64 = evidence.forms.iter().map(|form| form.missing()).sum();

@@ -438,6 +438,7 @@ fn row(window: &Window, scores: Result<TokenScores, String>, suffix: &str, revea
         straddles: window.straddles,
         text: text_stats(suffix, &window.token_ids, window.prefix_len as usize),
         token_ids: reveal.then(|| window.token_ids.clone()),
+        left: None,
         scores,
     }
 }

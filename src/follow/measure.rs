@@ -372,6 +372,7 @@ mod tests {
             straddles: false,
             text: TextStats::default(),
             token_ids: None,
+            left: None,
             scores: backend.score(&[input]).remove(0).map_err(|error| error.to_string()),
         }
     }

@@ -4,6 +4,7 @@ pub mod templates;
 
 use crate::backend::Scheme;
 use crate::metric::follow_up::{FollowUpEvidence, Numerics};
+use crate::metric::left::{LeftWindow, LeftWindows};
 use crate::metric::membership::Membership;
 use crate::metric::samples::Cost;
 use crate::metric::window::{UnscoredWindow, WindowEvidence};
@@ -37,11 +38,13 @@ pub struct FormEvidence {
     pub bytes: u64,
     pub chars: u64,
     pub tokens: u64,
-    /// Windows that were cut; `scored`, `unscored` and windows that are missing altogether add up to it.
+    /// Windows that were cut; `scored`, `left`, `unscored` and windows that are missing altogether add up to it.
     pub windows: u64,
     pub scored: u64,
     /// Windows that were given to the model and have no scores.
     pub unscored: Vec<UnscoredWindow>,
+    /// Windows that were left before their end. No value rests on them.
+    pub left: LeftWindows,
     /// The worst over its templates. Absent if no window of this form was scored.
     pub values: Option<FormValues>,
     /// Each template by itself; empty where only the bare prefix was used.
@@ -209,9 +212,14 @@ impl ItemEvidence {
         self.forms.iter().map(|form| form.windows).sum()
     }
 
-    /// Places scored, over all forms: windows, but each counted once however many templates it was scored under.
+    /// Places scored or left, over all forms: windows, but each counted once however many templates it was scored under.
     pub fn places(&self) -> u64 {
         self.forms.iter().map(FormEvidence::places).sum()
+    }
+
+    /// Windows left before their end, over all forms.
+    pub fn left(&self) -> u64 {
+        self.forms.iter().map(|form| form.left.total()).sum()
     }
 
     /// Windows scored, over all forms.
@@ -221,8 +229,18 @@ impl ItemEvidence {
 }
 
 impl FormEvidence {
-    /// Brings the windows of one form together, in whatever order they come.
+    /// Brings the windows of one form together, in whatever order they come; none was left before its end.
     pub fn of(size: FormSize, windows: Vec<Result<WindowEvidence, UnscoredWindow>>, budget: &Budget<'_>) -> Self {
+        Self::with_left(size, windows, &[], budget)
+    }
+
+    /// The same where windows were left: they are counted and bounded, and give no value.
+    pub fn with_left(
+        size: FormSize,
+        windows: Vec<Result<WindowEvidence, UnscoredWindow>>,
+        left: &[LeftWindow],
+        budget: &Budget<'_>,
+    ) -> Self {
         let (mut scored, mut unscored) = (Vec::new(), Vec::new());
         for window in windows {
             match window {
@@ -234,24 +252,25 @@ impl FormEvidence {
         scored.sort_by(|a, b| (a.suffix_char, &a.window).cmp(&(b.suffix_char, &b.window)));
         unscored.sort_by(|a, b| a.window.cmp(&b.window));
         let FormSize { form, bytes, chars, tokens, windows } = size;
+        let left = LeftWindows::of(left, scored.iter().map(|window| &window.template));
         let (values, templates) = templates::values(&scored, chars, budget).unzip();
         let (scored, templates) = (scored.len() as u64, templates.unwrap_or_default());
-        Self { form, bytes, chars, tokens, windows, scored, unscored, values, templates }
+        Self { form, bytes, chars, tokens, windows, scored, unscored, left, values, templates }
     }
 
     /// Templates under which it was probed.
     pub fn templates(&self) -> u64 {
-        self.templates.len().max(1) as u64
+        self.left.templates.max(self.templates.len() as u64).max(1)
     }
 
-    /// Places in the text that were scored, however many templates each was scored under.
+    /// Places in the text that were scored or left, however many templates each was scored under.
     pub fn places(&self) -> u64 {
-        self.scored / self.templates()
+        (self.scored + self.left.total()) / self.templates()
     }
 
     /// Windows that were cut but are nowhere in the scores.
     pub fn missing(&self) -> u64 {
-        self.windows.saturating_sub(self.scored + self.unscored.len() as u64)
+        self.windows.saturating_sub(self.scored + self.left.total() + self.unscored.len() as u64)
     }
 }
 

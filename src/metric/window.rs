@@ -77,11 +77,14 @@ pub struct UnscoredWindow {
 /// Measures one window scored under `schemes` (the backend's, in its order).
 ///
 /// # Errors
-/// When it has no scores, or scores that can't be: lists of the wrong length, NaN, a probability above 1.
+/// When it has no scores, was left before its end (see [`crate::metric::left`]), or scores can't be: lists of the wrong length, NaN, a probability above 1.
 /// Such a window is unscored; it never counts as a low score.
 pub fn measure(scored: &ScoredWindow, schemes: &[Scheme]) -> Result<WindowEvidence, UnscoredWindow> {
     let unscored = |reason| UnscoredWindow { window: scored.window.clone(), reason };
     let scores = scored.scores.as_ref().map_err(|reason| unscored(reason.clone()))?;
+    if scored.left.is_some() {
+        return Err(unscored("it was left before its end".to_owned()));
+    }
     check(scores, scored.suffix_len, schemes).map_err(unscored)?;
     let em = greedy::exact_match(&scores.rank).ok_or_else(|| unscored("the suffix is empty".to_owned()))?;
     let log_p = |(scheme, logprob): (&Scheme, &Vec<f32>)| SchemeLogP {
@@ -136,7 +139,8 @@ pub fn likeliest_first(windows: &mut [WindowEvidence], schemes: &[Scheme]) {
     });
 }
 
-fn check(scores: &TokenScores, suffix_len: u32, schemes: &[Scheme]) -> Result<(), String> {
+/// Whether every list has so many entries that can be.
+pub(super) fn check(scores: &TokenScores, suffix_len: u32, schemes: &[Scheme]) -> Result<(), String> {
     if scores.scheme_logprob.len() != schemes.len() {
         return Err(format!("scores under {} schemes, not {}", scores.scheme_logprob.len(), schemes.len()));
     }
@@ -179,6 +183,7 @@ pub(crate) mod tests {
             straddles: false,
             text: TextStats { suffix_chars: 10, zlib_bits_per_char: 7.5, copied_from_prefix: 0.25 },
             token_ids: None,
+            left: None,
             scores: Ok(TokenScores {
                 logprob: full.to_vec(),
                 rank: rank.to_vec(),

@@ -6,6 +6,7 @@ use crate::items::{Content, InputManifest, Kind};
 use crate::metric::follow_up::{FollowUp, Numerics};
 use crate::metric::item::templates::window_log_p_z;
 use crate::metric::item::{Budget, FormEvidence, FormSize, ItemEvidence};
+use crate::metric::left::{self, LeftWindow};
 use crate::metric::window::{self, UnscoredWindow, WindowEvidence};
 use crate::policy::{Policy, TAG};
 use crate::run::{FollowUpRow, ProbedItem, RunManifest, ScoredWindow, Settings};
@@ -18,7 +19,8 @@ use std::collections::{HashMap, HashSet};
 /// How many windows of an item a report shows.
 const SHOWN_WINDOWS: usize = 5;
 
-type Measured = Result<WindowEvidence, UnscoredWindow>;
+/// The windows of one form: those that were scored or should have been, and those that were left.
+type Measured = (Vec<Result<WindowEvidence, UnscoredWindow>>, Vec<LeftWindow>);
 
 /// Measures and judges a run. Windows may come in any order; those that belong to no item are counted as stray.
 ///
@@ -31,20 +33,24 @@ pub fn assemble(
     policy: &Policy,
 ) -> Report {
     let schemes = &manifest.model.backend.schemes;
-    let mut by_form: HashMap<(&str, Form), Vec<Measured>> = HashMap::new();
+    let mut by_form: HashMap<(&str, Form), Measured> = HashMap::new();
     for item in items {
         for form in &item.forms {
-            by_form.insert((&item.item.id.0, form.form), Vec::new());
+            by_form.insert((&item.item.id.0, form.form), Measured::default());
         }
     }
     let found: HashMap<&WindowId, &FollowUp> = follow_ups.iter().map(|row| (&row.window, &row.found)).collect();
     let (mut stray, mut seen) = (0, HashSet::new());
     for scored in windows {
         match by_form.get_mut(&(scored.item.0.as_str(), scored.form)) {
-            Some(list) if seen.insert(&scored.window) => list.push(window::measure(scored, schemes).map(|measured| {
-                let follow_up = found.get(&measured.window).map(|found| (*found).clone());
-                WindowEvidence { follow_up, ..measured }
-            })),
+            Some((list, left)) if seen.insert(&scored.window) => match left::measure(scored, schemes) {
+                Some(Ok(window)) => left.push(window),
+                Some(Err(unscored)) => list.push(Err(unscored)),
+                None => list.push(window::measure(scored, schemes).map(|measured| {
+                    let follow_up = found.get(&measured.window).map(|found| (*found).clone());
+                    WindowEvidence { follow_up, ..measured }
+                })),
+            },
             _ => stray += 1,
         }
     }
@@ -55,8 +61,7 @@ pub fn assemble(
         items.iter().flat_map(|probed| &probed.item.matches).map(String::as_str).chain(positive).collect();
     let items = items.iter().map(|probed| {
         let mut take = |form: Form| by_form.remove(&(probed.item.id.0.as_str(), form)).unwrap_or_default();
-        let measured: Vec<(&ProbedForm, Vec<Measured>)> =
-            probed.forms.iter().map(|form| (form, take(form.form))).collect();
+        let measured: Vec<(&ProbedForm, Measured)> = probed.forms.iter().map(|form| (form, take(form.form))).collect();
         item(probed, measured, &named, policy, manifest.settings.reveal)
     });
     let report = Report {
@@ -107,25 +112,26 @@ pub fn rejudge(report: &Report, policy: &Policy) -> Report {
 
 fn item(
     probed: &ProbedItem,
-    measured: Vec<(&ProbedForm, Vec<Measured>)>,
+    measured: Vec<(&ProbedForm, Measured)>,
     named: &HashSet<&str>,
     policy: &Policy,
     reveal: bool,
 ) -> ReportItem {
     let budget = Budget { schemes: &policy.schemes, tau: policy.tau };
     let (mut forms, mut windows) = (Vec::new(), Vec::new());
-    let first: Vec<&WindowEvidence> = measured.iter().flat_map(|(_, windows)| windows).flatten().collect();
+    let first: Vec<&WindowEvidence> = measured.iter().flat_map(|(_, (windows, _))| windows).flatten().collect();
     let chars: Vec<(Form, u64)> = probed.forms.iter().map(|form| (form.form, form.chars)).collect();
     let follow_up = evidence::of_item(&first, &chars);
     let numerics =
         first.iter().map(|window| evidence::numerics(window, policy)).fold(Numerics::default(), Numerics::plus);
-    for (form, measured) in measured {
+    for (form, (measured, left)) in measured {
         // What was found out about a window counts from here on, or the window doesn't.
-        let measured: Vec<Measured> = measured.into_iter().map(|window| evidence::settle(window?)).collect();
+        let measured: Vec<_> = measured.into_iter().map(|window| evidence::settle(window?)).collect();
         windows.extend(measured.iter().filter_map(|window| window.as_ref().ok()).cloned());
         let &ProbedForm { form, bytes, chars, tokens, windows: cut, text: _ } = form;
         let kept = (policy.statistic == Statistic::Census).then(|| window_log_p_z(&measured));
-        let mut evidence = FormEvidence::of(FormSize { form, bytes, chars, tokens, windows: cut }, measured, &budget);
+        let size = FormSize { form, bytes, chars, tokens, windows: cut };
+        let mut evidence = FormEvidence::with_left(size, measured, &left, &budget);
         if let (Some(mut kept), Some(values)) = (kept, &mut evidence.values) {
             for template in &mut evidence.templates {
                 template.window_log_p_z = kept.remove(&template.template);
@@ -235,6 +241,7 @@ fn window_counts(items: &[ReportItem], stray: u64) -> WindowCounts {
     for form in items.iter().flat_map(|item| &item.evidence.forms) {
         counts.planned += form.windows;
         counts.scored += form.scored;
+        counts.left += form.left.total();
         counts.unscored += form.unscored.len() as u64;
         counts.missing += form.missing();
         if let Some(values) = &form.values {

@@ -314,6 +314,7 @@ impl Inputs {
             straddles: false,
             text: TextStats { suffix_chars: suffix_chars as u32, zlib_bits_per_char: 4.1, copied_from_prefix: 0.02 },
             token_ids: None,
+            left: None,
             scores: Ok(TokenScores {
                 margin: rank.iter().map(|&rank| if rank == 0 { 2.4 } else { -1.1 }).collect(),
                 scheme_logprob: under_schemes(&logprob, top_k, &rank),

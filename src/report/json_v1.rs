@@ -7,7 +7,9 @@
 //! JSON has no infinity: where a number may be infinite it is written as `"-inf"` or `"inf"`, and a number that isn't one as
 //! `"nan"`. `null` always means "not measured".
 
+mod left;
 mod mirror;
+mod policy;
 mod shape;
 
 use crate::report::Report;

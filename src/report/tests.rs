@@ -121,6 +121,7 @@ fn window(item: &str, n: u64, ln_p: f32) -> ScoredWindow {
     let lps = [ln_p / 2.0, ln_p / 2.0];
     ScoredWindow {
         token_ids: Some(vec![777_001, 777_002]),
+        left: None,
         ..scored(item, n, &[0, u32::from(ln_p < -3.0)], &lps, &lps)
     }
 }

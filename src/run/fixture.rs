@@ -57,6 +57,7 @@ pub(crate) fn scored(windows: &[Window]) -> Vec<ScoredWindow> {
             straddles: w.straddles,
             text: TextStats { suffix_chars: 3, zlib_bits_per_char: 8.5, copied_from_prefix: 0.0 },
             token_ids: None,
+            left: None,
             scores: scores.map_err(|e| e.to_string()),
         })
         .collect()

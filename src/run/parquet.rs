@@ -12,7 +12,7 @@ mod identity;
 
 use crate::backend::{Scheme, TokenScores};
 use crate::run::parquet::identity::rows_digest;
-use crate::run::{ScoredWindow, TOOL};
+use crate::run::{Left, ScoredWindow, TOOL};
 use crate::window::{Form, WindowId};
 use arrow_array::builder::{ListBuilder, PrimitiveBuilder};
 use arrow_array::types::{ArrowPrimitiveType, Float32Type, UInt32Type};
@@ -86,16 +86,26 @@ pub fn read(file: File) -> Result<Vec<ScoredWindow>, ScoresError> {
 }
 
 fn check(row: &ScoredWindow, schemes: &[Scheme]) -> Result<(), ScoresError> {
-    let Ok(scores) = &row.scores else { return Ok(()) };
     let malformed = |what: String| Err(ScoresError::Malformed { window: row.window.clone(), what });
+    let Ok(scores) = &row.scores else {
+        return if row.left.is_some() { malformed("left, though it has no scores".to_owned()) } else { Ok(()) };
+    };
     if scores.scheme_logprob.len() != schemes.len() {
         return malformed(format!("scores under {} schemes, not {}", scores.scheme_logprob.len(), schemes.len()));
     }
     let moments = [scores.expected_logprob.len(), scores.logprob_sd.len()];
     let lists = [scores.logprob.len(), scores.rank.len(), scores.margin.len()].into_iter().chain(moments);
     let mut lengths = lists.into_iter().chain(scores.scheme_logprob.iter().map(Vec::len));
-    match lengths.find(|&length| length != row.suffix_len as usize) {
-        Some(length) => malformed(format!("scores for {length} tokens, though the suffix has {}", row.suffix_len)),
+    let suffix = row.suffix_len as usize;
+    if row.left.is_some() {
+        let first = scores.logprob.len();
+        return match lengths.find(|&length| length != first || length >= suffix) {
+            Some(length) => malformed(format!("left after {first} of {suffix} tokens, with scores for {length}")),
+            None => Ok(()),
+        };
+    }
+    match lengths.find(|&length| length != suffix) {
+        Some(length) => malformed(format!("scores for {length} tokens, though the suffix has {suffix}")),
         None => Ok(()),
     }
 }
@@ -180,27 +190,33 @@ fn columns(rows: &[ScoredWindow], schemes: &[Scheme]) -> Vec<(Field, ArrayRef)> 
         let values = list::<Float32Type>(rows, |r| scored(r)?.scheme_logprob.get(index).map(Vec::as_slice));
         columns.push(optional(&name, "nats", &about, values));
     }
-    let derive = |row: &ScoredWindow| scored(row).map(Derived::of);
+    let derive = |row: &ScoredWindow| scored(row).map(|scores| Derived::of(scores, row.left.is_none()));
     columns.extend([
         optional(
             "sum_logprob",
             "nats",
             "log-probability of the whole suffix at T = 1",
-            Arc::new(rows.iter().map(|r| Some(derive(r)?.sum_logprob)).collect::<Float64Array>()),
+            Arc::new(rows.iter().map(|r| derive(r)?.sum_logprob).collect::<Float64Array>()),
         ),
         optional(
             "verbatim_run",
             "tokens",
             "suffix tokens before the first that is not rank 0",
-            Arc::new(rows.iter().map(|r| Some(derive(r)?.verbatim_run)).collect::<UInt32Array>()),
+            Arc::new(rows.iter().map(|r| derive(r)?.verbatim_run).collect::<UInt32Array>()),
         ),
         optional(
             "greedy_exact",
             "",
             "greedy decoding from the prefix gives exactly the suffix",
-            Arc::new(rows.iter().map(|r| Some(derive(r)?.greedy_exact)).collect::<BooleanArray>()),
+            Arc::new(rows.iter().map(|r| derive(r)?.greedy_exact).collect::<BooleanArray>()),
         ),
-        required("pruned", "", "scoring stopped before the end of the suffix", flags(|_| false)),
+        required("pruned", "", "scoring stopped before the end of the suffix", flags(|r| r.left.is_some())),
+        optional(
+            "left",
+            "",
+            "why it stopped (floor, coarse, screen); the lists then hold the first tokens only, and sum_logprob is null",
+            Arc::new(rows.iter().map(|r| r.left.map(left_name)).collect::<StringArray>()),
+        ),
         required("suffix_chars", "characters", "length of the suffix", u32s(|r| r.text.suffix_chars)),
         required(
             "zlib_bits_per_char",
@@ -237,19 +253,21 @@ fn scored(row: &ScoredWindow) -> Option<&TokenScores> {
 }
 
 /// What a reader of the file would otherwise compute from the lists.
+/// Of a window that was left only what its first tokens settle.
 struct Derived {
-    sum_logprob: f64,
-    verbatim_run: u32,
-    greedy_exact: bool,
+    sum_logprob: Option<f64>,
+    verbatim_run: Option<u32>,
+    greedy_exact: Option<bool>,
 }
 
 impl Derived {
-    fn of(scores: &TokenScores) -> Self {
+    fn of(scores: &TokenScores, whole: bool) -> Self {
         let run = scores.rank.iter().take_while(|&&rank| rank == 0).count();
+        let missed = run < scores.rank.len();
         Self {
-            sum_logprob: scores.logprob.iter().map(|&lp| f64::from(lp)).sum(),
-            verbatim_run: run as u32,
-            greedy_exact: run == scores.rank.len(),
+            sum_logprob: whole.then(|| scores.logprob.iter().map(|&lp| f64::from(lp)).sum()),
+            verbatim_run: (whole || missed).then_some(run as u32),
+            greedy_exact: (whole || missed).then_some(!missed),
         }
     }
 }
@@ -279,6 +297,17 @@ fn list<T: ArrowPrimitiveType>(rows: &[ScoredWindow], get: impl Fn(&ScoredWindow
         builder.append_option(get(row).map(|values| values.iter().copied().map(Some)));
     }
     Arc::new(builder.finish())
+}
+
+/// Every reason to leave a window, for reading.
+const LEFT: [Left; 3] = [Left::Floor, Left::Coarse, Left::Screen];
+
+fn left_name(left: Left) -> &'static str {
+    match left {
+        Left::Floor => "floor",
+        Left::Coarse => "coarse",
+        Left::Screen => "screen",
+    }
 }
 
 fn form_name(form: Form) -> &'static str {
@@ -316,6 +345,7 @@ mod tests {
             straddles: index % 2 == 1,
             text: TextStats { suffix_chars: 7, zlib_bits_per_char: 0.1 + f64::from(index), copied_from_prefix: 0.25 },
             token_ids: None,
+            left: None,
             scores,
         }
     }
@@ -446,6 +476,51 @@ mod tests {
         for name in ["logprob", "margin", "scheme_full", "scheme_top_k40", "sum_logprob"] {
             let unit = batch.schema_ref().field_with_name(name).unwrap().metadata().get("unit").cloned();
             assert_eq!(unit.as_deref(), Some("nats"), "{name}");
+        }
+    }
+
+    /// A window whose suffix has two tokens more than were scored.
+    fn left(reason: Left, scores: TokenScores) -> ScoredWindow {
+        let all = row(0, Ok(scores));
+        ScoredWindow { suffix_len: all.suffix_len + 2, left: Some(reason), ..all }
+    }
+
+    #[test]
+    fn a_window_that_was_left_comes_back_with_its_first_tokens_and_no_sum() {
+        let rows = [
+            left(Left::Floor, scores(&[0, 7, 0], &[-0.5, -9.0, -8.0])),
+            left(Left::Screen, scores(&[], &[])),
+            row(4, Ok(scores(&[1], &[-3.25]))),
+            left(Left::Coarse, scores(&[0], &[-0.5])),
+        ];
+        let bytes = to_bytes(&rows);
+        assert_eq!(read(to_file(&bytes)).unwrap(), rows);
+        let whole = ScoredWindow { left: None, suffix_len: 3, ..rows[0].clone() };
+        assert_ne!(row_bytes(&rows[0]), row_bytes(&ScoredWindow { suffix_len: 5, ..whole }));
+        let batch = batch(&bytes);
+        for (name, nulls) in [
+            ("left", [false, false, true, false]),
+            ("logprob", [false; 4]),
+            ("sum_logprob", [true, true, false, true]),
+            // A miss settles these two.
+            ("verbatim_run", [false, true, false, true]),
+            ("greedy_exact", [false, true, false, true]),
+        ] {
+            let column = batch.column_by_name(name).unwrap();
+            assert_eq!(std::array::from_fn(|i| column.is_null(i)), nulls, "{name}");
+        }
+        let pruned = any::<BooleanArray>(&batch, "pruned").unwrap();
+        assert_eq!([0, 1, 2, 3].map(|i| pruned.value(i)), [true, true, false, true]);
+
+        let mut bad = [rows[0].clone(), rows[0].clone(), rows[0].clone()];
+        bad[0].suffix_len = 3;
+        bad[1].scores = Err("too long".to_owned());
+        if let Ok(scores) = &mut bad[2].scores {
+            scores.margin.pop();
+        }
+        for row in bad {
+            let error = write(&[row], &Scheme::defaults(), &mut Vec::new()).unwrap_err().to_string();
+            assert!(error.contains("left"), "{error}");
         }
     }
 

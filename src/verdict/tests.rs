@@ -48,6 +48,7 @@ pub(crate) fn evidence(windows: u64, full: f64, top_k40: f64) -> ItemEvidence {
         windows,
         scored: windows,
         unscored: vec![],
+        left: Default::default(),
         values: Some(values),
     };
     ItemEvidence::of(None, vec![form])

@@ -1,7 +1,8 @@
 //! What stands in `report.json`. The doc comments become the descriptions of its JSON Schema.
 
-use super::mirror::{Day, Mirror, Real, mirrored};
-use crate::backend::Scheme;
+use super::left::LeftV1;
+use super::mirror::{Mirror, Real, mirrored};
+use super::policy::PolicyV1;
 use crate::digest::Digest;
 use crate::gate::{Action, Decision, Finding, Outcome};
 use crate::items::{InputManifest, ItemId, Kind, OptOut, Origin};
@@ -12,7 +13,6 @@ use crate::metric::item::{Extraction, FormEvidence, FormValues, Heat, ItemEviden
 use crate::metric::membership::Membership;
 use crate::metric::samples::Cost;
 use crate::metric::window::{SchemeLogP, UnscoredWindow, WindowEvidence};
-use crate::policy::{FollowUpPolicy, Matching, Policy, Tail, Waiver};
 use crate::report::{
     ControlSummary, LevelCount, MeanOverItems, PositiveControl, Power, Rate, Recall, Report, ReportItem, Revealed,
     Summary, Timings, WindowCounts,
@@ -203,57 +203,6 @@ impl Mirror<Revealed> for RevealedV1 {
 }
 
 mirrored! {
-    PolicyV1 = Policy {
-        /// The file it was read from.
-        source: String,
-        /// SHA-256 of that file.
-        digest: Digest,
-        /// Least probability of one sample that is within the sample budget.
-        tau: Real,
-        /// Ways of sampling whose p_z is compared with tau; within the budget under one is within it.
-        schemes: Vec<Scheme>,
-        /// Whether a near-verbatim bound of at least tau is within the budget, too.
-        near_verbatim: bool,
-        statistic: Statistic,
-        /// Level of the false discovery rate.
-        q: Real,
-        min_controls: u64,
-        /// Which controls an item is compared with.
-        matching: Matching,
-        /// Whether p-values may be extrapolated.
-        tail: Tail,
-        follow_up: FollowUpPolicyV1,
-        deny: Vec<Level>,
-        warn: Vec<Level>,
-        require_decided: bool,
-        positive_controls: Vec<ItemId>,
-        waivers: Vec<WaiverV1>,
-    }
-
-    FollowUpPolicyV1 = FollowUpPolicy {
-        /// The likeliest windows of each item that are followed up.
-        windows: u32,
-        near_miss: Real,
-        everything: bool,
-        /// Beam width of the near-verbatim bound.
-        beam: u32,
-        /// Share of the suffix's tokens that may be edited.
-        edits: Real,
-        foreign_prefixes: u32,
-        /// Nats.
-        margin: Real,
-        /// Nats.
-        epsilon: Real,
-    }
-
-    WaiverV1 = Waiver {
-        item: ItemId,
-        reason: String,
-        /// The last day on which it holds.
-        expires: Day,
-        approver: Option<String>,
-    }
-
     SummaryV1 = Summary {
         /// Items by kind and verdict, only pairs that occur.
         counts: Vec<LevelCountV1>,
@@ -316,6 +265,9 @@ mirrored! {
         /// Windows that were cut.
         planned: u64,
         scored: u64,
+        /// Left before their end because they can't matter.
+        #[serde(default)]
+        left: u64,
         /// Given to the model, but without scores.
         unscored: u64,
         /// Found nowhere in the scores.
@@ -422,6 +374,9 @@ mirrored! {
         windows: u64,
         scored: u64,
         unscored: Vec<UnscoredV1>,
+        /// Windows that were left before their end; absent if none was.
+        #[serde(default, skip_serializing_if = "LeftV1::is_none")]
+        left: LeftV1,
         /// The worst over its templates; null if nothing was scored.
         values: Option<ValuesV1>,
         /// Each template by itself; absent where only the bare prefix was used.

@@ -3,7 +3,9 @@
 use crate::backend::TokenScores;
 use crate::items::ItemId;
 use crate::run::parquet::identity::rows_digest;
-use crate::run::parquet::{KEY_ROWS, KEY_SCHEMA, SCHEME_PREFIX, SCORES_SCHEMA, ScoresError, form_name};
+use crate::run::parquet::{
+    KEY_ROWS, KEY_SCHEMA, LEFT, SCHEME_PREFIX, SCORES_SCHEMA, ScoresError, form_name, left_name,
+};
 use crate::run::{ScoredWindow, TextStats};
 use crate::template::TemplateId;
 use crate::window::{Form, WindowId};
@@ -62,6 +64,12 @@ fn read_batch(batch: &RecordBatch, rows: &mut Vec<ScoredWindow>) -> Result<(), S
         None => None,
     };
 
+    // Runs of before there were such windows don't have it.
+    let left = match batch.column_by_name("left") {
+        Some(_) => Some(any::<StringArray>(batch, "left")?),
+        None => None,
+    };
+
     for i in 0..batch.num_rows() {
         let bad = |name: &str| ScoresError::Column(name.to_owned());
         let form = [Form::AsGiven, Form::Reflowed].into_iter().find(|&f| form_name(f) == form.value(i));
@@ -86,6 +94,13 @@ fn read_batch(batch: &RecordBatch, rows: &mut Vec<ScoredWindow>) -> Result<(), S
             },
             token_ids: match token_ids {
                 Some(ids) if ids.is_valid(i) => Some(values::<UInt32Type>(ids, i, "token_ids")?),
+                _ => None,
+            },
+            left: match left {
+                Some(names) if names.is_valid(i) => {
+                    let known = LEFT.into_iter().find(|&left| left_name(left) == names.value(i));
+                    Some(known.ok_or_else(|| bad("left"))?)
+                }
                 _ => None,
             },
             scores: if error.is_valid(i) { Err(error.value(i).to_owned()) } else { Ok(lists.scores(i)?) },

@@ -2,6 +2,7 @@
 
 use crate::digest::Digest;
 use crate::run::ScoredWindow;
+use crate::run::parquet::left_name;
 
 /// SHA-256 over everything in `rows`, bit for bit, schemes in order.
 pub(super) fn rows_digest(rows: &[ScoredWindow]) -> Digest {
@@ -46,6 +47,11 @@ pub(super) fn row_bytes(row: &ScoredWindow) -> Vec<u8> {
             bytes.push(0);
             put(&mut bytes, error.bytes().map(|b| [b]));
         }
+    }
+    // A window scored to its end has the bytes that it had before there were others.
+    if let Some(left) = row.left {
+        put(&mut bytes, left_name(left).bytes().map(|b| [b]));
+        bytes.push(0);
     }
     // A bare window has the bytes that it had before there were templates.
     if !row.template.is_none() {

@@ -1,0 +1,188 @@
+//! Windows that were left before their end: measured as far as was needed to know that they don't matter.
+//!
+//! A left window is neither scored nor unscored. What is known of it is a bound: the log-probabilities of its first tokens
+//! add up to at least that of the whole suffix. A bound is never used as a value.
+
+use crate::backend::Scheme;
+use crate::metric::window::{SchemeLogP, UnscoredWindow};
+use crate::metric::{greedy, probability};
+use crate::run::{Left, ScoredWindow};
+use crate::template::TemplateId;
+use crate::window::WindowId;
+use std::collections::BTreeSet;
+
+/// One window that was left.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LeftWindow {
+    pub window: WindowId,
+    pub template: TemplateId,
+    /// Why.
+    pub reason: Left,
+    /// Tokens of the suffix that were scored.
+    pub after: u32,
+    /// Tokens of the suffix.
+    pub suffix_len: u32,
+    /// Upper bounds on `ln p_z`, one a scheme in the backend's order: the sums over the tokens scored. 0 where none was.
+    pub bounds: Vec<SchemeLogP>,
+    /// Its verbatim run, where a miss is among the tokens scored; otherwise it isn't known.
+    pub verbatim_run: Option<u32>,
+}
+
+/// The windows of one form that were left.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct LeftWindows {
+    /// Left by [`Left::Floor`].
+    pub floor: u64,
+    /// Left by [`Left::Coarse`].
+    pub coarse: u64,
+    /// Left by [`Left::Screen`].
+    pub screen: u64,
+    /// Greatest upper bound on `ln p_z` under each scheme among those left by [`Left::Floor`]; empty if there are none.
+    pub bounds: Vec<SchemeLogP>,
+    /// Longest verbatim run among them, in tokens; absent if it isn't known of every left window.
+    pub verbatim_run: Option<u32>,
+    /// Templates under which the form was probed, those counted of which every window was left; 0 if none was left.
+    pub templates: u64,
+}
+
+/// What is known of a window that was left; `None` if it wasn't.
+///
+/// # Errors
+/// When its scores can't be: lists of different lengths or as long as the suffix, a NaN, a probability above 1, none at
+/// all. Such a window is unscored.
+pub fn measure(scored: &ScoredWindow, schemes: &[Scheme]) -> Option<Result<LeftWindow, UnscoredWindow>> {
+    let reason = scored.left?;
+    let unscored = |reason| UnscoredWindow { window: scored.window.clone(), reason };
+    Some(known(scored, reason, schemes).map_err(unscored))
+}
+
+fn known(scored: &ScoredWindow, reason: Left, schemes: &[Scheme]) -> Result<LeftWindow, String> {
+    let scores = scored.scores.as_ref().map_err(String::clone)?;
+    let after = scores.logprob.len() as u32;
+    if after >= scored.suffix_len {
+        return Err(format!("left after {after} of {} suffix tokens, which is its end", scored.suffix_len));
+    }
+    crate::metric::window::check(scores, after, schemes)?;
+    let bound = |(scheme, logprob): (&Scheme, &Vec<f32>)| SchemeLogP {
+        scheme: scheme.id.clone(),
+        log_p_z: probability::log_p_z(logprob),
+    };
+    let run = greedy::verbatim_run(&scores.rank);
+    Ok(LeftWindow {
+        window: scored.window.clone(),
+        template: scored.template.clone(),
+        reason,
+        after,
+        suffix_len: scored.suffix_len,
+        bounds: schemes.iter().zip(&scores.scheme_logprob).map(bound).collect(),
+        verbatim_run: (run < after).then_some(run),
+    })
+}
+
+impl LeftWindows {
+    /// Brings left windows together; `scored` are the templates of the windows that were scored.
+    pub fn of<'a>(left: &'a [LeftWindow], scored: impl Iterator<Item = &'a TemplateId>) -> Self {
+        if left.is_empty() {
+            return Self::default();
+        }
+        let count = |reason| left.iter().filter(|window| window.reason == reason).count() as u64;
+        let mut bounds: Vec<SchemeLogP> = Vec::new();
+        for bound in left.iter().filter(|window| window.reason == Left::Floor).flat_map(|window| &window.bounds) {
+            match bounds.iter_mut().find(|known| known.scheme == bound.scheme) {
+                Some(known) => known.log_p_z = known.log_p_z.max(bound.log_p_z),
+                None => bounds.push(bound.clone()),
+            }
+        }
+        let runs: Option<Vec<u32>> = left.iter().map(|window| window.verbatim_run).collect();
+        let templates: BTreeSet<&TemplateId> = left.iter().map(|window| &window.template).chain(scored).collect();
+        Self {
+            floor: count(Left::Floor),
+            coarse: count(Left::Coarse),
+            screen: count(Left::Screen),
+            bounds,
+            verbatim_run: runs.and_then(|runs| runs.into_iter().max()),
+            templates: templates.len() as u64,
+        }
+    }
+
+    /// Windows left, for whatever reason.
+    pub fn total(&self) -> u64 {
+        self.floor + self.coarse + self.screen
+    }
+
+    /// Greatest `ln p_z` that a left window may have under the scheme of that id: `-inf` if none was left, `None` if it
+    /// isn't bounded.
+    pub fn bound(&self, scheme: &str) -> Option<f64> {
+        match self.total() {
+            0 => Some(f64::NEG_INFINITY),
+            _ if self.coarse + self.screen > 0 => None,
+            _ => self.bounds.iter().find(|bound| bound.scheme == scheme).map(|bound| bound.log_p_z),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::metric::window;
+    use crate::metric::window::tests::scored;
+
+    /// Window `n`, left after as many tokens as are given, of ten.
+    fn left(n: u64, reason: Left, rank: &[u32], full: &[f32]) -> ScoredWindow {
+        ScoredWindow { left: Some(reason), suffix_len: 10, ..scored("a", n, rank, full, full) }
+    }
+
+    fn known(window: &ScoredWindow) -> LeftWindow {
+        measure(window, &Scheme::defaults()).unwrap().unwrap()
+    }
+
+    #[test]
+    fn a_left_window_is_bounded_and_never_measured_as_a_score() {
+        let window = left(0, Left::Floor, &[0, 9, 0], &[-1.0, -12.0, -2.0]);
+        let found = known(&window);
+        assert_eq!((found.after, found.suffix_len, found.verbatim_run), (3, 10, Some(1)));
+        assert_eq!(found.bounds.iter().map(|bound| bound.log_p_z).collect::<Vec<_>>(), [-15.0, -15.0]);
+        assert!(window::measure(&window, &Scheme::defaults()).unwrap_err().reason.contains("left"));
+        assert_eq!(known(&left(0, Left::Screen, &[], &[])).verbatim_run, None);
+        assert!(measure(&scored("a", 0, &[0], &[-1.0], &[-1.0]), &Scheme::defaults()).is_none());
+    }
+
+    #[test]
+    fn a_left_window_with_scores_that_cannot_be_is_unscored() {
+        let good = || left(0, Left::Floor, &[0, 9], &[-1.0, -15.0]);
+        let broken: [(&str, fn(&mut ScoredWindow)); 5] = [
+            ("which is its end", |w| w.suffix_len = 2),
+            ("too long", |w| w.scores = Err("too long".to_owned())),
+            ("NaN", |w| w.scores.as_mut().unwrap().logprob[1] = f32::NAN),
+            ("1 scores for 2", |w| w.scores.as_mut().unwrap().margin.truncate(1)),
+            ("under 1 schemes", |w| w.scores.as_mut().unwrap().scheme_logprob.truncate(1)),
+        ];
+        for (expected, damage) in broken {
+            let mut window = good();
+            damage(&mut window);
+            let reason = measure(&window, &Scheme::defaults()).unwrap().unwrap_err().reason;
+            assert!(reason.contains(expected), "{reason}");
+        }
+    }
+
+    #[test]
+    fn left_windows_are_counted_by_reason_and_bounded_by_the_greatest() {
+        let none = LeftWindows::of(&[], std::iter::empty());
+        assert_eq!((none.total(), none.bound("full")), (0, Some(f64::NEG_INFINITY)));
+        let floor = [
+            known(&left(0, Left::Floor, &[0, 9], &[-1.0, -15.0])),
+            known(&left(1, Left::Floor, &[0, 0, 9], &[-1.0, -2.0, -11.5])),
+        ];
+        let bare = TemplateId::default();
+        let both = LeftWindows::of(&floor, std::iter::once(&bare));
+        assert_eq!((both.floor, both.total(), both.verbatim_run, both.templates), (2, 2, Some(2), 1));
+        assert_eq!((both.bound("full"), both.bound("top_k5")), (Some(-14.5), None));
+        let chat = TemplateId("chat".to_owned());
+        let mut windows = floor.to_vec();
+        windows.push(LeftWindow { template: chat, ..known(&left(2, Left::Coarse, &[], &[])) });
+        let all = LeftWindows::of(&windows, std::iter::empty());
+        assert_eq!((all.floor, all.coarse, all.verbatim_run, all.templates), (2, 1, None, 2));
+        assert_eq!(all.bound("full"), None, "a coarse look bounds nothing");
+        assert_eq!(all.bounds[0].log_p_z, -14.5);
+    }
+}

@@ -1,0 +1,34 @@
+//! Windows that were left, as they stand in `report.json`.
+
+use super::mirror::{Mirror, mirrored};
+use crate::metric::left::LeftWindows;
+use crate::metric::window::SchemeLogP;
+
+mirrored! {
+    LeftV1 = LeftWindows {
+        /// Left because their probability is below the policy's floor, whatever follows.
+        floor: u64,
+        /// Left because a coarser model of the same weights put them far from every threshold.
+        coarse: u64,
+        /// Left because a smaller model that looked first had no reason to ask for them.
+        screen: u64,
+        /// Upper bounds, not values: the greatest ln p_z that a window left by the floor may have.
+        bounds: Vec<SchemeLogP>,
+        /// Longest verbatim run among them, in tokens; null if it isn't known of every one.
+        verbatim_run: Option<u32>,
+        /// Templates under which the form was probed.
+        templates: u64,
+    }
+}
+
+impl LeftV1 {
+    pub(super) fn is_none(&self) -> bool {
+        self.floor + self.coarse + self.screen == 0
+    }
+}
+
+impl Default for LeftV1 {
+    fn default() -> Self {
+        Self::mirror(&LeftWindows::default())
+    }
+}
