@@ -2,8 +2,9 @@
 
 use crate::backend::Scheme;
 use crate::items::Kind;
-use crate::metric::window::{WindowEvidence, likeliest_first};
+use crate::metric::window::{WindowEvidence, likeliest_first, measure};
 use crate::policy::Policy;
+use crate::run::ScoredWindow;
 use serde_json::{Value, json};
 
 /// Drafts are cut to a multiple of this many tokens. Windows of equal drafts are continued together, and what is drafted
@@ -36,6 +37,15 @@ pub fn near_tie(window: &WindowEvidence, policy: &Policy) -> bool {
             && window.log_p_z(&scheme.id).is_some_and(|log_p_z| (log_p_z - edge).abs() <= policy.follow_up.epsilon)
     };
     window.min_margin < policy.follow_up.margin || policy.schemes.iter().any(at_the_edge)
+}
+
+/// Whether a window is a hit: within the policy's sample budget under one of its schemes, or greedily exact. What misses either
+/// by no more than rounding may decide is one as well.
+pub fn hit(scored: &ScoredWindow, schemes: &[Scheme], policy: &Policy) -> bool {
+    let (Ok(evidence), Ok(scores)) = (measure(scored, schemes), &scored.scores) else { return false };
+    let least = policy.tau.ln() - policy.follow_up.epsilon;
+    let exact = scores.margin.iter().all(|margin| f64::from(*margin) >= -policy.follow_up.margin);
+    exact || evidence.best_log_p_z(&policy.schemes).is_some_and(|log_p_z| log_p_z >= least)
 }
 
 /// What is asked of the windows of one item (all its forms), the likeliest first; windows of which nothing is asked are

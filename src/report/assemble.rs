@@ -207,7 +207,8 @@ fn summary(report: &Report, policy: &Policy, judgement: &Judgement) -> Summary {
             needed: judgement.needed_controls,
         },
         positive_controls: positive.map(|(id, &found)| PositiveControl { item: id.clone(), found }).collect(),
-        windows: window_counts(&report.items, report.summary.windows.stray),
+        windows: window_counts(&report.items, &report.summary.windows),
+        screened: report.summary.screened,
         power: judgement.power.clone(),
         rates: rates::rates(&report.items, policy),
         means: rates::means(&report.items),
@@ -236,8 +237,8 @@ fn counts(items: &[ReportItem]) -> Vec<LevelCount> {
     counts
 }
 
-fn window_counts(items: &[ReportItem], stray: u64) -> WindowCounts {
-    let mut counts = WindowCounts { stray, ..WindowCounts::default() };
+fn window_counts(items: &[ReportItem], known: &WindowCounts) -> WindowCounts {
+    let mut counts = WindowCounts { stray: known.stray, shared: known.shared, ..WindowCounts::default() };
     for form in items.iter().flat_map(|item| &item.evidence.forms) {
         counts.planned += form.windows;
         counts.scored += form.scored;

@@ -155,6 +155,7 @@ fn manifest(reveal: bool) -> RunManifest {
             bos_token: Some(2),
             templates: Vec::new(),
             reveal,
+            fewer: None,
         },
         plan: Plan {
             windows: 912,

@@ -80,6 +80,7 @@ fn manifest(reveal: bool) -> RunManifest {
             bos_token: Some(1),
             templates: Vec::new(),
             reveal,
+            fewer: None,
         },
         plan: Plan { windows: 204, part_size: 256, digest: digest(), part_ids: vec![digest()] },
     }

@@ -95,6 +95,7 @@ pub(crate) fn manifest(count: u32) -> RunManifest {
             bos_token: None,
             templates: Vec::new(),
             reveal: false,
+            fewer: None,
         },
         plan: Plan::of(&windows(count)),
     }

@@ -5,6 +5,7 @@
 
 use crate::window::Window;
 use std::collections::HashMap;
+use std::hash::Hash;
 
 /// Which windows are twins of which.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -14,17 +15,15 @@ pub struct Twins {
 }
 
 impl Twins {
-    /// Finds twins among `windows[place]` for the places of `order`, the order in which they are scored. Only windows of
-    /// one `class` are twins: those that are scored in one manner, such as in full.
-    pub fn of<C: std::hash::Hash + Eq>(
-        windows: &[Window],
-        order: impl IntoIterator<Item = usize>,
+    /// Finds twins among windows, given with their places in the order in which they are scored. Only windows of one
+    /// `class` are twins: those that are scored in one manner, such as in full.
+    pub fn of<'a, C: Hash + Eq>(
+        order: impl IntoIterator<Item = (usize, &'a Window)>,
         class: impl Fn(&Window) -> C,
     ) -> Self {
         let mut seen: HashMap<(C, u32, &[u32]), usize> = HashMap::new();
         let mut first = HashMap::new();
-        for place in order {
-            let Some(window) = windows.get(place) else { continue };
+        for (place, window) in order {
             let earlier = *seen.entry((class(window), window.prefix_len, &window.token_ids[..])).or_insert(place);
             if earlier != place {
                 first.insert(place, earlier);
@@ -124,20 +123,20 @@ mod tests {
             (&[1, 2, 3], 1),
             (&[1, 2, 3], 2),
         ]);
-        let twins = Twins::of(&windows, 0..6, |_| ());
+        let twins = Twins::of(windows.iter().enumerate(), |_| ());
         assert_eq!(firsts(&twins, 6), [None, None, Some(0), None, Some(0), Some(1)]);
         assert_eq!((twins.len(), twins.is_empty()), (3, false));
 
-        let in_order = Twins::of(&windows, [4, 2, 0, 5], |_| ());
+        let in_order = Twins::of([4, 2, 0, 5].map(|place| (place, &windows[place])), |_| ());
         assert_eq!(firsts(&in_order, 6), [Some(4), None, Some(4), None, None, None]);
-        let apart = Twins::of(&windows, 0..6, |window| window.start_token);
+        let apart = Twins::of(windows.iter().enumerate(), |window| window.start_token);
         assert!(apart.is_empty());
     }
 
     #[test]
     fn only_what_has_twins_to_come_is_held_and_only_until_the_last_of_them() {
         let windows = windows(&[(&[1, 2], 1), (&[3, 4], 1), (&[1, 2], 1), (&[1, 2], 1), (&[5, 6], 1)]);
-        let twins = Twins::of(&windows, 0..5, |_| ());
+        let twins = Twins::of(windows.iter().enumerate(), |_| ());
         let mut held = Held::for_twins(&twins, 0..5);
         assert!(held.wants(0) && !held.wants(1));
         held.put(0, &"a");

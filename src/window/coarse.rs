@@ -97,9 +97,7 @@ impl Coarse {
 pub fn sequences(windows: &[Window]) -> Vec<Range<usize>> {
     let mut ranges = Vec::new();
     let mut start = 0;
-    for chunk in
-        windows.chunk_by(|a, b| a.item == b.item && a.form == b.form && a.template == b.template)
-    {
+    for chunk in windows.chunk_by(|a, b| a.item == b.item && a.form == b.form && a.template == b.template) {
         ranges.push(start..start + chunk.len());
         start += chunk.len();
     }
@@ -126,9 +124,13 @@ mod tests {
 
     #[test]
     fn the_first_pass_is_as_wide_as_the_run_allows() {
-        for (tokens, suffix, stride, step) in
-            [(99, 50, 10, Some(5)), (108, 50, 10, Some(5)), (109, 50, 10, Some(6)), (50, 50, 1, Some(1)), (59, 50, 10, Some(1))]
-        {
+        for (tokens, suffix, stride, step) in [
+            (99, 50, 10, Some(5)),
+            (108, 50, 10, Some(5)),
+            (109, 50, 10, Some(6)),
+            (50, 50, 1, Some(1)),
+            (59, 50, 10, Some(1)),
+        ] {
             assert_eq!(Coarse::new(tokens, suffix, Stride::Tokens(stride)).ok().map(Coarse::step), step);
         }
         for (tokens, suffix, stride, least) in [(58, 50, 10, 59), (0, 50, 50, 99), (49, 50, 1, 50), (98, 50, 50, 99)] {
@@ -158,7 +160,7 @@ mod tests {
             let shown: String = scored.iter().map(|scored| if *scored { 'x' } else { '.' }).collect();
             assert_eq!(shown, expected, "{hits:?}");
         }
-        assert_eq!(coarse.scored(0, |_| true), []);
+        assert!(coarse.scored(0, |_| true).is_empty());
         assert_eq!(coarse.scored(1, |_| false), [true], "a short text or a pre-split item");
         assert_eq!(coarse.scored(2, |_| false), [true, true]);
     }
@@ -188,7 +190,7 @@ mod tests {
             window("b", Form::AsGiven, "chat"),
         ];
         assert_eq!(sequences(&windows), [0..2, 2..3, 3..4, 4..5]);
-        assert_eq!(sequences(&[]), []);
+        assert!(sequences(&[]).is_empty());
     }
 
     proptest! {
