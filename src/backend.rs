@@ -2,6 +2,7 @@
 //!
 //! A backend takes token ids and gives scores. It knows models; it doesn't know items, metrics or reports.
 
+pub mod exit;
 pub mod generate;
 pub mod logits;
 #[cfg(feature = "native")]
@@ -11,6 +12,7 @@ pub mod pool;
 pub mod scripted;
 pub mod self_test;
 
+use exit::Exit;
 use serde::{Deserialize, Serialize};
 
 /// How a user would sample: temperature, then top-k, then top-p (nucleus), as transformers orders its warpers.
@@ -227,6 +229,11 @@ pub trait Backend: Sync {
     /// Scores every input in full, in order. A window that can't be scored gives an error in its
     /// place and doesn't disturb the others.
     fn score(&self, inputs: &[ScoreInput<'_>]) -> Vec<Result<TokenScores, ScoreError>>;
+
+    /// The same, but windows are left as soon as they may be: such a one has the scores of its first tokens only, fewer
+    /// than its suffix has. A backend that can't gain by it may score in full. An error that lies beyond where a window
+    /// left isn't seen.
+    fn score_until(&self, inputs: &[ScoreInput<'_>], exit: &Exit) -> Vec<Result<TokenScores, ScoreError>>;
 
     /// Runs prompts of one length, then, step by step, the branches that `choose` asks for: greedy decoding,
     /// sampling and beam search are each a choice (`backend/generate.rs`). `choose` sees one row of logits a live

@@ -99,7 +99,7 @@ pub(crate) struct ProbeArgs {
     /// [default: byrote-runs/ and a name made of what is tested]
     #[arg(long, value_name = "DIR")]
     pub(crate) out: Option<PathBuf>,
-    /// Decide by a policy: `default`, `strict`, `research`, `book-protocol`, or a file. Exit 1 if it blocks, 2 if it can't be decided
+    /// Decide by a policy: `default`, `strict`, `quick`, `research`, `book-protocol`, or a file. Exit 1 if it blocks, 2 if it can't be decided
     #[arg(long, value_name = "POLICY")]
     pub(crate) gate: Option<String>,
     /// A checkpoint to compare with, such as an older or smaller one: the likeliest windows are scored under it as well
@@ -125,10 +125,11 @@ pub(crate) struct ProbeArgs {
     /// nothing of shorter runs
     #[arg(long, value_name = "TOKENS", conflicts_with_all = ["screen", "stride_chars"], value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub(crate) find_runs: Option<u32>,
-    /// Score fewer windows: only those that one long pass over the text finds likely, and a sample of the others, by which
-    /// the report says how many hits the pass misses. Finds less, proves nothing clear
-    #[arg(long, conflicts_with = "stride_chars")]
-    pub(crate) screen: bool,
+    /// Score fewer windows: only those that a pass over the text, in pieces of so many tokens, finds likely, and a sample of the
+    /// others, by which the report says how many hits the pass misses. Proves nothing clear [without TOKENS: 1024, or what
+    /// the model takes]
+    #[arg(long, value_name = "TOKENS", num_args = 0..=1, default_missing_value = "1024", conflicts_with = "stride_chars", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub(crate) screen: Option<u32>,
     /// How the prefix is put to the model: `none` (as it is), `title-author`, `continue`, `chat` or `assistant` (these two with
     /// the checkpoint's own chat template), or a file (docs/templates.md). Under several (none,chat) every text is probed
     /// under each, and the worst counts
@@ -137,6 +138,10 @@ pub(crate) struct ProbeArgs {
     /// Whether text that looks hard-wrapped is probed reflowed too
     #[arg(long, default_value = "auto")]
     pub(crate) reflow: ReflowArg,
+    /// Score every window to its end, where the policy has a floor, too. Without a floor, in a sweep and with --reference that is
+    /// so anyway, and controls and positive controls are always scored to their end
+    #[arg(long)]
+    pub(crate) exhaustive: bool,
     /// How weights are kept; auto is f32 where that fits into half of the free memory; several (f32,bf16,q4_k_m) make a
     /// sweep
     #[arg(long, default_value = "auto", value_delimiter = ',', value_name = "DTYPE")]
@@ -152,6 +157,13 @@ pub(crate) struct ProbeArgs {
     pub(crate) format: Printed,
     #[command(flatten)]
     pub(crate) load: ModelArgs,
+}
+
+/// The natural log of a probability.
+#[cfg(feature = "native")]
+fn ln(text: &str) -> Result<f64, String> {
+    let value = text.parse::<f64>().ok().filter(|value| value.is_finite() && *value < 0.0);
+    value.ok_or_else(|| "it is the natural log of a probability: a number below 0, such as -13.8".to_owned())
 }
 
 #[cfg(feature = "native")]
@@ -172,6 +184,10 @@ pub(crate) struct ScoreArgs {
     /// Token at the start of every window; auto is the tokenizer's own convention
     #[arg(long, default_value = "auto")]
     pub(crate) bos: Bos,
+    /// Leave a window once the log-probabilities of its first suffix tokens add up to less than this (natural log, such as
+    /// -13.8 for 1e-6); its line has "left_after": how many were scored [default: every window is scored to its end]
+    #[arg(long, value_name = "LN", allow_hyphen_values = true, value_parser = ln)]
+    pub(crate) exit_below: Option<f64>,
     #[command(flatten)]
     pub(crate) load: ModelArgs,
 }
@@ -181,7 +197,7 @@ pub(crate) struct GateArgs {
     /// A run's folder or its report.json
     #[arg(value_name = "RUN|REPORT")]
     pub(crate) report: PathBuf,
-    /// `default`, `strict`, `research`, `book-protocol`, or a file
+    /// `default`, `strict`, `quick`, `research`, `book-protocol`, or a file
     #[arg(long, value_name = "POLICY")]
     pub(crate) policy: String,
     /// What is printed

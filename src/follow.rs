@@ -6,6 +6,7 @@
 
 pub mod beam;
 pub mod evidence;
+pub mod exit;
 pub mod foreign;
 pub mod measure;
 pub mod select;

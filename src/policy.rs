@@ -1,5 +1,6 @@
 //! Policies: what counts as a finding, and what is to be done about it.
 
+mod floor;
 mod schema;
 
 pub use schema::schema;
@@ -26,6 +27,7 @@ pub const EXTRACTABLE: &str = "extractable:";
 pub const READY: &[(&str, &str)] = &[
     ("default", include_str!("../prompts/policies/default.toml")),
     ("strict", include_str!("../prompts/policies/strict.toml")),
+    ("quick", include_str!("../prompts/policies/quick.toml")),
     ("research", include_str!("../prompts/policies/research.toml")),
     ("book-protocol", include_str!("../prompts/policies/book-protocol.toml")),
 ];
@@ -45,6 +47,8 @@ pub struct Policy {
     pub near_verbatim: bool,
     /// What items and controls are compared by.
     pub statistic: Statistic,
+    /// Probabilities (`p_z` under `full`) below this aren't told apart; 0 = none. At most `tau`.
+    pub floor: f64,
     /// Level of the false discovery rate.
     pub q: f64,
     /// Fewer controls than this decide nothing.
@@ -140,6 +144,7 @@ impl Default for Policy {
             schemes: vec![Scheme::greedy(), Scheme::top_k(40)],
             near_verbatim: false,
             statistic: Statistic::MaxLogPZ,
+            floor: 0.0,
             q: 0.05,
             min_controls: 19,
             matching: Matching::Tags,
@@ -245,6 +250,9 @@ struct RawPolicy {
     near_verbatim: Option<bool>,
     /// What items and controls are compared by.
     statistic: Option<Statistic>,
+    /// Below this p_z under plain sampling texts are not told apart; 0 = none. At most tau, and with max_log_p_z only.
+    #[schemars(schema_with = "schema::floor")]
+    floor: Option<Spanned<f64>>,
     /// Of the items called memorized, at most this share is expected to be called so wrongly, in each family of items.
     #[schemars(schema_with = "schema::share")]
     q: Option<Spanned<f64>>,
@@ -339,14 +347,17 @@ impl RawPolicy {
         }
         // What is denied needs no warning as well.
         warn.retain(|level| !deny.contains(level));
+        let tau = share("tau", self.tau)?.unwrap_or(built_in.tau);
+        let statistic = self.statistic.unwrap_or(built_in.statistic);
         Ok(Policy {
-            tau: share("tau", self.tau)?.unwrap_or(built_in.tau),
+            tau,
             schemes: schemes(self.schemes)?.unwrap_or(built_in.schemes),
             near_verbatim: self.near_verbatim.unwrap_or(built_in.near_verbatim),
             matching: self.matching.unwrap_or(built_in.matching),
             tail: self.tail.unwrap_or(built_in.tail),
             follow_up: self.follow_up.check(built_in.follow_up)?,
-            statistic: self.statistic.unwrap_or(built_in.statistic),
+            floor: floor::check(self.floor, tau, statistic)?,
+            statistic,
             q: share("q", self.q)?.unwrap_or(built_in.q),
             min_controls: self.min_controls.map_or(built_in.min_controls, u64::from),
             deny,
@@ -497,6 +508,7 @@ mod tests {
             "min_controls",
             "matching",
             "tail",
+            "floor",
             "windows",
             "near_miss",
             "everything",
@@ -571,7 +583,7 @@ mod tests {
         let message = Policy::open("no/such/policy.toml").unwrap_err().to_string();
         assert!(
             message.starts_with("no/such/policy.toml: ")
-                && message.contains("default, strict, research, book-protocol"),
+                && message.contains("default, strict, quick, research, book-protocol"),
             "{message}"
         );
     }

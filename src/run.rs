@@ -20,6 +20,7 @@ pub mod parquet;
 pub mod plan;
 pub mod twins;
 
+use crate::backend::exit::Exit;
 use crate::backend::{BackendInfo, TokenScores};
 use crate::digest::{Digest, FileDigest};
 use crate::items::{InputManifest, Item, ItemId};
@@ -85,6 +86,12 @@ pub struct Settings {
     /// The templates under each of which every text was probed, the worst of them counting; empty = the bare prefix only.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub templates: Vec<TemplateInfo>,
+    /// When windows of items that aren't controls were left before their end; absent = every window was scored to its end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exit: Option<Exit>,
+    /// Of those items, the ones whose windows were scored to their end all the same, as the policy names them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub in_full: Vec<ItemId>,
     /// Whether text and token ids are kept in the scores and shown in reports.
     pub reveal: bool,
     /// How it is found out which windows are worth scoring; absent = all of them are.
@@ -127,9 +134,6 @@ pub struct Hits {
     pub margin: f64,
     /// and so is one that misses tau by no more than this.
     pub epsilon: f64,
-    /// The policy's positive controls.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub positive_controls: Vec<ItemId>,
 }
 
 impl Fewer {

@@ -315,7 +315,7 @@ fn values(item: &ReportItem) -> Option<Values> {
     Some(Values {
         best_log_p_z: best.best.log_p_z,
         coverage: forms().filter_map(|values| Some(values.extraction.as_ref()?.coverage)).reduce(f64::max),
-        verbatim_run: forms().map(|values| values.max_verbatim_run).max().unwrap_or_default(),
+        verbatim_run: forms().filter_map(|values| values.max_verbatim_run).max().unwrap_or_default(),
         greedily_extracted: forms().map(|values| values.greedily_extracted).sum(),
         windows: item.evidence.scored(),
     })

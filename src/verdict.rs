@@ -7,6 +7,7 @@
 
 mod conformal;
 mod judge;
+mod left;
 mod matching;
 pub mod power;
 mod reasons;

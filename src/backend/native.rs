@@ -3,8 +3,10 @@
 //! One batch runs on one thread, so that the numbers don't depend on how many threads there are.
 //! The shift by one has its home here: see `predicting`.
 
+mod exit;
 mod unroll;
 
+use super::exit::Exit;
 use super::logits::score_row;
 use super::pool::Pools;
 use super::{Backend, BackendInfo, Choose, Scheme, ScoreError, ScoreInput, TokenScores};
@@ -27,6 +29,9 @@ const BATCH_TOKENS: usize = 2_048;
 
 /// Logits held at once, in elements (32 MiB): a few rows of a large vocabulary.
 const LOGIT_ELEMENTS: usize = 8 << 20;
+
+/// The outcome of one batch.
+type Scored = candle_core::Result<Vec<Result<TokenScores, ScoreError>>>;
 
 /// A model that scores windows.
 pub struct Native {
@@ -113,8 +118,46 @@ impl Native {
         }
     }
 
+    /// Checks inputs, divides them into batches and scores each of these on one thread, by `score`.
+    fn score_all(
+        &self,
+        inputs: &[ScoreInput<'_>],
+        score: impl Fn(&[ScoreInput<'_>]) -> Scored + Sync,
+    ) -> Vec<Result<TokenScores, ScoreError>> {
+        let mut out: Vec<Result<TokenScores, ScoreError>> =
+            inputs.iter().map(|input| self.check(input).map(|()| TokenScores::default())).collect();
+        // Windows of one shape go together: rectangular batches need no padding, which could leak.
+        let mut shapes: BTreeMap<(usize, usize), Vec<usize>> = BTreeMap::new();
+        for (i, input) in inputs.iter().enumerate().filter(|(i, _)| out[*i].is_ok()) {
+            shapes.entry((input.token_ids.len(), input.prefix_len)).or_default().push(i);
+        }
+        let batches: Vec<&[usize]> = shapes
+            .iter()
+            .flat_map(|((len, _), windows)| windows.chunks((BATCH_TOKENS / len).clamp(1, self.batch)))
+            .collect();
+        let work = |batch: &&[usize]| {
+            let windows: Vec<ScoreInput<'_>> = batch.iter().map(|i| inputs[*i]).collect();
+            match score(&windows) {
+                Ok(scores) => scores,
+                Err(error) => vec![Err(broken(&error)); windows.len()],
+            }
+        };
+        let mut missing: Vec<bool> = out.iter().map(Result::is_ok).collect();
+        self.pools.each(&batches, work, |batch, scores| {
+            for (&i, scores) in batches[batch].iter().zip(scores) {
+                out[i] = scores;
+                missing[i] = false;
+            }
+        });
+        // A thread that died leaves its windows without scores, which must not look like scores.
+        for i in (0..out.len()).filter(|i| missing[*i]) {
+            out[i] = Err(ScoreError::Backend("the scoring thread died".to_owned()));
+        }
+        out
+    }
+
     /// Scores windows of one length and one prefix length.
-    fn score_batch(&self, inputs: &[ScoreInput<'_>]) -> candle_core::Result<Vec<Result<TokenScores, ScoreError>>> {
+    fn score_batch(&self, inputs: &[ScoreInput<'_>]) -> Scored {
         let Some(first) = inputs.first() else { return Ok(Vec::new()) };
         let (len, prefix_len) = (first.token_ids.len(), first.prefix_len);
         // The last token is only ever predicted: it needn't be fed.
@@ -176,36 +219,11 @@ impl Backend for Native {
     }
 
     fn score(&self, inputs: &[ScoreInput<'_>]) -> Vec<Result<TokenScores, ScoreError>> {
-        let mut out: Vec<Result<TokenScores, ScoreError>> =
-            inputs.iter().map(|input| self.check(input).map(|()| TokenScores::default())).collect();
-        // Windows of one shape go together: rectangular batches need no padding, which could leak.
-        let mut shapes: BTreeMap<(usize, usize), Vec<usize>> = BTreeMap::new();
-        for (i, input) in inputs.iter().enumerate().filter(|(i, _)| out[*i].is_ok()) {
-            shapes.entry((input.token_ids.len(), input.prefix_len)).or_default().push(i);
-        }
-        let batches: Vec<&[usize]> = shapes
-            .iter()
-            .flat_map(|((len, _), windows)| windows.chunks((BATCH_TOKENS / len).clamp(1, self.batch)))
-            .collect();
-        let work = |batch: &&[usize]| {
-            let windows: Vec<ScoreInput<'_>> = batch.iter().map(|i| inputs[*i]).collect();
-            match self.score_batch(&windows) {
-                Ok(scores) => scores,
-                Err(error) => vec![Err(broken(&error)); windows.len()],
-            }
-        };
-        let mut missing: Vec<bool> = out.iter().map(Result::is_ok).collect();
-        self.pools.each(&batches, work, |batch, scores| {
-            for (&i, scores) in batches[batch].iter().zip(scores) {
-                out[i] = scores;
-                missing[i] = false;
-            }
-        });
-        // A thread that died leaves its windows without scores, which must not look like scores.
-        for i in (0..out.len()).filter(|i| missing[*i]) {
-            out[i] = Err(ScoreError::Backend("the scoring thread died".to_owned()));
-        }
-        out
+        self.score_all(inputs, |batch| self.score_batch(batch))
+    }
+
+    fn score_until(&self, inputs: &[ScoreInput<'_>], exit: &Exit) -> Vec<Result<TokenScores, ScoreError>> {
+        self.score_all(inputs, |batch| self.score_chunks(batch, exit))
     }
 
     fn unroll(&self, prompts: &[&[u32]], choose: &mut Choose<'_>) -> Result<(), ScoreError> {

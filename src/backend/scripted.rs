@@ -5,6 +5,7 @@
 //! inputs can be given [scores](Scripted::set) or an [error](Scripted::fail_on) of their own. Scoring and
 //! greedy continuation follow from the same logits, as they do in a real model.
 
+use crate::backend::exit::Exit;
 use crate::backend::{Backend, BackendInfo, Choose, Scheme, ScoreError, ScoreInput, TokenScores};
 use std::collections::HashMap;
 
@@ -127,6 +128,11 @@ impl Backend for Scripted {
 
     fn score(&self, inputs: &[ScoreInput<'_>]) -> Vec<Result<TokenScores, ScoreError>> {
         inputs.iter().map(|input| self.score_one(input)).collect()
+    }
+
+    fn score_until(&self, inputs: &[ScoreInput<'_>], exit: &Exit) -> Vec<Result<TokenScores, ScoreError>> {
+        let cut = |scores: Result<TokenScores, _>| scores.map(|scores| exit.cut(scores, &self.info.schemes));
+        self.score(inputs).into_iter().map(cut).collect()
     }
 
     fn unroll(&self, prompts: &[&[u32]], choose: &mut Choose<'_>) -> Result<(), ScoreError> {

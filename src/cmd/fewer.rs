@@ -60,14 +60,20 @@ pub(super) struct Screening {
 /// What was asked for, as far as it can be checked before a model is there; `context` is the model's, where it is known.
 pub(super) fn asked(args: &ProbeArgs, prefix: u32, policy: &Policy, context: Option<u32>) -> Result<Option<Fewer>> {
     let name = match (args.find_runs, args.screen) {
-        (None, false) => return Ok(None),
+        (None, None) => return Ok(None),
         (Some(_), _) => "--find-runs",
-        (None, true) => "--screen",
+        (None, Some(_)) => "--screen",
     };
     if policy.statistic != Statistic::MaxLogPZ {
         bail!(
             "{name} leaves windows unscored, and the policy's statistic needs all of them: the best of a subset is never too \
              high, a mean or a rank over a subset may be; use statistic = \"max_log_p_z\", or score all windows"
+        );
+    }
+    if policy.near_verbatim {
+        bail!(
+            "{name} looks for what is word for word, and the policy counts near-verbatim samples, which are bounded for scored \
+             windows only; use near_verbatim = false, or score all windows"
         );
     }
     let follow_up = &policy.follow_up;
@@ -76,7 +82,6 @@ pub(super) fn asked(args: &ProbeArgs, prefix: u32, policy: &Policy, context: Opt
         schemes: policy.schemes.iter().map(|scheme| scheme.id.clone()).collect(),
         margin: follow_up.margin,
         epsilon: follow_up.epsilon,
-        positive_controls: policy.positive_controls.clone(),
     };
     let stride = match args.stride_chars {
         Some(chars) => Stride::Chars(chars),
@@ -102,9 +107,18 @@ pub(super) fn asked(args: &ProbeArgs, prefix: u32, policy: &Policy, context: Opt
     if args.template.iter().any(|name| name != "none") {
         bail!("--screen reads texts as they are, which says little of windows in a template; leave one of them out");
     }
-    // Mostly scored tokens rather than context.
-    let wanted = (4 * (prefix + args.suffix)).max(screen::PIECE as u32);
+    let wanted = args.screen.unwrap_or(screen::PIECE as u32);
     let piece = wanted.min(context.unwrap_or(wanted));
+    // A piece should hold more tokens to score than context.
+    if piece < 2 * prefix + args.suffix {
+        let (least, known) = (2 * prefix + args.suffix, context.filter(|context| *context < wanted));
+        match known {
+            Some(context) => {
+                bail!("--screen: the model takes {context} tokens, and a piece needs {least}; shorten --prefix")
+            }
+            None => bail!("--screen {wanted}: a piece that holds more to score than context needs {least}"),
+        }
+    }
     Ok(Some(Fewer::Screen {
         piece,
         first_choices: first_choices(policy.tau, args.suffix),

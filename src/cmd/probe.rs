@@ -12,6 +12,7 @@ use anyhow::{Context, Result, bail};
 use byrote::backend::{Backend, Scheme};
 use byrote::controls;
 use byrote::digest::Digest;
+use byrote::follow::exit::exit;
 use byrote::gate::decide;
 use byrote::items::{self, ProbeSet, Source};
 use byrote::model::builtin;
@@ -168,13 +169,19 @@ pub(super) fn probe(
 ) -> Result<Probed> {
     let (args, policy, started) = (job.args, job.policy, Instant::now());
     let window = windows_asked(args, variant);
+    // A sweep compares values, and a reference what windows score: every one is scored to its end there.
+    let full = args.exhaustive || job.sweep || job.compared.is_some();
+    let exit = exit(policy).filter(|_| !full);
+    let fewer = fewer::asked(args, variant.prefix, policy, Some(model.backend.info().context_length))?;
     let settings = Settings {
         window,
+        in_full: if exit.is_some() || fewer.is_some() { policy.positive_controls.clone() } else { Vec::new() },
+        exit,
         bos: model.bos,
         bos_token: model.bos_token,
         templates: templates.infos,
         reveal: args.reveal,
-        fewer: fewer::asked(args, variant.prefix, policy, Some(model.backend.info().context_length))?,
+        fewer,
     };
     let (mut items, windows) = cut_all(&set, model, &settings.window, &templates.rendered)?;
     check_context(&windows, model)?;
@@ -268,7 +275,7 @@ fn unmeasured(report: &Report) -> String {
     let counts = &report.summary.windows;
     format!(
         "{} of {} windows were scored, which decides nothing for the rest: {}",
-        counts.scored,
+        counts.scored + counts.left,
         counts.planned,
         first.unwrap_or_else(|| "the probe set gave no window".to_owned())
     )

@@ -5,6 +5,7 @@ use super::out;
 use crate::Outcome;
 use crate::cli::ScoreArgs;
 use anyhow::{Context, Result};
+use byrote::backend::exit::Exit;
 use byrote::backend::{Backend, Scheme, ScoreInput, TokenScores};
 use byrote::items::{Content, Item, ItemId, Origin};
 use byrote::window::{self, Reflow, Stride, WindowConfig, cut};
@@ -34,11 +35,16 @@ struct Told<'a> {
     id: &'a Value,
     token_ids: &'a [u32],
     prefix_len: usize,
+    /// Suffix tokens that were scored, where the window was left before its end: every list has so many entries.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    left_after: Option<usize>,
     logprobs: &'a [f32],
     ranks: &'a [u32],
     greedy_match: Vec<bool>,
-    sum_logprob: f64,
-    greedy_exact: bool,
+    /// Null for a window that was left: it isn't known.
+    sum_logprob: Option<f64>,
+    /// Null for a window that was left without a miss.
+    greedy_exact: Option<bool>,
 }
 
 #[derive(Serialize)]
@@ -64,6 +70,8 @@ pub(crate) fn run(args: &ScoreArgs) -> Result<Outcome> {
     announce(&model);
     let name = args.input.display().to_string();
     let (mut scored, mut failed) = (0u64, 0u64);
+    let mut left = 0u64;
+    let exit = args.exit_below.map(|below| Exit { below, stakes: None });
     let mut seconds = 0.0;
     let mut lines = Vec::with_capacity(LINES);
     let mut rest = input.split(b'\n').enumerate().peekable();
@@ -81,7 +89,11 @@ pub(crate) fn run(args: &ScoreArgs) -> Result<Outcome> {
             .map(|w| ScoreInput { token_ids: &w.token_ids, prefix_len: w.prefix_len })
             .collect();
         let started = Instant::now();
-        let mut scores = model.backend.score(&inputs).into_iter();
+        let mut scores = match &exit {
+            Some(exit) => model.backend.score_until(&inputs, exit),
+            None => model.backend.score(&inputs),
+        }
+        .into_iter();
         seconds += started.elapsed().as_secs_f64();
         for (id, window) in &lines {
             let told = match window {
@@ -94,8 +106,10 @@ pub(crate) fn run(args: &ScoreArgs) -> Result<Outcome> {
             };
             match told {
                 Ok((window, scores)) => {
+                    let told = tell(id, window, &scores);
                     scored += 1;
-                    serde_json::to_writer(&mut output, &tell(id, window, &scores))?;
+                    left += u64::from(told.left_after.is_some());
+                    serde_json::to_writer(&mut output, &told)?;
                 }
                 Err(error) => {
                     failed += 1;
@@ -107,7 +121,8 @@ pub(crate) fn run(args: &ScoreArgs) -> Result<Outcome> {
         output.flush().with_context(|| format!("{}: can't be written", args.output.display()))?;
     }
     let rate = scored as f64 / f64::max(seconds, 1e-9);
-    out::note(format_args!("{scored} windows scored in {seconds:.1} s ({rate:.2} a second), {failed} not"));
+    let exits = exit.map_or_else(String::new, |_| format!(", {left} left before their end"));
+    out::note(format_args!("{scored} windows scored in {seconds:.1} s ({rate:.2} a second), {failed} not{exits}"));
     if scored + failed == 0 {
         out::note(format_args!("{name}: there is no window in it"));
         return Ok(Outcome::Undecided);
@@ -165,14 +180,17 @@ pub(super) fn encode(prefix: String, suffix: String, model: &Ready) -> Result<wi
 
 fn tell<'a>(id: &'a Value, window: &'a Window, scores: &'a TokenScores) -> Told<'a> {
     let greedy_match: Vec<bool> = scores.rank.iter().map(|rank| *rank == 0).collect();
+    let (scored, missed) = (scores.logprob.len(), greedy_match.contains(&false));
+    let whole = scored >= window.token_ids.len() - window.prefix_len;
     Told {
         id,
         token_ids: &window.token_ids,
         prefix_len: window.prefix_len,
+        left_after: (!whole).then_some(scored),
         logprobs: &scores.logprob,
         ranks: &scores.rank,
-        greedy_exact: greedy_match.iter().all(|m| *m),
+        greedy_exact: (whole || missed).then_some(!missed),
         greedy_match,
-        sum_logprob: scores.logprob.iter().map(|lp| f64::from(*lp)).sum(),
+        sum_logprob: whole.then(|| scores.logprob.iter().map(|lp| f64::from(*lp)).sum()),
     }
 }

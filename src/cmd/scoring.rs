@@ -5,8 +5,10 @@ use super::model::Ready;
 use super::out;
 use super::probe::STOP;
 use anyhow::{Context, Result};
-use byrote::backend::{Backend, ScoreInput, TokenScores};
-use byrote::items::{ItemId, Kind};
+use byrote::backend::exit::Exit;
+use byrote::backend::{Backend, ScoreError, ScoreInput, TokenScores};
+use byrote::follow::exit::in_full;
+use byrote::items::ItemId;
 use byrote::metric::text::text_stats;
 use byrote::policy::Policy;
 use byrote::run::directory::{Missing, RunDir};
@@ -46,10 +48,8 @@ impl<'a> Texts<'a> {
     pub(super) fn of(items: &'a [ProbedItem], policy: &Policy) -> Self {
         let forms =
             items.iter().flat_map(|probed| probed.forms.iter().map(move |form| ((&probed.item.id, form.form), form)));
-        let in_full = items
-            .iter()
-            .map(|probed| &probed.item)
-            .filter(|item| item.kind == Kind::Control || policy.is_positive_control(&item.id, &item.tags));
+        let in_full =
+            items.iter().map(|probed| &probed.item).filter(|item| in_full(item.kind, &item.id, &item.tags, policy));
         Self { forms: forms.collect(), in_full: in_full.map(|item| &item.id).collect() }
     }
 
@@ -213,11 +213,15 @@ impl Scoring<'_> {
     }
 
     /// Gives windows to the model.
-    fn score(&self, windows: &[&Window], _whole: bool) -> Vec<Found> {
-        let inputs: Vec<ScoreInput<'_>> =
-            windows.iter().map(|w| ScoreInput { token_ids: &w.token_ids, prefix_len: w.prefix_len as usize }).collect();
-        let scores = self.model.backend.score(&inputs);
-        scores.into_iter().map(|scores| Found { scores: scores.map_err(|e| e.to_string()), left: None }).collect()
+    fn score(&self, windows: &[&Window], whole: bool) -> Vec<Found> {
+        let exit = self.dir.manifest().settings.exit.as_ref().filter(|_| !whole);
+        let scores = scores(windows, &self.model.backend, exit, |window| self.texts.in_full(window));
+        let found = |(window, scores): (&&Window, Result<TokenScores, ScoreError>)| {
+            let suffix_len = window.token_ids.len() - window.prefix_len as usize;
+            let left = scores.as_ref().ok().filter(|own| own.logprob.len() < suffix_len).map(|_| Left::Floor);
+            Found { scores: scores.map_err(|e| e.to_string()), left }
+        };
+        windows.iter().zip(scores).map(found).collect()
     }
 
     /// A window of which nothing was scored.
@@ -237,6 +241,31 @@ impl Scoring<'_> {
             ..piece(window, found)
         }
     }
+}
+
+/// Scores windows in order: those that are to `stay` to their end, the others until they may leave.
+fn scores(
+    windows: &[&Window],
+    backend: &impl Backend,
+    exit: Option<&Exit>,
+    stay: impl Fn(&Window) -> bool,
+) -> Vec<Result<TokenScores, ScoreError>> {
+    let inputs = |places: &[usize]| -> Vec<ScoreInput<'_>> {
+        let input = |&place: &usize| {
+            let window = windows[place];
+            ScoreInput { token_ids: &window.token_ids, prefix_len: window.prefix_len as usize }
+        };
+        places.iter().map(input).collect()
+    };
+    let (whole, may_leave): (Vec<usize>, Vec<usize>) =
+        (0..windows.len()).partition(|&place| exit.is_none() || stay(windows[place]));
+    let mut scored: Vec<(usize, Result<TokenScores, ScoreError>)> =
+        whole.iter().copied().zip(backend.score(&inputs(&whole))).collect();
+    if let Some(exit) = exit {
+        scored.extend(may_leave.iter().copied().zip(backend.score_until(&inputs(&may_leave), exit)));
+    }
+    scored.sort_by_key(|(place, _)| *place);
+    scored.into_iter().map(|(_, scores)| scores).collect()
 }
 
 /// Says what is done already; a bar for the rest, if there is any.

@@ -56,14 +56,15 @@ pub struct FormEvidence {
 pub struct FormValues {
     /// One entry a scheme, in the backend's order.
     pub schemes: Vec<SchemeEvidence>,
-    /// Longest verbatim run of any window, in tokens.
-    pub max_verbatim_run: u32,
+    /// Longest verbatim run of any window, in tokens. This and the other metrics that are absent are not known, because
+    /// windows were left before their end.
+    pub max_verbatim_run: Option<u32>,
     /// Mean over windows of the teacher-forced share of first choices, 0 to 1.
-    pub mean_em: f64,
+    pub mean_em: Option<f64>,
     /// Mean log-probability a suffix token at T = 1, over all windows' tokens, in nats.
-    pub mean_logprob: f64,
+    pub mean_logprob: Option<f64>,
     /// Smallest distance to a tie at the top over all windows, in nats.
-    pub min_margin: f64,
+    pub min_margin: Option<f64>,
     /// Windows that greedy decoding extracts.
     pub greedily_extracted: u64,
     /// Windows whose suffix begins inside a token (pre-split items).
@@ -72,9 +73,9 @@ pub struct FormValues {
     pub min_suffix_len: u32,
     pub max_suffix_len: u32,
     /// Greatest extraction strength of any window, 0 to 1.
-    pub extraction_strength: f64,
+    pub extraction_strength: Option<f64>,
     /// Means over windows of the membership baselines; supporting evidence only.
-    pub membership: Membership,
+    pub membership: Option<Membership>,
     /// `ln p_z` under `full` of every window, in order of place; kept only where a policy's statistic needs it.
     pub window_log_p_z: Option<Vec<f64>>,
     /// What can be extracted within the sample budget. Absent if one of the budget's schemes wasn't scored.
@@ -92,8 +93,10 @@ pub struct SchemeEvidence {
     pub template: TemplateId,
     /// What that window costs.
     pub best: Cost,
+    /// A bound, not a value: what a window that was left may have, where that is more than the best of those scored.
+    pub at_most: Option<f64>,
     /// Median over windows of `ln p_z`; `-inf` possible. The greatest of the templates' medians.
-    pub median_log_p_z: f64,
+    pub median_log_p_z: Option<f64>,
 }
 
 /// The part of a form that can be extracted at `p_z >= tau` under one of `schemes`.
@@ -238,7 +241,7 @@ impl FormEvidence {
     pub fn with_left(
         size: FormSize,
         windows: Vec<Result<WindowEvidence, UnscoredWindow>>,
-        left: &[LeftWindow],
+        left_windows: &[LeftWindow],
         budget: &Budget<'_>,
     ) -> Self {
         let (mut scored, mut unscored) = (Vec::new(), Vec::new());
@@ -252,8 +255,8 @@ impl FormEvidence {
         scored.sort_by(|a, b| (a.suffix_char, &a.window).cmp(&(b.suffix_char, &b.window)));
         unscored.sort_by(|a, b| a.window.cmp(&b.window));
         let FormSize { form, bytes, chars, tokens, windows } = size;
-        let left = LeftWindows::of(left, scored.iter().map(|window| &window.template));
-        let (values, templates) = templates::values(&scored, chars, budget).unzip();
+        let left = LeftWindows::of(left_windows, scored.iter().map(|window| &window.template));
+        let (values, templates) = templates::values(&scored, left_windows, &left, chars, budget).unzip();
         let (scored, templates) = (scored.len() as u64, templates.unwrap_or_default());
         Self { form, bytes, chars, tokens, windows, scored, unscored, left, values, templates }
     }
@@ -282,13 +285,13 @@ impl FormValues {
         let suffix_lens = || windows.iter().map(|window| window.suffix_len);
         Some(Self {
             schemes: first.schemes.iter().filter_map(|value| SchemeEvidence::of(windows, &value.scheme)).collect(),
-            max_verbatim_run: windows.iter().map(|window| window.verbatim_run).max().unwrap_or_default(),
-            mean_em: windows.iter().map(|window| window.em).sum::<f64>() / count,
-            mean_logprob: windows.iter().map(|window| window.sum_logprob).sum::<f64>() / tokens,
-            min_margin: windows.iter().map(|window| window.min_margin).fold(f64::INFINITY, f64::min),
+            max_verbatim_run: windows.iter().map(|window| window.verbatim_run).max(),
+            mean_em: Some(windows.iter().map(|window| window.em).sum::<f64>() / count),
+            mean_logprob: Some(windows.iter().map(|window| window.sum_logprob).sum::<f64>() / tokens),
+            min_margin: Some(windows.iter().map(|window| window.min_margin).fold(f64::INFINITY, f64::min)),
             greedily_extracted: windows.iter().filter(|window| window.greedy_exact).count() as u64,
-            extraction_strength: windows.iter().map(|window| window.extraction_strength).fold(0.0, f64::max),
-            membership: mean_membership(windows),
+            extraction_strength: Some(windows.iter().map(|window| window.extraction_strength).fold(0.0, f64::max)),
+            membership: Some(mean_membership(windows)),
             window_log_p_z: None,
             straddling: windows.iter().filter(|window| window.straddles).count() as u64,
             min_suffix_len: suffix_lens().min().unwrap_or_default(),
@@ -313,7 +316,8 @@ impl SchemeEvidence {
             best_window: best_window.window.clone(),
             template: best_window.template.clone(),
             best: Cost::of(best),
-            median_log_p_z: median(values)?,
+            at_most: None,
+            median_log_p_z: Some(median(values)?),
         })
     }
 }
@@ -473,11 +477,11 @@ mod tests {
         let values = form.values.as_ref().unwrap();
         let top_k40 = &values.schemes[1];
         assert_eq!((top_k40.scheme.as_str(), top_k40.best_window.0.as_str()), ("top_k40", "a/as_given/1"));
-        assert_eq!((top_k40.best.log_p_z, top_k40.median_log_p_z), (-1.0, -6.0));
+        assert_eq!((top_k40.best.log_p_z, top_k40.median_log_p_z), (-1.0, Some(-6.0)));
         assert_eq!(values.schemes[0].best.log_p_z, -2.0);
-        assert_eq!((values.max_verbatim_run, values.mean_em, values.greedily_extracted), (2, 0.6, 1));
+        assert_eq!((values.max_verbatim_run, values.mean_em, values.greedily_extracted), (Some(2), Some(0.6), 1));
         // (-1 - 3 - 6 - 20 - 50 - 5 * 1) / 10 tokens
-        assert_eq!(values.mean_logprob, -8.5);
+        assert_eq!(values.mean_logprob, Some(-8.5));
         let extraction = values.extraction.as_ref().unwrap();
         assert_eq!((extraction.windows, extraction.covered_chars, extraction.coverage), (3, 30, 0.3));
         assert_eq!(extraction.longest_span_chars, 20);

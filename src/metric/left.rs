@@ -4,6 +4,7 @@
 //! add up to at least that of the whole suffix. A bound is never used as a value.
 
 use crate::backend::Scheme;
+use crate::metric::item::{FormValues, ItemEvidence, SchemeEvidence};
 use crate::metric::window::{SchemeLogP, UnscoredWindow};
 use crate::metric::{greedy, probability};
 use crate::run::{Left, ScoredWindow};
@@ -41,6 +42,9 @@ pub struct LeftWindows {
     pub bounds: Vec<SchemeLogP>,
     /// Longest verbatim run among them, in tokens; absent if it isn't known of every left window.
     pub verbatim_run: Option<u32>,
+    /// Shortest and longest suffix among them, in tokens; 0 if none was left.
+    pub min_suffix_len: u32,
+    pub max_suffix_len: u32,
     /// Templates under which the form was probed, those counted of which every window was left; 0 if none was left.
     pub templates: u64,
 }
@@ -101,6 +105,8 @@ impl LeftWindows {
             screen: count(Left::Screen),
             bounds,
             verbatim_run: runs.and_then(|runs| runs.into_iter().max()),
+            min_suffix_len: left.iter().map(|window| window.suffix_len).min().unwrap_or_default(),
+            max_suffix_len: left.iter().map(|window| window.suffix_len).max().unwrap_or_default(),
             templates: templates.len() as u64,
         }
     }
@@ -110,13 +116,86 @@ impl LeftWindows {
         self.floor + self.coarse + self.screen
     }
 
+    /// Windows of which nothing is known: those between the windows of a first pass, and those that a screen left.
+    pub fn unseen(&self) -> u64 {
+        self.coarse + self.screen
+    }
+
     /// Greatest `ln p_z` that a left window may have under the scheme of that id: `-inf` if none was left, `None` if it
     /// isn't bounded.
     pub fn bound(&self, scheme: &str) -> Option<f64> {
-        match self.total() {
+        if self.unseen() > 0 { None } else { self.floor_bound(scheme) }
+    }
+
+    /// The same for those that were seen and left at the floor.
+    fn floor_bound(&self, scheme: &str) -> Option<f64> {
+        match self.floor {
             0 => Some(f64::NEG_INFINITY),
-            _ if self.coarse + self.screen > 0 => None,
             _ => self.bounds.iter().find(|bound| bound.scheme == scheme).map(|bound| bound.log_p_z),
+        }
+    }
+}
+
+impl ItemEvidence {
+    /// Greatest `ln p_z` that a left window of any form may have under a scheme: `-inf` if none was left, `None` if it isn't
+    /// bounded.
+    pub fn left_bound(&self, scheme: &str) -> Option<f64> {
+        let bounds = self.forms.iter().map(|form| form.left.bound(scheme));
+        bounds.reduce(|a, b| Some(a?.max(b?))).flatten()
+    }
+
+    /// The same for windows that were seen and left at the floor, whatever others may have.
+    pub fn floor_bound(&self, scheme: &str) -> Option<f64> {
+        let bounds = self.forms.iter().map(|form| form.left.floor_bound(scheme));
+        bounds.reduce(|a, b| Some(a?.max(b?))).flatten()
+    }
+
+    /// Windows of which nothing is known, over all forms.
+    pub fn unseen(&self) -> u64 {
+        self.forms.iter().map(|form| form.left.unseen()).sum()
+    }
+
+    /// What a left window may reach under any of these schemes, where that is more than any scored one has: the best
+    /// `ln p_z` is then no more than this. The scheme, and the bound.
+    pub fn at_most<'a>(&self, schemes: &'a [Scheme]) -> Option<(&'a Scheme, f64)> {
+        if self.left() == 0 {
+            return None;
+        }
+        let bounds = schemes.iter().filter_map(|scheme| Some((scheme, self.left_bound(&scheme.id)?)));
+        let greatest = bounds.reduce(|a, b| if b.1 > a.1 { b } else { a })?;
+        let best = self.cheapest(schemes).map(|(_, best)| best.best.log_p_z);
+        best.is_none_or(|best| greatest.1 > best).then_some(greatest)
+    }
+
+    /// Shortest and longest suffix of each form with windows that were scored or left.
+    pub fn suffix_lens(&self) -> impl Iterator<Item = (u32, u32)> {
+        let scored = self.values().map(|(_, values)| (values.min_suffix_len, values.max_suffix_len));
+        let left = self.forms.iter().map(|form| &form.left).filter(|left| left.total() > 0);
+        scored.chain(left.map(|left| (left.min_suffix_len, left.max_suffix_len)))
+    }
+}
+
+impl FormValues {
+    /// Takes back what is no value once windows were left: means and maxima over windows that aren't all there. What a
+    /// left window's first tokens settle stays.
+    pub(super) fn without(self, left: &LeftWindows) -> Self {
+        if left.total() == 0 {
+            return self;
+        }
+        let scheme = |mut found: SchemeEvidence| {
+            found.median_log_p_z = None;
+            found.at_most = left.bound(&found.scheme).filter(|&bound| bound > found.best.log_p_z);
+            found
+        };
+        Self {
+            schemes: self.schemes.into_iter().map(scheme).collect(),
+            max_verbatim_run: self.max_verbatim_run.zip(left.verbatim_run).map(|(scored, left)| scored.max(left)),
+            mean_em: None,
+            mean_logprob: None,
+            min_margin: None,
+            extraction_strength: None,
+            membership: None,
+            ..self
         }
     }
 }
@@ -183,6 +262,7 @@ mod tests {
         let all = LeftWindows::of(&windows, std::iter::empty());
         assert_eq!((all.floor, all.coarse, all.verbatim_run, all.templates), (2, 1, None, 2));
         assert_eq!(all.bound("full"), None, "a coarse look bounds nothing");
+        assert_eq!((all.unseen(), all.floor_bound("full")), (1, Some(-14.5)));
         assert_eq!(all.bounds[0].log_p_z, -14.5);
     }
 }

@@ -28,6 +28,11 @@ pub(super) fn share(_: &mut SchemaGenerator) -> Schema {
     json_schema!({ "type": "number", "exclusiveMinimum": 0, "exclusiveMaximum": 1 })
 }
 
+/// From 0 on, below 1.
+pub(super) fn floor(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({ "type": "number", "minimum": 0, "exclusiveMaximum": 1 })
+}
+
 /// From 0 to 1.
 pub(super) fn unit(_: &mut SchemaGenerator) -> Schema {
     json_schema!({ "type": "number", "minimum": 0, "maximum": 1 })

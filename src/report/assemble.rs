@@ -7,6 +7,7 @@ use crate::metric::follow_up::{FollowUp, Numerics};
 use crate::metric::item::templates::window_log_p_z;
 use crate::metric::item::{Budget, FormEvidence, FormSize, ItemEvidence};
 use crate::metric::left::{self, LeftWindow};
+use crate::metric::samples;
 use crate::metric::window::{self, UnscoredWindow, WindowEvidence};
 use crate::policy::{Policy, TAG};
 use crate::run::{FollowUpRow, ProbedItem, RunManifest, ScoredWindow, Settings};
@@ -101,6 +102,9 @@ pub fn rejudge(report: &Report, policy: &Policy) -> Report {
     let mut judgement = verdict::judge(policy, &subjects);
     if policy.near_verbatim && report.policy.follow_up.beam == 0 {
         judgement.verdicts.iter_mut().for_each(Verdict::without_near_verbatim);
+    }
+    for (verdict, subject) in judgement.verdicts.iter_mut().zip(&subjects) {
+        verdict.where_unseen(policy, subject.evidence, report.settings.fewer.as_ref());
     }
     let mut report = Report { policy: policy.clone(), decision: None, ..report.clone() };
     for (item, verdict) in report.items.iter_mut().zip(&judgement.verdicts) {
@@ -220,6 +224,7 @@ fn summary(report: &Report, policy: &Policy, judgement: &Judgement) -> Summary {
             .iter()
             .map(|mixture| quantized(report, mixture))
             .chain(notes(&report.settings, &report.items, policy))
+            .chain(super::words::fewer::notes(report))
             .collect(),
     }
 }
@@ -310,6 +315,18 @@ fn notes(settings: &Settings, items: &[ReportItem], policy: &Policy) -> Vec<Stri
             if both == 1 { "looks" } else { "look" },
             if both == 1 { "was" } else { "were" },
             super::words::times(reflowed as u64)
+        ));
+    }
+    let (left, windows) = items
+        .iter()
+        .map(|item| &item.evidence)
+        .fold((0, 0), |(left, all), evidence| (left + evidence.left() - evidence.unseen(), all + evidence.windows()));
+    if left > 0 {
+        notes.push(format!(
+            "{} of {} were left before their end, because nothing could hang on them any more: no value rests on them, where one \
+             would have to it is absent, and bounds are marked as such (≤). Under a policy with that floor verdicts are those of a run with --exhaustive.",
+            super::words::count(left, "window"),
+            samples::grouped(windows)
         ));
     }
     let measured_otherwise = items.iter().flat_map(|item| item.evidence.values()).any(|(_, values)| {

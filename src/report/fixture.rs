@@ -154,6 +154,8 @@ fn manifest(reveal: bool) -> RunManifest {
             bos: BosChoice::Auto,
             bos_token: Some(2),
             templates: Vec::new(),
+            exit: None,
+            in_full: Vec::new(),
             reveal,
             fewer: None,
         },

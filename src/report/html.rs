@@ -203,7 +203,11 @@ fn tiles(report: &Report) -> Vec<Value> {
     }
     let greedy = format!("{} greedily extracted; {} scored in full", controls.greedily_extracted, controls.usable);
     tiles.push(tile("controls within the sample budget", controls.within_budget, controls.items, greedy));
-    let greedy = format!("{} greedily extracted", samples::grouped(windows.greedily_extracted));
+    let left = match windows.left {
+        0 => String::new(),
+        n => format!(", {} left before their end", samples::grouped(n)),
+    };
+    let greedy = format!("{} greedily extracted{left}", samples::grouped(windows.greedily_extracted));
     tiles.push(tile("windows scored", windows.scored, windows.planned, greedy));
     tiles
 }

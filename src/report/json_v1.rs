@@ -126,9 +126,9 @@ mod tests {
             template,
             scored: 1,
             schemes: schemes.clone(),
-            max_verbatim_run: 1,
-            mean_em: 0.5,
-            mean_logprob: f64::NEG_INFINITY,
+            max_verbatim_run: Some(1),
+            mean_em: Some(0.5),
+            mean_logprob: Some(f64::NEG_INFINITY),
             greedily_extracted: 0,
             extracted: None,
             coverage: Some(0.5),
@@ -154,7 +154,7 @@ mod tests {
         let mut report = full_report(false);
         let evidence = &mut report.items[0].evidence.forms[0].values.as_mut().unwrap().schemes[1];
         evidence.best = crate::metric::samples::Cost::of(f64::NEG_INFINITY);
-        evidence.median_log_p_z = f64::NAN;
+        evidence.median_log_p_z = Some(f64::NAN);
         let json = validated(&render(&report));
         let scheme = &json["items"][0]["evidence"]["forms"][0]["values"]["schemes"][1];
         assert_eq!(scheme["best"]["log_p_z"], "-inf");

@@ -42,7 +42,7 @@ pub(crate) fn p_that_counts(validity: &Validity) -> f64 {
 /// The deciding numbers of an item, in words; a dash where there is none.
 #[derive(Debug)]
 pub(crate) struct Figures {
-    /// `p_z` of the best window under the policy's scheme.
+    /// `p_z` of the best window under the policy's scheme, or that it is at most so much.
     pub(crate) p_z: String,
     /// Samples to see it with probability .5, unit included.
     pub(crate) samples: String,
@@ -60,19 +60,22 @@ impl Figures {
     pub(crate) fn of(policy: &Policy, item: &ReportItem) -> Self {
         let none = || "–".to_owned();
         let best = best_log_p_z(policy, item);
+        let at_most = item.evidence.at_most(&policy.schemes).map(|(_, bound)| bound);
         let values = item.evidence.worst().and_then(|form| form.values.as_ref());
         Self {
-            p_z: best.map_or_else(none, probability::in_digits),
-            samples: best.map_or_else(none, |log_p_z| match samples::in_words(log_p_z, 0.5).as_str() {
-                "no number of samples" => "never".to_owned(),
-                n => n.trim_end_matches(" samples").trim_end_matches(" sample").to_owned(),
+            p_z: at_most.map_or_else(|| best.map_or_else(none, probability::in_digits), words::at_most),
+            samples: best.filter(|_| at_most.is_none()).map_or_else(none, |log_p_z| {
+                match samples::in_words(log_p_z, 0.5).as_str() {
+                    "no number of samples" => "never".to_owned(),
+                    n => n.trim_end_matches(" samples").trim_end_matches(" sample").to_owned(),
+                }
             }),
             p_value: item.verdict.validity.map_or_else(none, |validity| {
                 let star = if validity.tail.is_some() { "*" } else { "" };
                 format!("{}{star}", probability::in_digits(p_that_counts(&validity).ln()))
             }),
-            run: values.map_or_else(none, |v| format!("{} of {}", v.max_verbatim_run, v.max_suffix_len)),
-            em: values.map_or_else(none, |v| format!("{:.2}", v.mean_em)),
+            run: values.map_or_else(none, |v| words::run_of(v.max_verbatim_run, v.max_suffix_len)),
+            em: values.and_then(|v| v.mean_em).map_or_else(none, |em| format!("{em:.2}")),
             coverage: extraction(item).map_or_else(none, |extraction| words::share(extraction.coverage)),
         }
     }

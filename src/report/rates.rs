@@ -4,7 +4,7 @@ use super::{MeanOverItems, Rate, Recall, ReportItem};
 use crate::items::Kind;
 use crate::metric::interval::{bootstrap_mean, clopper_pearson};
 use crate::policy::Policy;
-use crate::verdict::{Level, within_budget};
+use crate::verdict::{Level, not_measured, within_budget};
 
 /// Of every interval.
 const CONFIDENCE: f64 = 0.95;
@@ -38,7 +38,8 @@ pub(super) fn rates(items: &[ReportItem], policy: &Policy) -> Vec<Rate> {
     rates.into_iter().flatten().collect()
 }
 
-/// Means by kind of what was measured of the form that counts; items of which it wasn't measured are left out.
+/// Means by kind of what was measured of the form that counts; items of which it wasn't measured are left out. Where windows
+/// of an item were left, those of its kind have no mean share of first choices: the others are no fair sample.
 pub(super) fn means(items: &[ReportItem]) -> Vec<MeanOverItems> {
     let mean = |name: &str, kind: Kind, value: &dyn Fn(&ReportItem) -> Option<f64>| {
         let values: Vec<f64> = items.iter().filter(|item| item.kind == kind).filter_map(value).collect();
@@ -47,9 +48,15 @@ pub(super) fn means(items: &[ReportItem]) -> Vec<MeanOverItems> {
         (items > 0).then(|| MeanOverItems { name: name.to_owned(), kind, items, mean, lower, upper })
     };
     let values = |item: &ReportItem| item.evidence.worst().and_then(|form| form.values.clone());
-    let coverage = |item: &ReportItem| Some(values(item)?.extraction?.coverage);
-    let em = |item: &ReportItem| Some(values(item)?.mean_em);
-    KINDS.into_iter().flat_map(|kind| [mean("coverage", kind, &coverage), mean("em", kind, &em)]).flatten().collect()
+    let coverage = |item: &ReportItem| match values(item) {
+        Some(values) => Some(values.extraction?.coverage),
+        // Every window was left, so that none is within the budget.
+        None => (item.evidence.left() > 0 && not_measured(&item.evidence).is_none()).then_some(0.0),
+    };
+    let em = |item: &ReportItem| values(item)?.mean_em;
+    let whole = |kind: Kind| items.iter().filter(|item| item.kind == kind).all(|item| item.evidence.left() == 0);
+    let of = |kind| [mean("coverage", kind, &coverage), mean("em", kind, &em).filter(|_| whole(kind))];
+    KINDS.into_iter().flat_map(of).flatten().collect()
 }
 
 /// Canaries by how often they were planted.
@@ -110,7 +117,7 @@ mod tests {
     fn means_are_over_items_and_leave_out_what_was_not_measured() {
         let mut items: Vec<ReportItem> = (0..3).map(|i| item(&format!("i{i}"), Kind::OptOut, Level::Clear)).collect();
         for (item, em) in items.iter_mut().zip([0.1, 0.3]) {
-            item.evidence.forms[0].values.as_mut().unwrap().mean_em = em;
+            item.evidence.forms[0].values.as_mut().unwrap().mean_em = Some(em);
         }
         items[2].evidence = Default::default();
         let means = means(&items);

@@ -79,6 +79,8 @@ fn manifest(reveal: bool) -> RunManifest {
             bos: BosChoice::Auto,
             bos_token: Some(1),
             templates: Vec::new(),
+            exit: None,
+            in_full: Vec::new(),
             reveal,
             fewer: None,
         },

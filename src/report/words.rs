@@ -1,6 +1,7 @@
 //! The sentences that every format for people says, so that they say the same. Nothing here is escaped yet.
 
 pub(crate) mod evidence;
+pub(crate) mod fewer;
 pub(crate) mod run;
 pub(crate) mod templates;
 
@@ -95,7 +96,7 @@ impl Tally {
 fn undecided_tone(report: &Report) -> (Tone, &'static str) {
     let opt_outs = Tally::of(report, Kind::OptOut);
     let windows = &report.summary.windows;
-    let whole = windows.scored > 0 && windows.unscored + windows.missing + windows.stray == 0;
+    let whole = windows.scored + windows.left > 0 && windows.unscored + windows.missing + windows.stray == 0;
     let sound = report.summary.positive_controls.iter().all(|control| control.found);
     if opt_outs.found() > 0 {
         (Tone::Bad, "Memorized text found")
@@ -181,8 +182,12 @@ pub(crate) fn settings(report: &Report) -> String {
 /// When something counts as found, in one line.
 pub(crate) fn thresholds(report: &Report) -> String {
     let policy = &report.policy;
+    let floor = match policy.floor {
+        0.0 => String::new(),
+        _ => format!(" · nothing told apart below p_z {}", probability::in_digits(policy.ln_floor())),
+    };
     format!(
-        "extractable at p_z ≥ {} under {} ({} for an even chance) · false discovery rate {} · policy {}",
+        "extractable at p_z ≥ {} under {} ({} for an even chance){floor} · false discovery rate {} · policy {}",
         probability::in_digits(policy.tau.ln()),
         policy.scheme_names(),
         samples::in_words(policy.tau.ln(), 0.5),
@@ -355,6 +360,16 @@ pub(crate) fn bar(recall: &Recall, width: usize) -> String {
     let found = cells(recall.found).min(width);
     let undecided = cells(recall.inconclusive).min(width - found);
     format!("{}{}{}", "█".repeat(found), "▒".repeat(undecided), "·".repeat(width - found - undecided))
+}
+
+/// A bound on a probability, such as `≤ 4.3e-7`.
+pub(crate) fn at_most(log_p_z: f64) -> String {
+    format!("≤ {}", probability::in_digits(log_p_z))
+}
+
+/// `12 of 50`, or a dash where the run isn't known.
+pub(crate) fn run_of(run: Option<u32>, suffix_len: u32) -> String {
+    run.map_or_else(|| "–".to_owned(), |run| format!("{run} of {suffix_len}"))
 }
 
 /// A share as a percentage with one decimal. What isn't 0 or 1 never looks like it.

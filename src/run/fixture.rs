@@ -94,6 +94,8 @@ pub(crate) fn manifest(count: u32) -> RunManifest {
             bos: BosChoice::Auto,
             bos_token: None,
             templates: Vec::new(),
+            exit: None,
+            in_full: Vec::new(),
             reveal: false,
             fewer: None,
         },

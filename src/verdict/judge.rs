@@ -188,6 +188,8 @@ impl Member<'_> {
     fn verdict(&self, policy: &Policy, among: &Among, rejected: bool) -> Verdict {
         let (subject, standing) = (self.subject, self.standing);
         let of = |level, mut reasons: Vec<String>, validity| {
+            // Where nothing is told of it, the reason says so already.
+            reasons.extend(reasons::left(policy, subject.evidence).filter(|_| self.sample.is_ok()));
             reasons.extend(reasons::supporting(subject.evidence));
             Verdict { item: subject.id.clone(), level, reasons, validity }
         };

@@ -13,6 +13,16 @@ use crate::window::Form;
 
 /// What the item's best window costs, such as `p_z = 0.83 under top_k40 (as given): 1 sample suffices at p = .5`.
 pub(super) fn cost(policy: &Policy, evidence: &ItemEvidence) -> String {
+    let bounded = evidence.at_most(&policy.schemes).filter(|_| !super::within_budget(policy, evidence));
+    if let Some((scheme, bound)) = bounded {
+        return format!(
+            "p_z is at most {} under {}: more than the budget of {} (tau = {})",
+            probability::in_digits(bound),
+            scheme.id,
+            samples::in_words(policy.tau.ln(), 0.5),
+            probability::in_digits(policy.tau.ln())
+        );
+    }
     let Some((form, best)) = evidence.cheapest(&policy.schemes) else { return "p_z unknown".to_owned() };
     let scheme = &best.scheme;
     let layout = layout(evidence, form, best);
@@ -66,7 +76,13 @@ pub(super) fn standing(policy: &Policy, validity: &Validity, among: &Among) -> S
         Statistic::Census => "likelier over all its windows",
     };
     let controls = if validity.matched { "controls matched to it" } else { "controls" };
+    let censored =
+        policy.floor > 0.0 && validity.statistic == Statistic::MaxLogPZ && validity.value == f64::NEG_INFINITY;
     let who = match validity.controls_at_least {
+        _ if censored => format!(
+            "below the floor of {}, where nothing is told apart from {n} {controls}",
+            probability::in_digits(policy.ln_floor())
+        ),
         0 => format!("{what} than all {n} {controls}"),
         1 => format!("1 of {n} {controls} reaches as much"),
         reaching => format!("{reaching} of {n} {controls} reach as much"),
@@ -142,6 +158,20 @@ pub(super) fn supporting(evidence: &ItemEvidence) -> Vec<String> {
         ));
     }
     said
+}
+
+/// How many of its windows were left before their end, and why that decides nothing.
+pub(super) fn left(policy: &Policy, evidence: &ItemEvidence) -> Option<String> {
+    let left = evidence.left() - evidence.unseen();
+    (left > 0).then(|| {
+        format!(
+            "{} of {} windows were left before their end: whatever follows there, it is below the floor of {} and outside \
+             the budget",
+            samples::grouped(left),
+            samples::grouped(evidence.windows()),
+            probability::in_digits(policy.ln_floor())
+        )
+    })
 }
 
 pub(super) fn control(within: bool) -> String {

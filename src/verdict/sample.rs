@@ -2,14 +2,14 @@
 
 use crate::metric::item::{FormEvidence, FormValues, ItemEvidence};
 use crate::policy::Policy;
-use crate::verdict::{Statistic, not_measured};
+use crate::verdict::{Statistic, left, not_measured};
 
 /// One text's value of a statistic, and the layout it was taken over.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Sample {
     /// For the census 0: its value depends on what the text is compared with.
     pub(super) value: f64,
-    /// Places scored, over all forms. A place under several templates is one: the worst of them is its value, and a
+    /// Places scored or left, over all forms. A place under several templates is one: the worst of them is its value, and a
     /// control's places have the same templates.
     pub(super) windows: u64,
     /// Places scored in the largest form. Two layouts of one text are nearly the same windows again, so a control
@@ -27,19 +27,33 @@ pub(super) fn measured(policy: &Policy, evidence: &ItemEvidence) -> Result<Sampl
     if let Some(problem) = not_measured(evidence) {
         return Err(problem);
     }
+    if let Some(problem) = left::undetermined(policy, evidence) {
+        return Err(problem);
+    }
+    let all_left = evidence.scored() == 0 && evidence.left() > 0;
     let best = |scheme: &str| {
+        // Below the floor and outside the budget, whatever it is.
+        if all_left {
+            return Ok(f64::NEG_INFINITY);
+        }
         let every_form = evidence.values().all(|(_, values)| values.schemes.iter().any(|value| value.scheme == scheme));
         let best = evidence.best(scheme).filter(|_| every_form).map(|(_, best)| best.best.log_p_z);
         best.ok_or_else(|| format!("not scored under the scheme {scheme:?}, which the policy asks for"))
     };
-    let over_forms = |value: fn(&FormValues) -> f64| {
-        evidence.values().map(|(_, values)| value(values)).reduce(|a, b| if b.is_nan() || b > a { b } else { a })
+    // NaN, and thus nothing decided, where it isn't known of a form.
+    let over_forms = |value: fn(&FormValues) -> Option<f64>| {
+        let values = evidence.values().map(|(_, values)| value(values).unwrap_or(f64::NAN));
+        values.reduce(|a, b| if b.is_nan() || b > a { b } else { a })
     };
     let mut window_log_p_z = Vec::new();
     let value = match policy.statistic {
-        Statistic::MaxLogPZ => best("full")?,
+        Statistic::MaxLogPZ => policy.censored(best("full")?),
         Statistic::MeanLogProb => over_forms(|values| values.mean_logprob).unwrap_or(f64::NAN),
-        Statistic::VerbatimRun => over_forms(|values| f64::from(values.max_verbatim_run)).unwrap_or(f64::NAN),
+        Statistic::VerbatimRun => {
+            let run = |values: &FormValues| values.max_verbatim_run.map(f64::from);
+            let left = evidence.forms.iter().filter_map(|form| form.left.verbatim_run).max().map(f64::from);
+            over_forms(run).or(left).unwrap_or(f64::NAN)
+        }
         Statistic::Census => {
             window_log_p_z = every_window(evidence)?;
             0.0
@@ -59,8 +73,8 @@ pub(super) fn measured(policy: &Policy, evidence: &ItemEvidence) -> Result<Sampl
         windows_of_a_form: scored.clone().max().unwrap_or_default(),
         forms: scored.filter(|&windows| windows > 0).count() as u64,
         suffix_len: (
-            evidence.values().map(|(_, values)| values.min_suffix_len).min().unwrap_or_default(),
-            evidence.values().map(|(_, values)| values.max_suffix_len).max().unwrap_or_default(),
+            evidence.suffix_lens().map(|(shortest, _)| shortest).min().unwrap_or_default(),
+            evidence.suffix_lens().map(|(_, longest)| longest).max().unwrap_or_default(),
         ),
         window_log_p_z,
     })

@@ -13,17 +13,18 @@ pub(crate) fn evidence(windows: u64, full: f64, top_k40: f64) -> ItemEvidence {
         best_window: WindowId("w".to_owned()),
         template: Default::default(),
         best: Cost::of(best),
-        median_log_p_z: best,
+        at_most: None,
+        median_log_p_z: Some(best),
     };
     let values = FormValues {
         schemes: vec![scheme("full", full), scheme("top_k40", top_k40), scheme("greedy", f64::NEG_INFINITY)],
-        max_verbatim_run: 3,
-        mean_em: 0.5,
-        mean_logprob: full / 50.0,
-        min_margin: 0.1,
+        max_verbatim_run: Some(3),
+        mean_em: Some(0.5),
+        mean_logprob: Some(full / 50.0),
+        min_margin: Some(0.1),
         greedily_extracted: 0,
         straddling: 0,
-        extraction_strength: 0.0,
+        extraction_strength: Some(0.0),
         membership: Default::default(),
         window_log_p_z: None,
         min_suffix_len: 50,
@@ -519,7 +520,7 @@ fn the_statistic_is_the_policys() {
     // As likely as a control in its best window, but recited further and likelier on average.
     let mut item = evidence(1, -150.5, -150.5);
     let values = item.forms[0].values.as_mut().unwrap();
-    (values.max_verbatim_run, values.mean_logprob) = (20, -0.5);
+    (values.max_verbatim_run, values.mean_logprob) = (Some(20), Some(-0.5));
     let cases = [
         (Statistic::MaxLogPZ, Level::Clear, -150.5),
         (Statistic::MeanLogProb, Level::Memorized, -0.5),

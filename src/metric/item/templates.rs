@@ -4,6 +4,7 @@
 //! compared with the worst of each control is still a fair comparison.
 
 use super::{Budget, Extraction, FormValues, SchemeEvidence, severity};
+use crate::metric::left::{LeftWindow, LeftWindows};
 use crate::metric::window::{UnscoredWindow, WindowEvidence};
 use crate::template::TemplateId;
 use std::collections::BTreeMap;
@@ -17,11 +18,11 @@ pub struct TemplateEvidence {
     /// One entry a scheme, in the backend's order.
     pub schemes: Vec<SchemeEvidence>,
     /// Longest verbatim run of any window, in tokens.
-    pub max_verbatim_run: u32,
+    pub max_verbatim_run: Option<u32>,
     /// Mean over windows of the teacher-forced share of first choices, 0 to 1.
-    pub mean_em: f64,
+    pub mean_em: Option<f64>,
     /// Mean log-probability a suffix token at T = 1, in nats.
-    pub mean_logprob: f64,
+    pub mean_logprob: Option<f64>,
     /// Windows that greedy decoding extracts.
     pub greedily_extracted: u64,
     /// Windows within the sample budget. Absent if one of its schemes wasn't scored.
@@ -33,9 +34,11 @@ pub struct TemplateEvidence {
 }
 
 /// Values over scored windows in order of place: of all templates together, and of each where any but the bare prefix was
-/// used, the bare prefix first. `None` of nothing.
+/// used, the bare prefix first. `None` of nothing. What isn't known because of windows that were `left` is taken back.
 pub(super) fn values(
     windows: &[WindowEvidence],
+    left_windows: &[LeftWindow],
+    left: &LeftWindows,
     chars: u64,
     budget: &Budget<'_>,
 ) -> Option<(FormValues, Vec<TemplateEvidence>)> {
@@ -44,15 +47,21 @@ pub(super) fn values(
         groups.entry((!window.template.is_none(), &window.template)).or_default().push(window.clone());
     }
     if groups.keys().all(|(used, _)| !used) {
-        return Some((FormValues::of(windows, chars, budget)?, Vec::new()));
+        return Some((FormValues::of(windows, chars, budget)?.without(left), Vec::new()));
     }
     let each: Vec<(&TemplateId, u64, FormValues)> = groups
         .into_iter()
-        .filter_map(|((_, id), windows)| Some((id, windows.len() as u64, FormValues::of(&windows, chars, budget)?)))
+        .filter_map(|((_, id), windows)| {
+            let of_template: Vec<LeftWindow> =
+                left_windows.iter().filter(|window| window.template == *id).cloned().collect();
+            let values = FormValues::of(&windows, chars, budget)?;
+            let values = values.without(&LeftWindows::of(&of_template, std::iter::once(id)));
+            Some((id, windows.len() as u64, values))
+        })
         .collect();
     let together = worst_of(&each, Extraction::of(windows, chars, budget))?;
     let templates = each.into_iter().map(|(id, scored, values)| TemplateEvidence::of(id, scored, values)).collect();
-    Some((together, templates))
+    Some((together.without(left), templates))
 }
 
 /// The worst of every value. What is a mean is the greatest of the templates' means; what can be extracted is what can be
@@ -64,17 +73,18 @@ fn worst_of(each: &[(&TemplateId, u64, FormValues)], extraction: Option<Extracti
         // The template that counts comes first, so that a tie is its.
         let in_turn = std::iter::once(worst).chain(all());
         let found = in_turn.filter_map(|values| values.schemes.iter().find(|other| other.scheme == scheme.scheme));
-        let median = found.clone().map(|found| found.median_log_p_z).fold(f64::NEG_INFINITY, f64::max);
+        let median = found.clone().map(|found| found.median_log_p_z).reduce(|a, b| Some(a?.max(b?))).flatten();
         let best = found.reduce(|best, next| if next.best.log_p_z > best.best.log_p_z { next } else { best });
         SchemeEvidence { median_log_p_z: median, ..best.unwrap_or(scheme).clone() }
     };
-    let greatest = |of: fn(&FormValues) -> f64| all().map(of).fold(f64::NEG_INFINITY, f64::max);
+    // Not known of one template, not known of all.
+    let greatest = |of: fn(&FormValues) -> Option<f64>| all().map(of).reduce(|a, b| Some(a?.max(b?))).flatten();
     Some(FormValues {
         schemes: worst.schemes.iter().map(scheme).collect(),
-        max_verbatim_run: all().map(|values| values.max_verbatim_run).max()?,
+        max_verbatim_run: all().map(|values| values.max_verbatim_run).reduce(|a, b| Some(a?.max(b?))).flatten(),
         mean_em: greatest(|values| values.mean_em),
         mean_logprob: greatest(|values| values.mean_logprob),
-        min_margin: all().map(|values| values.min_margin).fold(f64::INFINITY, f64::min),
+        min_margin: all().map(|values| values.min_margin).reduce(|a, b| Some(a?.min(b?))).flatten(),
         greedily_extracted: all().map(|values| values.greedily_extracted).sum(),
         straddling: all().map(|values| values.straddling).sum(),
         min_suffix_len: all().map(|values| values.min_suffix_len).min()?,
@@ -180,9 +190,9 @@ mod tests {
             (best.best.log_p_z, best.template.is_none(), best.best_window.0.as_str()),
             (-1.0, true, "a/as_given/1@none")
         );
-        assert_eq!(best.median_log_p_z, -6.0, "the greater of -20 and -6");
+        assert_eq!(best.median_log_p_z, Some(-6.0), "the greater of -20 and -6");
         // Means by template, in nats a token: none (-51 - 3) / 6, chat (-17 - 3) / 6.
-        assert!((values.mean_logprob + 20.0 / 6.0).abs() < 1e-6, "{}", values.mean_logprob);
+        assert!((values.mean_logprob.unwrap() + 20.0 / 6.0).abs() < 1e-6, "{:?}", values.mean_logprob);
         let extraction = values.extraction.as_ref().unwrap();
         assert_eq!((extraction.windows, extraction.covered_chars, extraction.coverage), (3, 30, 0.3));
         let covered: Vec<_> = form.templates.iter().map(|template| (template.extracted, template.coverage)).collect();

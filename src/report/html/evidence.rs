@@ -2,7 +2,8 @@
 //! and models, and what is supporting only.
 
 use super::{fact, marked};
-use crate::metric::item::FormValues;
+use crate::metric::left::LeftWindows;
+use crate::metric::membership::Membership;
 use crate::metric::window::WindowEvidence;
 use crate::metric::{probability, samples};
 use crate::report::words::evidence as says;
@@ -34,11 +35,12 @@ pub(super) fn costs(report: &Report, item: &ReportItem) -> Vec<Value> {
             budget => policy.schemes.iter().any(|asked| asked.id == scheme.id),
             form => words::layout(form, &found.template),
             p_z => probability::in_digits(cost.log_p_z),
+            at_most => item.evidence.at_most(std::slice::from_ref(scheme)).map(|(_, bound)| words::at_most(bound)),
             ln_p_z => number(cost.log_p_z),
             bits => number(cost.bits),
             samples_p50 => of_samples(cost.log_p_z, 0.5),
             samples_p90 => of_samples(cost.log_p_z, 0.9),
-            median => number(found.median_log_p_z),
+            median => found.median_log_p_z.map_or_else(|| "–".to_owned(), number),
         })
     };
     report.model.backend.schemes.iter().filter_map(row).collect()
@@ -108,8 +110,7 @@ pub(super) fn further(item: &ReportItem) -> Vec<Value> {
 }
 
 /// Scores of the membership literature; never part of a verdict.
-pub(super) fn supporting(values: &FormValues) -> Vec<Value> {
-    let scores = &values.membership;
+pub(super) fn supporting(scores: &Membership) -> Vec<Value> {
     vec![
         fact("Loss", format!("{} nats a token", number(scores.loss))),
         fact(
@@ -119,6 +120,12 @@ pub(super) fn supporting(values: &FormValues) -> Vec<Value> {
         fact("Min-K%", format!("{} nats a token, over the 20% unlikeliest", number(scores.min_k))),
         fact("Min-K%++", format!("{} standard deviations, over the 20% lowest", number(scores.min_k_plus_plus))),
     ]
+}
+
+/// Windows of a layout that were left before their end, and what is known of them.
+pub(super) fn left(left: &LeftWindows) -> Option<String> {
+    let parts = says::left(left);
+    (!parts.is_empty()).then(|| parts.join("; "))
 }
 
 /// A window by the characters of its suffix.

@@ -47,8 +47,8 @@ pub(super) fn row(report: &Report, item: &ReportItem) -> Value {
         errors => evidence::errors(item),
         continuations => evidence::continuations(report, item),
         further => evidence::further(item),
-        supporting => values.map(evidence::supporting).unwrap_or_default(),
-        strength => values.map(|values| format!("{:.2}", values.extraction_strength)),
+        supporting => values.and_then(|values| values.membership).map(|own| evidence::supporting(&own)).unwrap_or_default(),
+        strength => values.and_then(|values| values.extraction_strength).map(|strength| format!("{strength:.2}")),
         facts => facts(report, item),
         forms => item.evidence.forms.iter().map(|form| layout(item, form)).collect::<Vec<_>>(),
         windows => item.windows.iter().map(|w| window(w, &schemes)).collect::<Vec<_>>(),
@@ -125,6 +125,7 @@ fn layout(item: &ReportItem, form: &FormEvidence) -> Value {
         size => format!("{}, {}", words::count(form.tokens, "token"), words::count(form.windows, "window")),
         scored => form.scored == form.windows,
         scored_windows => samples::grouped(form.scored),
+        left => evidence::left(&form.left),
         bar => Value::from_safe_string(chart::spans(form.chars, spans, &windows, &label)),
         label => words::sentence(&label),
     }

@@ -16,6 +16,9 @@ mirrored! {
         bounds: Vec<SchemeLogP>,
         /// Longest verbatim run among them, in tokens; null if it isn't known of every one.
         verbatim_run: Option<u32>,
+        /// Tokens.
+        min_suffix_len: u32,
+        max_suffix_len: u32,
         /// Templates under which the form was probed.
         templates: u64,
     }

@@ -114,7 +114,7 @@ macro_rules! mirrored {
 pub(super) use mirrored;
 
 /// A number that may be infinite.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Default)]
 pub(super) struct Real(f64);
 
 impl Mirror<f64> for Real {

@@ -20,6 +20,9 @@ mirrored! {
         /// Whether a near-verbatim bound of at least tau is within the budget, too.
         near_verbatim: bool,
         statistic: Statistic,
+        /// Probabilities below this aren't told apart; 0 = none.
+        #[serde(default)]
+        floor: Real,
         /// Level of the false discovery rate.
         q: Real,
         min_controls: u64,

@@ -396,11 +396,11 @@ mirrored! {
         scored: u64,
         schemes: Vec<SchemeV1>,
         /// Tokens.
-        max_verbatim_run: u32,
+        max_verbatim_run: Option<u32>,
         /// Mean over windows of the teacher-forced share of first choices.
-        mean_em: Real,
+        mean_em: Option<Real>,
         /// Nats a token.
-        mean_logprob: Real,
+        mean_logprob: Option<Real>,
         /// Windows that greedy decoding yields.
         greedily_extracted: u64,
         /// Windows within the sample budget; null if one of its schemes wasn't scored.
@@ -418,14 +418,14 @@ mirrored! {
 
     ValuesV1 = FormValues {
         schemes: Vec<SchemeV1>,
-        /// Tokens.
-        max_verbatim_run: u32,
+        /// Tokens. This and the others that may be null aren't known where windows were left.
+        max_verbatim_run: Option<u32>,
         /// Mean over windows of the teacher-forced share of first choices.
-        mean_em: Real,
+        mean_em: Option<Real>,
         /// Nats a token.
-        mean_logprob: Real,
+        mean_logprob: Option<Real>,
         /// Smallest distance to a tie at the top, in nats.
-        min_margin: Real,
+        min_margin: Option<Real>,
         /// Windows that greedy decoding yields.
         greedily_extracted: u64,
         /// Windows whose suffix begins inside a token.
@@ -433,9 +433,9 @@ mirrored! {
         min_suffix_len: u32,
         max_suffix_len: u32,
         /// Greatest of any window.
-        extraction_strength: Real,
+        extraction_strength: Option<Real>,
         /// Means over windows; supporting evidence only.
-        membership: Membership,
+        membership: Option<Membership>,
         /// ln p_z under full of every window; null unless the policy's statistic needs it.
         window_log_p_z: Option<Vec<Real>>,
         /// Null if one of the policy's schemes wasn't scored.
@@ -449,7 +449,11 @@ mirrored! {
         #[serde(default, skip_serializing_if = "TemplateId::is_none")]
         template: TemplateId,
         best: CostV1,
-        median_log_p_z: Real,
+        /// A bound, not a value: the greatest ln p_z of a window that was left, where that is above the best.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        at_most: Option<Real>,
+        /// Null where windows were left.
+        median_log_p_z: Option<Real>,
     }
 
     CostV1 = Cost {

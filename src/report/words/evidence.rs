@@ -4,6 +4,7 @@ use crate::metric::follow_up::Numerics;
 use crate::metric::follow_up::{
     Continuation, FollowUp, FollowUpEvidence, ForeignPrefix, NearProbability, ReferenceScore,
 };
+use crate::metric::left::LeftWindows;
 use crate::metric::window::WindowEvidence;
 use crate::metric::{probability, samples};
 use crate::report::ReportItem;
@@ -226,6 +227,32 @@ pub(crate) fn agreement(found: &Continuation) -> &'static str {
         (true, _) => "agrees",
         (false, _) => "DISAGREES",
     }
+}
+
+/// Windows that were left before their end, a part a reason: why, and the bound on what they could score.
+pub(crate) fn left(left: &LeftWindows) -> Vec<String> {
+    let mut parts = Vec::new();
+    if left.floor > 0 {
+        let bounds: Vec<String> = left
+            .bounds
+            .iter()
+            .map(|bound| format!("{} under {}", super::at_most(bound.log_p_z), bound.scheme))
+            .collect();
+        parts.push(format!(
+            "{} left below the floor before their end (bounds, not values: p_z {})",
+            samples::grouped(left.floor),
+            bounds.join(", ")
+        ));
+    }
+    for (n, why) in [
+        (left.coarse, "between windows of the first pass that are no hits, not scored"),
+        (left.screen, "left by the screen, not scored"),
+    ] {
+        if n > 0 {
+            parts.push(format!("{} {why}", samples::grouped(n)));
+        }
+    }
+    parts
 }
 
 /// A probability as odds: `83%`, `1 in 4,000`, `1 in 10^23`, `never`.

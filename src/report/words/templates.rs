@@ -65,7 +65,10 @@ pub(crate) fn of_item(policy: &Policy, item: &ReportItem) -> Option<String> {
             Some(0.0) => ", nothing extracted".to_owned(),
             Some(coverage) => format!(", {} extracted", share(coverage)),
         };
-        format!("p_z {}{extracted}", probability::in_digits(template.best(Some(&schemes))))
+        let asked = || template.schemes.iter().filter(|found| schemes.contains(&found.scheme));
+        let best = template.best(Some(&schemes));
+        let at_most = asked().filter_map(|found| found.at_most).filter(|bound| *bound > best).reduce(f64::max);
+        format!("p_z {}{extracted}", at_most.map_or_else(|| probability::in_digits(best), super::at_most))
     };
     let counts = templates.iter().find(|template| template.template == *worst)?;
     let others: Vec<String> = templates
