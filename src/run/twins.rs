@@ -3,6 +3,7 @@
 //! Boilerplate, quotations, near-duplicate items, and texts whose layouts or templates come to the same tokens make many of
 //! them. Which window is scored depends on the order alone, so that a resumed run computes what it would have computed.
 
+use crate::backend::ScoreInput;
 use crate::window::Window;
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -96,9 +97,28 @@ impl<T: Clone> Held<T> {
     }
 }
 
+/// Asks for each different input once: `ask` gets them in order of their first, and its answers are handed to all that are
+/// equal.
+pub fn once<'a, T: Clone>(inputs: &[ScoreInput<'a>], ask: impl FnOnce(&[ScoreInput<'a>]) -> Vec<T>) -> Vec<T> {
+    let mut places: HashMap<(&[u32], usize), usize> = HashMap::new();
+    let mut different = Vec::new();
+    let of: Vec<usize> = inputs
+        .iter()
+        .map(|input| {
+            *places.entry((input.token_ids, input.prefix_len)).or_insert_with(|| {
+                different.push(*input);
+                different.len() - 1
+            })
+        })
+        .collect();
+    let answers = ask(&different);
+    of.into_iter().filter_map(|place| answers.get(place).cloned()).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::backend::Backend as _;
     use crate::run::fixture;
 
     fn windows(tokens: &[(&[u32], u32)]) -> Vec<Window> {
@@ -131,6 +151,28 @@ mod tests {
         assert_eq!(firsts(&in_order, 6), [Some(4), None, Some(4), None, None, None]);
         let apart = Twins::of(windows.iter().enumerate(), |window| window.start_token);
         assert!(apart.is_empty());
+    }
+
+    #[test]
+    fn equal_inputs_are_asked_for_once_and_answered_alike_errors_too() {
+        let lines: [(&[u32], usize); 6] = [
+            (&[1, 2, 3], 1),
+            (&[7, 1, 2, 10, 4], 2),
+            (&[1, 2, 3], 2),
+            (&[1, 2, 3], 1),
+            (&[7, 1, 2, 10, 4], 2),
+            (&[9], 1),
+        ];
+        let inputs = lines.map(|(token_ids, prefix_len)| ScoreInput { token_ids, prefix_len });
+        let backend = fixture::backend();
+        let mut asked = Vec::new();
+        let answers = once(&inputs, |different| {
+            asked = different.to_vec();
+            backend.score(different)
+        });
+        assert_eq!(asked, [inputs[0], inputs[1], inputs[2], inputs[5]]);
+        assert_eq!(answers, backend.score(&inputs));
+        assert!(answers[0].is_ok() && answers[4].is_err());
     }
 
     #[test]
