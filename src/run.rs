@@ -103,7 +103,7 @@ pub struct Settings {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Fewer {
-    /// Coarse to fine ([`crate::window::coarse`]).
+    /// Coarse to fine.
     FindRuns {
         /// Memorized runs of so many tokens or more are found.
         tokens: u32,
@@ -111,7 +111,7 @@ pub enum Fewer {
         stride: u32,
         hits: Hits,
     },
-    /// A long pass over the whole text ([`crate::window::screen`]).
+    /// A long pass over the whole text.
     Screen {
         /// Tokens a piece at most, with its context.
         piece: u32,

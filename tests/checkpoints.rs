@@ -5,6 +5,7 @@
 #[path = "support/golden.rs"]
 mod golden;
 
+use byrote::backend::exit::Exit;
 use byrote::backend::native::Native;
 use byrote::backend::{Backend, ScoreInput};
 use byrote::model::weights::Precision;
@@ -47,6 +48,41 @@ fn gemma_3_270m_scores_as_transformers_does() {
 #[test]
 fn smollm2_135m_scores_as_transformers_does() {
     agrees("SmolLM2-135M-Instruct.Q4_1.gguf", "smollm2-135m.jsonl", None);
+}
+
+/// With exits at a floor: the same windows above it, with the same scores, and of the others none that could reach it.
+fn leaves(file: &str, golden: &str, above: std::ops::RangeInclusive<usize>) {
+    let Some(models) = models() else { return };
+    let windows = read(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/golden").join(golden));
+    let backend = backend(load(&models.join(file), Some(Precision::F32)), 2, 16);
+    let inputs: Vec<ScoreInput<'_>> = windows.iter().map(|window| window.input()).collect();
+    let exit = Exit { below: 1e-6f64.ln(), stakes: None };
+    let (full, part) = (backend.score(&inputs), backend.score_until(&inputs, &exit));
+    let sum = |list: &[f32]| list.iter().map(|&lp| f64::from(lp)).sum::<f64>();
+    let (mut stayed, mut worst, mut fed, mut tokens) = (0, 0f32, 0, 0);
+    for ((full, part), window) in full.iter().zip(&part).zip(&windows) {
+        let (full, part) = (full.as_ref().unwrap(), part.as_ref().unwrap());
+        for (a, b) in full.logprob.iter().zip(&part.logprob) {
+            worst = worst.max((a - b).abs());
+        }
+        let whole = part.logprob.len() == full.logprob.len();
+        let unlikely = sum(&full.logprob) < exit.below;
+        assert!(whole || unlikely, "{} was left", window.id);
+        stayed += usize::from(!unlikely);
+        (fed, tokens) = (fed + part.logprob.len(), tokens + full.logprob.len());
+    }
+    println!("{file}: {stayed} windows above the floor, {fed} of {tokens} suffix tokens, worst {worst:.1e} nats");
+    assert!(worst <= 1e-4 && fed * 3 < tokens && above.contains(&stayed), "{worst} {fed} {tokens} {stayed}");
+}
+
+#[test]
+fn gemma_3_270m_has_the_same_windows_above_a_floor_with_and_without_exits() {
+    leaves("gemma-3-270m-q4_k_m.gguf", "gemma3-270m.jsonl", 1..=12);
+}
+
+#[test]
+fn smollm2_135m_has_no_golden_window_above_the_floor() {
+    leaves("SmolLM2-135M-Instruct.Q4_1.gguf", "smollm2-135m.jsonl", 0..=0);
 }
 
 /// Share of greedily extracted windows and mean share of rank-0 tokens, 32 + 16, windows tiling the text.

@@ -37,7 +37,8 @@ fn alone() -> MutexGuard<'static, ()> {
 fn probe_set(dir: &Path) {
     write_lines(&dir.join("set.jsonl"), &program::builtin_lines(30)[30..]);
     // Follow-ups that take about as long as scoring, and nothing that blocks.
-    let top = "schema = \"byrote.policy/v1\"\ndeny = []\nrequire_decided = false\n";
+    // A floor, so that windows are left before their end.
+    let top = "schema = \"byrote.policy/v1\"\nfloor = 0.0001\ndeny = []\nrequire_decided = false\n";
     let follow_up = "[follow_up]\nwindows = 1\nnear_miss = 1\nbeam = 2\nforeign_prefixes = 2\n";
     std::fs::write(dir.join("quick.toml"), [top, follow_up].concat()).unwrap();
 }

@@ -314,7 +314,7 @@ fn a_positive_control_that_is_not_found_leaves_nothing_decided() {
 #[test]
 fn every_ready_policy_ends_in_a_clear_decision_on_the_built_in_model() {
     let dir = tempfile::tempdir().unwrap();
-    let expected = [("default", 1), ("strict", 1), ("research", 0), ("book-protocol", 1)];
+    let expected = [("default", 1), ("strict", 1), ("quick", 1), ("research", 0), ("book-protocol", 1)];
     assert!(READY.iter().map(|(name, _)| *name).eq(expected.map(|(name, _)| name)));
     for (name, code) in expected {
         let file = repository(&format!("prompts/policies/{name}.toml"));

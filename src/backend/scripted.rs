@@ -39,6 +39,13 @@ impl Scripted {
         Self { info, memorized: Vec::new(), table: HashMap::new() }
     }
 
+    /// The same, scored under these schemes. Nucleus sampling isn't known here: a top-p is passed over.
+    #[must_use]
+    pub fn scored_under(mut self, schemes: Vec<Scheme>) -> Self {
+        self.info.schemes = schemes;
+        self
+    }
+
     /// Adds `logit` to the token that continues `sequence` wherever the last tokens of the context stand in it:
     /// far above 4 it is recited, below 4 it is only made likelier. Context before the sequence, such as a BOS
     /// token, doesn't matter.

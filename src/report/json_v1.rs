@@ -142,6 +142,47 @@ mod tests {
     }
 
     #[test]
+    fn a_report_with_left_windows_validates_and_comes_back_the_same() {
+        let mut report = full_report(false);
+        report.summary.windows.left = 3;
+        report.settings.exit = crate::follow::exit::exit(&crate::policy::Policy::open("quick").unwrap());
+        report.policy.floor = 1e-6;
+        let form = &mut report.items[0].evidence.forms[0];
+        form.left = crate::metric::left::LeftWindows {
+            floor: 3,
+            bounds: form
+                .values
+                .as_ref()
+                .unwrap()
+                .schemes
+                .iter()
+                .map(|own| crate::metric::window::SchemeLogP { scheme: own.scheme.clone(), log_p_z: f64::NEG_INFINITY })
+                .collect(),
+            verbatim_run: Some(4),
+            min_suffix_len: 2,
+            max_suffix_len: 2,
+            templates: 1,
+            ..Default::default()
+        };
+        let values = form.values.as_mut().unwrap();
+        (values.mean_em, values.mean_logprob, values.min_margin) = (None, None, None);
+        (values.max_verbatim_run, values.extraction_strength, values.membership) = (None, None, None);
+        (values.schemes[0].median_log_p_z, values.schemes[0].at_most) = (None, Some(-14.0));
+        let bytes = render(&report);
+        let json = validated(&bytes);
+        let form = &json["items"][0]["evidence"]["forms"][0];
+        assert_eq!((&form["left"]["floor"], &form["left"]["bounds"][0]["log_p_z"]), (&3.into(), &"-inf".into()));
+        assert!(form["values"]["mean_em"].is_null() && form["values"]["membership"].is_null());
+        assert_eq!(parse(&bytes).unwrap(), report);
+        // A report from before there were such windows.
+        let mut old: Value = serde_json::from_slice(&render(&full_report(false))).unwrap();
+        assert!(old["items"][0]["evidence"]["forms"][0].get("left").is_none());
+        old["summary"]["windows"].as_object_mut().unwrap().remove("left");
+        old["policy"].as_object_mut().unwrap().remove("floor");
+        assert_eq!(parse(old.to_string().as_bytes()).unwrap(), full_report(false));
+    }
+
+    #[test]
     fn an_empty_report_validates() {
         let full = full_report(false);
         let empty = Report { items: vec![], summary: Summary::default(), decision: None, timings: None, ..full };

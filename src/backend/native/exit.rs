@@ -65,3 +65,98 @@ impl Native {
         Ok(out)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::backend::native::NativeConfig;
+    use crate::backend::{Backend, Scheme};
+    use crate::model::decoder::Cache;
+    use crate::model::{CausalLm, Facts};
+    use candle_core::{Device, Result, Tensor};
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    /// A model by which token 9 follows anything surely and all else is unlikely, but after token 7 nothing is a number. It
+    /// counts the tokens that it is fed.
+    struct Counting {
+        facts: Facts,
+        fed: &'static AtomicUsize,
+    }
+
+    impl CausalLm for Counting {
+        fn facts(&self) -> &Facts {
+            &self.facts
+        }
+        fn device(&self) -> &Device {
+            &Device::Cpu
+        }
+        fn cache(&self) -> Cache {
+            Cache::default()
+        }
+        fn hidden(&self, pass: &Pass<'_>, _: Option<&mut Cache>) -> Result<Tensor> {
+            self.fed.fetch_add(pass.ids.len(), Ordering::Relaxed);
+            assert_eq!(pass.ids.len(), pass.batch * pass.len, "a rectangle");
+            let wanted = pass.ids.chunks(pass.len).flat_map(|ids| &ids[pass.rows.clone()]);
+            let hidden: Vec<f32> = wanted.map(|id| if *id == 7 { f32::NAN } else { 0.0 }).collect();
+            let rows = hidden.len();
+            Tensor::from_vec(hidden, (rows, 1), &Device::Cpu)
+        }
+        fn logits(&self, hidden: &Tensor) -> Result<Tensor> {
+            let rows = hidden.flatten_all()?.to_vec1::<f32>()?;
+            let logits: Vec<f32> =
+                rows.iter().flat_map(|x| (0..10).map(move |id| if id == 9 { 10.0 } else { *x })).collect();
+            Tensor::from_vec(logits, (rows.len(), 10), &Device::Cpu)
+        }
+    }
+
+    fn backend(fed: &'static AtomicUsize, batch: usize) -> Native {
+        let facts = Facts { architecture: "counting".into(), vocab_size: 10, context_length: 64, parameters: 0 };
+        let config = NativeConfig { threads: 1, batch };
+        Native::new(Box::new(Counting { facts, fed }), "f32", Scheme::defaults(), config).unwrap()
+    }
+
+    #[test]
+    fn a_window_leaves_at_the_end_of_a_chunk_and_what_follows_is_never_fed() {
+        static FED: AtomicUsize = AtomicUsize::new(0);
+        let backend = backend(&FED, 8);
+        let exit = Exit { below: -25.0, stakes: None };
+        // Prefixes of three tokens, suffixes of thirteen: each 9 is sure, anything else costs ten nats.
+        let window = |others: &[usize], tail: u32| -> Vec<u32> {
+            let suffix = (0..13).map(|i| if others.contains(&i) { 1 } else { 9 });
+            let mut ids: Vec<u32> = [1, 2, 3].into_iter().chain(suffix).collect();
+            if tail != 9 {
+                ids[10] = tail;
+            }
+            ids
+        };
+        let windows = [
+            window(&[0, 1, 2], 9),
+            window(&[], 9),
+            window(&[3, 4, 5], 9),
+            window(&[0, 1, 11], 9),
+            // Not a number after its eighth token: an error where it stays, unseen where it left.
+            window(&[], 7),
+            window(&[0, 1, 3], 7),
+        ];
+        let inputs: Vec<ScoreInput<'_>> =
+            windows.iter().map(|ids| ScoreInput { token_ids: ids, prefix_len: 3 }).collect();
+        let full = backend.score(&inputs);
+        FED.store(0, Ordering::Relaxed);
+        let found = backend.score_until(&inputs, &exit);
+        let lengths: Vec<Option<usize>> =
+            found.iter().map(|own| own.as_ref().ok().map(|own| own.logprob.len())).collect();
+        assert_eq!(lengths, [Some(4), Some(13), Some(8), Some(13), None, Some(4)]);
+        assert_eq!(found[4], Err(ScoreError::NonFinite { position: 8 }));
+        assert_eq!(full[4], Err(ScoreError::NonFinite { position: 8 }));
+        for (found, full) in found.iter().zip(&full).take(4) {
+            let (found, full) = (found.as_ref().unwrap(), full.as_ref().unwrap());
+            assert_eq!(*found, full.first(found.logprob.len()));
+        }
+        // Six of 3 + 3 tokens, four of 4 more, three of 4 more after one has left, two of the last.
+        assert_eq!(FED.load(Ordering::Relaxed), 6 * 6 + 4 * 4 + 3 * 4 + 2);
+
+        // In other batches they leave at the same places.
+        static ALONE: AtomicUsize = AtomicUsize::new(0);
+        assert_eq!(super::tests::backend(&ALONE, 1).score_until(&inputs, &exit), found);
+    }
+}

@@ -113,7 +113,7 @@ mod tests {
         );
         assert_eq!(
             told[1],
-            "The screen's recall is 75% (95% interval 46% to 94%): 30 hits in 40 windows that it kept; of 1,000 windows that it left \
+            "The screen's recall is 75% (95% interval 45.7% to 93.8%): 30 hits in 40 windows that it kept; of 1,000 windows that it left \
              200 drawn at random were scored as well and held 2 hits, which stands for 10 missed (2 to 36)."
         );
         report.summary.screened = Some(of(Counts { kept_hits: 0, sampled_hits: 0, ..counts }));
