@@ -132,6 +132,16 @@ pub(crate) struct ProbeArgs {
     /// Characters between the starts of windows, each encoded anew (the book protocol)
     #[arg(long, value_name = "CHARS", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub(crate) stride_chars: Option<u32>,
+    /// Score fewer windows: only so many that no memorized run of this many tokens escapes them, then all around what they
+    /// hit. A memorized run is a stretch of text in which every window is within the sample budget or greedily exact. Says
+    /// nothing of shorter runs
+    #[arg(long, value_name = "TOKENS", conflicts_with_all = ["screen", "stride_chars"], value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub(crate) find_runs: Option<u32>,
+    /// Score fewer windows: only those that a pass over the text, in pieces of so many tokens, finds likely, and a sample of the
+    /// others, by which the report says how many hits the pass misses. Proves nothing clear [without TOKENS: 1024, or what
+    /// the model takes]
+    #[arg(long, value_name = "TOKENS", num_args = 0..=1, default_missing_value = "1024", conflicts_with = "stride_chars", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub(crate) screen: Option<u32>,
     /// How the prefix is put to the model: `none` (as it is), `title-author`, `continue`, `chat` or `assistant` (these two with
     /// the checkpoint's own chat template), or a file (docs/templates.md). Under several (none,chat) every text is probed
     /// under each, and the worst counts

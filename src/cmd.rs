@@ -9,6 +9,8 @@ pub(crate) mod out;
 mod report;
 
 #[cfg(feature = "native")]
+mod fewer;
+#[cfg(feature = "native")]
 mod follow;
 #[cfg(feature = "native")]
 mod model;
@@ -16,6 +18,8 @@ mod model;
 mod probe;
 #[cfg(feature = "native")]
 mod score;
+#[cfg(feature = "native")]
+mod scoring;
 #[cfg(feature = "native")]
 mod show;
 #[cfg(feature = "native")]

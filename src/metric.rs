@@ -14,6 +14,7 @@ pub mod near;
 pub mod probability;
 pub mod random;
 pub mod real;
+pub mod recall;
 pub mod samples;
 pub mod tail;
 pub mod text;

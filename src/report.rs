@@ -24,6 +24,7 @@ use crate::gate::Decision;
 use crate::items::{InputManifest, ItemId, Kind, OptOut, Origin};
 use crate::metric::follow_up::Numerics;
 use crate::metric::item::ItemEvidence;
+use crate::metric::recall::Screened;
 use crate::metric::window::WindowEvidence;
 use crate::policy::Policy;
 use crate::run::{ModelIdentity, Settings};
@@ -114,6 +115,8 @@ pub struct Summary {
     pub means: Vec<MeanOverItems>,
     /// How far rounding could have decided anything.
     pub numerics: Numerics,
+    /// What a screen left, and how many hits it missed; absent unless one was used.
+    pub screened: Option<Screened>,
     /// Things a reader must know to read the numbers: BOS, layouts, stride, warnings.
     pub notes: Vec<String>,
 }
@@ -199,6 +202,8 @@ pub struct WindowCounts {
     pub scored: u64,
     /// Measured, and left before their end because they can't matter.
     pub left: u64,
+    /// Scored, or left before their end, as an identical window was, whose scores they took over.
+    pub shared: u64,
     /// Given to the model, but without scores.
     pub unscored: u64,
     /// Cut, but found nowhere in the scores: the run was cut short or a shard is missing.
@@ -220,7 +225,7 @@ pub struct Timings {
     pub load_s: f64,
     /// Seconds of scoring, this call only (a resumed run scores less).
     pub scoring_s: f64,
-    /// Windows scored in this call.
+    /// Windows given to the model in this call: those that took scores over aren't counted.
     pub windows_scored: u64,
     /// Scored windows a second; absent if none was scored in this call.
     pub windows_per_second: Option<f64>,

@@ -9,6 +9,8 @@ mod atomic;
 mod difference;
 #[cfg(feature = "native")]
 pub mod directory;
+#[cfg(feature = "native")]
+pub mod first;
 #[cfg(all(test, feature = "native"))]
 mod fixture;
 #[cfg(feature = "native")]
@@ -16,6 +18,7 @@ pub mod journal;
 #[cfg(feature = "native")]
 pub mod parquet;
 pub mod plan;
+pub mod twins;
 
 use crate::backend::exit::Exit;
 use crate::backend::{BackendInfo, TokenScores};
@@ -91,6 +94,55 @@ pub struct Settings {
     pub in_full: Vec<ItemId>,
     /// Whether text and token ids are kept in the scores and shown in reports.
     pub reveal: bool,
+    /// How it is found out which windows are worth scoring; absent = all of them are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fewer: Option<Fewer>,
+}
+
+/// A way to score fewer windows. Controls and the policy's positive controls are scored in full all the same.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Fewer {
+    /// Coarse to fine.
+    FindRuns {
+        /// Memorized runs of so many tokens or more are found.
+        tokens: u32,
+        /// Tokens between the starts of the windows of the first pass.
+        stride: u32,
+        hits: Hits,
+    },
+    /// A long pass over the whole text.
+    Screen {
+        /// Tokens a piece at most, with its context.
+        piece: u32,
+        /// A window is scored if at least this share of its suffix tokens are the model's first choice,
+        first_choices: f64,
+        /// or the natural log of its suffix's probability is at least this, under plain sampling or one of the policy's ways.
+        log_p: f64,
+        hits: Hits,
+    },
+}
+
+/// Which windows are hits: within the sample budget, or greedily exact. It follows from the policy.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
+pub struct Hits {
+    /// The least probability of one sample.
+    pub tau: f64,
+    /// Ids of the ways of sampling.
+    pub schemes: Vec<String>,
+    /// A suffix that misses exactness by less than this at the top is a hit, in nats,
+    pub margin: f64,
+    /// and so is one that misses tau by no more than this.
+    pub epsilon: f64,
+}
+
+impl Fewer {
+    /// Which windows are hits.
+    pub fn hits(&self) -> &Hits {
+        match self {
+            Self::FindRuns { hits, .. } | Self::Screen { hits, .. } => hits,
+        }
+    }
 }
 
 /// Text statistics of one window's suffix. They need the text, so they are taken while it is at hand.
@@ -104,16 +156,15 @@ pub struct TextStats {
     pub copied_from_prefix: f64,
 }
 
-/// Why a window was left before it was scored to its end. It was measured, and is known not to matter; it is neither
-/// scored nor unscored.
+/// Why a window was left before it was scored to its end. It is neither scored nor unscored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Left {
     /// Its probability is below the policy's floor, whatever follows.
     Floor,
-    /// A coarser model of the same weights puts it far from every threshold.
+    /// It lies between two windows of a first pass that were no hits ([`crate::window::coarse`]). Nothing else is known of it.
     Coarse,
-    /// A smaller model that looked first had no reason to ask for it.
+    /// A long pass over the whole text had no reason to ask for it ([`crate::window::screen`]). Nothing else is known of it.
     Screen,
 }
 

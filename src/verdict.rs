@@ -12,6 +12,7 @@ mod matching;
 pub mod power;
 mod reasons;
 mod sample;
+mod unseen;
 
 pub use judge::judge;
 pub use matching::Labels;

@@ -4,9 +4,11 @@
 
 #[cfg(feature = "native")]
 mod chars;
+pub mod coarse;
 #[cfg(feature = "native")]
 pub mod cut;
 pub mod reflow;
+pub mod screen;
 
 use crate::items::ItemId;
 use crate::template::TemplateId;

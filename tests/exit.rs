@@ -144,6 +144,7 @@ fn judged(texts: &[Text], rows: &[ScoredWindow], backend: &Scripted, policy: &Po
             exit: None,
             in_full: Vec::new(),
             reveal: false,
+            fewer: None,
         },
         plan: Plan { windows: rows.len() as u64, part_size: 64, digest: digest(), part_ids: Vec::new() },
     };

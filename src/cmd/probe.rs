@@ -2,35 +2,32 @@
 
 use super::follow::{self, Reference, Scored};
 use super::model::{Loading, Ready, announce, locate, ready};
+use super::scoring::{Scoring, Texts};
 use super::sweep::{self, Cells};
 use super::template::{self, Templates};
-use super::{gate, out, report as render};
+use super::{fewer, gate, out, report as render};
 use crate::Outcome;
 use crate::cli::{Bos, Dtype, Printed, ProbeArgs, ReflowArg};
 use anyhow::{Context, Result, bail};
-use byrote::backend::exit::Exit;
-use byrote::backend::{Backend, Scheme, ScoreError, ScoreInput, TokenScores};
+use byrote::backend::{Backend, Scheme};
 use byrote::controls;
 use byrote::digest::Digest;
-use byrote::follow::exit::{exit, in_full};
+use byrote::follow::exit::exit;
 use byrote::gate::decide;
-use byrote::items::{self, ItemId, ProbeSet, Source};
-use byrote::metric::text::text_stats;
+use byrote::items::{self, ProbeSet, Source};
 use byrote::model::builtin;
 use byrote::model::source::{Format, Located};
 use byrote::policy::Policy;
 use byrote::registry::Registry;
 use byrote::report::{self, Report, Timings, html, json_v1, markdown, terminal};
 use byrote::run::directory::{RunDir, salt};
-use byrote::run::{Left, Plan, ProbedItem, RUN_SCHEMA, RunManifest, ScoredWindow, Settings, TOOL};
+use byrote::run::{Plan, ProbedItem, RUN_SCHEMA, RunManifest, Settings, TOOL};
 use byrote::template::encode;
 use byrote::template::file::Template;
 use byrote::verdict::{Labels, Statistic, not_measured, power};
-use byrote::window::{Form, ProbedForm, Reflow, Stride, Window, WindowConfig, cut};
-use indicatif::{ProgressBar, ProgressStyle};
+use byrote::window::{Reflow, Stride, Window, WindowConfig, cut};
 use jiff::{Timestamp, Zoned};
 use rayon::prelude::*;
-use std::collections::{HashMap, HashSet};
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -47,6 +44,9 @@ pub(crate) fn run(args: &ProbeArgs) -> Result<Outcome> {
     let registry = super::models::open(args.load.registry.as_deref())?;
     let references = if args.model.is_empty() { vec![registry.default.clone()] } else { args.model.clone() };
     // What can fail cheaply fails before any model is fetched or loaded.
+    for prefix in &args.prefix {
+        fewer::asked(args, *prefix, &policy, None)?;
+    }
     let templates = template::open(&args.template)?;
     let controls = controls::sources(&args.controls)?;
     let given = if args.prompts.is_empty() {
@@ -189,14 +189,16 @@ pub(super) fn probe(
     // A sweep compares values, and a reference what windows score: every one is scored to its end there.
     let full = args.exhaustive || job.sweep || job.compared.is_some();
     let exit = exit(policy, &model.backend.info().arithmetic).filter(|_| !full);
+    let fewer = fewer::asked(args, variant.prefix, policy, Some(model.backend.info().context_length))?;
     let settings = Settings {
         window,
-        in_full: if exit.is_some() { policy.positive_controls.clone() } else { Vec::new() },
+        in_full: if exit.is_some() || fewer.is_some() { policy.positive_controls.clone() } else { Vec::new() },
         exit,
         bos: model.bos,
         bos_token: model.bos_token,
         templates: templates.infos,
         reveal: args.reveal,
+        fewer,
     };
     let (mut items, windows) = cut_all(&set, model, &settings.window, &templates.rendered)?;
     check_context(&windows, model)?;
@@ -221,13 +223,14 @@ pub(super) fn probe(
         probed.salted_digest = items::digest_salted(&dir.manifest().salt, &probed.item);
     }
     let scoring = Instant::now();
-    let scored = score(&dir, &windows, &items, model, policy)?;
+    let texts = Texts::of(&items, policy);
+    let scored = Scoring { dir: &dir, windows: &windows, texts, model, policy }.run()?;
     let scoring_s = scoring.elapsed().as_secs_f64();
     let stopped = || {
         out::note(format_args!("stopped; what was scored is in {}, the same command resumes there", path.display()));
         Ok((Outcome::Interrupted, None))
     };
-    let Some(windows_done) = scored else { return stopped() };
+    let Some(done) = scored else { return stopped() };
     let scores = dir.read_all()?;
     let scored = Scored {
         dir: &dir,
@@ -241,6 +244,10 @@ pub(super) fn probe(
     };
     let Some(follow_ups) = follow::run(&scored, model)? else { return stopped() };
     let mut report = report::assemble(dir.manifest(), &items, &scores, &follow_ups, policy);
+    report.summary.windows.shared = done.shared;
+    report.summary.screened = done.screening.map(|chosen| chosen.recall(&scores, model, policy));
+    // Once more, since a verdict and the notes say what was left and how.
+    let mut report = report::rejudge(&report, policy);
     if args.gate.is_some() {
         report.decision = Some(decide(&report, policy, Zoned::now().date()));
     }
@@ -248,8 +255,8 @@ pub(super) fn probe(
         total_s: load_s + started.elapsed().as_secs_f64(),
         load_s,
         scoring_s,
-        windows_scored: windows_done,
-        windows_per_second: (windows_done > 0).then(|| windows_done as f64 / scoring_s),
+        windows_scored: done.computed,
+        windows_per_second: (done.computed > 0).then(|| done.computed as f64 / scoring_s),
     });
     finish(&dir, &report, job)?;
     let outcome = match &report.decision {
@@ -397,117 +404,6 @@ fn check_vocabulary(windows: &[Window], model: &Ready) -> Result<()> {
         );
     }
     Ok(())
-}
-
-/// Scores what the run directory doesn't hold yet; `None` if it was stopped. Gives the number of windows scored now.
-fn score(
-    dir: &RunDir,
-    windows: &[Window],
-    items: &[ProbedItem],
-    model: &Ready,
-    policy: &Policy,
-) -> Result<Option<u64>> {
-    let plan = &dir.manifest().plan;
-    let missing = dir.missing_parts();
-    for warning in &missing.warnings {
-        out::note(format_args!("warning: {warning}"));
-    }
-    let todo: u64 = missing.parts.iter().map(|part| plan.part_range(*part).len() as u64).sum();
-    if todo < plan.windows {
-        out::note(format_args!("{} of {} windows are scored already", plan.windows - todo, plan.windows));
-    }
-    let bar = ProgressBar::new(todo).with_style(
-        ProgressStyle::with_template("{bar:30} {pos}/{len} windows, {per_sec}, {eta} left")
-            .unwrap_or_else(|_| ProgressStyle::default_bar()),
-    );
-    let forms: HashMap<(&ItemId, Form), &ProbedForm> = items
-        .iter()
-        .flat_map(|probed| probed.forms.iter().map(move |form| ((&probed.item.id, form.form), form)))
-        .collect();
-    let Settings { reveal, exit, .. } = &dir.manifest().settings;
-    let stay: HashSet<&ItemId> = items
-        .iter()
-        .map(|probed| &probed.item)
-        .filter(|item| in_full(item.kind, &item.id, &item.tags, policy))
-        .map(|item| &item.id)
-        .collect();
-    let mut scored = 0;
-    for part in missing.parts {
-        if STOP.load(Ordering::Relaxed) {
-            bar.abandon();
-            return Ok(None);
-        }
-        let windows = &windows[plan.part_range(part)];
-        let scores = scores(windows, &model.backend, exit.as_ref(), |window| stay.contains(&window.item));
-        let rows: Vec<ScoredWindow> = windows
-            .iter()
-            .zip(scores)
-            .map(|(window, scores)| {
-                let suffix = forms.get(&(&window.item, window.form)).map(|form| suffix_text(form, window));
-                row(window, scores.map_err(|e| e.to_string()), &suffix.unwrap_or_default(), *reveal)
-            })
-            .collect();
-        dir.write_part(part, &rows)?;
-        scored += rows.len() as u64;
-        bar.inc(rows.len() as u64);
-    }
-    bar.finish_and_clear();
-    Ok(Some(scored))
-}
-
-/// Scores windows in order: those that are to `stay` to their end, the others until they may leave.
-fn scores(
-    windows: &[Window],
-    backend: &impl Backend,
-    exit: Option<&Exit>,
-    stay: impl Fn(&Window) -> bool,
-) -> Vec<Result<TokenScores, ScoreError>> {
-    let inputs = |places: &[usize]| -> Vec<ScoreInput<'_>> {
-        let input = |&place: &usize| {
-            let window = &windows[place];
-            ScoreInput { token_ids: &window.token_ids, prefix_len: window.prefix_len as usize }
-        };
-        places.iter().map(input).collect()
-    };
-    let (whole, may_leave): (Vec<usize>, Vec<usize>) =
-        (0..windows.len()).partition(|&place| exit.is_none() || stay(&windows[place]));
-    let mut scored: Vec<(usize, Result<TokenScores, ScoreError>)> =
-        whole.iter().copied().zip(backend.score(&inputs(&whole))).collect();
-    if let Some(exit) = exit {
-        scored.extend(may_leave.iter().copied().zip(backend.score_until(&inputs(&may_leave), exit)));
-    }
-    scored.sort_by_key(|(place, _)| *place);
-    scored.into_iter().map(|(_, scores)| scores).collect()
-}
-
-fn row(window: &Window, scores: Result<TokenScores, String>, suffix: &str, reveal: bool) -> ScoredWindow {
-    let suffix_len = window.token_ids.len() - window.prefix_len as usize;
-    ScoredWindow {
-        item: window.item.clone(),
-        window: window.id.clone(),
-        form: window.form,
-        template: window.template.clone(),
-        start_token: window.start_token,
-        start_byte: window.start_byte,
-        suffix_byte: window.suffix_byte,
-        end_byte: window.end_byte,
-        suffix_char: window.suffix_char,
-        end_char: window.end_char,
-        prefix_len: window.prefix_len,
-        suffix_len: suffix_len as u32,
-        straddles: window.straddles,
-        text: text_stats(suffix, &window.token_ids, window.prefix_len as usize),
-        token_ids: reveal.then(|| window.token_ids.clone()),
-        left: scores.as_ref().ok().filter(|own| own.logprob.len() < suffix_len).map(|_| Left::Floor),
-        scores,
-    }
-}
-
-/// The text of a window's suffix. A token may end inside a character, which then counts as a whole.
-fn suffix_text(form: &ProbedForm, window: &Window) -> String {
-    let bytes = form.text.as_bytes();
-    let (start, end) = (window.suffix_byte as usize, window.end_byte as usize);
-    String::from_utf8_lossy(bytes.get(start..end).unwrap_or_default()).into_owned()
 }
 
 /// A folder's name for a run without `--out`: other inputs, another folder; the same inputs, the same one.

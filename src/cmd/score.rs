@@ -9,6 +9,7 @@ use byrote::backend::exit::Exit;
 use byrote::backend::{Backend, Scheme, ScoreInput, TokenScores};
 use byrote::items::{Content, Item, ItemId, Origin};
 use byrote::machine;
+use byrote::run::twins::once;
 use byrote::window::{self, Reflow, Stride, WindowConfig, cut};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -95,10 +96,11 @@ pub(crate) fn run(args: &ScoreArgs) -> Result<Outcome> {
             .map(|w| ScoreInput { token_ids: &w.token_ids, prefix_len: w.prefix_len })
             .collect();
         let (started, before) = (Instant::now(), machine::cpu_seconds());
-        let mut scores = match &exit {
-            Some(exit) => model.backend.score_until(&inputs, exit),
-            None => model.backend.score(&inputs),
-        }
+        // Equal lines are scored once.
+        let mut scores = once(&inputs, |inputs| match &exit {
+            Some(exit) => model.backend.score_until(inputs, exit),
+            None => model.backend.score(inputs),
+        })
         .into_iter();
         seconds += started.elapsed().as_secs_f64();
         cpu += machine::cpu_seconds().zip(before).map_or(f64::NAN, |(after, before)| after - before);

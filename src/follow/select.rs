@@ -2,8 +2,9 @@
 
 use crate::backend::Scheme;
 use crate::items::Kind;
-use crate::metric::window::{WindowEvidence, likeliest_first};
+use crate::metric::window::{WindowEvidence, likeliest_first, measure};
 use crate::policy::Policy;
+use crate::run::ScoredWindow;
 use serde_json::{Value, json};
 
 /// Drafts are cut to a multiple of this many tokens. Windows of equal drafts are continued together, and what is drafted
@@ -86,6 +87,17 @@ fn turns(window: &WindowEvidence, margins: &[f32], policy: &Policy) -> bool {
         scheme.temperature > 0.0 && possible >= edge - WINDOW_ERROR && log_p_z <= edge + WINDOW_ERROR
     };
     margins.iter().all(|margin| f64::from(*margin) > -TOKEN_ERROR) || policy.schemes.iter().any(over_the_edge)
+}
+
+/// Whether a window is a hit: within the policy's sample budget under one of its schemes, or greedily exact. What misses either
+/// by no more than rounding may decide, in products of this `arithmetic`, is one as well.
+pub fn hit(scored: &ScoredWindow, schemes: &[Scheme], policy: &Policy, arithmetic: &str) -> bool {
+    let (Ok(evidence), Ok(scores)) = (measure(scored, schemes), &scored.scores) else { return false };
+    let wanted = &policy.follow_up;
+    let (of_token, of_window) =
+        if arithmetic == "f32" { (wanted.margin, wanted.epsilon) } else { (TOKEN_ERROR, WINDOW_ERROR) };
+    let exact = scores.margin.iter().all(|margin| f64::from(*margin) >= -of_token);
+    exact || evidence.best_log_p_z(&policy.schemes).is_some_and(|log_p_z| log_p_z >= policy.tau.ln() - of_window)
 }
 
 /// What is asked of the windows of one item (all its forms), the likeliest first; windows of which nothing is asked are

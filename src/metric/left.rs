@@ -116,12 +116,21 @@ impl LeftWindows {
         self.floor + self.coarse + self.screen
     }
 
+    /// Windows of which nothing is known: those between the windows of a first pass, and those that a screen left.
+    pub fn unseen(&self) -> u64 {
+        self.coarse + self.screen
+    }
+
     /// Greatest `ln p_z` that a left window may have under the scheme of that id: `-inf` if none was left, `None` if it
     /// isn't bounded.
     pub fn bound(&self, scheme: &str) -> Option<f64> {
-        match self.total() {
+        if self.unseen() > 0 { None } else { self.floor_bound(scheme) }
+    }
+
+    /// The same for those that were seen and left at the floor.
+    fn floor_bound(&self, scheme: &str) -> Option<f64> {
+        match self.floor {
             0 => Some(f64::NEG_INFINITY),
-            _ if self.coarse + self.screen > 0 => None,
             _ => self.bounds.iter().find(|bound| bound.scheme == scheme).map(|bound| bound.log_p_z),
         }
     }
@@ -133,6 +142,17 @@ impl ItemEvidence {
     pub fn left_bound(&self, scheme: &str) -> Option<f64> {
         let bounds = self.forms.iter().map(|form| form.left.bound(scheme));
         bounds.reduce(|a, b| Some(a?.max(b?))).flatten()
+    }
+
+    /// The same for windows that were seen and left at the floor, whatever others may have.
+    pub fn floor_bound(&self, scheme: &str) -> Option<f64> {
+        let bounds = self.forms.iter().map(|form| form.left.floor_bound(scheme));
+        bounds.reduce(|a, b| Some(a?.max(b?))).flatten()
+    }
+
+    /// Windows of which nothing is known, over all forms.
+    pub fn unseen(&self) -> u64 {
+        self.forms.iter().map(|form| form.left.unseen()).sum()
     }
 
     /// What a left window may reach under any of these schemes, where that is more than any scored one has: the best
@@ -243,6 +263,7 @@ mod tests {
         let all = LeftWindows::of(&windows, std::iter::empty());
         assert_eq!((all.floor, all.coarse, all.verbatim_run, all.templates), (2, 1, None, 2));
         assert_eq!(all.bound("full"), None, "a coarse look bounds nothing");
+        assert_eq!((all.unseen(), all.floor_bound("full")), (1, Some(-14.5)));
         assert_eq!(all.bounds[0].log_p_z, -14.5);
     }
 }

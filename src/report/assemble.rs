@@ -103,6 +103,9 @@ pub fn rejudge(report: &Report, policy: &Policy) -> Report {
     if policy.near_verbatim && report.policy.follow_up.beam == 0 {
         judgement.verdicts.iter_mut().for_each(Verdict::without_near_verbatim);
     }
+    for (verdict, subject) in judgement.verdicts.iter_mut().zip(&subjects) {
+        verdict.where_unseen(policy, subject.evidence, report.settings.fewer.as_ref());
+    }
     let mut report = Report { policy: policy.clone(), decision: None, ..report.clone() };
     for (item, verdict) in report.items.iter_mut().zip(&judgement.verdicts) {
         item.verdict = verdict.clone();
@@ -208,7 +211,8 @@ fn summary(report: &Report, policy: &Policy, judgement: &Judgement) -> Summary {
             needed: judgement.needed_controls,
         },
         positive_controls: positive.map(|(id, &found)| PositiveControl { item: id.clone(), found }).collect(),
-        windows: window_counts(&report.items, report.summary.windows.stray),
+        windows: window_counts(&report.items, &report.summary.windows),
+        screened: report.summary.screened,
         power: judgement.power.clone(),
         rates: rates::rates(&report.items, policy),
         means: rates::means(&report.items),
@@ -220,6 +224,7 @@ fn summary(report: &Report, policy: &Policy, judgement: &Judgement) -> Summary {
             .iter()
             .map(|mixture| quantized(report, mixture))
             .chain(notes(&report.settings, &report.items, policy))
+            .chain(super::words::fewer::notes(report))
             .collect(),
     }
 }
@@ -237,8 +242,8 @@ fn counts(items: &[ReportItem]) -> Vec<LevelCount> {
     counts
 }
 
-fn window_counts(items: &[ReportItem], stray: u64) -> WindowCounts {
-    let mut counts = WindowCounts { stray, ..WindowCounts::default() };
+fn window_counts(items: &[ReportItem], known: &WindowCounts) -> WindowCounts {
+    let mut counts = WindowCounts { stray: known.stray, shared: known.shared, ..WindowCounts::default() };
     for form in items.iter().flat_map(|item| &item.evidence.forms) {
         counts.planned += form.windows;
         counts.scored += form.scored;
@@ -312,8 +317,10 @@ fn notes(settings: &Settings, items: &[ReportItem], policy: &Policy) -> Vec<Stri
             super::words::times(reflowed as u64)
         ));
     }
-    let (left, windows) =
-        items.iter().fold((0, 0), |(left, all), item| (left + item.evidence.left(), all + item.evidence.windows()));
+    let (left, windows) = items
+        .iter()
+        .map(|item| &item.evidence)
+        .fold((0, 0), |(left, all), evidence| (left + evidence.left() - evidence.unseen(), all + evidence.windows()));
     if left > 0 {
         notes.push(format!(
             "{} of {} were left before their end, because nothing could hang on them any more: no value rests on them, where one \

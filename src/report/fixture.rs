@@ -158,6 +158,7 @@ fn manifest(reveal: bool) -> RunManifest {
             exit: None,
             in_full: Vec::new(),
             reveal,
+            fewer: None,
         },
         plan: Plan {
             windows: 912,

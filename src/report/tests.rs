@@ -83,6 +83,7 @@ fn manifest(reveal: bool) -> RunManifest {
             exit: None,
             in_full: Vec::new(),
             reveal,
+            fewer: None,
         },
         plan: Plan { windows: 204, part_size: 256, digest: digest(), part_ids: vec![digest()] },
     }

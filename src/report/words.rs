@@ -1,6 +1,7 @@
 //! The sentences that every format for people says, so that they say the same. Nothing here is escaped yet.
 
 pub(crate) mod evidence;
+pub(crate) mod fewer;
 pub(crate) mod run;
 pub(crate) mod templates;
 

@@ -3,6 +3,7 @@
 //! ```text
 //! DIR/run.json                     the manifest: what is tested and how
 //! DIR/scores/part-00000.parquet    scores, a row a window, in the plan's order
+//! DIR/first-pass/part-00000.parquet  scores of a first pass, where there is one (run/first.rs)
 //! DIR/follow-up.jsonl              what else was found out about a few of them (run/journal.rs)
 //! DIR/report.json, ...             whatever else is written with `write_file`
 //! DIR/.lock                        held while a process scores
@@ -15,7 +16,7 @@
 use crate::run::atomic;
 use crate::run::difference::difference;
 use crate::run::parquet::{self, ScoresError};
-use crate::run::{RUN_SCHEMA, RunManifest, ScoredWindow};
+use crate::run::{Plan, RUN_SCHEMA, RunManifest, ScoredWindow};
 use std::fs::{self, File, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -143,9 +144,14 @@ impl RunDir {
     /// windows planned for it. Windows that could not be scored are done too: their errors are kept on
     /// resume, since the same weights would fail on them again.
     pub fn missing_parts(&self) -> Missing {
+        Self::missing(self.manifest.plan.parts(), |index| self.read_part(index))
+    }
+
+    /// The parts, of so many, that can't be read.
+    pub(super) fn missing(parts: u64, read: impl Fn(u64) -> Result<Vec<ScoredWindow>, RunError>) -> Missing {
         let mut missing = Missing::default();
-        for index in 0..self.manifest.plan.parts() {
-            match self.read_part(index) {
+        for index in 0..parts {
+            match read(index) {
                 Ok(_) => continue,
                 Err(RunError::MissingPart { .. }) => {}
                 Err(RunError::BadPart { path, source }) => {
@@ -167,9 +173,20 @@ impl RunDir {
     /// When `rows` aren't the part's windows in order, hold token ids without `--reveal` or don't fit the manifest's schemes, the disk can't be
     /// written, or the directory was opened with [`RunDir::load`].
     pub fn write_part(&self, index: u64, rows: &[ScoredWindow]) -> Result<(), RunError> {
+        self.write_rows(SCORES, &self.manifest.plan, index, rows)
+    }
+
+    /// Writes part `index` of a plan into a folder of the run.
+    pub(super) fn write_rows(
+        &self,
+        folder: &str,
+        plan: &Plan,
+        index: u64,
+        rows: &[ScoredWindow],
+    ) -> Result<(), RunError> {
         self.writable()?;
-        let path = self.part_path(index);
-        if !self.manifest.plan.is_part(index, rows.iter().map(|row| &row.window)) {
+        let path = self.dir.join(folder).join(part_name(index));
+        if !plan.is_part(index, rows.iter().map(|row| &row.window)) {
             return Err(RunError::WrongWindows { path });
         }
         if !self.manifest.settings.reveal && rows.iter().any(|row| row.token_ids.is_some()) {
@@ -178,7 +195,7 @@ impl RunDir {
         let mut bytes = Vec::new();
         parquet::write(rows, &self.manifest.model.backend.schemes, &mut bytes)
             .map_err(|source| RunError::Encode { path, source })?;
-        write(&self.dir.join(SCORES), &part_name(index), &bytes)
+        write(&self.dir.join(folder), &part_name(index), &bytes)
     }
 
     /// Whether the directory was opened for scoring.
@@ -194,7 +211,12 @@ impl RunDir {
     /// # Errors
     /// When the part is missing, can't be read in full or holds other windows.
     pub fn read_part(&self, index: u64) -> Result<Vec<ScoredWindow>, RunError> {
-        let path = self.part_path(index);
+        self.read_rows(SCORES, &self.manifest.plan, index)
+    }
+
+    /// Part `index` of a plan in a folder of the run.
+    pub(super) fn read_rows(&self, folder: &str, plan: &Plan, index: u64) -> Result<Vec<ScoredWindow>, RunError> {
+        let path = self.dir.join(folder).join(part_name(index));
         let file = match File::open(&path) {
             Ok(file) => file,
             Err(e) if e.kind() == io::ErrorKind::NotFound => return Err(RunError::MissingPart { path }),
@@ -204,7 +226,7 @@ impl RunDir {
             Ok(rows) => rows,
             Err(source) => return Err(RunError::BadPart { path, source }),
         };
-        if !self.manifest.plan.is_part(index, rows.iter().map(|row| &row.window)) {
+        if !plan.is_part(index, rows.iter().map(|row| &row.window)) {
             return Err(RunError::WrongWindows { path });
         }
         Ok(rows)
@@ -231,8 +253,12 @@ impl RunDir {
         write(&self.dir, name, bytes)
     }
 
-    fn part_path(&self, index: u64) -> PathBuf {
-        self.dir.join(SCORES).join(part_name(index))
+    /// Makes a folder of the run for more parts, without what a killed process left in it.
+    pub(super) fn prepare(&self, folder: &str) -> Result<(), RunError> {
+        self.writable()?;
+        let path = self.dir.join(folder);
+        fs::create_dir_all(&path).map_err(io_error(&path, "create the folder"))?;
+        remove_stale(&path)
     }
 }
 

@@ -97,6 +97,7 @@ pub(crate) fn manifest(count: u32) -> RunManifest {
             exit: None,
             in_full: Vec::new(),
             reveal: false,
+            fewer: None,
         },
         plan: Plan::of(&windows(count)),
     }

@@ -3,6 +3,7 @@
 use crate::digest::Digest;
 use crate::run::Plan;
 use crate::window::{Window, WindowId};
+use std::borrow::Borrow;
 use std::ops::Range;
 
 /// A run has about this many parts, so that a kill loses about a sixty-fourth of the work.
@@ -15,14 +16,14 @@ const LARGEST_PART: usize = 1024;
 impl Plan {
     /// The plan for `windows`. It depends on them and on nothing else, so that a resumed run divides them
     /// as it did before.
-    pub fn of(windows: &[Window]) -> Self {
+    pub fn of<W: Borrow<Window>>(windows: &[W]) -> Self {
         let part_size = (windows.len() / PARTS).clamp(SMALLEST_PART, LARGEST_PART);
         let mut contents = String::new();
         let mut part_ids = Vec::new();
         for part in windows.chunks(part_size) {
             // Digest of digests: the windows of a long run needn't stand in memory twice.
             contents.push_str(content_digest(part).as_str());
-            part_ids.push(id_digest(part.iter().map(|w| &w.id)));
+            part_ids.push(id_digest(part.iter().map(|w| &w.borrow().id)));
         }
         Self {
             windows: windows.len() as u64,
@@ -45,15 +46,21 @@ impl Plan {
         start as usize..end as usize
     }
 
+    /// The part that window `place` is in.
+    pub fn part_of(&self, place: usize) -> u64 {
+        place as u64 / self.part_size.max(1)
+    }
+
     /// Whether `ids` are the windows planned for part `index`, all of them and in order.
     pub fn is_part<'a>(&self, index: u64, ids: impl Iterator<Item = &'a WindowId>) -> bool {
         usize::try_from(index).ok().and_then(|i| self.part_ids.get(i)).is_some_and(|planned| *planned == id_digest(ids))
     }
 }
 
-fn content_digest(windows: &[Window]) -> Digest {
+fn content_digest<W: Borrow<Window>>(windows: &[W]) -> Digest {
     let mut bytes = Vec::new();
     for window in windows {
+        let window = window.borrow();
         push_id(&mut bytes, &window.id);
         bytes.extend(window.prefix_len.to_le_bytes());
         bytes.extend((window.token_ids.len() as u64).to_le_bytes());
@@ -119,6 +126,7 @@ mod tests {
         for index in 0..plan.parts() {
             let range = plan.part_range(index);
             assert_eq!(range.start, next);
+            assert_eq!((plan.part_of(range.start), plan.part_of(range.end - 1)), (index, index));
             assert!(plan.is_part(index, windows[range.clone()].iter().map(|w| &w.id)));
             next = range.end;
         }

@@ -1,4 +1,4 @@
-//! What windows that were left before their end leave open under a policy, which needn't be the one they were left under.
+//! What windows that were left leave open under a policy, which needn't be the one they were left under.
 
 use crate::metric::item::ItemEvidence;
 use crate::metric::probability;
@@ -15,15 +15,19 @@ pub(super) fn undetermined(policy: &Policy, evidence: &ItemEvidence) -> Option<S
     }
     let because = |why: String| {
         let windows = grouped(evidence.windows());
-        let fix = "probe again with --gate and this policy, or with --exhaustive";
+        let fix = match evidence.unseen() {
+            0 => "probe again with --gate and this policy, or with --exhaustive",
+            _ => "probe again without --find-runs and --screen",
+        };
         Some(format!("{} of {windows} windows were left before their end, {why}; {fix}", grouped(left)))
     };
-    if evidence.forms.iter().any(|form| form.left.coarse + form.left.screen > 0) {
-        return because("without a bound on what they score".to_owned());
+    // The best of a subset is never too high, so that a finding stands; any other statistic may be.
+    if evidence.unseen() > 0 && policy.statistic != Statistic::MaxLogPZ {
+        return because("but this policy's statistic needs every window".to_owned());
     }
     match policy.statistic {
         Statistic::MaxLogPZ => {
-            let Some(bound) = evidence.left_bound("full") else {
+            let Some(bound) = evidence.floor_bound("full") else {
                 return because("and not bounded under the scheme \"full\"".to_owned());
             };
             let best = evidence.best("full").map_or(f64::NEG_INFINITY, |(_, best)| best.best.log_p_z);
@@ -52,7 +56,7 @@ pub(super) fn undetermined(policy: &Policy, evidence: &ItemEvidence) -> Option<S
         return because("so that no near-verbatim bound is known for them, which this policy counts".to_owned());
     }
     let open = policy.schemes.iter().find(|scheme| {
-        let bound = evidence.left_bound(&scheme.id);
+        let bound = evidence.floor_bound(&scheme.id);
         !bound.is_some_and(|bound| bound < policy.tau.ln())
     })?;
     because(format!("which may be within the budget of this policy under {}", open.id))
@@ -122,6 +126,8 @@ mod tests {
         }
         let mut coarse = item(high, low);
         (coarse.forms[0].left.floor, coarse.forms[0].left.coarse) = (0, 1);
-        assert!(undetermined(&quick, &coarse).unwrap().contains("without a bound"));
+        assert_eq!(undetermined(&quick, &coarse), None, "the best of a subset is never too high");
+        let mean = Policy { statistic: Statistic::MeanLogProb, ..quick };
+        assert!(undetermined(&mean, &coarse).unwrap().contains("needs every window"));
     }
 }

@@ -165,7 +165,7 @@ pub(super) fn supporting(evidence: &ItemEvidence) -> Vec<String> {
 
 /// How many of its windows were left before their end, and why that decides nothing.
 pub(super) fn left(policy: &Policy, evidence: &ItemEvidence) -> Option<String> {
-    let left = evidence.left();
+    let left = evidence.left() - evidence.unseen();
     (left > 0).then(|| {
         format!(
             "{} of {} windows were left before their end: whatever follows there, it is below the floor of {} and outside \

@@ -8,9 +8,9 @@ mirrored! {
     LeftV1 = LeftWindows {
         /// Left because their probability is below the policy's floor, whatever follows.
         floor: u64,
-        /// Left because a coarser model of the same weights put them far from every threshold.
+        /// Left because they lie between two windows of a first pass that were no hits; they have no bound.
         coarse: u64,
-        /// Left because a smaller model that looked first had no reason to ask for them.
+        /// Left because a long pass over the whole text had no reason to ask for them; they have no bound.
         screen: u64,
         /// Upper bounds, not values: the greatest ln p_z that a window left by the floor may have.
         bounds: Vec<SchemeLogP>,

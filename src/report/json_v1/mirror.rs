@@ -7,6 +7,7 @@ use crate::items::{InputManifest, ItemId, Kind, OptOut, Origin};
 use crate::metric::follow_up::{FollowUp, FollowUpEvidence, Numerics};
 use crate::metric::membership::Membership;
 use crate::metric::real;
+use crate::metric::recall::Screened;
 use crate::metric::window::SchemeLogP;
 use crate::policy::{Matching, Tail};
 use crate::run::{ModelIdentity, Settings};
@@ -85,6 +86,7 @@ as_they_are!(
     FollowUp,
     FollowUpEvidence,
     Numerics,
+    Screened,
     Matching,
     Tail,
 );

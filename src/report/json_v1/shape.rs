@@ -11,6 +11,7 @@ use crate::metric::follow_up::{FollowUp, FollowUpEvidence, Numerics};
 use crate::metric::item::templates::TemplateEvidence;
 use crate::metric::item::{Extraction, FormEvidence, FormValues, Heat, ItemEvidence, SchemeEvidence, Span};
 use crate::metric::membership::Membership;
+use crate::metric::recall::Screened;
 use crate::metric::samples::Cost;
 use crate::metric::window::{SchemeLogP, UnscoredWindow, WindowEvidence};
 use crate::report::{
@@ -219,6 +220,9 @@ mirrored! {
         means: Vec<MeanOverItemsV1>,
         /// How far rounding could have decided anything.
         numerics: Numerics,
+        /// What a screen left, and how many hits it missed; absent unless one was used.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        screened: Option<Screened>,
         /// What a reader must know to read the numbers.
         notes: Vec<String>,
     }
@@ -268,6 +272,9 @@ mirrored! {
         /// Left before their end because they can't matter.
         #[serde(default)]
         left: u64,
+        /// As an identical window, whose scores they took over.
+        #[serde(default)]
+        shared: u64,
         /// Given to the model, but without scores.
         unscored: u64,
         /// Found nowhere in the scores.

@@ -244,7 +244,10 @@ pub(crate) fn left(left: &LeftWindows) -> Vec<String> {
             bounds.join(", ")
         ));
     }
-    for (n, why) in [(left.coarse, "left by a coarse look"), (left.screen, "left by the screen")] {
+    for (n, why) in [
+        (left.coarse, "between windows of the first pass that are no hits, not scored"),
+        (left.screen, "left by the screen, not scored"),
+    ] {
         if n > 0 {
             parts.push(format!("{} {why}", samples::grouped(n)));
         }

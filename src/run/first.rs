@@ -1,0 +1,111 @@
+//! The first pass of a run that scores fewer windows: what it found, kept in parts of its own.
+//!
+//! Which windows are scored after it follows from these scores alone. They stay on disk, so that a resumed run comes to the
+//! same choice, and a damaged part of the scores can be made again.
+
+use crate::run::directory::{Missing, RunDir, RunError};
+use crate::run::{Plan, ScoredWindow};
+use crate::window::Window;
+use std::borrow::Borrow;
+
+/// Its folder in the run directory.
+pub const FOLDER: &str = "first-pass";
+
+/// The first pass of a run.
+#[derive(Debug)]
+pub struct FirstPass<'a> {
+    run: &'a RunDir,
+    plan: Plan,
+    /// The part that was read last.
+    read: Option<(u64, Vec<ScoredWindow>)>,
+}
+
+impl<'a> FirstPass<'a> {
+    /// The first pass over these windows, which follow from the run's own; without windows there is none, and no folder.
+    ///
+    /// # Errors
+    /// When the folder can't be made.
+    pub fn open<W: Borrow<Window>>(run: &'a RunDir, windows: &[W]) -> Result<Self, RunError> {
+        if !windows.is_empty() {
+            run.prepare(FOLDER)?;
+        }
+        Ok(Self { run, plan: Plan::of(windows), read: None })
+    }
+
+    /// Its windows and parts.
+    pub fn plan(&self) -> &Plan {
+        &self.plan
+    }
+
+    /// The parts still to be scored.
+    pub fn missing(&self) -> Missing {
+        RunDir::missing(self.plan.parts(), |index| self.run.read_rows(FOLDER, &self.plan, index))
+    }
+
+    /// Writes a part.
+    ///
+    /// # Errors
+    /// As [`RunDir::write_part`].
+    pub fn write(&self, index: u64, rows: &[ScoredWindow]) -> Result<(), RunError> {
+        self.run.write_rows(FOLDER, &self.plan, index, rows)
+    }
+
+    /// The scores of window `place` of the first pass. Reading in order reads every part once. `None` past the end.
+    ///
+    /// # Errors
+    /// When its part can't be read.
+    pub fn row(&mut self, place: usize) -> Result<Option<&ScoredWindow>, RunError> {
+        let size = self.plan.part_size.max(1);
+        let part = self.plan.part_of(place);
+        if part >= self.plan.parts() {
+            return Ok(None);
+        }
+        let rows = match self.read.take() {
+            Some((read, rows)) if read == part => rows,
+            _ => self.run.read_rows(FOLDER, &self.plan, part)?,
+        };
+        let (_, rows) = self.read.insert((part, rows));
+        Ok(rows.get((place as u64 % size) as usize))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::run::fixture;
+
+    #[test]
+    fn what_the_first_pass_found_is_there_after_a_kill_and_apart_from_the_scores() {
+        let dir = tempfile::tempdir().unwrap();
+        let run = RunDir::open(dir.path(), fixture::manifest(300)).unwrap();
+        let all = fixture::windows(300);
+        let windows: Vec<&Window> = all.iter().step_by(2).collect();
+        let rows = fixture::scored(&windows.iter().map(|window| (*window).clone()).collect::<Vec<_>>());
+        let first = FirstPass::open(&run, &windows).unwrap();
+        assert_eq!((first.plan().windows, first.plan().parts()), (150, 3));
+        first.write(1, &rows[64..128]).unwrap();
+        first.write(0, &rows[..64]).unwrap();
+        assert!(matches!(first.write(2, &rows[..22]), Err(RunError::WrongWindows { .. })));
+        let torn = dir.path().join(FOLDER).join("part-00002.parquet");
+        std::fs::write(&torn, b"PAR1").unwrap();
+
+        let mut first = FirstPass::open(&run, &windows).unwrap();
+        let missing = first.missing();
+        assert_eq!((missing.parts, missing.warnings.len()), (vec![2], 1));
+        first.write(2, &rows[128..]).unwrap();
+        for place in [0, 149, 63, 64, 149, 1] {
+            assert_eq!(first.row(place).unwrap(), Some(&rows[place]));
+        }
+        assert_eq!(first.row(150).unwrap(), None);
+        assert_eq!(run.missing_parts().parts.len(), 5);
+    }
+
+    #[test]
+    fn without_windows_there_is_no_folder() {
+        let dir = tempfile::tempdir().unwrap();
+        let run = RunDir::open(dir.path(), fixture::manifest(10)).unwrap();
+        let mut first = FirstPass::open::<Window>(&run, &[]).unwrap();
+        assert!(first.missing().parts.is_empty() && first.row(0).unwrap().is_none());
+        assert!(!dir.path().join(FOLDER).exists());
+    }
+}

@@ -1,0 +1,235 @@
+//! Screening: one long pass over a whole text, whose scores say which windows are worth an exact look.
+//!
+//! In a piece of many hundred tokens every token is scored once, after at least as much context as in its windows. What a
+//! model knows by heart it seldom knows less after more of the same text, so a window whose suffix is unlikely there is
+//! most likely no hit. It isn't proven; how many hits a screen misses is measured on a sample of what it left.
+
+use super::{Window, WindowId};
+
+/// Tokens a piece, where the model's context allows.
+pub const PIECE: usize = 1_024;
+/// Of the windows that a screen leaves at least this many are scored all the same,
+pub const LEAST_SAMPLED: usize = 200;
+/// and at least one in so many.
+pub const SAMPLED_ONE_IN: usize = 50;
+
+/// A sequence of windows as pieces that hold every suffix token once: `prefix` tokens of context (BOS not counted), then
+/// tokens to score, at most `length` in all. `None` where the windows stand so far apart that tokens between them aren't
+/// known, or where a piece has no room for more than context.
+///
+/// The windows are those of one form of an item, in order and bare: without a template.
+pub fn pieces(windows: &[Window], prefix: u32, length: usize) -> Option<Vec<Window>> {
+    let Some(first) = windows.first() else { return Some(Vec::new()) };
+    let bos = (first.prefix_len as usize).checked_sub(prefix as usize)?;
+    let prefix = prefix as usize;
+    let mut text: Vec<u32> = Vec::new();
+    for window in windows {
+        let own = window.token_ids.get(bos..)?;
+        let at = window.start_token.checked_sub(first.start_token)? as usize;
+        let known = text.len().checked_sub(at)?;
+        text.extend(own.get(known..).unwrap_or_default());
+    }
+    let room = length.checked_sub(bos + prefix).filter(|room| *room > 0)?;
+    let piece = |from: usize| {
+        let mut token_ids = first.token_ids[..bos].to_vec();
+        token_ids.extend(&text[from - prefix..(from + room).min(text.len())]);
+        Window {
+            id: WindowId(format!("{}~{from}", first.id)),
+            token_ids,
+            prefix_len: first.prefix_len,
+            start_token: first.start_token + (from - prefix) as u32,
+            ..first.clone()
+        }
+    };
+    Some((prefix..text.len()).step_by(room).map(piece).collect())
+}
+
+/// What the screen found for one token.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Token {
+    /// Whether it is the model's first choice.
+    pub first_choice: bool,
+    /// Natural log of its probability, under each way of sampling that counts.
+    pub logprob: Vec<f32>,
+}
+
+/// When a window is worth an exact look: one of the two suffices.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Threshold {
+    /// Least share of suffix tokens that are the model's first choice.
+    pub first_choices: f64,
+    /// Least natural log of the suffix's probability, under the best way of sampling.
+    pub log_p: f64,
+}
+
+impl Threshold {
+    /// Whether the window with these suffix tokens is kept. What the screen could not score is.
+    pub fn keeps(&self, suffix: &[Option<Token>]) -> bool {
+        let Some(suffix) = suffix.iter().map(Option::as_ref).collect::<Option<Vec<&Token>>>() else { return true };
+        let choices = suffix.iter().filter(|token| token.first_choice).count();
+        let ways = suffix.iter().map(|token| token.logprob.len()).min().unwrap_or_default();
+        let sum = |way: usize| suffix.iter().map(|token| f64::from(token.logprob[way])).sum::<f64>();
+        choices as f64 >= self.first_choices * suffix.len() as f64 || (0..ways).any(|way| sum(way) >= self.log_p)
+    }
+}
+
+/// The windows of a sequence that are kept, by what the screen found for the tokens of its [`pieces`], in order.
+pub fn kept(windows: &[Window], tokens: &[Option<Token>], threshold: Threshold) -> Vec<bool> {
+    let Some(first) = windows.first() else { return Vec::new() };
+    let suffix = |window: &Window| {
+        let from = (window.start_token - first.start_token) as usize;
+        let length = window.token_ids.len() - window.prefix_len as usize;
+        tokens.get(from..from + length)
+    };
+    windows.iter().map(|window| suffix(window).is_none_or(|suffix| threshold.keeps(suffix))).collect()
+}
+
+/// How many of `left` windows are scored all the same.
+pub fn sample_size(left: usize) -> usize {
+    left.div_ceil(SAMPLED_ONE_IN).max(LEAST_SAMPLED).min(left)
+}
+
+/// A sample of so many of the windows that were left, at random and spread evenly over their order, thus over items: one
+/// from each of as many stretches of equal length (they differ by one at most). `below(n)` draws a number below `n`.
+pub fn sample(left: &[usize], size: usize, mut below: impl FnMut(usize) -> usize) -> Vec<usize> {
+    let size = size.min(left.len());
+    let bound = |stretch: usize| (stretch as u128 * left.len() as u128 / size as u128) as usize;
+    (0..size)
+        .map(|stretch| {
+            let (from, to) = (bound(stretch), bound(stretch + 1));
+            left[from + below(to - from)]
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::items::ItemId;
+    use crate::metric::random::SplitMix64;
+    use crate::window::Form;
+    use proptest::prelude::*;
+
+    /// The windows of a text whose tokens are 100, 101, ...; BOS is 1.
+    fn windows(tokens: u32, prefix: u32, suffix: u32, stride: u32, bos: bool) -> Vec<Window> {
+        let last = tokens - prefix - suffix;
+        let mut starts: Vec<u32> = (0..=last).step_by(stride as usize).collect();
+        if starts.last() != Some(&last) {
+            starts.push(last);
+        }
+        starts
+            .into_iter()
+            .map(|start| Window {
+                id: WindowId(format!("x#{start}")),
+                item: ItemId("x".to_owned()),
+                form: Form::AsGiven,
+                template: Default::default(),
+                start_token: start,
+                start_byte: 0,
+                suffix_byte: 0,
+                end_byte: 0,
+                suffix_char: 0,
+                end_char: 0,
+                token_ids: bos.then_some(1).into_iter().chain(100 + start..100 + start + prefix + suffix).collect(),
+                prefix_len: prefix + u32::from(bos),
+                straddles: false,
+            })
+            .collect()
+    }
+
+    fn token(first_choice: bool, logprob: f32) -> Option<Token> {
+        Some(Token { first_choice, logprob: vec![logprob, logprob - 1.0] })
+    }
+
+    #[test]
+    fn pieces_hold_their_context_and_at_most_so_many_tokens() {
+        let pieces = pieces(&windows(23, 4, 3, 3, true), 4, 12).unwrap();
+        let ids: Vec<&str> = pieces.iter().map(|piece| piece.id.0.as_str()).collect();
+        assert_eq!(ids, ["x#0~4", "x#0~11", "x#0~18"]);
+        assert_eq!(pieces[1].token_ids, [1, 107, 108, 109, 110, 111, 112, 113, 114, 115, 116, 117]);
+        assert_eq!(pieces[2].token_ids, [1, 114, 115, 116, 117, 118, 119, 120, 121, 122]);
+        assert!(pieces.iter().all(|piece| piece.prefix_len == 5));
+        assert_eq!(super::pieces(&[], 4, 12), Some(Vec::new()));
+    }
+
+    #[test]
+    fn windows_too_far_apart_and_pieces_without_room_are_refused() {
+        assert_eq!(pieces(&windows(30, 4, 3, 8, false), 4, 12), None, "token 7 stands in no window");
+        assert!(pieces(&windows(30, 4, 3, 7, false), 4, 12).is_some());
+        assert_eq!(pieces(&windows(23, 4, 3, 3, true), 4, 5), None);
+        assert_eq!(pieces(&windows(23, 4, 3, 3, true), 4, 6).unwrap().len(), 19);
+    }
+
+    #[test]
+    fn a_window_is_kept_for_its_first_choices_its_probability_or_what_is_not_known() {
+        let threshold = Threshold { first_choices: 0.5, log_p: -4.0 };
+        let (hit, miss) = (token(true, -3.0), token(false, -3.0));
+        for (suffix, kept) in [
+            (vec![hit.clone(), miss.clone()], true),
+            (vec![miss.clone(), miss.clone(), hit.clone()], false),
+            (vec![token(false, -2.0), token(false, -2.0)], true),
+            (vec![token(false, -2.0), token(false, -2.1)], false),
+            (vec![miss.clone(), None], true),
+        ] {
+            assert_eq!(threshold.keeps(&suffix), kept, "{suffix:?}");
+        }
+        // Token 9 of the text is no first choice after 4 tokens of context: windows whose suffix holds it go.
+        let tokens: Vec<Option<Token>> = (4..23).map(|at| token(at != 9, -9.0)).collect();
+        let all = Threshold { first_choices: 1.0, log_p: 0.0 };
+        let windows = windows(23, 4, 3, 1, true);
+        let left: Vec<u32> = windows
+            .iter()
+            .zip(kept(&windows, &tokens, all))
+            .filter(|(_, kept)| !kept)
+            .map(|(w, _)| w.start_token)
+            .collect();
+        assert_eq!(left, [3, 4, 5]);
+        assert!(kept(&windows, &tokens[..18], all)[16], "what has no scores is looked at");
+    }
+
+    #[test]
+    fn samples_are_at_least_200_and_2_percent_and_never_more_than_there_are() {
+        for (left, size) in [(0, 0), (10, 10), (200, 200), (5_000, 200), (10_001, 201), (1_000_000, 20_000)] {
+            assert_eq!(sample_size(left), size);
+        }
+    }
+
+    fn sample(left: &[usize], size: usize, seed: u64) -> Vec<usize> {
+        let mut random = SplitMix64::new(seed);
+        super::sample(left, size, |n| random.below(n))
+    }
+
+    #[test]
+    fn samples_spread_over_all_and_depend_on_the_draws_alone() {
+        let left: Vec<usize> = (0..1_000).map(|i| i * 3).collect();
+        let drawn = sample(&left, 100, 7);
+        assert_eq!(drawn.len(), 100);
+        assert!(drawn.iter().enumerate().all(|(i, place)| (i * 30..i * 30 + 30).contains(place)));
+        assert_eq!(drawn, sample(&left, 100, 7));
+        assert_ne!(drawn, sample(&left, 100, 8));
+        assert_eq!(sample(&left, 1_000, 1), left);
+        assert!(sample(&[], 5, 1).is_empty());
+        // Each can be drawn, those of a longer stretch a little more seldom.
+        let mut drawn = [0u32; 7];
+        (0..7_000).for_each(|seed| sample(&[0, 1, 2, 3, 4, 5, 6], 3, seed).iter().for_each(|i| drawn[*i] += 1));
+        assert!(drawn.iter().all(|count| (2_100..3_800).contains(count)), "{drawn:?}");
+    }
+
+    proptest! {
+        #[test]
+        fn every_suffix_token_stands_in_one_piece_after_at_least_its_windows_context(
+            (prefix, suffix, stride) in (1u32..20, 1u32..20, 1u32..40),
+            (more, length, bos) in (0u32..300, 1usize..100, any::<bool>()),
+        ) {
+            let tokens = prefix + suffix + more;
+            let windows = windows(tokens, prefix, suffix, stride, bos);
+            let Some(pieces) = pieces(&windows, prefix, length) else {
+                prop_assert!(stride > prefix + suffix || length <= prefix as usize + usize::from(bos));
+                return Ok(());
+            };
+            let scored: Vec<u32> = pieces.iter().flat_map(|piece| &piece.token_ids[piece.prefix_len as usize..]).copied().collect();
+            prop_assert_eq!(scored, (100 + prefix..100 + tokens).collect::<Vec<_>>());
+            prop_assert!(pieces.iter().all(|piece| piece.token_ids.len() <= length && piece.prefix_len == windows[0].prefix_len));
+        }
+    }
+}
