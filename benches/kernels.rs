@@ -7,10 +7,13 @@ use byrote::backend::Scheme;
 use byrote::backend::logits::score_row;
 use byrote::items::{Content, Item, ItemId, Origin};
 use byrote::model::builtin;
+use byrote::model::cpu::packed::{Arithmetic, Packed};
+use byrote::model::cpu::product::{Target, product};
 use byrote::model::load::{self, LoadConfig};
 use byrote::run::{ScoredWindow, parquet};
 use byrote::tokens::tokenizer::Tokenizer;
 use byrote::window::{Reflow, Stride, WindowConfig, cut};
+use candle_core::{DType, Device, Tensor};
 use criterion::{BatchSize, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use std::fs::File;
 use std::hint::black_box;
@@ -26,6 +29,52 @@ fn rows(c: &mut Criterion) {
         group.bench_with_input(BenchmarkId::from_parameter(vocab), &row, |b, row| {
             b.iter(|| score_row(black_box(row), vocab / 3, &schemes).unwrap());
         });
+    }
+    group.finish();
+}
+
+/// Products of a batch's activations with weights of SmolLM2-135M's and Gemma-3-270M's shapes, one thread. Elements are
+/// multiplications and additions; two of them a weight and row.
+fn products(c: &mut Criterion) {
+    // Candle divides a product among the threads of the pool it runs in.
+    let one = rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap();
+    let mut group = c.benchmark_group("product");
+    for (rows, inputs, outputs) in [
+        (1_584, 576, 960),
+        (1_584, 576, 3_072),
+        (1_584, 1_536, 576),
+        (1_584, 640, 4_096),
+        (1_584, 2_048, 640),
+        (800, 576, 8_192),
+    ] {
+        let numbers =
+            |count: usize| -> Vec<f32> { (0..count).map(|i| (i * 7_919 % 2_003) as f32 / 1_001.0 - 1.0).collect() };
+        let (x, weights) = (numbers(rows * inputs), numbers(outputs * inputs));
+        let mut y = vec![0.0; rows * outputs];
+        let shape = format!("{rows}x{inputs}x{outputs}");
+        group.throughput(Throughput::Elements(2 * (rows * inputs * outputs) as u64));
+        for arithmetic in [Arithmetic::F32, Arithmetic::Bf16] {
+            let mut packed = Packed::zeros(outputs, inputs, arithmetic);
+            packed.fill(0, &weights);
+            group.bench_function(BenchmarkId::new(format!("packed {}", arithmetic.name()), &shape), |b| {
+                b.iter(|| {
+                    product(
+                        black_box(&x),
+                        &packed,
+                        arithmetic,
+                        &mut Target { values: &mut y, stride: outputs, column: 0 },
+                    )
+                });
+            });
+        }
+        let x = Tensor::from_slice(&x, (rows, inputs), &Device::Cpu).unwrap();
+        let weights = Tensor::from_slice(&weights, (outputs, inputs), &Device::Cpu).unwrap();
+        for dtype in [DType::F32, DType::BF16] {
+            let (x, weights) = (x.to_dtype(dtype).unwrap(), weights.to_dtype(dtype).unwrap().t().unwrap());
+            group.bench_function(BenchmarkId::new(format!("candle {}", dtype.as_str()), &shape), |b| {
+                one.install(|| b.iter(|| black_box(&x).matmul(&weights).unwrap()));
+            });
+        }
     }
     group.finish();
 }
@@ -85,5 +134,5 @@ fn parts(c: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(kernels, rows, texts, parts);
+criterion_group!(kernels, products, rows, texts, parts);
 criterion_main!(kernels);

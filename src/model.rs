@@ -4,9 +4,9 @@
 //! [`config`] into a [`blueprint`], and by that the shared [`layers`] are joined ([`build`]) into a [`decoder::Decoder`].
 //! Architectures that no decoder is, or that candle-transformers has, are walked a token at a time ([`stepwise`]).
 //!
-//! Activations are f32 everywhere; only a matrix in memory may be narrower. On the CPU a narrower
-//! matrix is widened for its product, so bf16 and quantized weights give the very numbers that the same
-//! weights written out in f32 give.
+//! Activations are f32 everywhere; only a matrix in memory may be narrower. On the CPU a narrower matrix is widened for its
+//! product, so bf16 and quantized weights give the very numbers that the same weights in f32 give, unless bf16 products are
+//! asked for ([`Arithmetic`]). Where the processor allows, the CPU's part is done by [`cpu`].
 
 pub mod adapter;
 pub mod blueprint;
@@ -30,7 +30,7 @@ pub mod weights;
 #[cfg(feature = "hub")]
 pub mod hub;
 
-pub use cpu::product::Arithmetic;
+pub use cpu::packed::Arithmetic;
 
 use candle_core::{Device, Tensor};
 use std::ops::Range;

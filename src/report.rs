@@ -200,7 +200,7 @@ pub struct WindowCounts {
     /// Windows that were cut.
     pub planned: u64,
     pub scored: u64,
-    /// Measured, and left before their end because they can't matter.
+    /// Left before their end: they can't matter, or were passed over (`--find-runs`, `--screen`).
     pub left: u64,
     /// Scored, or left before their end, as an identical window was, whose scores they took over.
     pub shared: u64,

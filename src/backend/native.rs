@@ -12,7 +12,7 @@ use super::logits::{RowScore, score_row};
 use super::pool::{Pools, shares};
 use super::tally::Tally;
 use super::{Backend, BackendInfo, Choose, Scheme, ScoreError, ScoreInput, TokenScores};
-use crate::model::cpu::product::PANEL;
+use crate::model::cpu::packed::PANEL;
 use crate::model::memory::{BATCH_TOKENS, LOGIT_ELEMENTS};
 use crate::model::{Arithmetic, CausalLm, Pass, cpu};
 use candle_core::Tensor;

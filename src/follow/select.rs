@@ -41,9 +41,9 @@ pub fn near_tie(window: &WindowEvidence, policy: &Policy) -> bool {
 
 /// Products in bf16 move the log-probability of one token by less than this, and of a window of 50 by less than
 /// [`WINDOW_ERROR`], in nats: on 15,000 tokens of 300 windows the worst were .56 and .99 (docs/performance.md).
-pub(super) const TOKEN_ERROR: f64 = 0.7;
+pub const TOKEN_ERROR: f64 = 0.7;
 /// See [`TOKEN_ERROR`].
-pub(super) const WINDOW_ERROR: f64 = 1.5;
+pub const WINDOW_ERROR: f64 = 1.5;
 
 /// A text of a run whose products were in bf16.
 #[derive(Clone, Debug)]

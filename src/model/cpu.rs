@@ -6,6 +6,7 @@
 pub mod activation;
 pub mod attention;
 pub mod norm;
+pub mod packed;
 pub mod product;
 
 use candle_core::{CpuStorage, Result, Storage, Tensor};

@@ -1,7 +1,7 @@
 //! A decoder: token vectors, blocks, final norm, output matrix. Families differ in what they put into it.
 
 use super::cpu;
-use super::cpu::product::Arithmetic;
+use super::cpu::packed::Arithmetic;
 use super::layers::alibi::Alibi;
 use super::layers::attention::{Attention, LayerCache, Surroundings, mask};
 use super::layers::linear::{Embedding, Linear};

@@ -1,6 +1,6 @@
 use byrote::backend::native::{Native, NativeConfig};
 use byrote::backend::{Backend, Scheme, ScoreInput};
-use byrote::model::{builtin, load};
+use byrote::model::{Arithmetic, builtin, load};
 use byrote::window::{Reflow, Stride, WindowConfig, WindowId, cut};
 use std::error::Error;
 
@@ -10,7 +10,8 @@ pub fn log_p_z(jsonl: &[u8]) -> Result<Vec<(WindowId, f64)>, Box<dyn Error>> {
     let loaded = load::safetensors(&builtin::checkpoint(), &load::LoadConfig::default())?;
     let tokenizer = loaded.tokenizer.ok_or("the checkpoint has no tokenizer")?;
     let bos = tokenizer.bos(byrote::tokens::BosChoice::Auto)?;
-    let backend = Native::new(loaded.model, "f32", Scheme::defaults(), NativeConfig { threads: 1, batch: 16, arithmetic: byrote::model::Arithmetic::F32 })?;
+    let config = NativeConfig { threads: 1, batch: 16, arithmetic: Arithmetic::F32 };
+    let backend = Native::new(loaded.model, "f32", Scheme::defaults(), config)?;
     let config = WindowConfig { prefix: 50, suffix: 50, lead: None, stride: Stride::Tokens(50), reflow: Reflow::Auto };
     let mut out = Vec::new();
     for item in &set.items {

@@ -1,6 +1,7 @@
 //! Attention over keys and values as they lie in memory, a head and twelve positions at a time.
 
-use super::product::{PANEL, tiles};
+use super::packed::PANEL;
+use super::product::tiles;
 use crate::vectorized::{exp, vectorized};
 use std::cell::RefCell;
 
@@ -182,6 +183,83 @@ vectorized! {
             let columns = PANEL.min(head_dim - panel * PANEL);
             for (key, to) in to.chunks_exact_mut(PANEL).enumerate() {
                 to[..columns].copy_from_slice(&from[key * step + panel * PANEL..][..columns]);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn numbers(count: usize, salt: usize) -> Vec<f32> {
+        (0..count).map(|i| ((i + salt) * 7_919 % 2_003) as f32 / 1_001.0 - 1.0).collect()
+    }
+
+    /// One component of one position's outcome by the definition, in f64.
+    fn by_definition(plan: &Attend<'_>, sequence: usize, head: usize, row: usize, component: usize) -> f64 {
+        let at = plan.first + row;
+        let group = head / (plan.heads / plan.kv_heads);
+        let vector = |heads: &Heads<'_>, head: usize, position: usize, i: usize| {
+            f64::from(heads.of(sequence, head)[position * heads.step + i])
+        };
+        let seen = (0..plan.keys).filter(|key| *key <= at && plan.window.is_none_or(|window| key + window > at));
+        let score = |key: usize| {
+            let dot = (0..plan.head_dim).map(|i| vector(&plan.q, head, row, i) * vector(&plan.k, group, key, i));
+            let dot: f64 = dot.sum();
+            let capped = plan.softcap.map_or(dot, |cap| f64::from(cap) * (dot / f64::from(cap)).tanh());
+            capped + plan.bias.map_or(0.0, |bias| f64::from(bias[head * plan.keys + key]))
+        };
+        let sink = plan.sinks.map_or(0.0, |sinks| f64::from(sinks[head]).exp());
+        let total = seen.clone().map(|key| score(key).exp()).sum::<f64>() + sink;
+        seen.map(|key| score(key).exp() / total * vector(&plan.v, group, key, component)).sum()
+    }
+
+    #[test]
+    fn attention_agrees_with_its_definition() {
+        let (batch, heads, kv_heads) = (2, 6, 2);
+        for (head_dim, rows, first, keys) in [(3, 1, 0, 1), (32, 13, 0, 13), (40, 25, 20, 45), (64, 3, 67, 70)] {
+            // Queries as they lie beside keys and values; keys and values as a cache holds them.
+            let width = heads * head_dim + 7;
+            let q = numbers(batch * rows * width, 1);
+            let (k, v) =
+                (numbers(batch * kv_heads * keys * head_dim, 5), numbers(batch * kv_heads * keys * head_dim, 9));
+            let bias = numbers(heads * keys, 3);
+            let sinks = numbers(heads, 4);
+            let cached =
+                |values| Heads { values, sequence: kv_heads * keys * head_dim, head: keys * head_dim, step: head_dim };
+            let plain = Attend {
+                batch,
+                heads,
+                kv_heads,
+                head_dim,
+                rows,
+                first,
+                keys,
+                q: Heads { values: &q, sequence: rows * width, head: head_dim, step: width },
+                k: cached(&k),
+                v: cached(&v),
+                softcap: None,
+                window: None,
+                bias: None,
+                sinks: None,
+            };
+            let plans = [
+                plain,
+                Attend { window: Some(5), ..plain },
+                Attend { softcap: Some(0.5), bias: Some(&bias), ..plain },
+                Attend { sinks: Some(&sinks), window: Some(40), ..plain },
+            ];
+            for plan in &plans {
+                let mut out = vec![f32::NAN; batch * rows * heads * head_dim];
+                attend(plan, &mut out);
+                for (i, found) in out.iter().enumerate() {
+                    let (position, within) = (i / (heads * head_dim), i % (heads * head_dim));
+                    let (sequence, row) = (position / rows, position % rows);
+                    let want = by_definition(plan, sequence, within / head_dim, row, within % head_dim);
+                    let close = (f64::from(*found) - want).abs() < 2e-5;
+                    assert!(close, "{head_dim} {rows} {first} {keys} {i}: {found} against {want}");
+                }
             }
         }
     }

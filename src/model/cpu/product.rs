@@ -8,12 +8,10 @@
 //! Weights that are kept in bf16 can be multiplied either way: widened panel by panel to f32, which is exact, or as they
 //! are with activations rounded to bf16, at twice the rate.
 
-use half::bf16;
+use super::packed::{Arithmetic, PANEL, Packed, Panels};
 use std::cell::RefCell;
 use std::ops::Range;
 
-/// Outputs that stand side by side.
-pub const PANEL: usize = 32;
 /// Rows of a tile: with two vectors of outputs a row, 24 of the 32 registers are sums.
 const TILE: usize = 12;
 /// Rows are multiplied in blocks of so many bytes of activations, which stay in the second-level cache while panels pass.
@@ -21,158 +19,6 @@ const BLOCK_BYTES: usize = 256 << 10;
 /// Steps along the inputs that are summed before they are added to what was summed so far. Sums of sums lose less to rounding than
 /// one long sum, and a panel of that depth stays in the first-level cache from tile to tile.
 const DEPTH: usize = 256;
-
-/// In what numbers products are computed. Sums are f32 in either.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Arithmetic {
-    /// Weights and activations in f32: the reference.
-    #[default]
-    F32,
-    /// Both rounded to bf16, where the processor multiplies those; f32 where it doesn't.
-    Bf16,
-}
-
-impl Arithmetic {
-    /// As it stands in reports.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::F32 => "f32",
-            Self::Bf16 => "bf16",
-        }
-    }
-}
-
-/// A matrix `[outputs, inputs]` in panels.
-pub struct Packed {
-    outputs: usize,
-    inputs: usize,
-    panels: Panels,
-}
-
-/// Panels one after the other, the last one filled up with zeros.
-enum Panels {
-    /// For each input 32 weights.
-    F32(Vec<f32>),
-    /// For each pair of inputs 32 pairs of weights, the first of a pair in the lower half.
-    Bf16(Vec<u32>),
-}
-
-impl std::fmt::Debug for Packed {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let kept = match self.panels {
-            Panels::F32(_) => "f32",
-            Panels::Bf16(_) => "bf16",
-        };
-        write!(f, "Packed([{}, {}] {kept})", self.outputs, self.inputs)
-    }
-}
-
-impl Packed {
-    /// A matrix of zeros, to be filled a few rows at a time; `kept` says in what.
-    pub fn zeros(outputs: usize, inputs: usize, kept: Arithmetic) -> Self {
-        let lanes = outputs.next_multiple_of(PANEL);
-        let panels = match kept {
-            Arithmetic::F32 => Panels::F32(vec![0.0; lanes * inputs]),
-            Arithmetic::Bf16 => Panels::Bf16(vec![0; lanes * inputs.div_ceil(2)]),
-        };
-        Self { outputs, inputs, panels }
-    }
-
-    /// Writes rows in f32 from row `first` on, rounded where they are kept in bf16.
-    ///
-    /// # Panics
-    /// When the matrix has no such rows.
-    pub fn fill(&mut self, first: usize, rows: &[f32]) {
-        let inputs = self.inputs;
-        assert!(inputs > 0 && first + rows.len() / inputs <= self.outputs, "rows of {self:?}");
-        match &mut self.panels {
-            Panels::F32(panels) => pack(panels, first, rows, inputs, inputs, |row, at| row[at]),
-            Panels::Bf16(panels) => {
-                let bits = |weight: &f32| u32::from(bf16::from_f32(*weight).to_bits());
-                let pair = |row: &[f32], at: usize| bits(&row[2 * at]) | row.get(2 * at + 1).map_or(0, bits) << 16;
-                pack(panels, first, rows, inputs, inputs.div_ceil(2), pair);
-            }
-        }
-    }
-
-    /// Packs a matrix in f32, row by row as it is stored.
-    pub fn from_f32(weights: &[f32], inputs: usize) -> Self {
-        let mut packed = Self::zeros(weights.len() / inputs.max(1), inputs, Arithmetic::F32);
-        packed.fill(0, weights);
-        packed
-    }
-
-    /// Packs a matrix in bf16.
-    pub fn from_bf16(weights: &[bf16], inputs: usize) -> Self {
-        let mut packed = Self::zeros(weights.len() / inputs.max(1), inputs, Arithmetic::Bf16);
-        if let Panels::Bf16(panels) = &mut packed.panels {
-            let bits = |weight: &bf16| u32::from(weight.to_bits());
-            let pair = |row: &[bf16], at: usize| bits(&row[2 * at]) | row.get(2 * at + 1).map_or(0, bits) << 16;
-            pack(panels, 0, weights, inputs, inputs.div_ceil(2), pair);
-        }
-        packed
-    }
-
-    /// Rows of the matrix: elements of a product's row.
-    pub fn outputs(&self) -> usize {
-        self.outputs
-    }
-
-    /// Columns of the matrix: elements of a row of activations.
-    pub fn inputs(&self) -> usize {
-        self.inputs
-    }
-
-    /// Writes row `index` of the matrix, in f32.
-    ///
-    /// # Panics
-    /// When there is no such row, or `row` is shorter than one.
-    pub fn row(&self, index: usize, row: &mut [f32]) {
-        assert!(index < self.outputs && row.len() == self.inputs, "row {index} of {self:?}");
-        let (panel, lane) = (index / PANEL, index % PANEL);
-        match &self.panels {
-            Panels::F32(panels) => {
-                let panel = &panels[panel * self.inputs * PANEL..];
-                row.iter_mut().enumerate().for_each(|(at, to)| *to = panel[at * PANEL + lane]);
-            }
-            Panels::Bf16(panels) => {
-                let panel = &panels[panel * self.inputs.div_ceil(2) * PANEL..];
-                for (at, to) in row.iter_mut().enumerate() {
-                    let pair = panel[at / 2 * PANEL + lane];
-                    *to = f32::from_bits(if at % 2 == 0 { pair << 16 } else { pair & 0xffff_0000 });
-                }
-            }
-        }
-    }
-}
-
-/// Packs rows of `inputs` weights as `steps` numbers each, as `read` gives them, from row `first` of the panels on.
-fn pack<T, P: Copy>(
-    panels: &mut [P],
-    first: usize,
-    rows: &[T],
-    inputs: usize,
-    steps: usize,
-    read: impl Fn(&[T], usize) -> P,
-) {
-    let mut rest = rows;
-    let mut first = first;
-    while rest.len() >= inputs && inputs > 0 {
-        let lane = first % PANEL;
-        let count = (PANEL - lane).min(rest.len() / inputs);
-        let panel = &mut panels[first / PANEL * PANEL * steps..][..steps * PANEL];
-        // A few steps at a time, so that what is written stays in the cache while the rows take turns.
-        for start in (0..steps).step_by(16) {
-            for (i, row) in rest.chunks_exact(inputs).take(count).enumerate() {
-                for at in start..(start + 16).min(steps) {
-                    panel[at * PANEL + lane + i] = read(row, at);
-                }
-            }
-        }
-        rest = &rest[count * inputs..];
-        first += count;
-    }
-}
 
 /// Where a product is written: row `r` of it begins at `r * stride + column`.
 #[derive(Debug)]
@@ -361,7 +207,7 @@ mod kernel {
         stride: usize,
         columns: usize,
     ) {
-        assert!(super::super::multiplies_bf16() && panel.len() >= pairs * PANEL && columns <= PANEL && rows > 0);
+        assert!(crate::model::cpu::multiplies_bf16() && panel.len() >= pairs * PANEL && columns <= PANEL && rows > 0);
         assert!(x.len() >= rows * pairs && out.len() >= (rows - 1) * stride + columns);
         let masks = masks(columns);
         for start in (0..pairs).step_by(DEPTH) {
@@ -463,7 +309,7 @@ mod kernel {
     /// When there is no room for them, or the machine has no AVX-512 BF16.
     pub(super) fn narrow(x: &[f32], inputs: usize, pairs: &mut [u32]) {
         let rows = x.len() / inputs;
-        assert!(super::super::multiplies_bf16() && pairs.len() >= rows * inputs.div_ceil(2));
+        assert!(crate::model::cpu::multiplies_bf16() && pairs.len() >= rows * inputs.div_ceil(2));
         // SAFETY: asserted just now.
         unsafe { narrow_rows(x, inputs, pairs) }
     }
@@ -497,6 +343,7 @@ mod kernel {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use half::bf16;
 
     fn numbers(count: usize, salt: usize) -> Vec<f32> {
         (0..count).map(|i| (((i + salt) * 7_919 % 2_003) as f32 / 1_001.0 - 1.0) * 1.7).collect()
@@ -557,20 +404,6 @@ mod tests {
                 for (row, together) in x.chunks_exact(inputs).zip(together.chunks_exact(outputs)) {
                     assert_eq!(multiplied(row, &packed, arithmetic), together);
                 }
-            }
-        }
-    }
-
-    #[test]
-    fn rows_of_a_packed_matrix_come_back_as_they_were() {
-        let (inputs, outputs) = (7, 67);
-        let w = rounded(&numbers(outputs * inputs, 5));
-        let narrow: Vec<bf16> = w.iter().map(|w| bf16::from_f32(*w)).collect();
-        for packed in [Packed::from_f32(&w, inputs), Packed::from_bf16(&narrow, inputs)] {
-            let mut row = vec![0.0; inputs];
-            for (index, want) in w.chunks_exact(inputs).enumerate() {
-                packed.row(index, &mut row);
-                assert_eq!(row, want);
             }
         }
     }

@@ -5,7 +5,7 @@ use super::linear::Linear;
 use super::norm::Norm;
 use super::rope::Tables;
 use crate::model::cpu::attention::{Attend, Heads, attend};
-use crate::model::cpu::product::Arithmetic;
+use crate::model::cpu::packed::Arithmetic;
 use crate::model::cpu::{self, with_scratch, with_slice};
 use candle_core::{D, Device, Result, Tensor};
 use std::ops::Range;

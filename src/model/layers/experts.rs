@@ -2,7 +2,7 @@
 
 use super::linear::Linear;
 use super::mlp::Mlp;
-use crate::model::cpu::product::Arithmetic;
+use crate::model::cpu::packed::Arithmetic;
 use candle_core::{D, Result, Tensor};
 
 /// How the chosen experts are weighed.

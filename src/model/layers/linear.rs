@@ -1,7 +1,8 @@
 //! Matrix products with weights in whatever form they are kept, and embeddings.
 
 use crate::model::cpu;
-use crate::model::cpu::product::{Arithmetic, PANEL, Packed, Target, product, product_of};
+use crate::model::cpu::packed::{Arithmetic, PANEL, Packed};
+use crate::model::cpu::product::{Target, product, product_of};
 use candle_core::quantized::QTensor;
 use candle_core::{DType, Device, Result, Tensor, bail};
 use half::bf16;

@@ -2,7 +2,7 @@
 
 use super::experts::Experts;
 use super::linear::Linear;
-use crate::model::cpu::product::Arithmetic;
+use crate::model::cpu::packed::Arithmetic;
 use crate::model::cpu::{self, activation};
 use candle_core::{D, Result, Tensor};
 use serde::Deserialize;

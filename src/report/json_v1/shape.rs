@@ -269,7 +269,7 @@ mirrored! {
         /// Windows that were cut.
         planned: u64,
         scored: u64,
-        /// Left before their end because they can't matter.
+        /// Left before their end: they can't matter, or were passed over (`--find-runs`, `--screen`).
         #[serde(default)]
         left: u64,
         /// As an identical window, whose scores they took over.
