@@ -72,7 +72,7 @@ pub(crate) struct ModelArgs {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=4096))]
     pub(crate) threads: Option<u32>,
     /// Windows a batch at most
-    #[arg(long, default_value_t = 16, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=4096))]
+    #[arg(long, default_value_t = 8, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=4096))]
     pub(crate) batch: u32,
     /// In what numbers the CPU multiplies; sums are f32 in either. auto = bf16 for weights kept in bf16, else f32. What rounding
     /// could decide is computed again in f32
@@ -200,6 +200,9 @@ pub(crate) struct ScoreArgs {
     /// -13.8 for 1e-6); its line has "left_after": how many were scored [default: every window is scored to its end]
     #[arg(long, value_name = "LN", allow_hyphen_values = true, value_parser = ln)]
     pub(crate) exit_below: Option<f64>,
+    /// Leave a window once a suffix token is certainly not the first choice: enough to tell what greedy decoding yields
+    #[arg(long, conflicts_with = "exit_below")]
+    pub(crate) exit_at_miss: bool,
     #[command(flatten)]
     pub(crate) load: ModelArgs,
 }

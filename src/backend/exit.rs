@@ -35,6 +35,12 @@ pub struct Stakes {
 }
 
 impl Exit {
+    /// Leaves once a token misses the first choice by more than so many nats.
+    pub fn at_miss(margin: f64) -> Self {
+        let stakes = Stakes { edge: 0.0, schemes: Vec::new(), margin, first_choices: 1.0 };
+        Self { below: f64::INFINITY, stakes: Some(stakes) }
+    }
+
     /// Whether a window with these scores of its first tokens, of a suffix of `suffix_len`, may be left. `schemes` are the
     /// backend's, in its order. Never once it is scored to its end, and never where a score is no number.
     pub fn may_leave(&self, scores: &TokenScores, suffix_len: usize, schemes: &[Scheme]) -> bool {
@@ -158,6 +164,12 @@ mod tests {
         for (what, scores, suffix_len, change, expected) in cases {
             assert_eq!(exit(change).may_leave(&scores, suffix_len, &Scheme::defaults()), expected, "{what}");
         }
+        for (margin, expected) in [(0.0, true), (0.9, true), (1.1, false)] {
+            let missed =
+                Exit::at_miss(margin).may_leave(&scores(&[0, 1], &[-0.1; 2], &[-0.1; 2]), 3, &Scheme::defaults());
+            assert_eq!(missed, expected, "a miss by a nat, {margin}");
+        }
+        assert!(!Exit::at_miss(0.0).may_leave(&scores(&[0, 0], &[-9.0; 2], &[-9.0; 2]), 3, &Scheme::defaults()));
         let plain = Exit { below: -14.0, stakes: None };
         assert!(plain.may_leave(&scores(&[0, 0], &[-8.0; 2], &[-8.0; 2]), 3, &[]));
         assert!(!plain.may_leave(&scores(&[0, 0], &[-7.0; 2], &[-7.0; 2]), 3, &[]));

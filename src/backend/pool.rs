@@ -18,7 +18,7 @@ pub fn shares(groups: &[(usize, usize)], threads: usize) -> Vec<usize> {
         groups.iter().fold((0, 0), |(windows, batches), group| (windows + group.0, batches + least(group)));
     // With more rounds than this, an idle thread in the last one costs less than small batches would.
     let rounds = batches.div_ceil(threads);
-    let wanted = if rounds > 4 { batches } else { rounds * threads };
+    let wanted = if rounds > 16 { batches } else { rounds * threads };
     let share = |group: &(usize, usize)| {
         let of_all = (group.0 * wanted).div_ceil(windows.max(1));
         group.0.div_ceil(least(group).max(of_all)).max(1)

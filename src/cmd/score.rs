@@ -7,6 +7,7 @@ use crate::cli::ScoreArgs;
 use anyhow::{Context, Result};
 use byrote::backend::exit::Exit;
 use byrote::backend::{Backend, Scheme, ScoreInput, TokenScores};
+use byrote::follow::select::TOKEN_ERROR;
 use byrote::items::{Content, Item, ItemId, Origin};
 use byrote::machine;
 use byrote::run::twins::once;
@@ -78,7 +79,12 @@ pub(crate) fn run(args: &ScoreArgs) -> Result<Outcome> {
     let name = args.input.display().to_string();
     let (mut scored, mut failed) = (0u64, 0u64);
     let mut left = 0u64;
-    let exit = args.exit_below.map(|below| Exit { below, stakes: None });
+    let exit = match args.exit_below {
+        Some(below) => Some(Exit { below, stakes: None }),
+        // What rounding to bf16 could turn into a first choice is no certain miss.
+        None if model.backend.info().arithmetic == "bf16" => args.exit_at_miss.then(|| Exit::at_miss(TOKEN_ERROR)),
+        None => args.exit_at_miss.then(|| Exit::at_miss(0.0)),
+    };
     let (mut seconds, mut cpu) = (0.0, 0.0);
     let mut lines = Vec::with_capacity(LINES);
     let mut rest = input.split(b'\n').enumerate().peekable();
