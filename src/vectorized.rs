@@ -1,14 +1,23 @@
 //! One body of plain loops, compiled twice: for the processor the build is for, and for AVX-512, which is used where the
 //! machine has it. Rust never fuses a multiplication and an addition by itself, so both give the same bits.
 
-/// Whether the machine has the vector instructions that [`vectorized`] compiles for.
+use std::sync::OnceLock;
+
+/// Whether the machine has the vector instructions that [`vectorized`] compiles for. `BYROTE_PORTABLE=1` in the environment says no
+/// for it: then everything is computed as on other processors, which is how that way is tested.
 pub(crate) fn wide() -> bool {
-    #[cfg(target_arch = "x86_64")]
-    {
-        use std::arch::is_x86_feature_detected as has;
-        has!("avx512f") && has!("avx512bw") && has!("avx512dq") && has!("avx512vl")
-    }
-    #[cfg(not(target_arch = "x86_64"))]
+    static WIDE: OnceLock<bool> = OnceLock::new();
+    *WIDE.get_or_init(|| std::env::var_os("BYROTE_PORTABLE").is_none_or(|asked| asked != "1") && detected())
+}
+
+#[cfg(target_arch = "x86_64")]
+fn detected() -> bool {
+    use std::arch::is_x86_feature_detected as has;
+    has!("avx512f") && has!("avx512bw") && has!("avx512dq") && has!("avx512vl")
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+fn detected() -> bool {
     false
 }
 
