@@ -35,6 +35,7 @@ enum Part {
 
 impl<'a> Tally<'a> {
     /// Whether every scheme can be scored in pieces: a nucleus out of the whole vocabulary wants it sorted.
+    #[cfg(any(feature = "native", test))]
     pub(super) fn suits(schemes: &[Scheme]) -> bool {
         schemes.iter().all(|scheme| scheme.top_p.is_none() || scheme.top_k.is_some() || scheme.temperature == 0.0)
     }

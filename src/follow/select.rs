@@ -71,7 +71,10 @@ pub fn unsure_in_bf16<'a>(texts: &[InBf16<'a>], matched: bool, policy: &Policy) 
         let least = policy.ln_floor() - 2.0 * WINDOW_ERROR;
         let counts = floor.is_some_and(|floor| best >= floor.max(least));
         let decides = |window: &WindowEvidence| counts && window.sum_logprob >= best - 2.0 * WINDOW_ERROR;
-        let of_text = text.windows.iter().filter(|(window, margins)| decides(window) || turns(window, margins, policy));
+        let unsure_of = |window: &WindowEvidence, margins: &[f32]| {
+            decides(window) || near_tie(window, policy) || turns(window, margins, policy)
+        };
+        let of_text = text.windows.iter().filter(|(window, margins)| unsure_of(window, margins));
         unsure.extend(of_text.map(|(window, _)| *window));
     }
     unsure

@@ -26,7 +26,7 @@ pub struct Checkpoint {
 #[derive(Clone, Debug, Default)]
 pub struct LoadConfig {
     /// In what form weights are kept; `None` chooses f32, or what the files have where f32 would take more
-    /// than half of the free memory, or more than the limit in [`LoadConfig::room`].
+    /// than half of the free memory, or more than the limit in `room`.
     pub precision: Option<Precision>,
     /// `auto`, `cpu`, `cuda`, `cuda:N` or `metal`.
     pub device: String,
