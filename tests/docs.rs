@@ -145,9 +145,11 @@ fn every_table_of_figures_has_its_place_and_its_command() {
     }
     assert!(places >= 4, "only {places} places were found");
     let commands = page.lines().filter_map(|line| line.strip_prefix("python benches/peers/compare.py "));
-    for flag in commands.flat_map(str::split_whitespace).filter(|word| word.starts_with("--")) {
+    let words = commands.flat_map(str::split_whitespace).map(|word| word.trim_end_matches('"'));
+    for flag in words.filter(|word| word.starts_with("--")) {
         // Runs of byrote are quoted, and their flags are byrote's.
-        let known = script.contains(&format!("\"{flag}\"")) || ["--dtype", "--exit-below", "--compute"].contains(&flag);
+        let of_byrote = ["--dtype", "--exit-below", "--exit-at-miss", "--compute"];
+        let known = script.contains(&format!("\"{flag}\"")) || of_byrote.contains(&flag);
         assert!(known, "compare.py has no flag {flag}");
     }
 }
