@@ -4,6 +4,8 @@
 
 #[path = "support/golden.rs"]
 mod golden;
+#[path = "support/models.rs"]
+mod models;
 #[path = "support/program.rs"]
 mod program;
 
@@ -12,18 +14,11 @@ use byrote::backend::{Backend, Scheme, ScoreInput};
 use byrote::follow::select::{TOKEN_ERROR, WINDOW_ERROR};
 use byrote::model::Arithmetic;
 use byrote::model::weights::Precision;
+use models::models;
 use program::{builtin_lines, report, repository, run, verdicts, write_lines};
 use serde_json::{Value, json};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use tempfile::TempDir;
-
-fn models() -> Option<PathBuf> {
-    let folder = std::env::var_os("BYROTE_TEST_MODELS").map(PathBuf::from);
-    if folder.is_none() {
-        eprintln!("BYROTE_TEST_MODELS is not set: real checkpoints are not tested");
-    }
-    folder
-}
 
 /// The report of a run that was made in these numbers.
 fn probed(dir: &Path, name: &str, args: &[&str]) -> Value {

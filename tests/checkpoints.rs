@@ -4,6 +4,8 @@
 
 #[path = "support/golden.rs"]
 mod golden;
+#[path = "support/models.rs"]
+mod models;
 
 use byrote::backend::exit::Exit;
 use byrote::backend::native::Native;
@@ -12,16 +14,8 @@ use byrote::model::weights::Precision;
 use byrote::tokens::BosChoice;
 use byrote::tokens::tokenizer::Tokenizer;
 use golden::{backend, compare, load, read};
-use std::path::{Path, PathBuf};
-
-/// The folder with the checkpoints; absent on machines without them.
-fn models() -> Option<PathBuf> {
-    let folder = std::env::var_os("BYROTE_TEST_MODELS").map(PathBuf::from);
-    if folder.is_none() {
-        eprintln!("BYROTE_TEST_MODELS is not set: real checkpoints are not tested");
-    }
-    folder
-}
+use models::models;
+use std::path::Path;
 
 /// `extractable` is the one window of the file that greedy decoding recites, where there is one.
 fn agrees(file: &str, golden: &str, extractable: Option<&str>) {

@@ -89,8 +89,8 @@ fn rows(run: &Path) -> Vec<ScoredWindow> {
 
 /// Whether windows are hits, under the built-in policy.
 fn hits(run: &Path, rows: &[ScoredWindow]) -> Vec<bool> {
-    let schemes = &RunDir::load(run).unwrap().manifest().model.backend.schemes.clone();
-    rows.iter().map(|row| hit(row, schemes, &Policy::default(), "f32")).collect()
+    let dir = RunDir::load(run).unwrap();
+    rows.iter().map(|row| hit(row, &dir.manifest().model.backend, &Policy::default())).collect()
 }
 
 /// The memorized runs of an item of at least so many tokens: ranges of windows, all of them hits, where the longest stretch

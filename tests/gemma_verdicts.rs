@@ -3,9 +3,12 @@
 #![cfg(feature = "native")]
 #![allow(clippy::unwrap_used, clippy::print_stdout, clippy::print_stderr, reason = "a test fails by panicking")]
 
+#[path = "support/models.rs"]
+mod models;
 #[path = "support/program.rs"]
 mod program;
 
+use models::models;
 use program::{report, repository, run, verdicts, write_lines};
 use serde_json::json;
 use std::collections::BTreeMap;
@@ -19,14 +22,6 @@ const KNOWN: [&str; 4] = ["lorem", "pd_usconst", "pd_declaration", "mit_license"
 
 /// Fresh texts that take part as if they had been opted out.
 const FRESH: usize = 3;
-
-fn models() -> Option<PathBuf> {
-    let folder = std::env::var_os("BYROTE_TEST_MODELS").map(PathBuf::from);
-    if folder.is_none() {
-        eprintln!("BYROTE_TEST_MODELS is not set: real checkpoints are not tested");
-    }
-    folder
-}
 
 /// The famous texts and some fresh ones as items; the other fresh prose and legal texts as controls.
 fn probe_set(dir: &Path) -> PathBuf {

@@ -190,9 +190,7 @@ impl<'a> First<'a> {
                     for (i, place) in first.iter().enumerate() {
                         fates[range.start + place] = Fate::Scored(next + i);
                         let row = found.row(next + i)?;
-                        hits.push(row.is_some_and(|row| {
-                            hit(row, &model.backend.info().schemes, policy, &model.backend.info().arithmetic)
-                        }));
+                        hits.push(row.is_some_and(|row| hit(row, model.backend.info(), policy)));
                     }
                     next += first.len();
                     let is_hit = |place: usize| first.binary_search(&place).is_ok_and(|i| hits[i]);
@@ -258,11 +256,7 @@ fn seed(found: &FirstPass<'_>) -> u64 {
 impl Screening {
     /// How many of the hits the screen kept, by the scores of all windows of the run, in order.
     pub(super) fn recall(&self, scores: &[ScoredWindow], model: &Ready, policy: &Policy) -> Screened {
-        let is_hit = |place: &&usize| {
-            scores
-                .get(**place)
-                .is_some_and(|row| hit(row, &model.backend.info().schemes, policy, &model.backend.info().arithmetic))
-        };
+        let is_hit = |place: &&usize| scores.get(**place).is_some_and(|row| hit(row, model.backend.info(), policy));
         recall::of(recall::Counts {
             tokens: self.tokens,
             kept: self.kept.len() as u64,

@@ -7,7 +7,7 @@ use crate::cli::ScoreArgs;
 use anyhow::{Context, Result};
 use byrote::backend::exit::Exit;
 use byrote::backend::{Backend, Scheme, ScoreInput, TokenScores};
-use byrote::follow::select::TOKEN_ERROR;
+use byrote::follow::select::errors;
 use byrote::items::{Content, Item, ItemId, Origin};
 use byrote::machine;
 use byrote::run::twins::once;
@@ -82,8 +82,7 @@ pub(crate) fn run(args: &ScoreArgs) -> Result<Outcome> {
     let exit = match args.exit_below {
         Some(below) => Some(Exit { below, stakes: None }),
         // What rounding to bf16 could turn into a first choice is no certain miss.
-        None if model.backend.info().arithmetic == "bf16" => args.exit_at_miss.then(|| Exit::at_miss(TOKEN_ERROR)),
-        None => args.exit_at_miss.then(|| Exit::at_miss(0.0)),
+        None => args.exit_at_miss.then(|| Exit::at_miss(errors(&model.backend.info().arithmetic, (0.0, 0.0)).0)),
     };
     let (mut seconds, mut cpu) = (0.0, 0.0);
     let mut lines = Vec::with_capacity(LINES);

@@ -1,7 +1,7 @@
 //! When a policy lets windows be left, and whose.
 
 use crate::backend::exit::{Exit, Stakes};
-use crate::follow::select::{TOKEN_ERROR, WINDOW_ERROR};
+use crate::follow::select::errors;
 use crate::items::{ItemId, Kind};
 use crate::policy::Policy;
 
@@ -17,7 +17,7 @@ const SLACK: f64 = 0.001;
 /// `arithmetic` is what the products are computed in: by what bf16 may be off a rule errs as well.
 pub fn exit(policy: &Policy, arithmetic: &str) -> Option<Exit> {
     let wanted = &policy.follow_up;
-    let (of_token, of_window) = if arithmetic == "f32" { (SLACK, SLACK) } else { (TOKEN_ERROR, WINDOW_ERROR) };
+    let (of_token, of_window) = errors(arithmetic, (SLACK, SLACK));
     if policy.floor <= 0.0 || policy.near_verbatim || wanted.everything {
         return None;
     }

@@ -1,6 +1,6 @@
 //! Which windows are followed up, and how: from scores and policy alone.
 
-use crate::backend::Scheme;
+use crate::backend::{BackendInfo, Scheme};
 use crate::items::Kind;
 use crate::metric::window::{WindowEvidence, likeliest_first, measure};
 use crate::policy::Policy;
@@ -92,13 +92,17 @@ fn turns(window: &WindowEvidence, margins: &[f32], policy: &Policy) -> bool {
     margins.iter().all(|margin| f64::from(*margin) > -TOKEN_ERROR) || policy.schemes.iter().any(over_the_edge)
 }
 
+/// By how much the scores of one token and of one window may be off, in nats, in products of this arithmetic; in f32 `exact`.
+pub fn errors(arithmetic: &str, exact: (f64, f64)) -> (f64, f64) {
+    if arithmetic == "f32" { exact } else { (TOKEN_ERROR, WINDOW_ERROR) }
+}
+
 /// Whether a window is a hit: within the policy's sample budget under one of its schemes, or greedily exact. What misses either
-/// by no more than rounding may decide, in products of this `arithmetic`, is one as well.
-pub fn hit(scored: &ScoredWindow, schemes: &[Scheme], policy: &Policy, arithmetic: &str) -> bool {
-    let (Ok(evidence), Ok(scores)) = (measure(scored, schemes), &scored.scores) else { return false };
+/// by no more than rounding may decide, in this backend's products, is one as well.
+pub fn hit(scored: &ScoredWindow, info: &BackendInfo, policy: &Policy) -> bool {
+    let (Ok(evidence), Ok(scores)) = (measure(scored, &info.schemes), &scored.scores) else { return false };
     let wanted = &policy.follow_up;
-    let (of_token, of_window) =
-        if arithmetic == "f32" { (wanted.margin, wanted.epsilon) } else { (TOKEN_ERROR, WINDOW_ERROR) };
+    let (of_token, of_window) = errors(&info.arithmetic, (wanted.margin, wanted.epsilon));
     let exact = scores.margin.iter().all(|margin| f64::from(*margin) >= -of_token);
     exact || evidence.best_log_p_z(&policy.schemes).is_some_and(|log_p_z| log_p_z >= policy.tau.ln() - of_window)
 }

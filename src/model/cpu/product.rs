@@ -28,6 +28,14 @@ pub struct Target<'a> {
     pub column: usize,
 }
 
+impl Target<'_> {
+    /// Where the outputs of a panel go, for the rows from `row` on, and how many of them there are out of `outputs` in all.
+    fn panel(&mut self, panel: usize, row: usize, outputs: usize) -> (&mut [f32], usize) {
+        let done = panel * PANEL;
+        (&mut self.values[row * self.stride + self.column + done..], (outputs - done).min(PANEL))
+    }
+}
+
 thread_local! {
     static SCRATCH: RefCell<Scratch> = RefCell::default();
 }
@@ -60,29 +68,27 @@ pub fn product_of(x: &[f32], weights: &Packed, wanted: Range<usize>, arithmetic:
     let (first, outputs) = (wanted.start / PANEL, wanted.len());
     let last = first + outputs.div_ceil(PANEL);
     assert!(inputs > 0 && x.len().is_multiple_of(inputs), "{} activations for {weights:?}", x.len());
-    let rows = x.len() / inputs;
+    let (rows, stride) = (x.len() / inputs, target.stride);
     SCRATCH.with_borrow_mut(|scratch| match (panels, arithmetic) {
         (Panels::Bf16(panels), Arithmetic::Bf16) if super::multiplies_bf16() => {
             let pairs = inputs.div_ceil(2);
-            let block = (BLOCK_BYTES / (4 * pairs)).max(TILE) / TILE * TILE;
+            let block = rows_a_block(pairs);
             scratch.narrow.resize(block.min(rows) * pairs, 0);
             for (at, x) in x.chunks(block * inputs).enumerate() {
                 kernel::narrow(x, inputs, &mut scratch.narrow);
                 let count = x.len() / inputs;
                 for (panel, weights) in panels.chunks_exact(pairs * PANEL).take(last).skip(first).enumerate() {
-                    let columns = (outputs - panel * PANEL).min(PANEL);
-                    let out = &mut target.values[at * block * target.stride + target.column + panel * PANEL..];
-                    kernel::tiles_bf16(&scratch.narrow, pairs, count, weights, out, target.stride, columns);
+                    let (out, columns) = target.panel(panel, at * block, outputs);
+                    kernel::tiles_bf16(&scratch.narrow, pairs, count, weights, out, stride, columns);
                 }
             }
         }
         (Panels::F32(panels), _) => {
-            let block = (BLOCK_BYTES / (4 * inputs)).max(TILE) / TILE * TILE;
+            let block = rows_a_block(inputs);
             for (at, x) in x.chunks(block * inputs).enumerate() {
                 for (panel, weights) in panels.chunks_exact(inputs * PANEL).take(last).skip(first).enumerate() {
-                    let columns = (outputs - panel * PANEL).min(PANEL);
-                    let out = &mut target.values[at * block * target.stride + target.column + panel * PANEL..];
-                    tiles(x, inputs, x.len() / inputs, weights, out, target.stride, columns);
+                    let (out, columns) = target.panel(panel, at * block, outputs);
+                    tiles(x, inputs, x.len() / inputs, weights, out, stride, columns);
                 }
             }
         }
@@ -92,12 +98,16 @@ pub fn product_of(x: &[f32], weights: &Packed, wanted: Range<usize>, arithmetic:
             // All rows pass a panel before the next is widened.
             for (panel, weights) in panels.chunks_exact(pairs * PANEL).take(last).skip(first).enumerate() {
                 widen(weights, &mut scratch.wide);
-                let columns = (outputs - panel * PANEL).min(PANEL);
-                let out = &mut target.values[target.column + panel * PANEL..];
-                tiles(x, inputs, rows, &scratch.wide[..inputs * PANEL], out, target.stride, columns);
+                let (out, columns) = target.panel(panel, 0, outputs);
+                tiles(x, inputs, rows, &scratch.wide[..inputs * PANEL], out, stride, columns);
             }
         }
     });
+}
+
+/// Rows that are multiplied together, of so many 32-bit numbers each: whole tiles.
+fn rows_a_block(numbers: usize) -> usize {
+    (BLOCK_BYTES / (4 * numbers)).max(TILE) / TILE * TILE
 }
 
 crate::vectorized::vectorized! {
@@ -167,6 +177,15 @@ mod kernel {
         [mask(columns), mask(columns.saturating_sub(16))]
     }
 
+    /// Every tile of a product, a stretch of steps after the other: the first step of it and how many, the first row and how many.
+    fn each_tile(depth: usize, rows: usize, mut tile: impl FnMut(usize, usize, usize, usize)) {
+        for start in (0..depth).step_by(DEPTH) {
+            for row in (0..rows).step_by(TILE) {
+                tile(start, DEPTH.min(depth - start), row, TILE.min(rows - row));
+            }
+        }
+    }
+
     /// See [`super::tiles`], which has checked the slices' lengths and that the machine has AVX-512.
     pub(super) fn tiles_f32(
         x: &[f32],
@@ -177,21 +196,17 @@ mod kernel {
         stride: usize,
         columns: usize,
     ) {
-        let (depth, masks) = (panel.len() / PANEL, masks(columns));
-        for start in (0..depth).step_by(DEPTH) {
-            let steps = DEPTH.min(depth - start);
-            for row in (0..rows).step_by(TILE) {
-                let count = TILE.min(rows - row);
-                // SAFETY: rows, depth and columns lie within the slices (asserted by the caller), and the caller has made sure
-                // of AVX-512.
-                unsafe {
-                    let x = x.as_ptr().add(row * lead + start);
-                    let panel = panel.as_ptr().add(start * PANEL);
-                    let out = out.as_mut_ptr().add(row * stride);
-                    by_rows!(count, tile_f32(x, lead, panel, steps, out, stride, masks, start > 0));
-                }
+        let masks = masks(columns);
+        each_tile(panel.len() / PANEL, rows, |start, steps, row, count| {
+            // SAFETY: rows, depth and columns lie within the slices (asserted by the caller), and the caller has made sure
+            // of AVX-512.
+            unsafe {
+                let x = x.as_ptr().add(row * lead + start);
+                let panel = panel.as_ptr().add(start * PANEL);
+                let out = out.as_mut_ptr().add(row * stride);
+                by_rows!(count, tile_f32(x, lead, panel, steps, out, stride, masks, start > 0));
             }
-        }
+        });
     }
 
     /// The same with `pairs` pairs of bf16 a row.
@@ -210,19 +225,15 @@ mod kernel {
         assert!(crate::model::cpu::multiplies_bf16() && panel.len() >= pairs * PANEL && columns <= PANEL && rows > 0);
         assert!(x.len() >= rows * pairs && out.len() >= (rows - 1) * stride + columns);
         let masks = masks(columns);
-        for start in (0..pairs).step_by(DEPTH) {
-            let steps = DEPTH.min(pairs - start);
-            for row in (0..rows).step_by(TILE) {
-                let count = TILE.min(rows - row);
-                // SAFETY: asserted above.
-                unsafe {
-                    let x = x.as_ptr().add(row * pairs + start);
-                    let panel = panel.as_ptr().add(start * PANEL);
-                    let out = out.as_mut_ptr().add(row * stride);
-                    by_rows!(count, tile_bf16(x, pairs, panel, steps, out, stride, masks, start > 0));
-                }
+        each_tile(pairs, rows, |start, steps, row, count| {
+            // SAFETY: asserted above.
+            unsafe {
+                let x = x.as_ptr().add(row * pairs + start);
+                let panel = panel.as_ptr().add(start * PANEL);
+                let out = out.as_mut_ptr().add(row * stride);
+                by_rows!(count, tile_bf16(x, pairs, panel, steps, out, stride, masks, start > 0));
             }
-        }
+        });
     }
 
     /// Writes a tile's sums, added to what is there already if it `goes_on`.
