@@ -23,6 +23,9 @@ const PROGRAM: u64 = 32 << 20;
 /// Tables of a tokenizer, for each entry of its vocabulary: spellings both ways, merges.
 const TOKENIZER_ENTRY: u64 = 640;
 
+/// Pieces of a tensor on their way from the file to where they are kept.
+const BLOCKS: u64 = 16 << 20;
+
 /// What becomes of matrices for products on the CPU.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Packing {
@@ -234,6 +237,24 @@ impl Header {
         }
     }
 
+    /// Bytes that reading it needs at once beside what is kept of it: as it is in the file, and written out.
+    fn beside(&self, precision: Precision, packing: Packing, gguf: bool) -> u64 {
+        let (wide, narrow) = (4 * self.elements(), 2 * self.elements());
+        let raw = if gguf { self.bytes } else { 0 };
+        let by_rows = gguf && !matches!(self.dtype.as_str(), "f32" | "f16" | "bf16");
+        match (precision, packing) {
+            (Precision::Quantized, _) => self.bytes,
+            (Precision::AtLoad(_), _) => self.bytes + 2 * wide,
+            // Safetensors are converted block by block into what is kept.
+            (_, Packing::None) | (Precision::F16, _) if !gguf => BLOCKS,
+            // Quantized ones are written out a few rows at a time.
+            (Precision::F32 | Precision::Bf16, Packing::Panels) if by_rows => 2 * raw + BLOCKS,
+            (Precision::F32, Packing::Panels) => raw + wide,
+            (Precision::Bf16, Packing::Panels) if !gguf => narrow,
+            _ => raw + wide + narrow,
+        }
+    }
+
     fn quantized(&self, quant: Quant) -> u64 {
         let (out, width) = match self.shape.as_slice() {
             [.., out, width] => (*out, *width),
@@ -372,13 +393,13 @@ impl Outline {
             Precision::Quantized | Precision::AtLoad(_) => (4 * widest).min(64 << 20),
             _ => 4 * widest,
         };
-        let unchanged = !self.gguf && packing == Packing::None && !matches!(precision, Precision::AtLoad(_));
         // The largest is nearly always the token table or the output matrix, which are read alone; layers are read side by
-        // side. Each may stand as it is in the file, written out, and as it will be kept.
+        // side, and some have to be put in another order.
         let tall = |header: &Header| header.shape.first().is_some_and(|n| *n as u64 == self.widths.vocab);
-        let of_layers = matrices().filter(|header| !tall(header)).map(Header::elements).max().unwrap_or(0);
-        let at_once = if unchanged { 4 } else { 8 };
-        let loading = at_once * (threads as u64 * of_layers).max(if unchanged { 0 } else { widest });
+        let beside = |header: &Header| header.beside(precision, packing, self.gguf);
+        let turned = |header: &Header| beside(header) + header.kept(precision, packing);
+        let of_layers = matrices().filter(|header| !tall(header)).map(turned).max().unwrap_or(0);
+        let loading = (threads as u64 * of_layers).max(largest(&beside));
         Plan {
             precision,
             batch,
