@@ -7,7 +7,7 @@ mod exit;
 mod on_device;
 mod unroll;
 
-use super::exit::Exit;
+use super::exit::{CHUNKS, Exit};
 use super::logits::{RowScore, score_row};
 use super::pool::{Pools, shares};
 use super::tally::Tally;
@@ -172,10 +172,13 @@ impl Native {
         }
     }
 
-    /// Checks inputs, divides them into batches and scores each of these on one thread, by `score`.
+    /// Checks inputs, divides them into batches and scores each of these on one thread, by `score`. `fed` tells how many of
+    /// a window's tokens, by its length and its prefix's, are fed at once: of what is fed in pieces as many windows go
+    /// together as make the same number of rows.
     fn score_all(
         &self,
         inputs: &[ScoreInput<'_>],
+        fed: impl Fn(usize, usize) -> usize,
         score: impl Fn(&[ScoreInput<'_>]) -> Scored + Sync,
     ) -> Vec<Result<TokenScores, ScoreError>> {
         let mut out: Vec<Result<TokenScores, ScoreError>> =
@@ -186,8 +189,12 @@ impl Native {
             shapes.entry((input.token_ids.len(), input.prefix_len)).or_default().push(i);
         }
         let tokens = if self.model.device().is_cpu() { BATCH_TOKENS } else { DEVICE_BATCH.0 };
+        let most = |len: usize, prefix_len: usize| {
+            let whole = (tokens / len).clamp(1, self.batch);
+            whole * len / fed(len, prefix_len).clamp(1, len)
+        };
         let groups: Vec<(usize, usize)> =
-            shapes.iter().map(|((len, _), windows)| (windows.len(), (tokens / len).clamp(1, self.batch))).collect();
+            shapes.iter().map(|((len, prefix_len), windows)| (windows.len(), most(*len, *prefix_len))).collect();
         let sizes = shares(&groups, self.pools.threads());
         let batches: Vec<&[usize]> =
             shapes.values().zip(sizes).flat_map(|(windows, size)| windows.chunks(size)).collect();
@@ -323,11 +330,12 @@ impl Backend for Native {
     }
 
     fn score(&self, inputs: &[ScoreInput<'_>]) -> Vec<Result<TokenScores, ScoreError>> {
-        self.score_all(inputs, |batch| self.score_batch(batch))
+        self.score_all(inputs, |len, _| len, |batch| self.score_batch(batch))
     }
 
     fn score_until(&self, inputs: &[ScoreInput<'_>], exit: &Exit) -> Vec<Result<TokenScores, ScoreError>> {
-        self.score_all(inputs, |batch| self.score_chunks(batch, exit))
+        let first = |len: usize, prefix_len| prefix_len + CHUNKS[0].min(len - prefix_len);
+        self.score_all(inputs, first, |batch| self.score_chunks(batch, exit))
     }
 
     fn unroll(&self, prompts: &[&[u32]], choose: &mut Choose<'_>) -> Result<(), ScoreError> {

@@ -338,12 +338,12 @@ impl Widths {
     }
 
     /// Bytes for one batch: what the widest layer holds at once, scores of attention, and keys and values of all layers,
-    /// which stay where a suffix is fed piece by piece.
+    /// which stay where a suffix is fed piece by piece, in batches up to twice as large.
     fn activations(&self, batch: usize, window: usize) -> u64 {
         let (batch, window) = (batch as u64, window as u64);
         let attention = 4 * self.hidden + 4 * self.qkv;
         let feed = 5 * self.hidden + self.inner;
-        let tokens = batch * window * (attention.max(feed) + self.kept);
+        let tokens = batch * window * (attention.max(feed) + 2 * self.kept);
         let scores = 4 * batch * self.heads * window * window;
         4 * (tokens + scores)
     }

@@ -153,8 +153,8 @@ mod tests {
             let (found, full) = (found.as_ref().unwrap(), full.as_ref().unwrap());
             assert_eq!(*found, full.first(found.logprob.len()));
         }
-        // Six of 3 + 3 tokens, four of 4 more, three of 4 more after one has left, two of the last.
-        assert_eq!(FED.load(Ordering::Relaxed), 6 * 6 + 4 * 4 + 3 * 4 + 2);
+        // Six of 3 + 1 tokens and of 2 more, four of 4 more after two have left, three of the 5 that are left.
+        assert_eq!(FED.load(Ordering::Relaxed), 6 * 4 + 6 * 2 + 4 * 4 + 3 * 5);
 
         // In other batches they leave at the same places.
         static ALONE: AtomicUsize = AtomicUsize::new(0);

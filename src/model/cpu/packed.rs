@@ -71,9 +71,13 @@ impl Packed {
         match &mut self.panels {
             Panels::F32(panels) => pack(panels, first, rows, inputs, inputs, |row, at| row[at]),
             Panels::Bf16(panels) => {
-                let bits = |weight: &f32| u32::from(bf16::from_f32(*weight).to_bits());
-                let pair = |row: &[f32], at: usize| bits(&row[2 * at]) | row.get(2 * at + 1).map_or(0, bits) << 16;
-                pack(panels, first, rows, inputs, inputs.div_ceil(2), pair);
+                let pairs = inputs.div_ceil(2);
+                let mut rounded = vec![0; PANEL.min(rows.len() / inputs) * pairs];
+                for (at, rows) in (first..).step_by(PANEL).zip(rows.chunks(PANEL * inputs)) {
+                    let rounded = &mut rounded[..rows.len() / inputs * pairs];
+                    round(rows, inputs, rounded);
+                    pack(panels, at, rounded, pairs, pairs, |row, at| row[at]);
+                }
             }
         }
     }
@@ -129,6 +133,28 @@ impl Packed {
     }
 }
 
+crate::vectorized::vectorized! {
+    /// Rows of `inputs` numbers as pairs of bf16, the last one filled up with zero. Bit for bit [`bf16::from_f32`], which has
+    /// a branch for NaN and so takes one number at a time.
+    fn round(rows: &[f32], inputs: usize, pairs: &mut [u32]) {
+        for (row, pairs) in rows.chunks_exact(inputs).zip(pairs.chunks_exact_mut(inputs.div_ceil(2))) {
+            let (whole, rest) = row.as_chunks::<2>();
+            pairs.iter_mut().zip(whole).for_each(|(pair, [low, high])| *pair = nearest(*low) | nearest(*high) << 16);
+            if let ([last], Some(pair)) = (rest, pairs.last_mut()) {
+                *pair = nearest(*last);
+            }
+        }
+    }
+}
+
+/// The bits of the nearest bf16, ties to the even one; NaN stays NaN.
+#[inline(always)]
+fn nearest(x: f32) -> u32 {
+    let bits = x.to_bits();
+    let rounded = (bits.wrapping_add(0x7fff + ((bits >> 16) & 1))) >> 16;
+    if bits & 0x7fff_ffff > 0x7f80_0000 { bits >> 16 | 0x40 } else { rounded }
+}
+
 /// Packs rows of `inputs` weights as `steps` numbers each, as `read` gives them, from row `first` of the panels on.
 fn pack<T, P: Copy>(
     panels: &mut [P],
@@ -172,6 +198,24 @@ mod tests {
                 packed.row(index, &mut row);
                 assert_eq!(row, want);
             }
+        }
+    }
+
+    #[test]
+    fn rounding_is_that_of_the_half_crate() {
+        let some = (0..=u32::MAX).step_by(65_519).map(f32::from_bits);
+        let ties = [0x3f80_8000, 0x3f81_8000, 0x7f7f_ffff, 0x7f80_0000, 0x7f80_0001, 0xffff_ffff, 0x8000_0000, 1, 0x8000];
+        let all: Vec<f32> = some.chain(ties.map(f32::from_bits)).collect();
+        let inputs = 31;
+        let rows = &all[..all.len() / inputs * inputs];
+        let mut pairs = vec![0; rows.len() / inputs * 16];
+        round(rows, inputs, &mut pairs);
+        for (row, pairs) in rows.chunks(inputs).zip(pairs.chunks(16)) {
+            for (at, x) in row.iter().enumerate() {
+                let found = (pairs[at / 2] >> (16 * (at % 2))) as u16;
+                assert_eq!(found, bf16::from_f32(*x).to_bits(), "{x} {:x}", x.to_bits());
+            }
+            assert_eq!(pairs[15] >> 16, 0);
         }
     }
 
