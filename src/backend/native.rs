@@ -13,7 +13,7 @@ use super::pool::{Pools, shares};
 use super::tally::Tally;
 use super::{Backend, BackendInfo, Choose, Scheme, ScoreError, ScoreInput, TokenScores};
 use crate::model::cpu::packed::PANEL;
-use crate::model::memory::{BATCH_TOKENS, LOGIT_ELEMENTS};
+use crate::model::memory::{BATCH_TOKENS, LOGIT_COLUMNS, LOGIT_ELEMENTS};
 use crate::model::{Arithmetic, CausalLm, Pass, cpu};
 use candle_core::Tensor;
 use std::collections::BTreeMap;
@@ -30,9 +30,6 @@ pub struct NativeConfig {
     /// In what products are computed, where the model leaves a choice.
     pub arithmetic: Arithmetic,
 }
-
-/// Tokens of the vocabulary whose logits are computed together, where they can be: for a batch of windows they are a few MiB.
-const COLUMNS: usize = 1_024;
 
 /// Logits held at once on a GPU, in elements (1 GiB): products over fewer rows don't fill it.
 const DEVICE_LOGIT_ELEMENTS: usize = 256 << 20;
@@ -289,8 +286,8 @@ impl Native {
             }
             tallies.push(Tally::new(target, few[target - start], &self.info.schemes));
         }
-        for start in (0..vocab).step_by(COLUMNS) {
-            let count = COLUMNS.min(vocab - start);
+        for start in (0..vocab).step_by(LOGIT_COLUMNS) {
+            let count = LOGIT_COLUMNS.min(vocab - start);
             cpu::with_scratch(rows * count, |logits| {
                 self.model.logits_of(hidden, start..start + count, self.arithmetic, logits)?;
                 let pieces = logits.chunks_exact(count).zip(&mut tallies);

@@ -47,7 +47,7 @@ impl Reference {
     /// two models at a time may be more than fits.
     pub(crate) fn find(name: &str, registry: &Registry, load: &ModelArgs) -> Result<Self> {
         let located = locate(name, registry, load.offline, None)?;
-        let loading = Loading { dtype: Dtype::Auto, bos: Bos::Auto, window: Loading::WINDOW };
+        let loading = Loading { dtype: Dtype::Auto, bos: Bos::Auto, window: Loading::WINDOW, keeps: true };
         let mut model = ready(&located, load, loading, Scheme::defaults()).context("--reference")?;
         model.multiply_in_f32();
         if model.tokenizer.is_none() {
@@ -67,7 +67,7 @@ impl Reference {
             "quantized" => Dtype::Quantized,
             _ => Dtype::Auto,
         };
-        let loading = Loading { dtype, bos: Bos::Auto, window: Loading::WINDOW };
+        let loading = Loading { dtype, bos: Bos::Auto, window: Loading::WINDOW, keeps: true };
         let mut model = ready(&self.located, args, loading, Scheme::defaults())?;
         model.multiply_in_f32();
         // A folder's root digest covers files that aren't the model's.

@@ -42,6 +42,8 @@ pub(crate) struct Loading {
     pub(crate) bos: Bos,
     /// Tokens of a window, for the memory that batches take.
     pub(crate) window: usize,
+    /// Whether windows are fed piece by piece, or followed up.
+    pub(crate) keeps: bool,
 }
 
 impl Loading {
@@ -122,7 +124,7 @@ pub(crate) fn ready(located: &Located, args: &ModelArgs, loading: Loading, schem
         device: args.device.clone(),
         family: entry.and_then(|e| e.family.clone()),
         adapter: located.adapter.clone(),
-        room: Some(room(args, loading.window)),
+        room: Some(Room { keeps: loading.keeps, ..room(args, loading.window) }),
         announce: Some(|plan| out::note(plan.told())),
     };
     let named = || {

@@ -77,7 +77,7 @@ pub(crate) fn run(args: &ProbeArgs) -> Result<Outcome> {
     let started = Instant::now();
     let located = locate(reference, &registry, args.load.offline, args.load.adapter.as_deref())?;
     let asked = asked_for(&job, &located)?;
-    let loading = Loading { dtype: variant.dtype, bos: variant.bos, window: args.window() };
+    let loading = Loading { dtype: variant.dtype, bos: variant.bos, window: args.window(), keeps: true };
     let mut model = ready(&located, &args.load, loading, Scheme::with_defaults(&policy.schemes))?;
     decide_by(&policy, &mut model);
     announce(&model);

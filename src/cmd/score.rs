@@ -72,7 +72,12 @@ pub(crate) fn run(args: &ScoreArgs) -> Result<Outcome> {
     let model = ready(
         &located,
         &args.load,
-        Loading { dtype: args.dtype, bos: args.bos, window: Loading::WINDOW },
+        Loading {
+            dtype: args.dtype,
+            bos: args.bos,
+            window: Loading::WINDOW,
+            keeps: args.exit_at_miss || args.exit_below.is_some(),
+        },
         Scheme::defaults(),
     )?;
     announce(&model);

@@ -208,7 +208,7 @@ impl Cells {
 fn load(job: &Job<'_>, located: &Located, dtype: Dtype, cells: &Cells) -> Result<Ready> {
     let bos = cells.bos.first().copied().unwrap_or(Bos::Auto);
     let schemes = Scheme::with_defaults(&job.policy.schemes);
-    let loading = Loading { dtype, bos, window: job.args.window() };
+    let loading = Loading { dtype, bos, window: job.args.window(), keeps: true };
     let mut loaded = ready(located, &job.args.load, loading, schemes)?;
     decide_by(job.policy, &mut loaded);
     announce(&loaded);

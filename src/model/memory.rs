@@ -17,6 +17,9 @@ pub const BATCH_TOKENS: usize = 2_048;
 /// Logits that a thread holds at once, in elements (32 MiB): a few rows of a large vocabulary.
 pub const LOGIT_ELEMENTS: usize = 8 << 20;
 
+/// Logits of a row that a thread holds at once where rows aren't needed whole.
+pub const LOGIT_COLUMNS: usize = 1_024;
+
 /// The program itself, without a model.
 const PROGRAM: u64 = 32 << 20;
 
@@ -61,6 +64,9 @@ pub struct Room {
     pub threads: usize,
     /// Tokens of a window.
     pub window: usize,
+    /// Whether keys and values of what was fed stay, since suffixes are fed piece by piece or continued; there, whole rows of
+    /// logits are looked at.
+    pub keeps: bool,
 }
 
 impl Room {
@@ -68,7 +74,7 @@ impl Room {
     pub fn of_machine(batch: usize, threads: usize, window: usize) -> Self {
         let held = crate::machine::resident().unwrap_or(0);
         let limit = crate::machine::memory().usable().map(|usable| usable.saturating_add(held));
-        Self { limit, asked: false, held, batch, threads, window }
+        Self { limit, asked: false, held, batch, threads, window, keeps: true }
     }
 
     /// No more than so many bytes, if a number is given.
@@ -103,6 +109,8 @@ pub struct Widths {
     pub inner: u64,
     /// Sequences are walked one by one.
     pub stepwise: bool,
+    /// Logits are scaled or capped, a row at a time.
+    pub warped: bool,
 }
 
 /// A model by its headers.
@@ -329,6 +337,7 @@ impl Widths {
             kept: attention.map(kv).sum(),
             inner: feed.max().unwrap_or(0) as u64,
             stepwise: false,
+            warped: plan.logit_scale.is_some() || plan.logit_softcap.is_some(),
         }
     }
 
@@ -337,21 +346,29 @@ impl Widths {
         Self { vocab, hidden, qkv: 4 * hidden, inner: 5 * 4 * hidden, stepwise: true, ..Self::default() }
     }
 
-    /// Bytes for one batch: what the widest layer holds at once, scores of attention, and keys and values of all layers,
-    /// which stay where a suffix is fed piece by piece, in batches up to twice as large.
-    fn activations(&self, batch: usize, window: usize) -> u64 {
-        let (batch, window) = (batch as u64, window as u64);
+    /// Bytes for one batch: what the widest layer holds at once, scores of attention, and, if they stay, keys and values of all
+    /// layers, in batches up to twice as large.
+    fn activations(&self, batch: usize, room: &Room) -> u64 {
+        let (batch, window) = (batch as u64, room.window as u64);
         let attention = 4 * self.hidden + 4 * self.qkv;
         let feed = 5 * self.hidden + self.inner;
-        let tokens = batch * window * (attention.max(feed) + 2 * self.kept);
+        let kept = if room.keeps { 2 * self.kept } else { 0 };
+        let tokens = batch * window * (attention.max(feed) + kept);
         let scores = 4 * batch * self.heads * window * window;
         4 * (tokens + scores)
     }
 
-    /// Bytes of logits at once: as a tensor, and as a list.
-    fn logits(&self, batch: usize, window: usize) -> u64 {
-        let rows = (LOGIT_ELEMENTS as u64 / self.vocab.max(1)).clamp(1, (batch * window).max(1) as u64);
-        2 * 4 * rows * self.vocab
+    /// Bytes of logits at once. A packed output matrix is multiplied some columns at a time; otherwise whole rows are computed,
+    /// some at a time, and copied where they are warped or come from another device.
+    fn logits(&self, batch: usize, room: &Room, precision: Precision, packing: Packing) -> u64 {
+        let all = (batch * room.window).max(1) as u64;
+        let packed = packing == Packing::Panels && matches!(precision, Precision::F32 | Precision::Bf16);
+        if packed && !self.warped && !room.keeps {
+            return 4 * all * self.vocab.min(LOGIT_COLUMNS as u64);
+        }
+        let rows = (LOGIT_ELEMENTS as u64 / self.vocab.max(1)).clamp(1, all);
+        let copies = if packing == Packing::Panels && !self.warped { 1 } else { 2 };
+        copies * 4 * rows * self.vocab
     }
 }
 
@@ -372,6 +389,7 @@ impl Outline {
             kept: widths.kept.min(2 * most * (headers.len() as u64).min(1 << 14)),
             inner: widths.inner.min(5 * most),
             stepwise: widths.stepwise,
+            warped: widths.warped,
         };
         Self { file, headers, widths, gguf, f32_only }
     }
@@ -407,8 +425,8 @@ impl Outline {
             program: room.held.max(PROGRAM) + TOKENIZER_ENTRY * self.widths.vocab,
             weights: weights(&self.headers, precision, packing),
             loading,
-            activations: self.widths.activations(batch, room.window),
-            logits: self.widths.logits(batch, room.window),
+            activations: self.widths.activations(batch, room),
+            logits: self.widths.logits(batch, room, precision, packing),
             widened,
             limit: room.limit,
         }

@@ -15,13 +15,20 @@ fn model() -> Outline {
         headers.push(header(&format!("{layer}.up"), "bf16", &[4_096, 512], 2 * 4_096 * 512));
         headers.push(header(&format!("{layer}.down"), "bf16", &[512, 2_048], 2 * 2_048 * 512));
     }
-    let widths =
-        Widths { vocab: 8_000, hidden: 512, qkv: 1_024, heads: 8, kept: 20 * 512, inner: 5 * 2_048, stepwise: false };
+    let widths = Widths {
+        vocab: 8_000,
+        hidden: 512,
+        qkv: 1_024,
+        heads: 8,
+        kept: 20 * 512,
+        inner: 5 * 2_048,
+        ..Widths::default()
+    };
     Outline::new("m/model.safetensors".to_owned(), headers, Some(widths), false, false)
 }
 
 fn room(limit: u64) -> Room {
-    Room { limit: Some(limit), asked: true, held: 0, batch: 16, threads: 4, window: 100 }
+    Room { limit: Some(limit), asked: true, held: 0, batch: 16, threads: 4, window: 100, keeps: true }
 }
 
 #[test]
@@ -122,6 +129,19 @@ fn packing_spares_the_widening() {
 }
 
 #[test]
+fn where_nothing_is_kept_there_are_neither_caches_nor_whole_rows_of_logits() {
+    let of = |keeps, precision, packing| model().plan(precision, packing, &Room { keeps, ..room(0) });
+    let once = of(false, Precision::Bf16, Packing::Panels);
+    let kept = of(true, Precision::Bf16, Packing::Panels);
+    assert_eq!(once.logits, 4 * 1_600 * 1_024);
+    assert_eq!(kept.activations - once.activations, 4 * 1_600 * 2 * 20 * 512);
+    assert!(kept.logits > once.logits);
+    // Quantized as it is stored, or computed by Candle: whole rows.
+    assert_eq!(of(false, Precision::Quantized, Packing::Panels).logits, kept.logits);
+    assert_eq!(of(false, Precision::Bf16, Packing::None).logits, 2 * kept.logits);
+}
+
+#[test]
 fn long_windows_make_small_batches_here_as_when_they_are_scored() {
     let model = model();
     for (window, batch) in [(100, 16), (128, 16), (512, 4), (1_024, 2), (4_096, 1)] {
@@ -140,7 +160,7 @@ fn sizes_of_a_damaged_configuration_are_not_believed() {
         heads: 1 << 14,
         kept: 1 << 40,
         inner: 1 << 30,
-        stepwise: false,
+        ..Widths::default()
     };
     let outline = Outline::new("m".to_owned(), headers, Some(wild), false, false);
     assert!(outline.choose(None, Packing::None, &room(3_000 * MB)).is_ok());
