@@ -14,7 +14,11 @@ use std::path::PathBuf;
         0    pass, or: did what was asked\n  \
         1    the policy blocks (only gate, and probe --gate)\n  \
         2    could not decide: wrong usage, bad input, something not measured\n  \
-        130  stopped by Ctrl-C; what was scored is kept, the same command resumes"
+        130  stopped by Ctrl-C; what was scored is kept, the same command resumes\n\n\
+        Environment:\n  \
+        SOURCE_DATE_EPOCH  when a run begins, as its reports say (seconds since 1970), for reports that are the same byte for byte\n  \
+        NO_COLOR           no colours on the terminal\n  \
+        HF_HUB_OFFLINE=1   as --offline"
 )]
 pub(crate) struct Cli {
     #[command(subcommand)]

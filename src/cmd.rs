@@ -1,5 +1,7 @@
 //! The commands: each wires stages of the library together, and owns files, loops and progress.
 
+#[cfg(feature = "native")]
+mod clock;
 mod controls;
 mod doctor;
 mod gate;
@@ -22,6 +24,8 @@ mod score;
 mod scoring;
 #[cfg(feature = "native")]
 mod show;
+#[cfg(feature = "native")]
+mod spell;
 #[cfg(feature = "native")]
 mod sweep;
 #[cfg(feature = "native")]

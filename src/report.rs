@@ -29,7 +29,7 @@ use crate::metric::window::WindowEvidence;
 use crate::policy::Policy;
 use crate::run::{ModelIdentity, Settings};
 use crate::verdict::{Level, Verdict};
-use crate::window::Form;
+use crate::window::{Form, WindowId};
 
 /// One run's findings.
 #[derive(Clone, Debug, PartialEq)]
@@ -94,6 +94,19 @@ pub struct Revealed {
     pub license: Option<String>,
     /// The text in each form in which it was probed; the byte and char ranges of spans index into it.
     pub texts: Vec<(Form, String)>,
+    /// The tokens of the likeliest window; absent where their spellings aren't known.
+    pub spelled: Option<Spelled>,
+}
+
+/// A window's tokens in letters. What isn't UTF-8 by itself, as where a token ends inside a character, is spelled byte by
+/// byte: `\xe2\x82`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Spelled {
+    pub window: WindowId,
+    /// BOS and template included.
+    pub prefix: Vec<String>,
+    /// One a suffix token, as in [`WindowEvidence::tokens`].
+    pub suffix: Vec<String>,
 }
 
 /// Counts over the whole run.
