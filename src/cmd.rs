@@ -5,6 +5,7 @@ mod clock;
 mod controls;
 mod doctor;
 mod gate;
+mod inspect;
 mod lint;
 mod models;
 pub(crate) mod out;
@@ -49,6 +50,7 @@ pub(crate) fn run(cli: Cli) -> Result<Outcome> {
         Command::Score(args) => score::run(&args),
         Command::Gate(args) => gate::run(&args),
         Command::Report(args) => report::run(&args),
+        Command::Inspect(args) => inspect::run(&args),
         Command::Lint(args) => lint::run(&args),
         Command::Controls(command) => controls::run(&command),
         Command::Models(command) => models::run(&command),

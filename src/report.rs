@@ -5,6 +5,7 @@
 //! that prints every other field leaks nothing.
 
 mod assemble;
+pub(crate) mod command;
 pub(crate) mod escape;
 #[cfg(test)]
 pub(crate) mod fixture;
@@ -100,7 +101,7 @@ pub struct Revealed {
 
 /// A window's tokens in letters. What isn't UTF-8 by itself, as where a token ends inside a character, is spelled byte by
 /// byte: `\xe2\x82`.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Spelled {
     pub window: WindowId,
     /// BOS and template included.

@@ -17,7 +17,9 @@ pub(crate) fn begun() -> Result<Timestamp> {
 fn epoch(value: &str) -> Result<Timestamp> {
     let seconds = value.parse::<i64>().ok().filter(|seconds| *seconds >= 0);
     seconds.and_then(|seconds| Timestamp::from_second(seconds).ok()).with_context(|| {
-        format!("SOURCE_DATE_EPOCH is {value:?}, not whole seconds since 1970 such as 1764028800; correct it or unset it")
+        format!(
+            "SOURCE_DATE_EPOCH is {value:?}, not whole seconds since 1970 such as 1764028800; correct it or unset it"
+        )
     })
 }
 

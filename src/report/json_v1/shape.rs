@@ -94,7 +94,7 @@ impl Mirror<Report> for ReportV1 {
 
 /// One item: its verdict and the evidence for it.
 #[derive(Serialize, Deserialize, JsonSchema)]
-struct ItemV1 {
+pub(super) struct ItemV1 {
     id: ItemId,
     kind: Kind,
     /// SHA-256 over the run's salt and the text.

@@ -45,7 +45,11 @@ impl Mirror<f32> for Real32 {
 
 impl Serialize for Real32 {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        if self.0.is_finite() { serializer.serialize_f32(self.0) } else { real::serialize(&f64::from(self.0), serializer) }
+        if self.0.is_finite() {
+            serializer.serialize_f32(self.0)
+        } else {
+            real::serialize(&f64::from(self.0), serializer)
+        }
     }
 }
 
