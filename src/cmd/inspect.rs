@@ -126,6 +126,9 @@ fn near(asked: &str, ids: &[&str]) -> Vec<String> {
         .collect();
     // The sort is stable: the report's order among those that are equally near.
     like.sort_by_key(|(distance, _)| *distance);
+    // Ids that hold all of it say more than those that merely look like it.
+    let best = like.first().map_or(0, |(distance, _)| *distance);
+    like.retain(|(distance, _)| best > 0 || *distance == 0);
     like.into_iter().take(NAMED).map(|(_, id)| format!("{id:?}")).collect()
 }
 

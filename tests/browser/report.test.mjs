@@ -107,7 +107,7 @@ test('columns sort, by mouse and by keyboard, and say so', async () => {
   await header('item').getByRole('button').click();
   const ids = await bodies(page).locator('> tr:first-child > th').allTextContents();
   assert.deepEqual(ids, [...ids].sort());
-  await page.getByLabel('Sort by').selectOption('run');
+  await page.locator('#by-column').selectOption('run');
   sorted = await values(3);
   assert.deepEqual(sorted, [...sorted].sort((a, b) => b - a));
   assert.deepEqual(faults, []);
@@ -119,25 +119,25 @@ test('items are filtered by verdict and kind and found by id', async () => {
   const count = page.locator('#count');
   const all = await page.locator('table.items > tbody').count();
   assert.equal(await count.textContent(), `${all} shown`);
-  await page.getByLabel('Verdict', { exact: true }).selectOption('extractable');
+  await page.locator('#by-level').selectOption('extractable');
   const shown = page.locator('table.items > tbody:not([hidden])');
   const extractable = await shown.count();
   assert.ok(extractable > 0 && extractable < all);
   for (const level of await shown.evaluateAll((rows) => rows.map((row) => row.dataset.level))) {
     assert.equal(level, 'extractable');
   }
-  await page.getByLabel('Kind').selectOption('Canaries');
+  await page.locator('#by-kind').selectOption('Canaries');
   const visible = page.locator('details.group:not([hidden])');
   assert.equal(await visible.count(), 1);
   assert.match(await visible.locator('h3').textContent(), /Canaries/);
-  await page.getByLabel('Verdict', { exact: true }).selectOption('');
-  await page.getByLabel('Kind').selectOption('');
+  await page.locator('#by-level').selectOption('');
+  await page.locator('#by-kind').selectOption('');
   const wanted = await bodies(page, 1).nth(2).locator('> tr:first-child > th').textContent();
-  await page.getByLabel('Search ids').fill(wanted.toUpperCase());
+  await page.locator('#find').fill(wanted.toUpperCase());
   const found = await shown.locator('> tr:first-child > th').allTextContents();
   assert.ok(found.length >= 1 && found.includes(wanted), `${found}`);
   assert.match(await count.textContent(), new RegExp(`^${found.length} of ${all} shown$`));
-  await page.getByLabel('Search ids').fill('no such item');
+  await page.locator('#find').fill('no such item');
   assert.match(await count.textContent(), /^0 of/);
   assert.ok(await page.locator('.none').first().isVisible());
   await close();
@@ -233,7 +233,7 @@ test('ten thousand items: under 15 MB, open in under 2 s, and still found', asyn
       assert.equal(await page.locator('table.items > tbody').count(), 500);
       assert.ok((await page.locator('.pointer').textContent()).includes('9,500 more'));
       const start = Date.now();
-      await page.getByLabel('Search ids').fill('copy 7');
+      await page.locator('#find').fill('copy 7');
       await page.locator('#count').filter({ hasText: ' of 500 shown' }).waitFor();
       console.log(`search: ${Date.now() - start} ms`);
       assert.deepEqual(faults, []);

@@ -116,11 +116,11 @@
     next.focus();
   });
 
-  // Browsers that can't open details by style alone print them open all the same.
+  // Browsers that can't open details by style alone print items unfolded all the same.
   if (!CSS.supports('selector(::details-content)')) {
     let opened = [];
     addEventListener('beforeprint', () => {
-      opened = [...document.querySelectorAll('details:not([open])')];
+      opened = [...document.querySelectorAll('details:not([open], .group)')];
       for (const details of opened) details.open = true;
     });
     addEventListener('afterprint', () => {

@@ -89,7 +89,7 @@ impl Page {
 
     fn map(&self, out: &mut String, inspected: &Inspected<'_>) {
         let Some(window) = inspected.window else { return };
-        self.heading(out, &format!("Window {}", escape::terminal(&window.window.0)));
+        self.heading(out, &format!("Window {}", shorten(&escape::terminal(&window.window.0), self.width - 10)));
         let schemes: Vec<String> = window
             .schemes
             .iter()
@@ -299,7 +299,7 @@ mod tests {
             "49 of 50 suffix tokens are the model's first choice, the first 11 without a miss.",
             "   11 █     ·1    █",
             "Where it isn't sure",
-            "› poems/heron-07/as_given/0",
+            "›  poems/heron-07/as_given/0",
             "  A note.",
         ] {
             assert!(text.contains(sentence), "{sentence:?} isn't in\n{text}");
