@@ -14,7 +14,11 @@ use std::path::PathBuf;
         0    pass, or: did what was asked\n  \
         1    the policy blocks (only gate, and probe --gate)\n  \
         2    could not decide: wrong usage, bad input, something not measured\n  \
-        130  stopped by Ctrl-C; what was scored is kept, the same command resumes"
+        130  stopped by Ctrl-C; what was scored is kept, the same command resumes\n\n\
+        Environment:\n  \
+        SOURCE_DATE_EPOCH  when a run begins, as its reports say (seconds since 1970), for reports that are the same byte for byte\n  \
+        NO_COLOR           no colours on the terminal\n  \
+        HF_HUB_OFFLINE=1   as --offline"
 )]
 pub(crate) struct Cli {
     #[command(subcommand)]
@@ -33,6 +37,8 @@ pub(crate) enum Command {
     Gate(GateArgs),
     /// Render a report again
     Report(ReportArgs),
+    /// Show one item of a run: its verdict, its windows, and one of them token by token
+    Inspect(InspectArgs),
     /// Check probe sets and policies without a model
     Lint(LintArgs),
     /// Make and check control texts
@@ -231,6 +237,21 @@ pub(crate) struct ReportArgs {
     /// Where it goes [default: standard output]
     #[arg(long, value_name = "FILE")]
     pub(crate) output: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct InspectArgs {
+    /// A run's folder or its report.json; by itself a report has the tokens of the likeliest window only
+    #[arg(value_name = "RUN|REPORT")]
+    pub(crate) report: PathBuf,
+    /// The item's id
+    pub(crate) item: String,
+    /// The window whose tokens are shown [default: the likeliest]
+    #[arg(long, value_name = "ID")]
+    pub(crate) window: Option<String>,
+    /// What is printed. In text, colours say how likely a token is; without them (NO_COLOR, a pipe) signs do
+    #[arg(long, default_value = "text")]
+    pub(crate) format: Printed,
 }
 
 #[derive(Debug, Args)]

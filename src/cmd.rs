@@ -1,8 +1,11 @@
 //! The commands: each wires stages of the library together, and owns files, loops and progress.
 
+#[cfg(feature = "native")]
+mod clock;
 mod controls;
 mod doctor;
 mod gate;
+mod inspect;
 mod lint;
 mod models;
 pub(crate) mod out;
@@ -22,6 +25,8 @@ mod score;
 mod scoring;
 #[cfg(feature = "native")]
 mod show;
+#[cfg(feature = "native")]
+mod spell;
 #[cfg(feature = "native")]
 mod sweep;
 #[cfg(feature = "native")]
@@ -45,6 +50,7 @@ pub(crate) fn run(cli: Cli) -> Result<Outcome> {
         Command::Score(args) => score::run(&args),
         Command::Gate(args) => gate::run(&args),
         Command::Report(args) => report::run(&args),
+        Command::Inspect(args) => inspect::run(&args),
         Command::Lint(args) => lint::run(&args),
         Command::Controls(command) => controls::run(&command),
         Command::Models(command) => models::run(&command),

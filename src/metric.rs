@@ -18,6 +18,7 @@ pub mod recall;
 pub mod samples;
 pub mod tail;
 pub mod text;
+pub mod tokens;
 pub mod window;
 
 /// What a reader needs to know of a metric.

@@ -5,6 +5,7 @@
 //! that prints every other field leaks nothing.
 
 mod assemble;
+pub(crate) mod command;
 pub(crate) mod escape;
 #[cfg(test)]
 pub(crate) mod fixture;
@@ -29,7 +30,7 @@ use crate::metric::window::WindowEvidence;
 use crate::policy::Policy;
 use crate::run::{ModelIdentity, Settings};
 use crate::verdict::{Level, Verdict};
-use crate::window::Form;
+use crate::window::{Form, WindowId};
 
 /// One run's findings.
 #[derive(Clone, Debug, PartialEq)]
@@ -94,6 +95,19 @@ pub struct Revealed {
     pub license: Option<String>,
     /// The text in each form in which it was probed; the byte and char ranges of spans index into it.
     pub texts: Vec<(Form, String)>,
+    /// The tokens of the likeliest window; absent where their spellings aren't known.
+    pub spelled: Option<Spelled>,
+}
+
+/// A window's tokens in letters. What isn't UTF-8 by itself, as where a token ends inside a character, is spelled byte by
+/// byte: `\xe2\x82`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Spelled {
+    pub window: WindowId,
+    /// BOS and template included.
+    pub prefix: Vec<String>,
+    /// One a suffix token, as in [`WindowEvidence::tokens`].
+    pub suffix: Vec<String>,
 }
 
 /// Counts over the whole run.

@@ -5,7 +5,7 @@ use super::model::{Loading, Ready, announce, locate, ready};
 use super::scoring::{Scoring, Texts};
 use super::sweep::{self, Cells};
 use super::template::{self, Templates};
-use super::{fewer, gate, out, report as render};
+use super::{clock, fewer, gate, out, report as render, spell};
 use crate::Outcome;
 use crate::cli::{Bos, Dtype, Printed, ProbeArgs, ReflowArg};
 use anyhow::{Context, Result, bail};
@@ -26,7 +26,7 @@ use byrote::template::encode;
 use byrote::template::file::Template;
 use byrote::verdict::{Labels, Statistic, not_measured, power};
 use byrote::window::{Reflow, Stride, Window, WindowConfig, cut};
-use jiff::{Timestamp, Zoned};
+use jiff::Zoned;
 use rayon::prelude::*;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -44,6 +44,7 @@ pub(crate) fn run(args: &ProbeArgs) -> Result<Outcome> {
     let registry = super::models::open(args.load.registry.as_deref())?;
     let references = if args.model.is_empty() { vec![registry.default.clone()] } else { args.model.clone() };
     // What can fail cheaply fails before any model is fetched or loaded.
+    clock::begun()?;
     for prefix in &args.prefix {
         fewer::asked(args, *prefix, &policy, None)?;
     }
@@ -207,7 +208,7 @@ pub(super) fn probe(
     let manifest = RunManifest {
         schema: RUN_SCHEMA.to_owned(),
         tool: TOOL.to_owned(),
-        created_at: Timestamp::now().to_string(),
+        created_at: clock::begun()?.to_string(),
         command: std::env::args().collect(),
         salt: salt()?,
         model: model.identity.clone(),
@@ -246,6 +247,9 @@ pub(super) fn probe(
     let mut report = report::assemble(dir.manifest(), &items, &scores, &follow_ups, policy);
     report.summary.windows.shared = done.shared;
     report.summary.screened = done.screening.map(|chosen| chosen.recall(&scores, model, policy));
+    if let Some(tokenizer) = model.tokenizer.as_ref().filter(|_| dir.manifest().settings.reveal) {
+        spell::spell(&mut report, &scores, tokenizer);
+    }
     // Once more, since a verdict and the notes say what was left and how.
     let mut report = report::rejudge(&report, policy);
     if args.gate.is_some() {

@@ -3,6 +3,7 @@
 use crate::backend::{Scheme, TokenScores};
 use crate::metric::follow_up::FollowUp;
 use crate::metric::membership::{self, Membership};
+use crate::metric::tokens::TokenEvidence;
 use crate::metric::{greedy, probability};
 use crate::run::{ScoredWindow, TextStats};
 use crate::template::TemplateId;
@@ -53,6 +54,9 @@ pub struct WindowEvidence {
     pub membership: Membership,
     /// What else was found out about it; absent for most windows.
     pub follow_up: Option<FollowUp>,
+    /// Its suffix token by token. Absent from [`measure`]'s hands, since a run has millions of tokens; the report has it for the
+    /// likeliest window of each item that isn't a control.
+    pub tokens: Option<TokenEvidence>,
 }
 
 /// `ln p_z` under one scheme.
@@ -114,6 +118,7 @@ pub fn measure(scored: &ScoredWindow, schemes: &[Scheme]) -> Result<WindowEviden
         extraction_strength: greedy::extraction_strength(&scores.rank),
         membership: membership::of(scores, &scored.text),
         follow_up: None,
+        tokens: None,
     })
 }
 

@@ -8,6 +8,7 @@ use crate::metric::item::templates::window_log_p_z;
 use crate::metric::item::{Budget, FormEvidence, FormSize, ItemEvidence};
 use crate::metric::left::{self, LeftWindow};
 use crate::metric::samples;
+use crate::metric::tokens::TokenEvidence;
 use crate::metric::window::{self, UnscoredWindow, WindowEvidence};
 use crate::policy::{Policy, TAG};
 use crate::run::{FollowUpRow, ProbedItem, RunManifest, ScoredWindow, Settings};
@@ -41,17 +42,20 @@ pub fn assemble(
         }
     }
     let found: HashMap<&WindowId, &FollowUp> = follow_ups.iter().map(|row| (&row.window, &row.found)).collect();
-    let (mut stray, mut seen) = (0, HashSet::new());
+    let (mut stray, mut seen) = (0, HashMap::new());
     for scored in windows {
         match by_form.get_mut(&(scored.item.0.as_str(), scored.form)) {
-            Some((list, left)) if seen.insert(&scored.window) => match left::measure(scored, schemes) {
-                Some(Ok(window)) => left.push(window),
-                Some(Err(unscored)) => list.push(Err(unscored)),
-                None => list.push(window::measure(scored, schemes).map(|measured| {
-                    let follow_up = found.get(&measured.window).map(|found| (*found).clone());
-                    WindowEvidence { follow_up, ..measured }
-                })),
-            },
+            Some((list, left)) if !seen.contains_key(&scored.window) => {
+                seen.insert(&scored.window, scored);
+                match left::measure(scored, schemes) {
+                    Some(Ok(window)) => left.push(window),
+                    Some(Err(unscored)) => list.push(Err(unscored)),
+                    None => list.push(window::measure(scored, schemes).map(|measured| {
+                        let follow_up = found.get(&measured.window).map(|found| (*found).clone());
+                        WindowEvidence { follow_up, ..measured }
+                    })),
+                }
+            }
             _ => stray += 1,
         }
     }
@@ -63,7 +67,7 @@ pub fn assemble(
     let items = items.iter().map(|probed| {
         let mut take = |form: Form| by_form.remove(&(probed.item.id.0.as_str(), form)).unwrap_or_default();
         let measured: Vec<(&ProbedForm, Measured)> = probed.forms.iter().map(|form| (form, take(form.form))).collect();
-        item(probed, measured, &named, policy, manifest.settings.reveal)
+        item(probed, measured, &seen, &named, policy, manifest.settings.reveal)
     });
     let report = Report {
         tool: manifest.tool.clone(),
@@ -117,6 +121,7 @@ pub fn rejudge(report: &Report, policy: &Policy) -> Report {
 fn item(
     probed: &ProbedItem,
     measured: Vec<(&ProbedForm, Measured)>,
+    scored: &HashMap<&WindowId, &ScoredWindow>,
     named: &HashSet<&str>,
     policy: &Policy,
     reveal: bool,
@@ -149,6 +154,12 @@ fn item(
     window::likeliest_first(&mut windows, &policy.schemes);
     windows.truncate(SHOWN_WINDOWS);
     let item = &probed.item;
+    if item.kind != Kind::Control
+        && let Some(likeliest) = windows.first_mut()
+    {
+        let scores = scored.get(&likeliest.window).and_then(|scored| scored.scores.as_ref().ok());
+        likeliest.tokens = scores.map(TokenEvidence::of);
+    }
     let windows = redacted(windows, reveal);
     ReportItem {
         id: item.id.clone(),
@@ -184,6 +195,7 @@ fn revealed(probed: &ProbedItem) -> Revealed {
         source_url: item.source_url.clone(),
         license: item.license.clone(),
         texts,
+        spelled: None,
     }
 }
 

@@ -1,16 +1,18 @@
 //! `report.json`, version 1: its own types, so that the program may change and the file doesn't.
 //!
 //! What identifies a run (model, probe set, settings) is written as in `run.json`; everything else has a
-//! struct in `json_v1/shape.rs`. The JSON Schema is `docs/schema/report.v1.json`; a test keeps it current. Fields may be
+//! struct in `json_v1/shape.rs` or beside it. The JSON Schema is `docs/schema/report.v1.json`; a test keeps it current. Fields may be
 //! added within version 1, so a reader must ignore those it doesn't know.
 //!
 //! JSON has no infinity: where a number may be infinite it is written as `"-inf"` or `"inf"`, and a number that isn't one as
 //! `"nan"`. `null` always means "not measured".
 
+pub mod inspect;
 mod left;
 mod mirror;
 mod policy;
 mod shape;
+mod tokens;
 
 use crate::report::Report;
 use mirror::Mirror as _;

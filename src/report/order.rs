@@ -81,7 +81,8 @@ impl Figures {
     }
 }
 
-fn gravity(level: Level) -> u8 {
+/// 0 for the gravest.
+pub(crate) fn gravity(level: Level) -> u8 {
     match level {
         Level::Extractable => 0,
         Level::Memorized => 1,

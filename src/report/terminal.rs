@@ -1,5 +1,7 @@
 //! The report as a page for a terminal. Never holds text, revealed or not.
 
+pub mod inspect;
+
 use super::order::{self, Figures};
 use super::{Report, ReportItem, escape, words};
 use crate::items::Kind;

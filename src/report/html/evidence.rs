@@ -1,7 +1,7 @@
 //! What an item's evidence is beyond its windows' scores: against controls, cost by scheme, near-verbatim, other prefixes
 //! and models, and what is supporting only.
 
-use super::{fact, marked};
+use super::{aligned, fact, marked};
 use crate::metric::left::LeftWindows;
 use crate::metric::membership::Membership;
 use crate::metric::window::WindowEvidence;
@@ -95,9 +95,17 @@ pub(super) fn continuations(report: &Report, item: &ReportItem) -> Vec<Value> {
             near_verbatim => near.near_verbatim,
             agreement => says::agreement(found),
             text => text.map(|text| Value::from_safe_string(escape::html_text(text))),
+            pairs => text.and_then(|text| aligned::pairs(slice(item, window, window.suffix_byte, window.end_byte)?, text)).map(Value::from_safe_string),
+            before => text.and_then(|_| slice(item, window, window.start_byte, window.suffix_byte)).map(|text| Value::from_safe_string(escape::html_text(text))),
         })
     };
     item.windows.iter().filter_map(row).collect()
+}
+
+/// A piece of the item's text in the window's layout. `None` where the ends fall inside a character or beyond the text.
+fn slice<'a>(item: &'a ReportItem, window: &WindowEvidence, from: u64, to: u64) -> Option<&'a str> {
+    let (_, text) = item.revealed.as_ref()?.texts.iter().find(|(form, _)| *form == window.form)?;
+    text.get(usize::try_from(from).ok()?..usize::try_from(to).ok()?)
 }
 
 /// What else a window was put to, a list a window.

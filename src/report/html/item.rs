@@ -1,11 +1,12 @@
 //! One item of the HTML report: its row, and what unfolds below it.
 
-use super::{chart, code, evidence, fact, heat};
+use super::{chart, code, evidence, fact, heat, tokens};
+use crate::items::Kind;
 use crate::metric::item::{FormEvidence, Heat, Span};
 use crate::metric::window::WindowEvidence;
 use crate::metric::{probability, samples};
-use crate::report::order::Figures;
-use crate::report::{Report, ReportItem, Revealed, words};
+use crate::report::order::{self, Figures};
+use crate::report::{Report, ReportItem, Revealed, command, words};
 use minijinja::{Value, context};
 
 /// Windows without scores that are listed for one item.
@@ -13,8 +14,8 @@ const LISTED: usize = 10;
 /// Schemes that have a column in the table of windows; the others stand in that of costs.
 const COLUMNS: usize = 4;
 
-/// Everything the template shows of an item.
-pub(super) fn row(report: &Report, item: &ReportItem) -> Value {
+/// Everything the template shows of an item; `number` tells it from the others of the page.
+pub(super) fn row(report: &Report, item: &ReportItem, number: usize) -> Value {
     let figures = Figures::of(&report.policy, item);
     let action = report.decision.iter().flat_map(|decision| &decision.findings).find(|finding| finding.item == item.id);
     let unscored: Vec<Value> = item
@@ -29,6 +30,13 @@ pub(super) fn row(report: &Report, item: &ReportItem) -> Value {
     let values = item.evidence.worst().and_then(|form| form.values.as_ref());
     context! {
         id => item.id,
+        number,
+        kind => words::kinds(item.kind),
+        keys => keys(report, item),
+        waiver => waiver(report, item),
+        tokens => tokens::map(report, item, number),
+        command => command::inspect(item, item.windows.first().map(|window| &window.window)),
+        inspected => item.kind != Kind::Control || !item.windows.is_empty(),
         level => item.verdict.level.to_string(),
         action => action.map(|finding| format!("{:?}", finding.action).to_lowercase()),
         figures => context! {
@@ -56,6 +64,35 @@ pub(super) fn row(report: &Report, item: &ReportItem) -> Value {
         unscored,
         revealed => item.revealed.as_ref().filter(|_| report.settings.reveal).map(|text| revealed(item, text)),
     }
+}
+
+/// What the columns are sorted by, in their order: numbers, the item's id by itself, and nothing where there is none. Greater is
+/// graver but for the p-value.
+fn keys(report: &Report, item: &ReportItem) -> String {
+    let values = item.evidence.worst().and_then(|form| form.values.as_ref());
+    let best = order::best_log_p_z(&report.policy, item);
+    let p = item.verdict.validity.map(|validity| order::p_that_counts(&validity));
+    let numbers = [
+        Some(f64::from(order::gravity(item.verdict.level))),
+        best,
+        p,
+        values.and_then(|values| values.max_verbatim_run).map(f64::from),
+        values.and_then(|values| values.mean_em),
+        order::extraction(item).map(|extraction| extraction.coverage),
+    ];
+    let key = |number: Option<f64>| match number {
+        Some(number) if number.is_finite() => format!("{number:.6e}"),
+        Some(f64::NEG_INFINITY) => "-Infinity".to_owned(),
+        _ => String::new(),
+    };
+    numbers.map(key).join("|")
+}
+
+/// The waiver that accepts a finding, or did.
+fn waiver(report: &Report, item: &ReportItem) -> Option<String> {
+    let waiver = report.policy.waivers.iter().find(|waiver| waiver.item == item.id)?;
+    let by = waiver.approver.as_ref().map(|approver| format!(", approved by {approver}")).unwrap_or_default();
+    Some(format!("{} (until {}{by})", waiver.reason, waiver.expires))
 }
 
 /// The schemes of the table of windows: all of them if there is room, else those of the policy and `full`. Greedy decoding

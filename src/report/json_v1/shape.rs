@@ -3,6 +3,7 @@
 use super::left::LeftV1;
 use super::mirror::{Mirror, Real, mirrored};
 use super::policy::PolicyV1;
+use super::tokens::{SpelledV1, TokensV1};
 use crate::digest::Digest;
 use crate::gate::{Action, Decision, Finding, Outcome};
 use crate::items::{InputManifest, ItemId, Kind, OptOut, Origin};
@@ -93,7 +94,7 @@ impl Mirror<Report> for ReportV1 {
 
 /// One item: its verdict and the evidence for it.
 #[derive(Serialize, Deserialize, JsonSchema)]
-struct ItemV1 {
+pub(super) struct ItemV1 {
     id: ItemId,
     kind: Kind,
     /// SHA-256 over the run's salt and the text.
@@ -176,6 +177,9 @@ struct RevealedV1 {
     license: Option<String>,
     /// The text in each form; spans index into it.
     texts: Vec<RevealedText>,
+    /// Absent where the tokens' spellings aren't known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    spelled: Option<SpelledV1>,
 }
 
 #[derive(Serialize, Deserialize, JsonSchema)]
@@ -193,13 +197,14 @@ impl Mirror<Revealed> for RevealedV1 {
             source_url: value.source_url.clone(),
             license: value.license.clone(),
             texts: value.texts.iter().map(text).collect(),
+            spelled: Mirror::mirror(&value.spelled),
         }
     }
 
     fn back(self) -> Revealed {
-        let Self { title, author, source_url, license, texts } = self;
+        let Self { title, author, source_url, license, texts, spelled } = self;
         let texts = texts.into_iter().map(|RevealedText { form, text }| (form, text)).collect();
-        Revealed { title, author, source_url, license, texts }
+        Revealed { title, author, source_url, license, texts, spelled: spelled.back() }
     }
 }
 
@@ -530,6 +535,9 @@ mirrored! {
         membership: Membership,
         /// What else was found out about it.
         follow_up: Option<FollowUp>,
+        /// Of the likeliest window of items that aren't controls; absent of others.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        tokens: Option<TokensV1>,
     }
 
     TextV1 = TextStats {

@@ -1,0 +1,53 @@
+//! The tokens of likeliest windows in letters, for reports that may hold text.
+
+use byrote::report::{Report, Spelled};
+use byrote::run::ScoredWindow;
+use byrote::tokens::tokenizer::Tokenizer;
+use byrote::window::WindowId;
+use std::collections::HashMap;
+use std::fmt::Write as _;
+
+/// Spells the likeliest window of every item whose text is revealed, as far as its token ids were kept.
+pub(crate) fn spell(report: &mut Report, scores: &[ScoredWindow], tokenizer: &Tokenizer) {
+    let wanted = report.items.iter_mut().filter_map(|item| {
+        let window = item.windows.first().filter(|window| window.tokens.is_some())?;
+        Some((window.window.clone(), item.revealed.as_mut()?))
+    });
+    let mut wanted: HashMap<WindowId, _> = wanted.collect();
+    for scored in scores {
+        let Some(revealed) = wanted.remove(&scored.window) else { continue };
+        let Some((prefix, suffix)) =
+            scored.token_ids.as_ref().and_then(|ids| ids.split_at_checked(scored.prefix_len as usize))
+        else {
+            continue;
+        };
+        let letters = |ids: &[u32]| ids.iter().map(|&id| in_letters(tokenizer.token_bytes(id))).collect();
+        revealed.spelled =
+            Some(Spelled { window: scored.window.clone(), prefix: letters(prefix), suffix: letters(suffix) });
+    }
+}
+
+/// UTF-8 as it is; anything else byte by byte.
+fn in_letters(bytes: &[u8]) -> String {
+    match std::str::from_utf8(bytes) {
+        Ok(text) => text.to_owned(),
+        Err(_) => bytes.iter().fold(String::new(), |mut out, byte| {
+            // Writing to a String can't fail.
+            let _ = write!(out, "\\x{byte:02x}");
+            out
+        }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::in_letters;
+
+    #[test]
+    fn a_token_that_ends_inside_a_character_is_spelled_byte_by_byte() {
+        assert_eq!(in_letters(b" a"), " a");
+        assert_eq!(in_letters("漢".as_bytes()), "漢");
+        assert_eq!(in_letters(&"漢".as_bytes()[..2]), "\\xe6\\xbc");
+        assert_eq!(in_letters(b""), "");
+    }
+}
