@@ -1,5 +1,7 @@
 //! The command line. Nothing below `cmd` sees a flag: each command turns its arguments into plain settings.
 
+use byrote::report::formats::{self, FORMATS, Format};
+use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
 
@@ -225,11 +227,11 @@ pub(crate) struct ReportArgs {
     /// A run's folder or its report.json
     #[arg(value_name = "RUN|REPORT")]
     pub(crate) report: PathBuf,
-    /// The format
-    #[arg(long, default_value = "text")]
-    pub(crate) format: Rendered,
-    /// Where it goes [default: standard output]
-    #[arg(long, value_name = "FILE")]
+    /// One format, or several separated by commas
+    #[arg(long, value_name = "LIST", default_value = "text", value_delimiter = ',', value_parser = format_names())]
+    pub(crate) format: Vec<&'static Format>,
+    /// A file [default: standard output]; for several formats a folder, in which each gets its usual name
+    #[arg(long, value_name = "FILE|DIR")]
     pub(crate) output: Option<PathBuf>,
 }
 
@@ -367,12 +369,10 @@ pub(crate) enum Printed {
     Json,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Rendered {
-    Text,
-    Json,
-    Md,
-    Html,
+/// Takes the names of [`FORMATS`], and tells in `--help` what each is for.
+fn format_names() -> impl TypedValueParser<Value = &'static Format> {
+    let named = FORMATS.iter().map(|format| PossibleValue::new(format.id).help(format.about));
+    PossibleValuesParser::new(named).try_map(|id| formats::find(&id).ok_or("no such format"))
 }
 
 #[cfg(feature = "native")]

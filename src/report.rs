@@ -8,6 +8,7 @@ mod assemble;
 pub(crate) mod escape;
 #[cfg(test)]
 pub(crate) mod fixture;
+pub mod formats;
 pub mod html;
 pub mod json_v1;
 pub mod markdown;

@@ -2,6 +2,7 @@
 
 use crate::Outcome;
 use anyhow::{Context, Result};
+use std::fs;
 use std::io::{self, IsTerminal, Write};
 use std::path::Path;
 
@@ -17,11 +18,36 @@ pub(crate) fn print(bytes: &[u8]) -> Result<Outcome> {
 pub(crate) fn deliver(bytes: &[u8], file: Option<&Path>) -> Result<Outcome> {
     match file {
         Some(path) if path != Path::new("-") => {
-            std::fs::write(path, bytes).with_context(|| format!("{}: can't be written", path.display()))?;
+            write(bytes, path)?;
             Ok(Outcome::Done)
         }
         _ => print(bytes),
     }
+}
+
+/// Writes a file that is whole or not there: under a temporary name in its folder, then renamed. What is no regular file, such
+/// as `/dev/null` or a pipe, is written to as it is.
+pub(crate) fn write(bytes: &[u8], path: &Path) -> Result<()> {
+    let cannot = || format!("{}: can't be written", path.display());
+    // A link stays one: what it points to is replaced.
+    let target = path.canonicalize().unwrap_or_else(|_| path.to_owned());
+    if target.exists() && !target.is_file() {
+        return fs::write(&target, bytes).with_context(cannot);
+    }
+    let folder = target.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let mut temp = temporary().tempfile_in(folder).with_context(cannot)?;
+    temp.write_all(bytes).and_then(|()| temp.as_file().sync_all()).with_context(cannot)?;
+    temp.persist(&target).map_err(|failed| failed.error).with_context(cannot)?;
+    Ok(())
+}
+
+/// Temporary files that others may read as they may any file made here; without it nobody else could.
+fn temporary() -> tempfile::Builder<'static, 'static> {
+    let mut builder = tempfile::Builder::new();
+    builder.prefix(".byrote-").suffix(".tmp");
+    #[cfg(unix)]
+    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
+    builder
 }
 
 /// Says something on standard error. That nobody may be listening there is no reason to stop.
