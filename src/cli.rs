@@ -217,9 +217,12 @@ pub(crate) struct GateArgs {
     /// `default`, `strict`, `quick`, `research`, `book-protocol`, or a file
     #[arg(long, value_name = "POLICY")]
     pub(crate) policy: String,
-    /// What is printed
-    #[arg(long, default_value = "text")]
-    pub(crate) format: Printed,
+    /// One format, or several separated by commas; none of them changes the exit code
+    #[arg(long, value_name = "LIST", default_value = "text", value_delimiter = ',', value_parser = format_names())]
+    pub(crate) format: Vec<&'static Format>,
+    /// A file [default: standard output]; for several formats a folder, in which each gets its usual name
+    #[arg(long, value_name = "FILE|DIR")]
+    pub(crate) output: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]

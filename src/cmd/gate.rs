@@ -1,21 +1,18 @@
 //! `byrote gate`: decide again on an old report, without the model.
 
-use super::{out, report};
+use super::report;
 use crate::Outcome;
-use crate::cli::{GateArgs, Printed};
+use crate::cli::GateArgs;
 use anyhow::Result;
 use byrote::gate::{self, Decision};
 use byrote::policy::Policy;
-use byrote::report::json_v1;
 use jiff::Zoned;
 
 pub(crate) fn run(args: &GateArgs) -> Result<Outcome> {
+    report::check(&args.format, args.output.as_deref())?;
     let policy = Policy::open(&args.policy)?;
     let report = gate::redecide(&report::read(&args.report)?, &policy, Zoned::now().date());
-    match args.format {
-        Printed::Json => out::print(&json_v1::render(&report))?,
-        Printed::Text => out::print(report::text(&report).as_bytes())?,
-    };
+    report::deliver(&report, &args.format, args.output.as_deref())?;
     Ok(report.decision.as_ref().map_or(Outcome::Undecided, outcome))
 }
 

@@ -14,15 +14,21 @@ pub(crate) fn print(bytes: &[u8]) -> Result<Outcome> {
     Ok(Outcome::Done)
 }
 
-/// Prints a result on standard output, or writes it to a file.
+/// Prints what a decision stands beside. That whoever read it went away, as `head` does, must not change the exit code.
+pub(crate) fn show(bytes: &[u8]) -> Result<()> {
+    match print(bytes) {
+        Err(error) if !is_broken_pipe(&error) => Err(error),
+        _ => Ok(()),
+    }
+}
+
+/// Writes a result to a file, or shows it on standard output.
 pub(crate) fn deliver(bytes: &[u8], file: Option<&Path>) -> Result<Outcome> {
     match file {
-        Some(path) if path != Path::new("-") => {
-            write(bytes, path)?;
-            Ok(Outcome::Done)
-        }
-        _ => print(bytes),
+        Some(path) if path != Path::new("-") => write(bytes, path)?,
+        _ => show(bytes)?,
     }
+    Ok(Outcome::Done)
 }
 
 /// Writes a file that is whole or not there: under a temporary name in its folder, then renamed. What is no regular file, such

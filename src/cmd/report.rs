@@ -34,7 +34,7 @@ pub(crate) fn check(formats: &[&Format], output: Option<&Path>) -> Result<()> {
 }
 
 /// Renders a report and puts it where it was asked for: one format on standard output, in a file or in a folder, several in
-/// a folder. One format at a time is in memory.
+/// a folder. One format at a time is in memory. What was decided stays decided, whoever listens.
 pub(crate) fn deliver(report: &Report, formats: &[&Format], output: Option<&Path>) -> Result<()> {
     let folder = output.filter(|path| formats.len() > 1 || path.is_dir());
     for format in formats {
@@ -47,8 +47,8 @@ pub(crate) fn deliver(report: &Report, formats: &[&Format], output: Option<&Path
                     .with_context(|| format!("{}: the folder can't be made", folder.display()))?;
                 out::write(&bytes, &folder.join(format.file_name))?;
             }
-            (None, output) => {
-                out::deliver(&bytes, output)?;
+            (None, file) => {
+                out::deliver(&bytes, file)?;
             }
         }
     }

@@ -118,3 +118,8 @@ pub const FORMATS: &[Format] = &[
 pub fn find(id: &str) -> Option<&'static Format> {
     FORMATS.iter().find(|format| format.id == id)
 }
+
+#[cfg(test)]
+mod schemas;
+#[cfg(test)]
+mod sinks;

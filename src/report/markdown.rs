@@ -227,7 +227,7 @@ fn and_more(out: &mut String, all: usize, what: &str) {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use crate::report::fixture;
 
@@ -273,7 +273,7 @@ mod tests {
     }
 
     /// The text without its code spans: a run of backticks is closed by the next one of the same length.
-    fn outside_code(text: &str) -> String {
+    pub(crate) fn outside_code(text: &str) -> String {
         let (mut out, mut rest) = (String::new(), text.replace("\\`", ""));
         while let Some(start) = rest.find('`') {
             out.push_str(&rest[..start]);

@@ -40,7 +40,7 @@ pub fn render(report: &Report) -> Result<Vec<u8>, FormatError> {
         };
         let about = [("description", column.about), ("unit", column.unit)].into_iter().filter(|(_, said)| !said.is_empty());
         let about = about.map(|(key, said)| (key.to_owned(), said.to_owned()));
-        Field::new(column.name, kind, true).with_metadata(about.collect())
+        Field::new(column.name, kind, true).with_metadata(about.collect::<std::collections::HashMap<_, _>>())
     };
     let schema = Arc::new(Schema::new(COLUMNS.iter().map(field).collect::<Vec<_>>()));
     let metadata = [("byrote.schema", ITEMS_SCHEMA), ("byrote.tool", report.tool.as_str())]
