@@ -96,9 +96,13 @@ pub(crate) const COLUMNS: &[Column] = &[
     column("verdict", Type::Text, "", "extractable, memorized, predictable, clear or inconclusive", |row| {
         word(&row.item.verdict.level)
     }),
-    column("action", Type::Text, "", "What the policy makes of it: denied, warned, waived, ...; absent = nothing", |row| {
-        word(&row.standings.action(&row.item.id)?)
-    }),
+    column(
+        "action",
+        Type::Text,
+        "",
+        "What the policy makes of it: denied, warned, waived, ...; absent = nothing",
+        |row| word(&row.standings.action(&row.item.id)?),
+    ),
     column("reason", Type::Text, "", "The deciding reason of the verdict, in words", |row| {
         text(row.item.verdict.reasons.first().map(String::as_str))
     }),
@@ -112,9 +116,13 @@ pub(crate) const COLUMNS: &[Column] = &[
     column("line", Type::Count, "", "Its line there, from 1; absent where the file is the item", |row| {
         count(row.item.origin.line)
     }),
-    column("salted_digest", Type::Text, "", "SHA-256 over the run's salt and the text; the salt stays in run.json", |row| {
-        text(Some(row.item.salted_digest.as_str()))
-    }),
+    column(
+        "salted_digest",
+        Type::Text,
+        "",
+        "SHA-256 over the run's salt and the text; the salt stays in run.json",
+        |row| text(Some(row.item.salted_digest.as_str())),
+    ),
     column("opt_out_signal", Type::Text, "", "The signal by which it was opted out", |row| row.opt_out(|o| &o.signal)),
     column("opt_out_locator", Type::Text, "", "Where that signal stands", |row| row.opt_out(|o| &o.locator)),
     column("opt_out_holder", Type::Text, "", "Who holds the rights", |row| row.opt_out(|o| &o.holder)),
@@ -134,20 +142,36 @@ pub(crate) const COLUMNS: &[Column] = &[
     column("tokens", Type::Count, "tokens", "Length of the text in that form", |row| {
         count(row.item.evidence.worst().map(|form| form.tokens))
     }),
-    column("windows", Type::Count, "", "Windows that were cut, over all forms", |row| count(Some(row.item.evidence.windows()))),
-    column("windows_scored", Type::Count, "", "Of those, scored to their end", |row| count(Some(row.item.evidence.scored()))),
+    column("windows", Type::Count, "", "Windows that were cut, over all forms", |row| {
+        count(Some(row.item.evidence.windows()))
+    }),
+    column("windows_scored", Type::Count, "", "Of those, scored to their end", |row| {
+        count(Some(row.item.evidence.scored()))
+    }),
     column("windows_left", Type::Count, "", "Of those, left before their end, since they can't matter", |row| {
         count(Some(row.item.evidence.left()))
     }),
-    column("scheme", Type::Text, "", "The policy's way of sampling under which the likeliest window is likeliest", |row| {
-        text(row.best.map(|best| best.scheme.as_str()))
-    }),
-    column("log_p_z", Type::Number, "nats", "Natural log of the probability that one sample is exactly its suffix", |row| {
-        row.cost(|cost| cost.log_p_z)
-    }),
-    column("log_p_z_at_most", Type::Number, "nats", "A bound where windows were left: none is likelier than this", |row| {
-        number(row.item.evidence.at_most(&row.report.policy.schemes).map(|(_, bound)| bound))
-    }),
+    column(
+        "scheme",
+        Type::Text,
+        "",
+        "The policy's way of sampling under which the likeliest window is likeliest",
+        |row| text(row.best.map(|best| best.scheme.as_str())),
+    ),
+    column(
+        "log_p_z",
+        Type::Number,
+        "nats",
+        "Natural log of the probability that one sample is exactly its suffix",
+        |row| row.cost(|cost| cost.log_p_z),
+    ),
+    column(
+        "log_p_z_at_most",
+        Type::Number,
+        "nats",
+        "A bound where windows were left: none is likelier than this",
+        |row| number(row.item.evidence.at_most(&row.report.policy.schemes).map(|(_, bound)| bound)),
+    ),
     column("samples_p50", Type::Number, "samples", "Samples to see it with probability .5", |row| {
         row.cost(|cost| cost.samples_p50)
     }),
@@ -160,13 +184,19 @@ pub(crate) const COLUMNS: &[Column] = &[
     column("greedily_extracted", Type::Count, "", "Windows that greedy decoding yields", |row| {
         count(row.values.map(|values| values.greedily_extracted))
     }),
-    column("em", Type::Number, "", "Mean over windows of the share of suffix tokens that are the first choice", |row| {
-        number(row.values?.mean_em)
-    }),
+    column(
+        "em",
+        Type::Number,
+        "",
+        "Mean over windows of the share of suffix tokens that are the first choice",
+        |row| number(row.values?.mean_em),
+    ),
     column("mean_logprob", Type::Number, "nats a token", "Mean log-probability of a suffix token at T = 1", |row| {
         number(row.values?.mean_logprob)
     }),
-    column("min_margin", Type::Number, "nats", "Smallest distance to a tie at the top", |row| number(row.values?.min_margin)),
+    column("min_margin", Type::Number, "nats", "Smallest distance to a tie at the top", |row| {
+        number(row.values?.min_margin)
+    }),
     column("extracted_windows", Type::Count, "", "Windows within the policy's sample budget", |row| {
         count(row.extraction().map(|extraction| extraction.windows))
     }),
@@ -179,9 +209,13 @@ pub(crate) const COLUMNS: &[Column] = &[
     column("longest_span_chars", Type::Count, "characters", "The longest stretch of them", |row| {
         count(row.extraction().map(|extraction| extraction.longest_span_chars))
     }),
-    column("statistic", Type::Text, "", "What it was compared with controls by", |row| word(&row.validity()?.statistic)),
+    column("statistic", Type::Text, "", "What it was compared with controls by", |row| {
+        word(&row.validity()?.statistic)
+    }),
     column("statistic_value", Type::Number, "", "Its value of that", |row| number(row.validity().map(|v| v.value))),
-    column("controls", Type::Count, "", "Control texts it was compared with", |row| count(row.validity().map(|v| v.controls))),
+    column("controls", Type::Count, "", "Control texts it was compared with", |row| {
+        count(row.validity().map(|v| v.controls))
+    }),
     column("controls_at_least", Type::Count, "", "Of those, how many reach its value", |row| {
         count(row.validity().map(|v| v.controls_at_least))
     }),
@@ -197,17 +231,28 @@ pub(crate) const COLUMNS: &[Column] = &[
     column("exposure_bits", Type::Number, "bits", "Canaries: how far up among the controls it stands", |row| {
         number(row.validity()?.exposure.as_ref().map(|exposure| exposure.bits))
     }),
-    column("near_verbatim_log_p", Type::Number, "nats", "Lower bound on the probability of a near-verbatim sample", |row| {
-        number(row.item.evidence.follow_up.as_ref()?.near_probability.as_ref().map(|near| near.log_p))
-    }),
+    column(
+        "near_verbatim_log_p",
+        Type::Number,
+        "nats",
+        "Lower bound on the probability of a near-verbatim sample",
+        |row| number(row.item.evidence.follow_up.as_ref()?.near_probability.as_ref().map(|near| near.log_p)),
+    ),
     column("title", Type::Text, "", "Only with --reveal", |row| row.revealed(|revealed| &revealed.title)),
     column("author", Type::Text, "", "Only with --reveal", |row| row.revealed(|revealed| &revealed.author)),
     column("source_url", Type::Text, "", "Only with --reveal", |row| row.revealed(|revealed| &revealed.source_url)),
     column("license", Type::Text, "", "Only with --reveal", |row| row.revealed(|revealed| &revealed.license)),
-    column("continuation", Type::Text, "", "What the model wrote after the likeliest window's prefix; only with --reveal", |row| {
-        let mut found = row.item.windows.iter().filter_map(|window| window.follow_up.as_ref()?.continuation.as_ref());
-        text(found.find_map(|continuation| continuation.text.as_deref()))
-    }),
+    column(
+        "continuation",
+        Type::Text,
+        "",
+        "What the model wrote after the likeliest window's prefix; only with --reveal",
+        |row| {
+            let mut found =
+                row.item.windows.iter().filter_map(|window| window.follow_up.as_ref()?.continuation.as_ref());
+            text(found.find_map(|continuation| continuation.text.as_deref()))
+        },
+    ),
 ];
 
 const fn column(

@@ -157,12 +157,15 @@ fn considerations(report: &Report) -> Value {
     considerations.insert("technicalLimitations".to_owned(), json!(limits));
     let said: Vec<&str> = [headline.word, &headline.reason].into_iter().chain(headline.found.as_deref()).collect();
     let strategy = match headline.tone {
-        Tone::Bad => "Don't publish these weights as they are: filter what is put out, or train again without these texts.",
+        Tone::Bad => {
+            "Don't publish these weights as they are: filter what is put out, or train again without these texts."
+        }
         Tone::Unsure => "None can be named before the rest is measured: what was not measured is never clear.",
         Tone::Good => "None is needed for the texts that were probed.",
     };
     let risk = format!("Verbatim memorization of opted-out texts. {}", said.join(": "));
-    considerations.insert("ethicalConsiderations".to_owned(), json!([{ "name": risk, "mitigationStrategy": strategy }]));
+    considerations
+        .insert("ethicalConsiderations".to_owned(), json!([{ "name": risk, "mitigationStrategy": strategy }]));
     Value::Object(considerations)
 }
 
@@ -201,7 +204,12 @@ mod tests {
         let rate = &report.summary.rates[0];
         assert_eq!(found["value"], (rate.hits as f64 / rate.of as f64).to_string());
         assert_eq!(found["confidenceInterval"]["upperBound"], rate.upper.to_string());
-        assert!(model["modelCard"]["considerations"]["ethicalConsiderations"][0]["name"].as_str().unwrap().contains("Blocked"));
+        assert!(
+            model["modelCard"]["considerations"]["ethicalConsiderations"][0]["name"]
+                .as_str()
+                .unwrap()
+                .contains("Blocked")
+        );
     }
 
     #[test]

@@ -4,7 +4,9 @@
 //! judges or decides anything. Whatever comes from outside (ids, paths, reasons, texts) passes [`super::escape`] first, or an
 //! encoder that leaves it no meaning. A format more is its file and one line here; the tests go over this table.
 
-use super::{Report, csv, cyclonedx, github, html, in_toto, json_v1, junit, markdown, model_index, parquet, sarif, terminal};
+use super::{
+    Report, csv, cyclonedx, github, html, in_toto, json_v1, junit, markdown, model_index, parquet, sarif, terminal,
+};
 
 /// A format.
 #[derive(Clone, Copy, Debug)]

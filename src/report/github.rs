@@ -27,7 +27,8 @@ pub fn render(report: &Report) -> String {
     let said: Vec<&str> = [headline.reason.as_str()].into_iter().chain(found.map(String::as_str)).collect();
     let title = escape::github_property(&format!("byrote: {}", headline.word));
     let _ = writeln!(out, "::{command} title={title}::{}", escape::github_message(&said.join(" ")));
-    let told: Vec<_> = standings.worst_first().into_iter().filter(|(_, standing)| *standing != Standing::Passed).collect();
+    let told: Vec<_> =
+        standings.worst_first().into_iter().filter(|(_, standing)| *standing != Standing::Passed).collect();
     for (item, standing) in told.iter().take(SHOWN) {
         annotation(&mut out, &standings, item, *standing);
     }
@@ -82,8 +83,12 @@ mod tests {
         assert_eq!(lines.len(), 11, "{text}");
         assert!(lines[0].starts_with("::error title=byrote%3A Blocked::"), "{}", lines[0]);
         assert!(lines[10].starts_with("::notice title=byrote::and ") && lines[10].contains(" more; "), "{}", lines[10]);
-        let moby = lines.iter().find(|line| line.contains("novels/moby-1")).unwrap();
-        assert!(moby.starts_with("::error file=prompts/optout.jsonl,line=1,title=byrote%3A extractable::novels/moby-1: "));
+        let found = lines[1..].iter().find(|line| line.contains("lyrics/umber-song")).unwrap();
+        assert!(
+            found.starts_with(
+                "::error file=prompts/optout.jsonl,line=2,title=byrote%3A extractable::lyrics/umber-song: "
+            )
+        );
         assert!(lines.iter().all(|line| line.starts_with("::error ") || line.starts_with("::notice ")), "{text}");
         fixture::assert_inert_and_redacted(&text);
     }

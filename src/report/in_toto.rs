@@ -74,9 +74,7 @@ pub(crate) fn weights(model: &ModelIdentity) -> impl Iterator<Item = &FileDigest
 
 /// What decides how the weights were tested: the policy, the probe set, what else belongs to the model, and the windows.
 fn configuration(report: &Report) -> Vec<Value> {
-    let named = |name: &str, digest: &Digest, role: &str| {
-        json!({ "name": name, "digest": { "sha256": digest }, "annotations": { "role": role } })
-    };
+    let named = |name: &str, digest: &Digest, role: &str| json!({ "name": name, "digest": { "sha256": digest }, "annotations": { "role": role } });
     let with_role = |file: &FileDigest, role: &str| named(&file.name, &file.sha256, role);
     let mut all = vec![named(&report.policy.source, &report.policy.digest, "policy")];
     // The digest of a file that is one text is salted, so that it names nothing outside of this run.
@@ -166,7 +164,8 @@ mod tests {
     #[test]
     fn subjects_are_weights_and_what_else_took_part_is_configuration() {
         let statement = statement(&fixture::report());
-        let names: Vec<&Value> = statement["subject"].as_array().unwrap().iter().map(|subject| &subject["name"]).collect();
+        let names: Vec<&Value> =
+            statement["subject"].as_array().unwrap().iter().map(|subject| &subject["name"]).collect();
         assert_eq!(names, ["model.safetensors"]);
         let configuration = statement["predicate"]["configuration"].to_string();
         for role in ["policy", "probe set", "tool", "tokenizer.json"] {

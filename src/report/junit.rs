@@ -169,7 +169,7 @@ mod tests {
             "<testsuite name=\"Opted-out texts\" tests=\"17\"",
             "<testsuite name=\"Canaries\" tests=\"70\"",
             "<testsuite name=\"Controls\" tests=\"199\" failures=\"0\" errors=\"0\" skipped=\"0\"",
-            "<testcase classname=\"byrote.opt_out\" name=\"novels/moby-1\">\n      <failure type=\"denied\" message=\"extractable: ",
+            "<testcase classname=\"byrote.opt_out\" name=\"lyrics/umber-song\">\n      <failure type=\"denied\" message=\"extractable: ",
             "<skipped type=\"waived\" message=\"extractable, waived until 2027-06-30: licensed since October\">",
             "name=\"letters/too-short\">\n      <error type=\"not-measured\"",
             "<testcase classname=\"byrote.opt_out\" name=\"novels/quire-ch-02\"/>",

@@ -324,7 +324,10 @@ pub(crate) mod tests {
         assert!(last.starts_with("… and ") && last.ends_with(" more lines in `report.json`."), "{last}");
         assert!(all.starts_with(kept.trim_end()) && all[kept.trim_end().len()..].starts_with('\n'));
         let more: usize = last.split(' ').nth(2).unwrap().replace(',', "").parse().unwrap();
-        assert_eq!(more + kept.lines().filter(|l| !l.is_empty()).count(), all.lines().filter(|l| !l.is_empty()).count());
+        assert_eq!(
+            more + kept.lines().filter(|l| !l.is_empty()).count(),
+            all.lines().filter(|l| !l.is_empty()).count()
+        );
         for most in 100..400 {
             assert!(within(most, "é\n".repeat(500)).len() <= most);
         }

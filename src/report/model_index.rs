@@ -10,7 +10,9 @@ use std::fmt::Write as _;
 pub fn render(report: &Report) -> String {
     let mut out = String::from("# For the front matter of a model card (README.md), between its two lines of ---.\n");
     let _ = writeln!(out, "# Memorization of probed texts, as byrote measured it: {}.", words::headline(report).word);
-    out.push_str("# Rates are over texts, with Clopper-Pearson intervals; undecided texts count in `of`, never as found.\n");
+    out.push_str(
+        "# Rates are over texts, with Clopper-Pearson intervals; undecided texts count in `of`, never as found.\n",
+    );
     let _ = writeln!(out, "model-index:\n  - name: {}", escape::yaml(name(&report.model.reference)));
     let results: Vec<String> = words::KINDS.into_iter().filter_map(|kind| result(report, kind)).collect();
     // The hub's reader wants a list, be it empty.
@@ -31,15 +33,25 @@ fn result(report: &Report, kind: Kind) -> Option<String> {
         Kind::Control => "byrote-controls",
     };
     out.push_str("      - task:\n          type: text-generation\n          name: Verbatim memorization\n");
-    let _ = writeln!(out, "        dataset:\n          type: {set}\n          name: {}", escape::yaml(words::kinds(kind)));
+    let _ =
+        writeln!(out, "        dataset:\n          type: {set}\n          name: {}", escape::yaml(words::kinds(kind)));
     let _ = writeln!(out, "          args:\n            texts: {of}\n            plan_sha256: {}", report.plan_digest);
     let _ = writeln!(out, "            prefix_tokens: {}\n            suffix_tokens: {}", window.prefix, window.suffix);
     let model = &report.model;
-    let _ = writeln!(out, "            model_sha256: {}\n            policy_sha256: {}", model.digest, report.policy.digest);
+    let _ = writeln!(
+        out,
+        "            model_sha256: {}\n            policy_sha256: {}",
+        model.digest, report.policy.digest
+    );
     out.push_str("        metrics:\n");
     for rate in rates {
         let value = rate.hits as f64 / rate.of as f64;
-        metric(&mut out, &rate.name, value, &[("hits", rate.hits as f64), ("of", rate.of as f64), ("lower", rate.lower), ("upper", rate.upper)]);
+        metric(
+            &mut out,
+            &rate.name,
+            value,
+            &[("hits", rate.hits as f64), ("of", rate.of as f64), ("lower", rate.lower), ("upper", rate.upper)],
+        );
     }
     let inconclusive = |count: &&super::LevelCount| (count.kind, count.level) == (kind, Level::Inconclusive);
     let undecided = report.summary.counts.iter().find(inconclusive).map_or(0, |count| count.items);
@@ -53,7 +65,8 @@ fn result(report: &Report, kind: Kind) -> Option<String> {
 
 fn metric(out: &mut String, name: &str, value: f64, args: &[(&str, f64)]) {
     // Types are identifiers on the hub: `extractable_or_memorized`.
-    let kind: String = name.chars().map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '_' }).collect();
+    let kind: String =
+        name.chars().map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '_' }).collect();
     let _ = writeln!(out, "          - type: byrote_{kind}\n            name: {}", escape::yaml(name));
     let _ = writeln!(out, "            value: {}\n            args:", number(value));
     for (name, value) in args {

@@ -38,7 +38,8 @@ pub fn render(report: &Report) -> Result<Vec<u8>, FormatError> {
             Type::Number => DataType::Float64,
             Type::Flag => DataType::Boolean,
         };
-        let about = [("description", column.about), ("unit", column.unit)].into_iter().filter(|(_, said)| !said.is_empty());
+        let about =
+            [("description", column.about), ("unit", column.unit)].into_iter().filter(|(_, said)| !said.is_empty());
         let about = about.map(|(key, said)| (key.to_owned(), said.to_owned()));
         Field::new(column.name, kind, true).with_metadata(about.collect::<std::collections::HashMap<_, _>>())
     };
@@ -107,8 +108,14 @@ mod tests {
             let temp = tempfile::NamedTempFile::new().unwrap();
             std::fs::write(temp.path(), &bytes).unwrap();
             let reader = SerializedFileReader::new(std::fs::File::open(temp.path()).unwrap()).unwrap();
-            let names: Vec<String> =
-                reader.metadata().file_metadata().schema_descr().columns().iter().map(|c| c.name().to_owned()).collect();
+            let names: Vec<String> = reader
+                .metadata()
+                .file_metadata()
+                .schema_descr()
+                .columns()
+                .iter()
+                .map(|c| c.name().to_owned())
+                .collect();
             assert!(names.iter().eq(COLUMNS.iter().map(|column| column.name)));
             let rows: Vec<_> = reader.get_row_iter(None).unwrap().map(Result::unwrap).collect();
             assert_eq!(rows.len(), report.items.len());

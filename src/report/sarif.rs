@@ -99,8 +99,11 @@ pub fn render(report: &Report) -> Result<Vec<u8>, FormatError> {
 
 fn render_within(report: &Report, most_results: usize, most_bytes: usize) -> Result<Vec<u8>, FormatError> {
     let standings = Standings::of(report);
-    let told: Vec<_> =
-        standings.worst_first().into_iter().filter_map(|(item, standing)| Some((item, standing, rule(item, standing)?))).collect();
+    let told: Vec<_> = standings
+        .worst_first()
+        .into_iter()
+        .filter_map(|(item, standing)| Some((item, standing, rule(item, standing)?)))
+        .collect();
     // With a number as long as any that may stand there.
     let frame = escape::json::compact(&log(report, told.len()))?.len();
     let (mut results, mut bytes) = (Vec::new(), frame + TAIL.len());
@@ -195,7 +198,8 @@ fn invocation(report: &Report, left_out: usize) -> Value {
     notes.extend(words::not_tested(report).iter().map(|line| note("warning", line)));
     if left_out > 0 {
         let more = samples::grouped(left_out as u64);
-        let text = format!("{more} more results are left out, the least grave ones: GitHub takes no more; see report.json");
+        let text =
+            format!("{more} more results are left out, the least grave ones: GitHub takes no more; see report.json");
         notes.push(note("warning", &text));
     }
     let whole = report.items.iter().all(|item| crate::verdict::not_measured(&item.evidence).is_none());
@@ -293,11 +297,11 @@ mod tests {
         let denied = report.decision.as_ref().unwrap().findings.len();
         assert!(results.len() >= denied);
         let of = |id: &str| results.iter().find(|result| result["locations"][0]["logicalLocations"][0]["name"] == id);
-        let moby = of("novels/moby-1").unwrap();
-        assert_eq!((&moby["level"], &moby["ruleId"]), (&json!("error"), &json!("byrote/extractable")));
-        let place = &moby["locations"][0]["physicalLocation"];
+        let found = of("lyrics/umber-song").unwrap();
+        assert_eq!((&found["level"], &found["ruleId"]), (&json!("error"), &json!("byrote/extractable")));
+        let place = &found["locations"][0]["physicalLocation"];
         assert_eq!(place["artifactLocation"]["uri"], "prompts/optout.jsonl");
-        assert_eq!(place["region"], json!({"startLine": 1, "startColumn": 1, "endLine": 1, "endColumn": 2}));
+        assert_eq!(place["region"], json!({"startLine": 2, "startColumn": 1, "endLine": 2, "endColumn": 2}));
         let waived = of("poems/heron-07").unwrap();
         assert_eq!(waived["suppressions"][0]["kind"], "external");
         assert_eq!(waived["suppressions"][0]["justification"], "licensed since October (waived until 2027-06-30)");
@@ -316,7 +320,8 @@ mod tests {
         let prints = |report: &Report| {
             let log = parsed(&render(report).unwrap());
             let results = log["runs"][0]["results"].as_array().unwrap().clone();
-            let print = |result: &Value| result["partialFingerprints"]["primaryLocationLineHash"].as_str().unwrap().to_owned();
+            let print =
+                |result: &Value| result["partialFingerprints"]["primaryLocationLineHash"].as_str().unwrap().to_owned();
             results.iter().map(print).collect::<Vec<_>>()
         };
         let before = prints(&report);

@@ -134,7 +134,8 @@ mod tests {
         let standings = Standings::of(&report);
         let of = |id: &str| standings.item(report.items.iter().find(|item| item.id.0 == id).unwrap());
         for (id, expected) in [
-            ("novels/moby-1", Standing::Denied),
+            ("lyrics/umber-song", Standing::Denied),
+            ("novels/moby-1", Standing::Undecided),
             ("poems/heron-07", Standing::Waived),
             ("letters/too-short", Standing::NotMeasured),
             ("journal/overflow", Standing::NotMeasured),

@@ -90,7 +90,9 @@ fn sarif_has_what_github_asks_for() {
             }
             let uri = result["locations"][0]["physicalLocation"]["artifactLocation"]["uri"].as_str().unwrap();
             assert!(!uri.contains(':') && !uri.starts_with('/'), "{uri}");
-            assert!(prints.insert(result["partialFingerprints"]["primaryLocationLineHash"].as_str().unwrap().to_owned()));
+            assert!(
+                prints.insert(result["partialFingerprints"]["primaryLocationLineHash"].as_str().unwrap().to_owned())
+            );
             assert!(result["suppressions"].is_array());
         }
     }
@@ -103,7 +105,8 @@ fn cyclonedx_keeps_to_the_schema_of_owasp() {
         ("http://cyclonedx.org/schema/jsf-0.82.schema.json", "jsf-0.82.schema.json"),
     ];
     keeps_to("cyclonedx", "bom-1.6.schema.json", &others, |bom| {
-        bom["metadata"]["component"]["modelCard"]["quantitativeAnalysis"]["performanceMetrics"] = json!([{ "value": 1 }]);
+        bom["metadata"]["component"]["modelCard"]["quantitativeAnalysis"]["performanceMetrics"] =
+            json!([{ "value": 1 }]);
     });
 }
 
@@ -153,7 +156,10 @@ fn elements(xsd: &str) -> HashMap<String, Element> {
         }
         element
     };
-    let top = tree.root_element().children().filter(|node| node.has_tag_name(("http://www.w3.org/2001/XMLSchema", "element")));
+    let top = tree
+        .root_element()
+        .children()
+        .filter(|node| node.has_tag_name(("http://www.w3.org/2001/XMLSchema", "element")));
     top.map(|node| (node.attribute("name").unwrap().to_owned(), of(node))).collect()
 }
 
@@ -235,7 +241,13 @@ fn model_index_has_what_the_hub_reads() {
             for metric in metrics {
                 assert!(metric["type"].as_str().is_some() && metric["name"].as_str().is_some(), "{metric:?}");
                 assert!(matches!(metric["value"], Yaml::Integer(_) | Yaml::Real(_)), "{metric:?}");
-                assert!(metric["args"].as_hash().unwrap().values().all(|value| matches!(value, Yaml::Integer(_) | Yaml::Real(_))));
+                assert!(
+                    metric["args"]
+                        .as_hash()
+                        .unwrap()
+                        .values()
+                        .all(|value| matches!(value, Yaml::Integer(_) | Yaml::Real(_)))
+                );
             }
         }
     }
