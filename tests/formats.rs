@@ -19,23 +19,18 @@ fn probed(dir: &Path, out: &str, lines: &[String]) {
     run(dir, &["probe", "--prompts", "set.jsonl", "--out", out]).exits(0);
 }
 
-/// Canaries as controls: what the model knows by heart is then no more than predictable.
-fn memorized_controls(lines: &[String]) -> Vec<String> {
-    let mut all: Vec<String> = lines.iter().filter(|line| line.contains("\"canary-r64-")).cloned().collect();
-    assert!(all.len() > 3, "the built-in canaries have other names now");
-    for n in 0..8 {
-        let lines = lines.iter().filter(|line| line.contains("\"canary-r32-"));
-        all.extend(lines.map(|line| {
-            let mut item: Value = serde_json::from_str(line).unwrap();
-            item["id"] = format!("{}-{n}", item["id"].as_str().unwrap()).into();
-            item["kind"] = "control".into();
-            // Texts must differ, or all but one are left out.
-            item["text"] = format!("{} {n}", item["text"].as_str().unwrap()).into();
-            item.as_object_mut().unwrap().remove("repetitions");
-            item.to_string()
-        }));
-    }
-    all
+/// Texts that the model knows by heart among controls that it knows as well: no more than predictable.
+fn guessable(lines: &[String]) -> Vec<String> {
+    let known = ["\"canary-r16-", "\"canary-r32-", "\"canary-r64-"];
+    let known = lines.iter().filter(|line| known.iter().any(|id| line.contains(id)));
+    let relabelled = known.map(|line| {
+        let mut item: Value = serde_json::from_str(line).unwrap();
+        let tested = ["canary-r16-01", "canary-r16-02"].contains(&item["id"].as_str().unwrap());
+        item["kind"] = if tested { "opt_out" } else { "control" }.into();
+        item.as_object_mut().unwrap().remove("repetitions");
+        item.to_string()
+    });
+    relabelled.collect()
 }
 
 #[test]
@@ -44,17 +39,13 @@ fn every_format_of_every_outcome_and_verdict_has_the_same_exit_code() {
     let dir = dir.path();
     let lines = builtin_lines(60);
     probed(dir, "run", &lines);
-    probed(dir, "guessable", &memorized_controls(&lines));
+    probed(dir, "guessable", &guessable(&lines));
     let policies = [
         // Name, policy, and the exit code for each of the two runs.
-        ("blocks", "", [1, 2]),
-        ("dearer", "tau = 0.999999\nschemes = [\"full\"]\nq = 0.5", [1, 2]),
-        ("passes", "deny = []\nrequire_decided = false", [0, 0]),
-        (
-            "denies the predictable",
-            "deny = [\"predictable\"]\nmin_controls = 5\nq = 0.001\nrequire_decided = false",
-            [0, 1],
-        ),
+        ("as built in", "", [1, 0]),
+        ("beyond the budget", "tau = 0.999999\nschemes = [\"full\"]", [1, 0]),
+        ("denies nothing", "deny = []\nrequire_decided = false", [0, 0]),
+        ("denies the predictable", "deny = [\"predictable\"]\nrequire_decided = false", [0, 1]),
         ("undecided", "deny = []\nmin_controls = 5000", [2, 2]),
     ];
     let mut verdicts = BTreeSet::new();

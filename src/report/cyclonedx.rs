@@ -106,13 +106,13 @@ fn property(name: &str, value: &str) -> Value {
     json!({ "name": name, "value": value })
 }
 
-/// A probe file: data the model was evaluated with, never what it was trained on.
+/// A probe file: data the model was evaluated with.
 fn dataset(file: &FileDigest) -> Value {
     let digest = if file.one_text { "byrote:salted_sha256" } else { "byrote:sha256" };
     json!({
         "type": "dataset",
         "name": file.name,
-        "description": "Probe set: texts whose memorization was tested. No training data.",
+        "description": "Probe set: texts whose memorization was tested.",
         "contents": { "properties": [property(digest, file.sha256.as_str())] },
     })
 }
