@@ -33,6 +33,8 @@ pub(crate) enum Command {
     Gate(GateArgs),
     /// Render a report again
     Report(ReportArgs),
+    /// Compare reports on the same texts, item by item. Exit 2 if nothing in one of them can be compared
+    Compare(CompareArgs),
     /// Check probe sets and policies without a model
     Lint(LintArgs),
     /// Make and check control texts
@@ -215,9 +217,37 @@ pub(crate) struct GateArgs {
     /// `default`, `strict`, `quick`, `research`, `book-protocol`, or a file
     #[arg(long, value_name = "POLICY")]
     pub(crate) policy: String,
+    /// An older report, judged by the same policy: findings are marked as new or known, and where the policy says `new_only`,
+    /// known ones don't block. What can't be compared is new
+    #[arg(long, value_name = "RUN|REPORT")]
+    pub(crate) baseline: Option<PathBuf>,
+    /// The files that are to be released: exit 2 unless they are, by SHA-256, those that the report is about, and no other
+    /// weights lie in the folder
+    #[arg(long, value_name = "DIR|FILE")]
+    pub(crate) model: Option<PathBuf>,
     /// What is printed
     #[arg(long, default_value = "text")]
     pub(crate) format: Printed,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct CompareArgs {
+    /// The report that the others are compared with: a run's folder or its report.json
+    #[arg(value_name = "OLD")]
+    pub(crate) old: PathBuf,
+    /// One or more reports on the same texts: another checkpoint, the same one after a filter, another size
+    #[arg(required = true, value_name = "NEW")]
+    pub(crate) new: Vec<PathBuf>,
+    /// What all of them are judged by: `default`, `strict`, `quick`, `research`, `book-protocol`, or a file
+    /// [default: the policy of OLD]
+    #[arg(long, value_name = "POLICY")]
+    pub(crate) policy: Option<String>,
+    /// The format
+    #[arg(long, default_value = "text")]
+    pub(crate) format: Compared,
+    /// Where it goes [default: standard output]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) output: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]
@@ -365,6 +395,15 @@ pub(crate) enum ModelsCommand {
 pub(crate) enum Printed {
     Text,
     Json,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Compared {
+    Text,
+    Json,
+    Md,
+    Html,
+    Csv,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

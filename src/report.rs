@@ -12,6 +12,7 @@ pub mod html;
 pub mod json_v1;
 pub mod markdown;
 mod order;
+pub(crate) mod prose;
 mod rates;
 pub mod terminal;
 pub(crate) mod words;
