@@ -101,7 +101,7 @@ fn items(out: &mut String, comparison: &Comparison) {
             let _ = write!(
                 out,
                 " {} | {} | {} |",
-                change.log_p_z.or(change.log_p_z_full).map_or_else(none, words::signed),
+                change.log_p_z_full.map_or_else(none, words::signed),
                 change.coverage.map_or_else(none, words::points),
                 change.verbatim_run.map_or_else(none, words::whole),
             );
@@ -114,7 +114,7 @@ fn items(out: &mut String, comparison: &Comparison) {
         let _ = writeln!(out, "\n… and {} more: `byrote compare --format csv` has all.", grouped(more as u64));
     }
     if pair {
-        out.push_str("\nln p\\_z in nats of the likeliest window, by the policy's way of sampling; extracted in points of the text; run in tokens.\n");
+        let _ = writeln!(out, "\n{}.", escape::markdown(words::FIGURES));
     }
 }
 

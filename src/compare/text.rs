@@ -97,56 +97,72 @@ impl Page {
         if changed.is_empty() {
             return;
         }
-        self.heading(out, "Items that aren't the same in all reports");
-        let pair = comparison.reports.len() == 2;
-        let in_words = 20 + 24 + comparison.reports.len() * VERDICT <= self.width;
-        let figures = pair && self.width >= 90;
-        let mut header: Vec<Cell> = ["", "item", "kind"].map(Cell::new).to_vec();
+        let mut room = ROWS;
+        for kind in super::KINDS {
+            let of_kind: Vec<&ComparedItem> = changed.iter().filter(|item| item.kind == kind).copied().collect();
+            if of_kind.is_empty() {
+                continue;
+            }
+            self.heading(out, &format!("{} that aren't the same in all reports", kinds(kind)));
+            let shown = of_kind.len().min(room);
+            if shown > 0 {
+                self.table_of(out, comparison, &of_kind[..shown]);
+            }
+            room -= shown;
+            if of_kind.len() > shown {
+                let more = grouped((of_kind.len() - shown) as u64);
+                let _ = writeln!(out, "  … and {more} more: byrote compare ... --format csv has all");
+            }
+        }
+        out.push('\n');
+        if !self.in_words(comparison) {
+            let legend: Vec<String> =
+                report_words::LEVELS.iter().map(|level| format!("{} {level}", sign(*level))).collect();
+            self.paragraph(out, &format!("{}; - absent", legend.join("  ")), "  ");
+        }
+        if self.figures(comparison) {
+            self.paragraph(out, &format!("{}.", words::FIGURES), "  ");
+        }
+        self.reasons(out, &changed);
+    }
+
+    /// Whether verdicts fit as words.
+    fn in_words(&self, comparison: &Comparison) -> bool {
+        20 + 20 + comparison.reports.len() * VERDICT <= self.width
+    }
+
+    /// Whether there is one difference an item, and room for it.
+    fn figures(&self, comparison: &Comparison) -> bool {
+        comparison.reports.len() == 2 && self.width >= 90
+    }
+
+    fn table_of(&self, out: &mut String, comparison: &Comparison, items: &[&ComparedItem]) {
+        let (in_words, figures) = (self.in_words(comparison), self.figures(comparison));
+        let others = 20 + comparison.reports.len() * if in_words { VERDICT } else { 3 } + if figures { 26 } else { 0 };
+        let room = self.width.saturating_sub(others + 2).clamp(14, 60);
+        let mut header: Vec<Cell> = ["", "item"].map(Cell::new).to_vec();
         header.extend((0..comparison.reports.len()).map(|n| Cell::new((n + 1).to_string())));
         if figures {
             header.extend(["ln p_z", "extracted", "run"].map(|name| right(name.to_owned())));
         }
         let mut table = table();
         table.set_header(header);
-        for item in changed.iter().take(ROWS) {
+        for item in items {
             let standing = item.standing();
-            let room = self.width.saturating_sub(if figures {
-                88
-            } else {
-                30 + comparison.reports.len() * if in_words { VERDICT } else { 4 }
-            });
-            let id = shorten(&escape::terminal(&item.id.0), room.clamp(14, 40));
             let mut row = vec![
                 Cell::new(format!("{} {}", words::sign(standing), standing.name())),
-                Cell::new(id),
-                Cell::new(kind(item.kind)),
+                Cell::new(shorten(&escape::terminal(&item.id.0), room)),
             ];
             row.extend(item.cells.iter().map(|cell| verdict(cell.as_ref().map(|cell| cell.level), in_words)));
             if let (true, Some(change)) = (figures, item.changes.first()) {
                 let none = || "–".to_owned();
-                row.push(right(change.log_p_z.or(change.log_p_z_full).map_or_else(none, words::signed)));
+                row.push(right(change.log_p_z_full.map_or_else(none, words::signed)));
                 row.push(right(change.coverage.map_or_else(none, words::points)));
                 row.push(right(change.verbatim_run.map_or_else(none, words::whole)));
             }
             table.add_row(row);
         }
         push(out, table);
-        if let Some(more) = changed.len().checked_sub(ROWS).filter(|&more| more > 0) {
-            let _ = writeln!(out, "  … and {} more: byrote compare ... --format csv has all", grouped(more as u64));
-        }
-        if !in_words {
-            let legend: Vec<String> =
-                report_words::LEVELS.iter().map(|level| format!("{} {level}", sign(*level))).collect();
-            self.paragraph(out, &format!("{}; - absent", legend.join("  ")), "  ");
-        }
-        if figures {
-            self.paragraph(
-                out,
-                "ln p_z in nats of the likeliest window, by the policy's way of sampling; extracted in points of the text; run in tokens.",
-                "  ",
-            );
-        }
-        self.reasons(out, &changed);
     }
 
     /// Why items can't be compared, a line a reason.

@@ -19,6 +19,10 @@ pub(super) enum Tone {
     Good,
 }
 
+/// What the columns of differences are.
+pub(super) const FIGURES: &str = "Differences, now less before: ln p_z of the likeliest window under plain sampling (T = 1) in nats; \
+    extracted in points of the text; run, the longest verbatim one, in tokens";
+
 /// The first word, and how it is meant: by opted-out texts and canaries; controls are no findings.
 pub(super) fn headline(comparison: &Comparison) -> (Tone, &'static str) {
     let sum = |standing: Standing| {

@@ -2,6 +2,7 @@
 
 use crate::compare::{Against, ComparedItem, Comparison};
 use crate::items::Kind;
+use crate::report::escape;
 use std::f64::consts::LN_10;
 use std::fmt::Write as _;
 
@@ -65,14 +66,24 @@ pub(super) fn scatter(comparison: &Comparison, against: &Against) -> Option<Stri
     // Controls first, so that they hide nothing.
     for kind in [Kind::Control, Kind::Canary, Kind::OptOut] {
         for (item, before, now) in points.iter().filter(|(item, ..)| item.kind == kind).take(MARKS) {
-            let radius = if kind == Kind::OptOut { 4.5 } else { 3.0 };
-            let _ = write!(
-                out,
-                r#"<circle class="dot {}" cx="{:.1}" cy="{:.1}" r="{radius}"/>"#,
-                class(item, against.report),
-                x(*before),
-                y(*now)
-            );
+            let (class, x, y) = (class(item, against.report), x(*before), y(*now));
+            let _ = match (item.kind, class) {
+                (Kind::Control, _) => write!(out, r#"<circle class="dot {class}" cx="{x:.1}" cy="{y:.1}" r="3"/>"#),
+                // What is worst has a shape of its own, not only a colour.
+                (_, "found-now") => {
+                    let (left, top) = (x - 5.0, y - 5.0);
+                    write!(
+                        out,
+                        r#"<rect class="dot {class}" x="{left:.1}" y="{top:.1}" width="10" height="10">{}</rect>"#,
+                        title(item, against.report)
+                    )
+                }
+                _ => {
+                    let radius = if class == "neither" { 3.0 } else { 4.5 };
+                    let title = title(item, against.report);
+                    write!(out, r#"<circle class="dot {class}" cx="{x:.1}" cy="{y:.1}" r="{radius}">{title}</circle>"#)
+                }
+            };
         }
     }
     out.push_str("</svg>");
@@ -88,6 +99,14 @@ fn class(item: &ComparedItem, report: usize) -> &'static str {
         (_, true, true) => "found-both",
         (_, false, false) => "neither",
     }
+}
+
+/// What a pointer shows: the item and its two verdicts.
+fn title(item: &ComparedItem, report: usize) -> String {
+    let level = |n: usize| {
+        item.cells.get(n).and_then(Option::as_ref).map_or_else(|| "absent".to_owned(), |cell| cell.level.to_string())
+    };
+    format!("<title>{}: {}, then {}</title>", escape::html(&item.id.0), level(0), level(report))
 }
 
 /// A round number of decades that divides `range` into at most eight.

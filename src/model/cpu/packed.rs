@@ -204,8 +204,7 @@ mod tests {
     #[test]
     fn rounding_is_that_of_the_half_crate() {
         let some = (0..=u32::MAX).step_by(65_519).map(f32::from_bits);
-        let ties =
-            [0x3f80_8000, 0x3f81_8000, 0x7f7f_ffff, 0x7f80_0000, 0x7f80_0001, 0xffff_ffff, 0x8000_0000, 1, 0x8000];
+        let ties = [0x3f80_8000, 0x3f81_8000, 0x7f7f_ffff, 0x7f80_0000, 0x7f80_0001, 0xffff_ffff, 0x8000_0000, 1, 0x8000];
         let all: Vec<f32> = some.chain(ties.map(f32::from_bits)).collect();
         let inputs = 31;
         let rows = &all[..all.len() / inputs * inputs];
