@@ -187,21 +187,25 @@ fn beyond(change: &KindChange, against: &Against) -> Option<String> {
         signed(excess.value),
         between(excess, signed)
     );
+    let too = "the model moved at text it can't have seen, too";
     Some(if fell && excess.upper < 0.0 {
         format!("The {plural} fell by more than the controls did: {figures}. That is beyond what the whole model lost.")
     } else if fell {
+        let controls_fell = controls.difference.upper < 0.0;
+        let why = if controls_fell { too } else { "there is too little to tell the two apart" };
         format!(
-            "The {plural} fell, but the controls moved as much: {figures}. The model got worse at text it can't have seen, too; \
-             don't read \"fixed\" or \"better\" as forgotten."
+            "The {plural} fell, but by no more than the controls as far as can be told: {figures}. Don't read \"fixed\" or \
+             \"better\" as forgotten: {why}."
         )
     } else if rose && excess.lower > 0.0 {
         format!(
             "The {plural} rose by more than the controls did: {figures}. That is beyond what the whole model gained."
         )
     } else if rose {
+        let why = if controls.difference.lower > 0.0 { too } else { "there is too little to tell the two apart" };
         format!(
-            "The {plural} rose, but the controls moved as much: {figures}. The model got better at text it can't have seen, too; \
-             \"new\" and \"worse\" need not be memorization that was added."
+            "The {plural} rose, but by no more than the controls as far as can be told: {figures}. \"New\" and \"worse\" need \
+             not be memorization that was added: {why}."
         )
     } else if excess.upper < 0.0 || excess.lower > 0.0 {
         format!("The {plural} stayed where they were while the controls moved: {figures}.")
