@@ -1,5 +1,6 @@
 //! The commands: each wires stages of the library together, and owns files, loops and progress.
 
+mod compare;
 mod controls;
 mod doctor;
 mod gate;
@@ -45,6 +46,7 @@ pub(crate) fn run(cli: Cli) -> Result<Outcome> {
         Command::Score(args) => score::run(&args),
         Command::Gate(args) => gate::run(&args),
         Command::Report(args) => report::run(&args),
+        Command::Compare(args) => compare::run(&args),
         Command::Lint(args) => lint::run(&args),
         Command::Controls(command) => controls::run(&command),
         Command::Models(command) => models::run(&command),

@@ -21,6 +21,7 @@ pub mod markdown;
 pub mod model_index;
 mod order;
 pub mod parquet;
+pub(crate) mod prose;
 mod rates;
 pub mod sarif;
 mod standing;

@@ -1,6 +1,6 @@
 //! `byrote report`: render a report again.
 
-use super::out;
+use super::{gate, out};
 use crate::Outcome;
 use crate::cli::ReportArgs;
 use anyhow::{Context, Result, bail};
@@ -11,7 +11,10 @@ use std::path::Path;
 
 pub(crate) fn run(args: &ReportArgs) -> Result<Outcome> {
     check(&args.format, args.output.as_deref())?;
-    let report = read(&args.report)?;
+    let mut report = read(&args.report)?;
+    if let Some(policy) = &args.policy {
+        report = gate::decided(&report, policy, args.baseline.as_deref())?;
+    }
     deliver(&report, &args.format, args.output.as_deref())?;
     Ok(Outcome::Done)
 }

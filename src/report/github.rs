@@ -45,13 +45,14 @@ pub fn render(report: &Report) -> String {
 fn annotation(out: &mut String, standings: &Standings<'_>, item: &ReportItem, standing: Standing) {
     let command = match standing {
         standing if standing.fails() => "error",
-        Standing::WithinLimits | Standing::Warned => "warning",
+        Standing::WithinLimits | Standing::Known | Standing::Warned => "warning",
         _ => "notice",
     };
     let level = item.verdict.level;
     let title = match standing {
         Standing::NotMeasured => "not measured".to_owned(),
         Standing::WithinLimits => format!("{level}, within the policy's limits"),
+        Standing::Known => format!("{level}, known from the baseline"),
         Standing::Waived => format!("{level}, waived"),
         Standing::WaiverExpired => format!("{level}, waiver expired"),
         _ => level.to_string(),
@@ -103,6 +104,7 @@ mod tests {
             reasons: vec!["nothing the policy denies was found in 1 item".to_owned()],
             warnings: vec![],
             findings: vec![],
+            baseline: None,
         });
         let text = render(&Report { policy, ..report });
         assert!(text.starts_with("::notice title=byrote%3A Pass::") && text.lines().count() == 1, "{text}");

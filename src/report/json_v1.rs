@@ -7,6 +7,7 @@
 //! JSON has no infinity: where a number may be infinite it is written as `"-inf"` or `"inf"`, and a number that isn't one as
 //! `"nan"`. `null` always means "not measured".
 
+mod decision;
 mod left;
 mod mirror;
 mod policy;

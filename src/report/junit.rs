@@ -99,6 +99,7 @@ fn case(standings: &Standings<'_>, item: &ReportItem) -> Case {
         Standing::WaiverExpired => Came::Otherwise("error", "waiver-expired", waiver("its waiver expired on")),
         Standing::NotMeasured => Came::Otherwise("error", "not-measured", reason),
         Standing::Undecided => Came::Otherwise("error", "inconclusive", said),
+        Standing::Known => Came::Otherwise("skipped", "known", said),
         Standing::WithinLimits => Came::Otherwise("skipped", "within-limits", said),
         Standing::Waived => Came::Otherwise("skipped", "waived", waiver("waived until")),
         Standing::Warned | Standing::Inconclusive | Standing::Passed => Came::Passed,

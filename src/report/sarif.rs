@@ -225,7 +225,7 @@ fn result(standings: &Standings<'_>, item: &ReportItem, standing: Standing, inde
     let level = match standing {
         Standing::Denied | Standing::WaiverExpired | Standing::Waived | Standing::Found => "error",
         Standing::NotMeasured | Standing::Undecided => "error",
-        Standing::WithinLimits | Standing::Warned => "warning",
+        Standing::WithinLimits | Standing::Known | Standing::Warned => "warning",
         Standing::Inconclusive | Standing::Passed => "note",
     };
     let line = item.origin.line.unwrap_or(1).max(1);

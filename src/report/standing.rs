@@ -23,6 +23,8 @@ pub(crate) enum Standing {
     Undecided,
     /// Denied, but the policy's limits allow for that many: the run passes all the same.
     WithinLimits,
+    /// Denied, but the baseline has it, and the policy counts only what is new.
+    Known,
     /// The policy only tells of it.
     Warned,
     /// Denied, but accepted by a waiver.
@@ -77,10 +79,12 @@ impl<'a> Standings<'a> {
             _ => {}
         }
         if verdict::not_measured(&item.evidence).is_some() {
+            // What isn't measured can't be waived or known.
             return Standing::NotMeasured;
         }
         let positive_control = item.kind == Kind::Control || policy.is_positive_control(&item.id, &item.tags);
         match level {
+            _ if self.action(&item.id) == Some(Action::Known) => Standing::Known,
             _ if self.findings.contains_key(&item.id) => Standing::Warned,
             Level::Inconclusive if policy.require_decided => Standing::Undecided,
             Level::Inconclusive => Standing::Inconclusive,
