@@ -22,8 +22,10 @@ fn json(id: &str, report: &Report) -> Value {
     serde_json::from_slice(&rendered(id, report)).unwrap()
 }
 
+type Reader = (&'static str, fn(&Report));
+
 /// By format: what shows that the attacks came out whole, and are nothing but text to whoever reads it.
-const READERS: &[(&str, fn(&Report))] = &[
+const READERS: &[Reader] = &[
     ("text", |report| assert!(text("text", report).contains("BLOCKED"))),
     ("json", |report| assert_eq!(&json_v1::parse(&rendered("json", report)).unwrap(), report)),
     ("html", html),
