@@ -1,5 +1,7 @@
 //! The command line. Nothing below `cmd` sees a flag: each command turns its arguments into plain settings.
 
+use byrote::report::formats::{self, FORMATS, Format};
+use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
 
@@ -39,6 +41,8 @@ pub(crate) enum Command {
     Report(ReportArgs),
     /// Show one item of a run: its verdict, its windows, and one of them token by token
     Inspect(InspectArgs),
+    /// Compare reports on the same texts, item by item. Exit 2 if nothing in one of them can be compared
+    Compare(CompareArgs),
     /// Check probe sets and policies without a model
     Lint(LintArgs),
     /// Make and check control texts
@@ -221,9 +225,40 @@ pub(crate) struct GateArgs {
     /// `default`, `strict`, `quick`, `research`, `book-protocol`, or a file
     #[arg(long, value_name = "POLICY")]
     pub(crate) policy: String,
-    /// What is printed
+    /// An older report, judged by the same policy: findings are marked as new or known, and where the policy says `new_only`,
+    /// known ones don't block. What can't be compared is new
+    #[arg(long, value_name = "RUN|REPORT")]
+    pub(crate) baseline: Option<PathBuf>,
+    /// The files that are to be released: exit 2 unless they are, by SHA-256, those that the report is about, and no other
+    /// weights lie in the folder
+    #[arg(long, value_name = "DIR|FILE")]
+    pub(crate) model: Option<PathBuf>,
+    /// One format, or several separated by commas; none of them changes the exit code
+    #[arg(long, value_name = "LIST", default_value = "text", value_delimiter = ',', value_parser = format_names())]
+    pub(crate) format: Vec<&'static Format>,
+    /// A file [default: standard output]; for several formats a folder, in which each gets its usual name
+    #[arg(long, value_name = "FILE|DIR")]
+    pub(crate) output: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct CompareArgs {
+    /// The report that the others are compared with: a run's folder or its report.json
+    #[arg(value_name = "OLD")]
+    pub(crate) old: PathBuf,
+    /// One or more reports on the same texts: another checkpoint, the same one after a filter, another size
+    #[arg(required = true, value_name = "NEW")]
+    pub(crate) new: Vec<PathBuf>,
+    /// What all of them are judged by: `default`, `strict`, `quick`, `research`, `book-protocol`, or a file
+    /// [default: the policy of OLD]
+    #[arg(long, value_name = "POLICY")]
+    pub(crate) policy: Option<String>,
+    /// The format
     #[arg(long, default_value = "text")]
-    pub(crate) format: Printed,
+    pub(crate) format: Compared,
+    /// Where it goes [default: standard output]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) output: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]
@@ -231,11 +266,17 @@ pub(crate) struct ReportArgs {
     /// A run's folder or its report.json
     #[arg(value_name = "RUN|REPORT")]
     pub(crate) report: PathBuf,
-    /// The format
-    #[arg(long, default_value = "text")]
-    pub(crate) format: Rendered,
-    /// Where it goes [default: standard output]
-    #[arg(long, value_name = "FILE")]
+    /// Decide again by this policy before rendering, as `gate` does; the exit code stays 0 whatever comes out
+    #[arg(long, value_name = "POLICY")]
+    pub(crate) policy: Option<String>,
+    /// With --policy: an older report, against which findings are marked as new or known
+    #[arg(long, value_name = "RUN|REPORT", requires = "policy")]
+    pub(crate) baseline: Option<PathBuf>,
+    /// One format, or several separated by commas
+    #[arg(long, value_name = "LIST", default_value = "text", value_delimiter = ',', value_parser = format_names())]
+    pub(crate) format: Vec<&'static Format>,
+    /// A file [default: standard output]; for several formats a folder, in which each gets its usual name
+    #[arg(long, value_name = "FILE|DIR")]
     pub(crate) output: Option<PathBuf>,
 }
 
@@ -388,12 +429,19 @@ pub(crate) enum Printed {
     Json,
 }
 
+/// Takes the names of [`FORMATS`], and tells in `--help` what each is for.
+fn format_names() -> impl TypedValueParser<Value = &'static Format> {
+    let named = FORMATS.iter().map(|format| PossibleValue::new(format.id).help(format.about));
+    PossibleValuesParser::new(named).try_map(|id| formats::find(&id).ok_or("no such format"))
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Rendered {
+pub(crate) enum Compared {
     Text,
     Json,
     Md,
     Html,
+    Csv,
 }
 
 #[cfg(feature = "native")]

@@ -2,6 +2,7 @@
 
 #[cfg(feature = "native")]
 mod clock;
+mod compare;
 mod controls;
 mod doctor;
 mod gate;
@@ -51,6 +52,7 @@ pub(crate) fn run(cli: Cli) -> Result<Outcome> {
         Command::Gate(args) => gate::run(&args),
         Command::Report(args) => report::run(&args),
         Command::Inspect(args) => inspect::run(&args),
+        Command::Compare(args) => compare::run(&args),
         Command::Lint(args) => lint::run(&args),
         Command::Controls(command) => controls::run(&command),
         Command::Models(command) => models::run(&command),

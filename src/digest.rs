@@ -68,6 +68,20 @@ impl fmt::Debug for Digest {
     }
 }
 
+/// The SHA-256 of `bytes` in Base64 with padding (RFC 4648), as content security policies name an inline style.
+pub fn sha256_base64(bytes: &[u8]) -> String {
+    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut out = String::new();
+    for chunk in Sha256::digest(bytes).chunks(3) {
+        let bits = chunk.iter().fold(0u32, |bits, &byte| bits << 8 | u32::from(byte)) << (8 * (3 - chunk.len()));
+        for i in 0..4 {
+            let digit = DIGITS[(bits >> (18 - 6 * i)) as usize & 63];
+            out.push(if i <= chunk.len() { char::from(digit) } else { '=' });
+        }
+    }
+    out
+}
+
 /// A file that took part in a run, by name, size and content.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct FileDigest {
@@ -106,5 +120,11 @@ mod tests {
         assert_eq!(Digest::of_bytes(b"").as_str(), empty);
         assert_eq!(Digest::parse(&format!("sha256:{}", empty.to_uppercase())), Some(Digest::of_bytes(b"")));
         assert_eq!(Digest::parse("e3b0"), None);
+    }
+
+    #[test]
+    fn base64_is_that_of_openssl() {
+        // printf abc | openssl dgst -sha256 -binary | base64
+        assert_eq!(sha256_base64(b"abc"), "ungWv48Bz+pBQUDeXa4iI7ADYaOWF3qctBD/YfIAFa0=");
     }
 }

@@ -9,6 +9,8 @@
 //!
 //! `template` stands beside `window`: how a window's prefix is put to a model other than bare.
 //!
+//! `compare` stands beside `report`: two or more reports on the same texts, item by item.
+//!
 //! `machine` tells what there is to compute with, and knows nothing else.
 //!
 //! `controls` stands beside `items`: the built-in control texts, and making and checking others. It knows texts only.
@@ -22,6 +24,7 @@
 //! Natural logarithms throughout; ranks count from 0; line numbers from 1.
 
 pub mod backend;
+pub mod compare;
 pub mod controls;
 pub mod digest;
 pub mod follow;

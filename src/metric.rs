@@ -11,6 +11,7 @@ pub mod item;
 pub mod left;
 pub mod membership;
 pub mod near;
+pub mod paired;
 pub mod probability;
 pub mod random;
 pub mod real;

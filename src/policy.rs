@@ -1,15 +1,18 @@
 //! Policies: what counts as a finding, and what is to be done about it.
 
 mod floor;
+mod gate;
 mod schema;
+mod waiver;
 
+pub use gate::GateRules;
 pub use schema::schema;
+pub use waiver::Waiver;
 
 use crate::backend::Scheme;
 use crate::digest::Digest;
 use crate::items::ItemId;
 use crate::verdict::{Level, Statistic};
-use jiff::civil::Date;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::path::Path;
@@ -59,8 +62,10 @@ pub struct Policy {
     pub tail: Tail,
     /// What is found out about a few windows beyond their scores.
     pub follow_up: FollowUpPolicy,
-    /// Levels that block.
+    /// Levels that block: findings.
     pub deny: Vec<Level>,
+    /// How many of them block.
+    pub gate: GateRules,
     /// Levels that are only told.
     pub warn: Vec<Level>,
     /// Whether one inconclusive item makes the run undecided.
@@ -113,16 +118,6 @@ pub struct FollowUpPolicy {
     pub epsilon: f64,
 }
 
-/// An accepted finding.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Waiver {
-    pub item: ItemId,
-    pub reason: String,
-    /// The last day on which it holds.
-    pub expires: Date,
-    pub approver: Option<String>,
-}
-
 /// Why a policy can't be used.
 #[derive(Debug, thiserror::Error)]
 pub enum PolicyError {
@@ -160,6 +155,7 @@ impl Default for Policy {
                 epsilon: 0.01,
             },
             deny: vec![Level::Extractable, Level::Memorized],
+            gate: GateRules::default(),
             warn: vec![Level::Predictable],
             require_decided: true,
             positive_controls: Vec::new(),
@@ -268,6 +264,9 @@ struct RawPolicy {
     /// Findings that block.
     #[schemars(schema_with = "schema::findings")]
     deny: Option<Vec<Spanned<Level>>>,
+    /// How many findings block: without limits, one does.
+    #[serde(default)]
+    gate: gate::RawGate,
     /// Findings that are only told.
     #[schemars(schema_with = "schema::findings")]
     warn: Option<Vec<Spanned<Level>>>,
@@ -279,7 +278,7 @@ struct RawPolicy {
     positive_controls: Vec<Spanned<String>>,
     /// Accepted findings.
     #[serde(default)]
-    waivers: Vec<RawWaiver>,
+    waivers: Vec<waiver::RawWaiver>,
 }
 
 #[derive(Default, Deserialize, JsonSchema)]
@@ -307,23 +306,6 @@ struct RawFollowUp {
     /// So is one whose ln p_z is within this of ln tau, in nats.
     #[schemars(schema_with = "schema::positive")]
     epsilon: Option<Spanned<f64>>,
-}
-
-#[derive(Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-#[schemars(rename = "Waiver")]
-struct RawWaiver {
-    /// The item's id.
-    #[schemars(with = "String")]
-    item: Spanned<String>,
-    /// Why the finding is accepted.
-    #[schemars(with = "String")]
-    reason: Spanned<String>,
-    /// The last day on which the waiver holds: a TOML date, or a string such as "2027-01-31".
-    #[schemars(schema_with = "schema::day")]
-    expires: Spanned<toml::Value>,
-    /// Who accepted it.
-    approver: Option<String>,
 }
 
 /// Where in the file (in bytes), and what to do about it.
@@ -361,10 +343,11 @@ impl RawPolicy {
             q: share("q", self.q)?.unwrap_or(built_in.q),
             min_controls: self.min_controls.map_or(built_in.min_controls, u64::from),
             deny,
+            gate: self.gate.check(built_in.gate)?,
             warn,
             require_decided: self.require_decided.unwrap_or(built_in.require_decided),
             positive_controls: self.positive_controls.into_iter().map(positive_control).collect::<Result<_, _>>()?,
-            waivers: self.waivers.into_iter().map(RawWaiver::check).collect::<Result<_, _>>()?,
+            waivers: self.waivers.into_iter().map(waiver::RawWaiver::check).collect::<Result<_, _>>()?,
             ..built_in
         })
     }
@@ -381,25 +364,6 @@ impl RawFollowUp {
             foreign_prefixes: self.foreign_prefixes.unwrap_or(built_in.foreign_prefixes),
             margin: within("margin", self.margin, f64::MAX)?.unwrap_or(built_in.margin),
             epsilon: within("epsilon", self.epsilon, f64::MAX)?.unwrap_or(built_in.epsilon),
-        })
-    }
-}
-
-impl RawWaiver {
-    fn check(self) -> Result<Waiver, Problem> {
-        let start = self.expires.span().start;
-        let expires = match self.expires.into_inner() {
-            toml::Value::String(text) => text,
-            other => other.to_string(),
-        };
-        let expires = expires
-            .parse::<Date>()
-            .map_err(|_| (start, format!("expires = {expires} isn't a date; write it as expires = \"2027-01-31\"")))?;
-        Ok(Waiver {
-            item: ItemId(filled("item", self.item)?),
-            reason: filled("reason", self.reason)?,
-            expires,
-            approver: self.approver,
         })
     }
 }
@@ -520,6 +484,11 @@ mod tests {
             "deny",
             "warn",
             "require_decided",
+            "max_findings",
+            "max_rate",
+            "max_rate_upper",
+            "confidence",
+            "new_only",
             "positive_controls",
             "waivers",
             "item",

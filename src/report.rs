@@ -5,15 +5,27 @@
 //! that prints every other field leaks nothing.
 
 mod assemble;
+mod columns;
 pub(crate) mod command;
+pub mod csv;
+pub mod cyclonedx;
 pub(crate) mod escape;
 #[cfg(test)]
 pub(crate) mod fixture;
+pub mod formats;
+pub mod github;
 pub mod html;
+pub mod in_toto;
 pub mod json_v1;
+pub mod junit;
 pub mod markdown;
+pub mod model_index;
 mod order;
+pub mod parquet;
+pub(crate) mod prose;
 mod rates;
+pub mod sarif;
+mod standing;
 pub mod terminal;
 pub(crate) mod words;
 

@@ -60,13 +60,18 @@ fn every_field_of_the_ready_policies_is_documented_with_its_value() {
         let row = format!("| `{key}` | `{}` |", values.join("` | `"));
         assert!(page.lines().any(|line| line.starts_with(&row)), "docs/policies.md lacks a row that begins\n{row}");
     };
-    for key in tables[0].keys().filter(|key| !["schema", "follow_up"].contains(&key.as_str())) {
+    for key in tables[0].keys().filter(|key| !["schema", "follow_up", "gate"].contains(&key.as_str())) {
         row(key, &|table| table.get(key).cloned());
     }
-    let follow_up = tables[0]["follow_up"].as_table().unwrap();
-    assert!(follow_up.len() >= 8);
-    for key in follow_up.keys() {
-        row(key, &|table| table.get("follow_up")?.get(key).cloned());
+    for (section, least) in [("gate", 3), ("follow_up", 8)] {
+        let fields = tables[0][section].as_table().unwrap();
+        assert!(fields.len() >= least);
+        for key in fields.keys() {
+            row(key, &|table| table.get(section)?.get(key).cloned());
+        }
+    }
+    for key in ["max_rate", "max_rate_upper"] {
+        assert!(first_columns(&page).any(|cell| cell == key), "docs/policies.md lacks the limit {key}");
     }
     for key in ["item", "reason", "expires", "approver"] {
         assert!(first_columns(&page).any(|cell| cell == key), "docs/policies.md lacks the field {key} of a waiver");

@@ -6,6 +6,7 @@
 mod program;
 
 use byrote::digest::Digest;
+use byrote::report::formats::FORMATS;
 use byrote::run::directory::RunDir;
 use byrote::tokens::tokenizer::Tokenizer;
 use parquet::file::reader::{FileReader as _, SerializedFileReader};
@@ -76,7 +77,12 @@ fn spelled_out(path: &Path) -> String {
 fn planted(dir: &Path) {
     let item = json!({
         "id": "larks", "text": PLANTED, "title": ABOUT[0], "author": ABOUT[1], "source_url": ABOUT[2],
-        "opt_out": {"signal": "robots.txt"},
+        // Links to a passage quote it, and so may whoever declared the opt-out.
+        "opt_out": {
+            "signal": "robots.txt",
+            "locator": "https://example.org/larks#:~:text=quibblewort%20sang,of%20Ombrasquelle",
+            "holder": PLANTED,
+        },
     });
     let split = PLANTED.split_at(PLANTED.find(" to zyxomma").unwrap());
     let parts = json!({"id": "larks-split", "prefix": split.0, "suffix": split.1});
@@ -108,9 +114,13 @@ fn nothing_of_a_text_is_written_or_printed_without_reveal() {
         ("lint", run(dir, &["lint", "set.jsonl"]).exits(0)),
         ("lint --format json", run(dir, &["lint", "set.jsonl", "--format", "json"]).exits(0)),
     ];
-    for format in ["text", "json", "md", "html"] {
-        printed.push(("report", run(dir, &["report", "run", "--format", format]).exits(0)));
+    // Every format there is, printed and as files, of the run as it is and as it is decided now.
+    for format in FORMATS.iter().filter(|format| format.id != "parquet") {
+        printed.push((format.id, run(dir, &["report", "run", "--format", format.id]).exits(0)));
+        printed.push((format.id, run(dir, &["gate", "run", "--policy", "default", "--format", format.id]).exits(2)));
     }
+    let all: Vec<&str> = FORMATS.iter().map(|format| format.id).collect();
+    run(dir, &["report", "run", "--format", &all.join(","), "--output", "run/formats"]).exits(0);
     for (name, ran) in &printed {
         look(&format!("{name}: stdout"), ran.stdout.as_bytes());
         look(&format!("{name}: stderr"), ran.stderr.as_bytes());
@@ -122,10 +132,11 @@ fn nothing_of_a_text_is_written_or_printed_without_reveal() {
             tables += 1;
             let text = spelled_out(&dir.join("run").join(&name));
             assert!(text.contains("larks") && !text.contains("token_ids"), "{name}");
+            assert!(name.starts_with("scores/") || text.contains("withheld: it quotes the text"), "{name}: {text}");
             look(&format!("{name}, decompressed"), text.as_bytes());
         }
     }
-    assert!(tables > 0);
+    assert!(tables > 1, "scores and items");
     let rows = RunDir::load(&dir.join("run")).unwrap().read_all().unwrap();
     assert!(rows.len() > 5 && rows.iter().all(|row| row.token_ids.is_none() && row.scores.is_ok()));
     look("the rows as read", format!("{rows:?}").as_bytes());
@@ -143,6 +154,20 @@ fn with_reveal_text_and_token_ids_are_there_and_the_search_finds_them() {
     let seen = found(&needles, &report);
     for text in [PLANTED].iter().chain(&RARE).chain(&ABOUT) {
         assert!(seen.contains(&(*text).to_owned()), "{text} isn't in the report: {seen:?}");
+    }
+    // The formats for whoever asked to see it show titles; the others are for others' eyes and never do.
+    let all: Vec<&str> = FORMATS.iter().map(|format| format.id).collect();
+    run(dir, &["report", "run", "--format", &all.join(","), "--output", "formats"]).exits(0);
+    for format in FORMATS {
+        let path = dir.join("formats").join(format.file_name);
+        let mut bytes = std::fs::read(&path).unwrap();
+        if format.id == "parquet" {
+            bytes = spelled_out(&path).into_bytes();
+        }
+        let told = found(&needles, &bytes);
+        let shows = ["json", "html", "csv", "parquet"].contains(&format.id);
+        assert_eq!(told.contains(&ABOUT[0].to_owned()), shows, "{}: {told:?}", format.id);
+        assert!(shows || told.is_empty(), "{}: {told:?}", format.id);
     }
     let part = spelled_out(&dir.join("run/scores/part-00000.parquet"));
     assert!(part.contains("token_ids"));
@@ -197,10 +222,14 @@ fn a_text_files_own_digest_is_in_no_report() {
     std::fs::write(dir.path().join("larkbook.txt"), &text).unwrap();
     run(dir.path(), &["probe", "--prompts", "larkbook.txt", "--prefix", "20", "--suffix", "20", "--out", "run"]);
     let digest = Digest::of_bytes(text.as_bytes());
-    for name in ["report.json", "report.md", "report.html"] {
-        let report = std::fs::read_to_string(dir.path().join("run").join(name)).unwrap();
-        assert!(!report.contains(digest.as_str()), "{name} holds the text's digest");
+    let all: Vec<&str> = FORMATS.iter().map(|format| format.id).collect();
+    run(dir.path(), &["report", "run", "--format", &all.join(","), "--output", "run/formats"]).exits(0);
+    for (name, bytes) in tree(&dir.path().join("run")) {
+        let told = found(&[("digest".to_owned(), digest.as_str().as_bytes().to_vec())], &bytes);
+        assert!(name == "run.json" || told.is_empty(), "{name} holds the text's digest");
     }
+    let table = spelled_out(&dir.path().join("run/formats/report.parquet"));
+    assert!(table.contains("larkbook.txt") && !table.contains(digest.as_str()));
     // The record that stays with whoever ran it names exactly what was read.
     assert!(std::fs::read_to_string(dir.path().join("run/run.json")).unwrap().contains(digest.as_str()));
 }

@@ -2,6 +2,7 @@
 
 use crate::Outcome;
 use anyhow::{Context, Result};
+use std::fs;
 use std::io::{self, IsTerminal, Write};
 use std::path::Path;
 
@@ -13,15 +14,46 @@ pub(crate) fn print(bytes: &[u8]) -> Result<Outcome> {
     Ok(Outcome::Done)
 }
 
-/// Prints a result on standard output, or writes it to a file.
+/// Prints what a decision stands beside. That whoever read it went away, as `head` does, must not change the exit code.
+pub(crate) fn show(bytes: &[u8]) -> Result<()> {
+    match print(bytes) {
+        Err(error) if !is_broken_pipe(&error) => Err(error),
+        _ => Ok(()),
+    }
+}
+
+/// Writes a result to a file, or shows it on standard output.
 pub(crate) fn deliver(bytes: &[u8], file: Option<&Path>) -> Result<Outcome> {
     match file {
-        Some(path) if path != Path::new("-") => {
-            std::fs::write(path, bytes).with_context(|| format!("{}: can't be written", path.display()))?;
-            Ok(Outcome::Done)
-        }
-        _ => print(bytes),
+        Some(path) if path != Path::new("-") => write(bytes, path)?,
+        _ => show(bytes)?,
     }
+    Ok(Outcome::Done)
+}
+
+/// Writes a file that is whole or not there: under a temporary name in its folder, then renamed. What is no regular file, such
+/// as `/dev/null` or a pipe, is written to as it is.
+pub(crate) fn write(bytes: &[u8], path: &Path) -> Result<()> {
+    let cannot = || format!("{}: can't be written", path.display());
+    // A link stays one: what it points to is replaced.
+    let target = path.canonicalize().unwrap_or_else(|_| path.to_owned());
+    if target.exists() && !target.is_file() {
+        return fs::write(&target, bytes).with_context(cannot);
+    }
+    let folder = target.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let mut temp = temporary().tempfile_in(folder).with_context(cannot)?;
+    temp.write_all(bytes).and_then(|()| temp.as_file().sync_all()).with_context(cannot)?;
+    temp.persist(&target).map_err(|failed| failed.error).with_context(cannot)?;
+    Ok(())
+}
+
+/// Temporary files that others may read as they may any file made here; without it nobody else could.
+fn temporary() -> tempfile::Builder<'static, 'static> {
+    let mut builder = tempfile::Builder::new();
+    builder.prefix(".byrote-").suffix(".tmp");
+    #[cfg(unix)]
+    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
+    builder
 }
 
 /// Says something on standard error. That nobody may be listening there is no reason to stop.

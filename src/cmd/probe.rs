@@ -310,10 +310,10 @@ fn finish(dir: &RunDir, report: &Report, job: &Job<'_>) -> Result<()> {
     dir.write_file("report.html", html::render(report)?.as_bytes())?;
     match job.args.format {
         // A sweep prints what it found as a whole.
-        _ if job.sweep => Outcome::Done,
-        Printed::Json => out::print(&json)?,
-        Printed::Text => out::print(render::text(report).as_bytes())?,
-    };
+        _ if job.sweep => {}
+        Printed::Json => out::show(&json)?,
+        Printed::Text => out::show(render::text(report).as_bytes())?,
+    }
     out::note(format_args!("{} Report: {}", terminal::verdict(report), dir.path().join("report.html").display()));
     Ok(())
 }

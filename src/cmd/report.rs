@@ -1,22 +1,61 @@
 //! `byrote report`: render a report again.
 
-use super::out;
+use super::{gate, out};
 use crate::Outcome;
-use crate::cli::{Rendered, ReportArgs};
-use anyhow::{Context, Result};
-use byrote::report::{Report, html, json_v1, markdown, terminal};
+use crate::cli::ReportArgs;
+use anyhow::{Context, Result, bail};
+use byrote::report::formats::Format;
+use byrote::report::{Report, json_v1, terminal};
+use std::io::IsTerminal as _;
 use std::path::Path;
 
 pub(crate) fn run(args: &ReportArgs) -> Result<Outcome> {
-    let report = read(&args.report)?;
-    let bytes = match args.format {
-        Rendered::Text if args.output.is_none() => text(&report).into_bytes(),
-        Rendered::Text => terminal::render(&report, terminal::Style { color: false, width: None }).into_bytes(),
-        Rendered::Json => json_v1::render(&report),
-        Rendered::Md => markdown::render(&report).into_bytes(),
-        Rendered::Html => html::render(&report)?.into_bytes(),
-    };
-    out::deliver(&bytes, args.output.as_deref())
+    check(&args.format, args.output.as_deref())?;
+    let mut report = read(&args.report)?;
+    if let Some(policy) = &args.policy {
+        report = gate::decided(&report, policy, args.baseline.as_deref())?;
+    }
+    deliver(&report, &args.format, args.output.as_deref())?;
+    Ok(Outcome::Done)
+}
+
+/// Whether these formats can go there: to be asked before any work is done.
+pub(crate) fn check(formats: &[&Format], output: Option<&Path>) -> Result<()> {
+    let folder = output.filter(|path| *path != Path::new("-"));
+    match (formats, folder) {
+        ([], _) => bail!("no format was asked for; give --format, such as --format html"),
+        ([only], None) if only.id == "parquet" && std::io::stdout().is_terminal() => {
+            bail!("parquet is no text for a terminal; give --output FILE")
+        }
+        ([_], _) => Ok(()),
+        (_, None) => bail!("several formats need a folder to go to; give --output DIR"),
+        (_, Some(path)) if path.exists() && !path.is_dir() => {
+            bail!("{}: is a file, and several formats need a folder; give another --output", path.display())
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Renders a report and puts it where it was asked for: one format on standard output, in a file or in a folder, several in
+/// a folder. One format at a time is in memory. What was decided stays decided, whoever listens.
+pub(crate) fn deliver(report: &Report, formats: &[&Format], output: Option<&Path>) -> Result<()> {
+    let folder = output.filter(|path| formats.len() > 1 || path.is_dir());
+    for format in formats {
+        let on_terminal = output.is_none() && format.id == "text";
+        let rendered = if on_terminal { Ok(text(report).into_bytes()) } else { (format.render)(report) };
+        let bytes = rendered.with_context(|| format!("{}: can't be rendered", format.id))?;
+        match (folder, output) {
+            (Some(folder), _) => {
+                std::fs::create_dir_all(folder)
+                    .with_context(|| format!("{}: the folder can't be made", folder.display()))?;
+                out::write(&bytes, &folder.join(format.file_name))?;
+            }
+            (None, file) => {
+                out::deliver(&bytes, file)?;
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Reads a run's report.json, or a report by its own path.

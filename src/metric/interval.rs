@@ -1,6 +1,6 @@
 //! How sure a rate or a mean is.
 
-mod beta;
+pub(super) mod beta;
 
 use crate::metric::random::SplitMix64;
 
@@ -43,7 +43,7 @@ pub fn bootstrap_mean(values: &[f64], resamples: u32, confidence: f64, seed: u64
 
 /// The value below which `share` of the sorted values lie, interpolated between neighbours (Hyndman and Fan's type 7,
 /// numpy's default). `None` of nothing.
-fn quantile_of_sorted(sorted: &[f64], share: f64) -> Option<f64> {
+pub(super) fn quantile_of_sorted(sorted: &[f64], share: f64) -> Option<f64> {
     let place = (sorted.len().checked_sub(1)? as f64) * share.clamp(0.0, 1.0);
     let (below, above) = (*sorted.get(place.floor() as usize)?, *sorted.get(place.ceil() as usize)?);
     let between = place.fract();

@@ -13,8 +13,10 @@ pub fn schema() -> Value {
         // A field whose schema is given by hand counts as required, though it may be left out.
         object.insert("required".to_owned(), serde_json::json!(["schema"]));
     }
-    if let Some(follow_up) = schema.pointer_mut("/$defs/FollowUp").and_then(Value::as_object_mut) {
-        follow_up.remove("required");
+    for section in ["/$defs/FollowUp", "/$defs/Gate"] {
+        if let Some(section) = schema.pointer_mut(section).and_then(Value::as_object_mut) {
+            section.remove("required");
+        }
     }
     schema
 }
@@ -86,6 +88,11 @@ mod tests {
         }
         let waived = format!("schema = {SCHEMA:?}\n[[waivers]]\nitem = \"a\"\nreason = \"b\"\nexpires = 2027-12-31\n");
         assert!(Policy::parse("p", &waived).is_ok() && validator.is_valid(&as_json(&waived)));
+        for right in ["max_findings = 3", "max_rate = 0", "max_rate_upper = 0.02\nconfidence = 0.9", "new_only = true"]
+        {
+            let gated = format!("schema = {SCHEMA:?}\n[gate]\n{right}");
+            assert!(Policy::parse("p", &gated).is_ok() && validator.is_valid(&as_json(&gated)), "{right}");
+        }
         for wrong in [
             "tau = 0.1",
             "schema = \"byrote.policy/v2\"",
@@ -96,6 +103,8 @@ mod tests {
             "schema = \"byrote.policy/v1\"\nstatistic = \"loss\"",
             "schema = \"byrote.policy/v1\"\n[follow_up]\nedits = 2",
             "schema = \"byrote.policy/v1\"\n[follow_up]\nedit = 0.2",
+            "schema = \"byrote.policy/v1\"\n[gate]\nmax_rate = 1",
+            "schema = \"byrote.policy/v1\"\n[gate]\nmax_rates = 0.1",
             "schema = \"byrote.policy/v1\"\n[[waivers]]\nitem = \"a\"\nexpires = \"2027-12-31\"",
         ] {
             assert!(Policy::parse("p", wrong).is_err() && !validator.is_valid(&as_json(wrong)), "{wrong}");

@@ -1,5 +1,7 @@
 //! From scores to a report: evidence, verdicts, counts, notes. The only place that decides what of an item is shown.
 
+mod provenance;
+
 use super::{ControlSummary, LevelCount, PositiveControl, Report, ReportItem, Revealed, Summary, WindowCounts, rates};
 use crate::follow::evidence;
 use crate::items::{Content, InputManifest, Kind};
@@ -165,7 +167,7 @@ fn item(
         id: item.id.clone(),
         kind: item.kind,
         salted_digest: probed.salted_digest.clone(),
-        opt_out: item.opt_out.clone(),
+        opt_out: provenance::shown(item, reveal),
         repetitions: item.repetitions,
         tags: item.tags.iter().filter(|tag| named.contains(tag.as_str())).cloned().collect(),
         matches: item.matches.clone(),

@@ -1,6 +1,8 @@
 //! Making foreign text inert. Ids, paths, provenance and reasons come from whoever wrote a probe set or a model
 //! folder, so every format passes them through here, and nowhere else.
 
+pub(crate) mod json;
+
 use std::fmt::Write as _;
 
 /// Writes out what a reader couldn't see or what would act on its surroundings: control characters (ANSI escapes
@@ -94,6 +96,98 @@ pub(crate) fn terminal(text: &str) -> String {
     visible(text).replace("::", ":\\u{3a}").replace("##", "#\\u{23}")
 }
 
+/// [`visible`] text for data that may be printed in a CI log, where names must stay what they are: breaks only what is obeyed
+/// anywhere in a line, `##[group]` and `##vso[...]`. `::error::` acts at the start of a line and is the format's to keep away
+/// from there.
+pub(crate) fn log(text: &str) -> String {
+    visible(text).replace("##", "#\\u{23}")
+}
+
+/// The message of a GitHub workflow command: [`log`] text in which its three special characters are written as `%25`, `%0D`
+/// and `%0A`.
+pub(crate) fn github_message(text: &str) -> String {
+    log(text).replace('%', "%25").replace('\r', "%0D").replace('\n', "%0A")
+}
+
+/// A property of a GitHub workflow command: as a message, and without what would end it.
+pub(crate) fn github_property(text: &str) -> String {
+    github_message(text).replace(':', "%3A").replace(',', "%2C")
+}
+
+/// [`visible`] text for XML 1.0, in an element or in a quoted attribute: no markup, and only characters that XML may hold.
+pub(crate) fn xml(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            // The two that are no characters of XML 1.0 and no controls either.
+            '\u{fffe}' | '\u{ffff}' => {
+                let _ = write!(out, "\\u{{{:x}}}", u32::from(c));
+            }
+            c => push_html(&mut out, c),
+        }
+    }
+    // Also where it is printed: see [`log`].
+    out.replace("##", "#&#35;")
+}
+
+/// [`visible`] text for a message of SARIF, where brackets make links and braces stand for arguments (3.11.5 and 3.11.6).
+pub(crate) fn sarif(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in visible(text).chars() {
+        match c {
+            '\\' | '[' | ']' => out.extend(['\\', c]),
+            '{' | '}' => out.extend([c, c]),
+            c => out.push(c),
+        }
+    }
+    out
+}
+
+/// A text as a double-quoted scalar of YAML, 1.1 and 1.2 alike, with what acts unseen as escapes.
+pub(crate) fn yaml(text: &str) -> String {
+    let (mut out, mut before) = (String::from('"'), ' ');
+    for c in text.chars() {
+        let code = u32::from(c);
+        let _ = match c {
+            '"' | '\\' => write!(out, "\\{c}"),
+            // As in a CI log: see [`log`].
+            '#' if before == '#' => write!(out, "\\x23"),
+            c if c.is_control() || acts_unseen(c) || matches!(c, '\u{fffe}' | '\u{ffff}') => match code {
+                0..=0xff => write!(out, "\\x{code:02x}"),
+                0x100..=0xffff => write!(out, "\\u{code:04x}"),
+                _ => write!(out, "\\U{code:08x}"),
+            },
+            c => write!(out, "{c}"),
+        };
+        before = c;
+    }
+    out.push('"');
+    out
+}
+
+/// A path as a URI reference (RFC 3986): relative where the path is, `file:///` where it is absolute. Everything but
+/// unreserved characters and the separators is percent-encoded, so that nothing in it can be taken for a scheme, a query or
+/// a fragment.
+pub(crate) fn uri(path: &str) -> String {
+    let path = path.replace('\\', "/");
+    let drive = path.as_bytes().get(1) == Some(&b':') && path.as_bytes().first().is_some_and(u8::is_ascii_alphabetic);
+    let (start, rest) = match path.strip_prefix('/') {
+        Some(rest) => ("file:///", rest.trim_start_matches('/')),
+        None if drive && path.as_bytes().get(2) == Some(&b'/') => ("file:///", path.as_str()),
+        None => ("", path.trim_start_matches("./").trim_start_matches('/')),
+    };
+    let mut out = start.to_owned();
+    for byte in rest.bytes() {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' | b'/' => out.push(char::from(byte)),
+            byte => {
+                let _ = write!(out, "%{byte:02X}");
+            }
+        }
+    }
+    out
+}
+
 fn push_html(out: &mut String, c: char) {
     match c {
         '<' => out.push_str("&lt;"),
@@ -177,6 +271,48 @@ mod tests {
         ];
         for (text, expected) in cases {
             assert_eq!(markdown_code(text), expected);
+        }
+    }
+
+    #[test]
+    fn workflow_commands_keep_their_properties_apart() {
+        let hostile = "50%: a, b::error::\r\n##[group]";
+        assert_eq!(github_message(hostile), "50%25: a, b::error::\\u{d}\\u{a}#\\u{23}[group]");
+        assert_eq!(github_property(hostile), "50%25%3A a%2C b%3A%3Aerror%3A%3A\\u{d}\\u{a}#\\u{23}[group]");
+    }
+
+    #[test]
+    fn xml_holds_no_markup_and_only_its_own_characters() {
+        assert_eq!(xml("a]]>&\u{0}\u{b}\u{fffe}\u{ffff}'\""), "a]]&gt;&amp;\\u{0}\\u{b}\\u{fffe}\\u{ffff}&#39;&quot;");
+    }
+
+    #[test]
+    fn sarif_messages_have_no_links_and_no_placeholders() {
+        assert_eq!(sarif("[x](1) {0} a\\b\u{1b}"), "\\[x\\](1) {{0}} a\\\\b\\\\u{{1b}}");
+    }
+
+    #[test]
+    fn yaml_scalars_are_one_quoted_line() {
+        let hostile = "a: \"b\" \\ ##[x]\r\n\u{85}\u{2028}\u{ffff}\u{e0041}- *c &d !e %f";
+        let expected = r#""a: \"b\" \\ #\x23[x]\x0d\x0a\x85\u2028\uffff\U000e0041- *c &d !e %f""#;
+        assert_eq!(yaml(hostile), expected);
+    }
+
+    #[test]
+    fn paths_become_uris_without_scheme_query_or_fragment() {
+        let cases = [
+            ("prompts/opt-out/novels.jsonl", "prompts/opt-out/novels.jsonl"),
+            ("./a b#c?d.jsonl", "a%20b%23c%3Fd.jsonl"),
+            ("builtin:canaries.jsonl", "builtin%3Acanaries.jsonl"),
+            ("javascript:alert(1)", "javascript%3Aalert%281%29"),
+            ("/srv/sets/é.jsonl", "file:///srv/sets/%C3%A9.jsonl"),
+            ("//host/share", "file:///host/share"),
+            ("C:\\sets\\a.jsonl", "file:///C%3A/sets/a.jsonl"),
+            ("sets\\a.jsonl", "sets/a.jsonl"),
+            ("../a\n%00", "../a%0A%2500"),
+        ];
+        for (path, expected) in cases {
+            assert_eq!(uri(path), expected);
         }
     }
 

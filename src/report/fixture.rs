@@ -2,6 +2,7 @@
 //! canaries planted 1 to 64 times, 199 controls, dropped items, and ids that attack whatever prints them.
 
 mod evidence;
+pub(crate) mod hostile;
 
 use super::{Report, Timings, assemble};
 use crate::backend::{BackendInfo, Scheme, TokenScores};

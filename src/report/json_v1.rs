@@ -7,6 +7,7 @@
 //! JSON has no infinity: where a number may be infinite it is written as `"-inf"` or `"inf"`, and a number that isn't one as
 //! `"nan"`. `null` always means "not measured".
 
+mod decision;
 pub mod inspect;
 mod left;
 mod mirror;
@@ -14,7 +15,7 @@ mod policy;
 mod shape;
 mod tokens;
 
-use crate::report::Report;
+use crate::report::{Report, escape};
 use mirror::Mirror as _;
 use serde::Deserialize;
 use serde_json::Value;
@@ -34,12 +35,9 @@ pub enum ParseError {
 
 /// The report as JSON, indented, with a line feed at the end.
 pub fn render(report: &Report) -> Vec<u8> {
-    let written = serde_json::to_vec_pretty(&ReportV1::mirror(report));
+    let written = escape::json::pretty(&ReportV1::mirror(report));
     // Can't happen with string keys and checked numbers; if it does, the outcome is no report.
-    let mut bytes =
-        written.unwrap_or_else(|error| serde_json::json!({ "error": error.to_string() }).to_string().into());
-    bytes.push(b'\n');
-    bytes
+    written.unwrap_or_else(|error| format!("{}\n", serde_json::json!({ "error": error.to_string() })).into())
 }
 
 /// Reads a report back, to the last bit of every number.

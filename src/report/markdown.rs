@@ -10,9 +10,32 @@ use std::fmt::Write as _;
 
 /// Rows of a table; what is left out is counted.
 const ROWS: usize = 25;
+/// Bytes that GitHub takes for the summary of a step.
+const MOST_BYTES: usize = 1 << 20;
 
-/// GitHub-flavoured Markdown, in UTF-8, ending in a line break. Pure: the same report gives the same text.
+/// GitHub-flavoured Markdown, in UTF-8, ending in a line break, of at most 1 MiB. Pure: the same report gives the same text.
 pub fn render(report: &Report) -> String {
+    within(MOST_BYTES, whole(report))
+}
+
+/// The beginning that fits, to a whole line, and how many lines more there are. No markup here spans lines, so that a text cut
+/// between two of them is whole.
+fn within(most: usize, text: String) -> String {
+    if text.len() <= most {
+        return text;
+    }
+    // Room for the last line, with a number as long as any.
+    let room = most.saturating_sub(100);
+    let mut kept = room;
+    while !text.is_char_boundary(kept) {
+        kept -= 1;
+    }
+    kept = text[..kept].rfind('\n').map_or(0, |end| end + 1);
+    let more = text[kept..].lines().filter(|line| !line.is_empty()).count();
+    format!("{}\n… and {} more lines in `report.json`.\n", &text[..kept], samples::grouped(more as u64))
+}
+
+fn whole(report: &Report) -> String {
     let mut out = String::new();
     head(&mut out, report);
     counts(&mut out, report);
@@ -204,7 +227,7 @@ fn and_more(out: &mut String, all: usize, what: &str) {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use crate::report::fixture;
 
@@ -250,7 +273,7 @@ mod tests {
     }
 
     /// The text without its code spans: a run of backticks is closed by the next one of the same length.
-    fn outside_code(text: &str) -> String {
+    pub(crate) fn outside_code(text: &str) -> String {
         let (mut out, mut rest) = (String::new(), text.replace("\\`", ""));
         while let Some(start) = rest.find('`') {
             out.push_str(&rest[..start]);
@@ -284,6 +307,30 @@ mod tests {
         let text = render(&report);
         assert!(text.contains("more in `report.json`."));
         assert!(text.len() < 60_000, "{}", text.len());
+    }
+
+    #[test]
+    fn a_summary_of_any_size_fits_and_is_cut_between_lines() {
+        let mut report = fixture::report();
+        // Ids and reasons of any length: 25 rows alone are more than GitHub takes.
+        for item in &mut report.items {
+            item.verdict.reasons[0] = "*[long](x) | `reason` é ".repeat(4_000);
+        }
+        let all = whole(&report);
+        assert!(all.len() > MOST_BYTES, "{}", all.len());
+        let text = render(&report);
+        assert!(text.len() <= MOST_BYTES && text.len() > MOST_BYTES / 2, "{}", text.len());
+        let (kept, last) = text.trim_end().rsplit_once('\n').unwrap();
+        assert!(last.starts_with("… and ") && last.ends_with(" more lines in `report.json`."), "{last}");
+        assert!(all.starts_with(kept.trim_end()) && all[kept.trim_end().len()..].starts_with('\n'));
+        let more: usize = last.split(' ').nth(2).unwrap().replace(',', "").parse().unwrap();
+        assert_eq!(
+            more + kept.lines().filter(|l| !l.is_empty()).count(),
+            all.lines().filter(|l| !l.is_empty()).count()
+        );
+        for most in 100..400 {
+            assert!(within(most, "é\n".repeat(500)).len() <= most);
+        }
     }
 
     #[test]

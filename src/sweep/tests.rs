@@ -168,7 +168,7 @@ fn the_gravest_run_decides_and_unstable_items_are_told() {
     let decided = |outcome, level| {
         let mut report = made(50, &[("x", Kind::OptOut, level, -9.0)]);
         let reasons = vec![format!("because {level}")];
-        report.decision = Some(Decision { outcome, reasons, warnings: vec![], findings: vec![] });
+        report.decision = Some(Decision { outcome, reasons, warnings: vec![], findings: vec![], baseline: None });
         report
     };
     let pass = decided(Outcome::Pass, Clear);

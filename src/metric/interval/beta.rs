@@ -24,7 +24,7 @@ pub(super) fn quantile(p: f64, a: f64, b: f64) -> f64 {
 
 /// `I_x(a, b)`, the probability that a Beta(a, b) variable is at most x, by its continued fraction (DLMF 8.17.22), which
 /// converges fast below the mean; above it, `1 - I_{1-x}(b, a)`.
-pub(super) fn regularized_incomplete(x: f64, a: f64, b: f64) -> f64 {
+pub(in crate::metric) fn regularized_incomplete(x: f64, a: f64, b: f64) -> f64 {
     if x <= 0.0 {
         return 0.0;
     }

@@ -4,7 +4,7 @@ use super::mirror::{Day, Mirror, Real, mirrored};
 use crate::backend::Scheme;
 use crate::digest::Digest;
 use crate::items::ItemId;
-use crate::policy::{FollowUpPolicy, Matching, Policy, Tail, Waiver};
+use crate::policy::{FollowUpPolicy, GateRules, Matching, Policy, Tail, Waiver};
 use crate::verdict::{Level, Statistic};
 
 mirrored! {
@@ -32,10 +32,26 @@ mirrored! {
         tail: Tail,
         follow_up: FollowUpPolicyV1,
         deny: Vec<Level>,
+        /// How many findings block.
+        #[serde(default)]
+        gate: GateRulesV1,
         warn: Vec<Level>,
         require_decided: bool,
         positive_controls: Vec<ItemId>,
         waivers: Vec<WaiverV1>,
+    }
+
+    GateRulesV1 = GateRules {
+        /// More findings than this block; null = no such limit.
+        max_findings: Option<u64>,
+        /// A greater share of a kind's decided items than this blocks; null = no such limit.
+        max_rate: Option<Real>,
+        /// So does an interval of that share that ends above this; null = no such limit.
+        max_rate_upper: Option<Real>,
+        /// Of that interval.
+        confidence: Real,
+        /// Whether only what is new against a baseline counts.
+        new_only: bool,
     }
 
     FollowUpPolicyV1 = FollowUpPolicy {
@@ -60,5 +76,12 @@ mirrored! {
         /// The last day on which it holds.
         expires: Day,
         approver: Option<String>,
+    }
+}
+
+impl Default for GateRulesV1 {
+    /// What reports from before there were limits were decided by.
+    fn default() -> Self {
+        Self::mirror(&GateRules::default())
     }
 }

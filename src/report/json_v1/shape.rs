@@ -1,11 +1,11 @@
 //! What stands in `report.json`. The doc comments become the descriptions of its JSON Schema.
 
+use super::decision::DecisionV1;
 use super::left::LeftV1;
 use super::mirror::{Mirror, Real, mirrored};
 use super::policy::PolicyV1;
 use super::tokens::{SpelledV1, TokensV1};
 use crate::digest::Digest;
-use crate::gate::{Action, Decision, Finding, Outcome};
 use crate::items::{InputManifest, ItemId, Kind, OptOut, Origin};
 use crate::metric::exposure::Exposure;
 use crate::metric::follow_up::{FollowUp, FollowUpEvidence, Numerics};
@@ -544,19 +544,6 @@ mirrored! {
         suffix_chars: u32,
         zlib_bits_per_char: Real,
         copied_from_prefix: Real,
-    }
-
-    DecisionV1 = Decision {
-        outcome: Outcome,
-        reasons: Vec<String>,
-        warnings: Vec<String>,
-        findings: Vec<FindingV1>,
-    }
-
-    FindingV1 = Finding {
-        item: ItemId,
-        level: Level,
-        action: Action,
     }
 
     TimingsV1 = Timings {
