@@ -158,6 +158,7 @@ pub(super) fn waivers(report: &Report) -> Vec<Value> {
             (None, _) => "not gated: it accepts nothing here",
             (_, Some(Action::Waived)) => "accepted",
             (_, Some(Action::WaiverExpired)) => "EXPIRED: renew or remove it",
+            (_, Some(Action::Known)) => "not needed: the baseline has the finding",
             (_, Some(Action::Denied | Action::Warned) | None) => "matches no finding: remove it",
         };
         context! {
