@@ -165,7 +165,8 @@ mod tests {
         let (one, other) = pair();
         assert_eq!(Windows::of(&one, &one), Windows::Same);
         assert_eq!(Windows::of(&one, &other), Windows::Same, "another plan, as where items were added");
-        let cases: [(fn(&mut Report), &str); 7] = [
+        type Change = fn(&mut Report);
+        let cases: [(Change, &str); 7] = [
             (|r| r.settings.window.prefix = 100, "prefix 50 against 100; lead 50 against 100"),
             (|r| r.settings.window.suffix = 3, "suffix 2 against 3"),
             (|r| r.settings.window.stride = Stride::Chars(10), "stride 2 tokens against 10 characters"),
