@@ -111,6 +111,8 @@ fn nothing_of_a_text_is_written_or_printed_without_reveal() {
         ("probe --format json", probe(dir, "run", &["--format", "json"], 0)),
         ("probe --gate", probe(dir, "run", &["--gate", "default"], 2)),
         ("gate", run(dir, &["gate", "run", "--policy", "default"]).exits(2)),
+        ("inspect", run(dir, &["inspect", "run", "larks"]).exits(0)),
+        ("inspect --format json", run(dir, &["inspect", "run", "larks-split", "--format", "json"]).exits(0)),
         ("lint", run(dir, &["lint", "set.jsonl"]).exits(0)),
         ("lint --format json", run(dir, &["lint", "set.jsonl", "--format", "json"]).exits(0)),
     ];
