@@ -5,7 +5,7 @@
 //! that prints every other field leaks nothing.
 
 mod assemble;
-mod columns;
+pub mod columns;
 pub(crate) mod command;
 pub mod csv;
 pub mod cyclonedx;

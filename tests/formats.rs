@@ -134,6 +134,25 @@ fn formats_go_where_they_are_asked_to_and_files_are_whole() {
     }
 }
 
+/// A report may be decided again before it is rendered, as the gate does, but only the gate has its exit codes.
+#[test]
+fn a_report_by_a_policy_is_what_the_gate_gives() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path();
+    probed(dir, "run", &builtin_lines(60));
+    for (policy, code) in [("default", 1), ("research", 0)] {
+        for format in FORMATS {
+            let args = ["run", "--policy", policy, "--baseline", "run", "--format", format.id, "--output"];
+            run(dir, &[&["gate"], &args[..], &["gated"]].concat()).exits(code);
+            run(dir, &[&["report"], &args[..], &["reported"]].concat()).exits(0);
+            let bytes = ["gated", "reported"].map(|file| std::fs::read(dir.join(file)).unwrap());
+            assert!(bytes[0] == bytes[1], "{policy}, {}", format.id);
+        }
+    }
+    let ran = run(dir, &["report", "run", "--baseline", "run"]).exits(2);
+    assert!(ran.stderr.contains("--policy"), "{}", ran.stderr);
+}
+
 /// A reader that goes away, as `head` does, must not turn a block into a pass.
 #[test]
 fn who_listens_changes_no_exit_code() {

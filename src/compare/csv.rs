@@ -1,7 +1,7 @@
 //! A comparison as CSV (RFC 4180): a line an item and later report. Holds no text, revealed or not.
 
 use super::{Cell, Comparison};
-use crate::report::escape;
+use crate::report::csv;
 
 const HEADER: &str = "item,kind,repetitions,old_report,new_report,standing,why,old_level,new_level,old_log_p_z,new_log_p_z,\
     log_p_z_difference,old_log_p_z_full,new_log_p_z_full,log_p_z_full_difference,old_coverage,new_coverage,\
@@ -20,13 +20,13 @@ pub fn render(comparison: &Comparison) -> String {
             let run = |cell: Option<&Cell>| whole(cell.and_then(|cell| cell.verbatim_run));
             let name = comparison.reports.get(against.report).map_or("", |report| &report.name);
             let row = [
-                text(&item.id.0),
+                csv::text(&item.id.0, false),
                 super::text::kind(item.kind).replace('-', "_"),
                 whole(item.repetitions),
-                text(old_name),
-                text(name),
+                csv::text(old_name, false),
+                csv::text(name, false),
                 change.standing.name().replace(' ', "_"),
-                text(change.why.as_deref().unwrap_or_default()),
+                csv::text(change.why.as_deref().unwrap_or_default(), false),
                 level(old),
                 level(new),
                 of(old, |cell| cell.log_p_z),
@@ -55,33 +55,4 @@ fn number(value: Option<f64>) -> String {
 
 fn whole<T: ToString>(value: Option<T>) -> String {
     value.map(|value| value.to_string()).unwrap_or_default()
-}
-
-/// Foreign text as a cell: made visible, quoted where it must be, and with an apostrophe before what a spreadsheet would take
-/// for a formula.
-fn text(text: &str) -> String {
-    let visible = escape::visible(text);
-    let formula = visible.starts_with(['=', '+', '-', '@', '\'', '＝', '＋', '－', '＠']);
-    let guarded = if formula { format!("'{visible}") } else { visible };
-    if guarded.contains(['"', ',', ';', ' ']) { format!("\"{}\"", guarded.replace('"', "\"\"")) } else { guarded }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn cells_are_no_formulas_and_break_no_line() {
-        for (given, expected) in [
-            ("moby", "moby"),
-            ("a,b", "\"a,b\""),
-            ("say \"hi\"", "\"say \"\"hi\"\"\""),
-            ("=1+1", "'=1+1"),
-            ("@SUM(A1)", "'@SUM(A1)"),
-            ("-2+3\n", "'-2+3\\u{a}"),
-            ("\t=1", "\\u{9}=1"),
-        ] {
-            assert_eq!(text(given), expected);
-        }
-    }
 }

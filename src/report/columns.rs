@@ -22,21 +22,28 @@ pub(crate) enum Cell {
 
 /// What a column holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Type {
+pub enum Type {
+    /// UTF-8.
     Text,
+    /// A whole number from 0: `uint64`.
     Count,
+    /// A number that may be infinite: `double`.
     Number,
+    /// `true` or `false`.
     Flag,
 }
 
 /// A column.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Column {
-    pub(crate) name: &'static str,
-    pub(crate) kind: Type,
+pub struct Column {
+    /// Its name in the first line of the CSV.
+    pub name: &'static str,
+    /// The type in Parquet; in CSV every value is text.
+    pub kind: Type,
     /// `nats`, `bits`, `tokens`, `characters`, `samples`, ...; empty where there is none.
-    pub(crate) unit: &'static str,
-    pub(crate) about: &'static str,
+    pub unit: &'static str,
+    /// What it says, in a line.
+    pub about: &'static str,
     value: fn(&Row<'_>) -> Option<Cell>,
 }
 
@@ -90,7 +97,7 @@ impl<'a> Row<'a> {
 }
 
 /// All columns, in order.
-pub(crate) const COLUMNS: &[Column] = &[
+pub const COLUMNS: &[Column] = &[
     column("item_id", Type::Text, "", "The item's id", |row| text(Some(&row.item.id.0))),
     column("kind", Type::Text, "", "opt_out, control or canary", |row| word(&row.item.kind)),
     column("verdict", Type::Text, "", "extractable, memorized, predictable, clear or inconclusive", |row| {

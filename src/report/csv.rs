@@ -23,7 +23,7 @@ pub fn render(report: &Report) -> Vec<u8> {
             }
             match row.cell(column) {
                 None => {}
-                Some(Cell::Text(value)) => text(&mut out, &value, n == 0),
+                Some(Cell::Text(value)) => out.push_str(&text(&value, n == 0)),
                 Some(Cell::Count(value)) => out.push_str(&value.to_string()),
                 // The shortest digits that give the number back.
                 Some(Cell::Number(value)) => out.push_str(&value.to_string()),
@@ -35,14 +35,16 @@ pub fn render(report: &Report) -> Vec<u8> {
     out.into_bytes()
 }
 
-/// A text as a cell. Its control characters are written out, so that a row is a line.
-fn text(out: &mut String, value: &str, always_quoted: bool) {
-    let guard = if value.starts_with(['=', '+', '-', '@', '\t', '\r']) { "'" } else { "" };
+/// A text as a cell: its control characters are written out, so that a row is a line, and an apostrophe stands before what a
+/// spreadsheet would take for a formula.
+pub(crate) fn text(value: &str, always_quoted: bool) -> String {
+    let formula = value.starts_with(['=', '+', '-', '@', '\t', '\r', '＝', '＋', '－', '＠']);
+    let guard = if formula { "'" } else { "" };
     let value = escape::log(value);
-    if always_quoted || !guard.is_empty() || value.contains(['"', ',', '\'', ';']) || value.starts_with(':') {
-        out.extend(["\"", guard, &value.replace('"', "\"\""), "\""]);
+    if always_quoted || formula || value.contains(['"', ',', '\'', ';']) || value.starts_with(':') {
+        format!("\"{guard}{}\"", value.replace('"', "\"\""))
     } else {
-        out.push_str(&value);
+        value
     }
 }
 
@@ -50,12 +52,6 @@ fn text(out: &mut String, value: &str, always_quoted: bool) {
 mod tests {
     use super::*;
     use crate::report::fixture;
-
-    fn cell(value: &str) -> String {
-        let mut out = String::new();
-        text(&mut out, value, false);
-        out
-    }
 
     #[test]
     fn texts_are_quoted_guarded_and_of_one_line() {
@@ -68,12 +64,13 @@ mod tests {
             ("-2", "\"'-2\""),
             ("@SUM(A1)", "\"'@SUM(A1)\""),
             ("\t=1", "\"'\\u{9}=1\""),
+            ("＝1", "\"'＝1\""),
             ("\r=1", "\"'\\u{d}=1\""),
             ("a\r\nb", "a\\u{d}\\u{a}b"),
             ("::error::x", "\"::error::x\""),
             ("##[group]", "#\\u{23}[group]"),
         ] {
-            assert_eq!(cell(value), expected);
+            assert_eq!(text(value, false), expected);
         }
     }
 

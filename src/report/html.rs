@@ -18,12 +18,12 @@ mod tests;
 pub(crate) mod tokens;
 
 use super::{Report, command, escape, words};
+use crate::digest::sha256_base64;
 use crate::items::Kind;
 use crate::metric::{METRICS, samples};
 use crate::report::order;
 use crate::report::words::{Tally, Tone};
 use minijinja::{Environment, Output, State, UndefinedBehavior, Value, context};
-use sha2::{Digest as _, Sha256};
 
 /// The page, and what it includes.
 const PAGE: &str = "report.html";
@@ -143,7 +143,7 @@ fn page(report: &Report) -> Value {
 
 /// Nothing may be loaded, and nothing may run but the one script; it and the one style sheet are named by their hashes.
 fn content_security_policy() -> Value {
-    let hash = |source: &str| base64(&Sha256::digest(source.as_bytes()));
+    let hash = |source: &str| sha256_base64(source.as_bytes());
     Value::from_safe_string(format!(
         "default-src 'none'; script-src 'sha256-{}'; style-src 'sha256-{}'; base-uri 'none'; form-action 'none'",
         hash(SCRIPT),
@@ -202,16 +202,3 @@ fn more(all: usize, shown: usize) -> Option<String> {
     all.checked_sub(shown).filter(|&more| more > 0).map(|more| samples::grouped(more as u64))
 }
 
-/// Base64 with padding (RFC 4648).
-fn base64(bytes: &[u8]) -> String {
-    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let mut out = String::new();
-    for chunk in bytes.chunks(3) {
-        let bits = chunk.iter().fold(0u32, |bits, &byte| bits << 8 | u32::from(byte)) << (8 * (3 - chunk.len()));
-        for i in 0..4 {
-            let digit = DIGITS[(bits >> (18 - 6 * i)) as usize & 63];
-            out.push(if i <= chunk.len() { char::from(digit) } else { '=' });
-        }
-    }
-    out
-}

@@ -144,7 +144,8 @@ fn write_suite(out: &mut String, suite: &Suite, report: &Report) {
             Came::Otherwise(element, what, message) => {
                 let _ = writeln!(out, "    <testcase classname=\"{class}\" name=\"{name}\">");
                 let _ = write!(out, "      <{element} type=\"{what}\" message=\"{}\">", escape::xml(message));
-                let lines: Vec<String> = case.lines.iter().map(|line| escape::xml(line)).collect();
+                // The dashes keep a reason that begins with `::error::` from being a command where the file is printed.
+                let lines: Vec<String> = case.lines.iter().map(|line| format!("- {}", escape::xml(line))).collect();
                 let _ = writeln!(out, "{}</{element}>\n    </testcase>", lines.join("\n"));
             }
         }

@@ -127,10 +127,10 @@ fn an_item_shows_all_of_its_evidence() {
 fn nothing_is_loaded_and_style_sheet_and_script_are_those_in_the_policy() {
     let page = render(&fixture::report()).unwrap();
     let style = page.split("<style>").nth(1).unwrap().split("</style>").next().unwrap();
-    let hash = base64(&Sha256::digest(style.as_bytes()));
+    let hash = sha256_base64(style.as_bytes());
     assert!(page.contains(&format!("style-src 'sha256-{hash}'")));
     let script = page.split("<script>").nth(1).unwrap().split("</script>").next().unwrap();
-    let hash = base64(&Sha256::digest(script.as_bytes()));
+    let hash = sha256_base64(script.as_bytes());
     assert!(page.contains(&format!("default-src 'none'; script-src 'sha256-{hash}'")));
     assert_eq!(page.matches("<script").count(), 1);
     for foreign in [" src=", "href=\"http", "url(", "@import", "style=\"", "<link"] {
@@ -161,13 +161,6 @@ fn a_run_that_measured_nothing_says_so_and_is_not_green() {
 fn the_same_report_gives_the_same_bytes() {
     for report in [fixture::report, fixture::revealed] {
         assert_eq!(render(&report()).unwrap(), render(&report()).unwrap());
-    }
-}
-
-#[test]
-fn base64_is_that_of_the_rfc() {
-    for (text, expected) in [("", ""), ("f", "Zg=="), ("fo", "Zm8="), ("foo", "Zm9v"), ("foobar", "Zm9vYmFy")] {
-        assert_eq!(base64(text.as_bytes()), expected);
     }
 }
 
