@@ -201,4 +201,3 @@ fn groups(report: &Report) -> Vec<Value> {
 fn more(all: usize, shown: usize) -> Option<String> {
     all.checked_sub(shown).filter(|&more| more > 0).map(|more| samples::grouped(more as u64))
 }
-
