@@ -20,7 +20,7 @@ pub mod json_v1;
 pub mod junit;
 pub mod markdown;
 pub mod model_index;
-mod order;
+pub(crate) mod order;
 pub mod parquet;
 pub(crate) mod prose;
 mod rates;

@@ -6,9 +6,12 @@
 mod agreement;
 mod flip;
 mod growth;
+pub mod html;
 pub mod json;
 pub mod markdown;
+mod size;
 mod table;
+mod told;
 
 use crate::gate::Outcome;
 use crate::items::{ItemId, Kind};
@@ -20,6 +23,7 @@ pub use agreement::Agreement;
 pub use flip::Flip;
 pub use growth::{Growth, GrowthPoint, Medians};
 use serde::Serialize;
+pub use size::{SizeGrowth, SizePoint};
 use std::collections::{BTreeMap, HashMap};
 
 /// How one run of a sweep differs from the others: what was asked for, not what it came to.
@@ -65,6 +69,8 @@ pub struct Sweep {
     pub items: Vec<SweptItem>,
     /// One entry a kind and a choice of all settings but the prefix; empty where the prefix doesn't vary.
     pub growth: Vec<Growth>,
+    /// One entry a kind and a choice of all settings but the model; empty where no two models of known size differ in it.
+    pub growth_with_size: Vec<SizeGrowth>,
     /// One entry a pair of values of a dimension.
     pub agreement: Vec<Agreement>,
     /// Absent where no run was gated.
@@ -81,6 +87,8 @@ pub struct RunSummary {
     pub folder: String,
     /// Why there is no report, if there is none; what follows is then empty.
     pub failed: Option<String>,
+    /// Parameters of the model, where they are known.
+    pub parameters: Option<u64>,
     /// Data type of the weights in memory, which is what `auto` came to.
     pub kept_as: Option<String>,
     /// How many matrices are kept as what, where they were quantized at load.
@@ -215,6 +223,7 @@ impl Sweep {
         let items = items(runs, &axes);
         Self {
             growth: growth::growth(runs, &items, &axes),
+            growth_with_size: size::growth_with_size(runs, &items, &axes),
             agreement: agreement::agreement(runs, &items, &axes),
             decision: decision(&summaries, runs, &items),
             axes,
@@ -238,6 +247,7 @@ fn summary(run: &SweptRun<'_>, axes: &[Axis]) -> RunSummary {
         setting: run.setting.clone(),
         folder: run.folder.clone(),
         failed: run.report.as_ref().err().cloned(),
+        parameters: size::parameters(run),
         kept_as: report.map(|report| report.model.backend.dtype.clone()),
         mixture: report.and_then(|report| report.model.backend.mixture.clone()),
         bos_token: report.and_then(|report| report.settings.bos_token),

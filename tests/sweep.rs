@@ -55,6 +55,19 @@ fn every_combination_is_a_run_and_the_root_compares_them() {
     let markdown = std::fs::read_to_string(out.join("sweep.md")).unwrap();
     assert_eq!(ran.stdout, markdown, "what is printed is what is written");
 
+    let page = std::fs::read_to_string(out.join("sweep.html")).unwrap();
+    assert!(ran.stderr.contains("sweep.html"), "{}", ran.stderr);
+    for swept_run in sweep["runs"].as_array().unwrap() {
+        let (name, folder) = (swept_run["name"].as_str().unwrap(), swept_run["folder"].as_str().unwrap());
+        assert!(page.contains(&format!("<a href=\"{folder}/report.html\">{name}</a>")), "{name}");
+        assert!(swept_run["parameters"].as_u64() > Some(0), "{swept_run}");
+    }
+    for item in sweep["items"].as_array().unwrap() {
+        let id = item["id"].as_str().unwrap();
+        assert!(page.contains(&format!("<code>{id}</code>")), "{id} isn't on the page");
+    }
+    assert!(page.contains("Content-Security-Policy") && !page.contains("<script"));
+
     // Every level in the sweep is the one in the run's own report.
     for (at, swept_run) in sweep["runs"].as_array().unwrap().iter().enumerate() {
         let of_run = verdicts(&report(&out.join(swept_run["folder"].as_str().unwrap())));
@@ -108,7 +121,9 @@ fn one_value_each_is_a_run_as_ever() {
     probe_set(dir.path(), 3);
     run(dir.path(), &probe(&["--prefix", "25,25", "--dtype", "f32", "--bos", "auto"])).exits(0);
     let files = tree(&dir.path().join("out"));
-    assert!(files.contains_key("report.json") && !files.contains_key("sweep.json"));
+    assert!(
+        files.contains_key("report.json") && !files.contains_key("sweep.json") && !files.contains_key("sweep.html")
+    );
     let manifest: Value = serde_json::from_slice(&files["run.json"]).unwrap();
     assert!(manifest["settings"]["window"].get("lead").is_none());
     assert!(manifest["model"]["backend"].get("mixture").is_none());
@@ -172,6 +187,9 @@ fn several_models_are_compared_by_model_and_the_gravest_run_decides() {
     assert_eq!(sweep["axes"], json!(["model"]));
     let (same, of) = (&sweep["agreement"][0]["same"], &sweep["agreement"][0]["verdicts"]);
     assert!(same == of && of.as_u64() > Some(0), "the same weights give the same verdicts");
+    let page = std::fs::read_to_string(dir.path().join("out/sweep.html")).unwrap();
+    assert!(page.contains("href=\"builtin/report.html\"") && page.contains("href=\"copy/report.html\""));
+    assert_eq!(sweep["growth_with_size"], json!([]), "both are of one size");
     let outcomes: Vec<&str> =
         sweep["runs"].as_array().unwrap().iter().map(|run| run["outcome"].as_str().unwrap()).collect();
     let code = if outcomes.contains(&"block") { 1 } else { i32::from(outcomes.contains(&"undecided")) * 2 };
@@ -209,7 +227,7 @@ fn a_sweep_holds_no_text_and_no_lead_shorter_than_its_prefix() {
     let args = ["probe", "--prompts", "set.jsonl", "--suffix", "5", "--prefix", "5,10", "--out", "out"];
     let ran = run(dir.path(), &args).exits(0);
     let mut said = tree(&dir.path().join("out"));
-    assert!(said.contains_key("sweep.json") && said.contains_key("sweep.md"));
+    assert!(said.contains_key("sweep.json") && said.contains_key("sweep.md") && said.contains_key("sweep.html"));
     said.insert("stdout".to_owned(), ran.stdout.into_bytes());
     said.insert("stderr".to_owned(), ran.stderr.into_bytes());
     for (name, bytes) in said {

@@ -10,7 +10,7 @@ use byrote::backend::Scheme;
 use byrote::digest::Digest;
 use byrote::model::source::Located;
 use byrote::report::Report;
-use byrote::sweep::{Setting, Standing, Sweep, SweptRun, bos_name, json, markdown};
+use byrote::sweep::{Setting, Standing, Sweep, SweptRun, bos_name, html, json, markdown};
 use byrote::tokens::BosChoice;
 use clap::ValueEnum;
 use std::path::{Path, PathBuf};
@@ -136,16 +136,18 @@ pub(super) fn run(job: &Job<'_>, cells: &Cells) -> Result<Outcome> {
         })
         .collect();
     let sweep = Sweep::of(&runs);
-    let (json, markdown) = (json::render(&sweep), markdown::render(&sweep));
+    let (json, markdown, html) = (json::render(&sweep), markdown::render(&sweep), html::render(&sweep)?);
     write(&root.join("sweep.json"), &json)?;
     write(&root.join("sweep.md"), markdown.as_bytes())?;
+    write(&root.join("sweep.html"), html.as_bytes())?;
     match job.args.format {
         Printed::Json => out::print(&json)?,
         Printed::Text => out::print(markdown.as_bytes())?,
     };
     let unstable = sweep.standing(Standing::Unstable).count();
     let of = sweep.items.len();
-    out::note(format_args!("{unstable} of {of} items are unstable. Sweep: {}", root.join("sweep.md").display()));
+    let [page, table] = ["sweep.html", "sweep.md"].map(|name| root.join(name));
+    out::note(format_args!("{unstable} of {of} items are unstable. Sweep: {}, {}", page.display(), table.display()));
     Ok(worst)
 }
 

@@ -73,7 +73,8 @@ pub(super) fn growth(runs: &[SweptRun<'_>], items: &[SweptItem], axes: &[Axis]) 
     curves
 }
 
-fn point(prefix: u32, run: usize, compared: &[&SweptItem]) -> GrowthPoint {
+/// What one run gives over the items compared.
+pub(super) fn point(prefix: u32, run: usize, compared: &[&SweptItem]) -> GrowthPoint {
     let values = || compared.iter().filter_map(|item| item.values[run].as_ref());
     let found = |item: &&&SweptItem| item.levels[run].is_some_and(crate::verdict::Level::is_memorization);
     let coverages: Option<Vec<f64>> = values().map(|values| values.coverage).collect();

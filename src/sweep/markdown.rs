@@ -2,7 +2,8 @@
 
 use super::flip;
 use super::table::table;
-use super::{Axis, Growth, Standing, Sweep, SweptItem, Values};
+use super::told::{self, Said, kind, number};
+use super::{Growth, GrowthPoint, SizeGrowth, SizePoint, Standing, Sweep, SweptItem, Values};
 use crate::gate::Outcome;
 use crate::items::Kind;
 use crate::metric::samples::grouped;
@@ -25,6 +26,7 @@ pub fn render(sweep: &Sweep) -> String {
     flips(&mut out, sweep, Standing::DiffersByModel, "Another verdict in another model");
     verdicts(&mut out, sweep);
     growth(&mut out, sweep);
+    growth_with_size(&mut out, sweep);
     growth_of_items(&mut out, sweep);
     agreement(&mut out, sweep);
     runs(&mut out, sweep);
@@ -39,33 +41,8 @@ fn head(out: &mut String, sweep: &Sweep) {
         Some(Outcome::Pass) => "Pass",
         None => "Sweep",
     };
-    let axes: Vec<&str> = sweep.axes.iter().map(|axis| axis.name()).collect();
-    let by = if axes.is_empty() { String::new() } else { format!(" by {}", axes.join(", ")) };
-    let runs = words::count(sweep.runs.len() as u64, "run");
-    let _ = writeln!(out, "## {word}\n\n{runs}{by} over {}.", words::count(sweep.items.len() as u64, "item"));
-    let failed = sweep.runs.iter().filter(|run| run.failed.is_some()).count() as u64;
-    let number = |standing| sweep.standing(standing).count() as u64;
-    let settled = number(Standing::Stable) + number(Standing::DiffersByModel) == sweep.items.len() as u64;
-    let unstable = match number(Standing::Unstable) {
-        0 if !settled || sweep.items.is_empty() || sweep.axes.iter().all(|axis| *axis == Axis::Model) => String::new(),
-        0 => "No verdict depends on how the text was probed.".to_owned(),
-        1 => "1 item is unstable: its verdict depends on how it was probed.".to_owned(),
-        n => format!("{} items are unstable: their verdicts depend on how they were probed.", grouped(n)),
-    };
-    let by_model = match number(Standing::DiffersByModel) {
-        0 => String::new(),
-        1 => "1 item differs by model only, which is a finding about the models.".to_owned(),
-        n => format!("{} items differ by model only, which is a finding about the models.", grouped(n)),
-    };
-    let missing = match number(Standing::Incomplete) {
-        0 => String::new(),
-        1 => "1 item is missing in a run; the other runs agree on it.".to_owned(),
-        n => format!("{} items are missing in a run; the other runs agree on them.", grouped(n)),
-    };
-    let failed = match failed {
-        0 => String::new(),
-        n => format!("{} gave no report, so nothing here speaks for them.", words::count(n, "run")),
-    };
+    let _ = writeln!(out, "## {word}\n\n{}", told::scope(sweep));
+    let Said { failed, unstable, by_model, missing } = told::said(sweep);
     for line in [failed, unstable, by_model, missing].iter().filter(|line| !line.is_empty()) {
         let _ = writeln!(out, "\n**{line}**");
     }
@@ -128,29 +105,61 @@ fn growth(out: &mut String, sweep: &Sweep) {
     }
     let header =
         ["items", "prefix", "compared", "found", "greedy windows", "best ln p\\_z", "coverage", "verbatim run"];
-    let mut rows = Vec::new();
-    for growth in &sweep.growth {
-        for point in &growth.points {
-            let medians = point.medians.as_ref();
-            let dash = || "-".to_owned();
-            rows.push(vec![
-                curve_name(growth),
-                point.prefix.to_string(),
-                grouped(growth.items),
-                grouped(point.found),
-                format!("{} of {}", grouped(point.greedily_extracted), grouped(point.windows)),
-                medians.map_or_else(dash, |medians| number(medians.best_log_p_z)),
-                medians.and_then(|medians| medians.coverage).map_or_else(dash, words::share),
-                medians.map_or_else(dash, |medians| number(medians.verbatim_run)),
-            ]);
-        }
-    }
+    let row = |growth: &Growth, point: &GrowthPoint| {
+        let first = [curve_name(growth.kind, &growth.at), point.prefix.to_string()];
+        first.into_iter().chain(measured(growth.items, point)).collect()
+    };
+    let rows: Vec<Vec<String>> =
+        sweep.growth.iter().flat_map(|growth| growth.points.iter().map(|point| row(growth, point))).collect();
     table(out, &header.map(str::to_owned), &[false, true, true, true, true, true, true, true], &rows);
 }
 
-fn curve_name(growth: &Growth) -> String {
-    let kinds = words::kinds(growth.kind);
-    if growth.at.is_empty() { kinds.to_owned() } else { format!("{kinds} ({})", plain(&growth.at)) }
+fn growth_with_size(out: &mut String, sweep: &Sweep) {
+    if sweep.growth_with_size.is_empty() {
+        return;
+    }
+    out.push_str(
+        "\n### Growth with the model's size\n\nMedians over the items that were measured in full in every model. Models with other \
+         tokenizers cut other windows.\n",
+    );
+    let header = [
+        "items",
+        "model",
+        "parameters",
+        "compared",
+        "found",
+        "greedy windows",
+        "best ln p\\_z",
+        "coverage",
+        "verbatim run",
+    ];
+    let row = |growth: &SizeGrowth, point: &SizePoint| {
+        let first = [curve_name(growth.kind, &growth.at), plain(&point.model), grouped(point.parameters)];
+        first.into_iter().chain(measured(growth.items, &point.measured)).collect()
+    };
+    let curves = sweep.growth_with_size.iter();
+    let rows: Vec<Vec<String>> =
+        curves.flat_map(|growth| growth.points.iter().map(|point| row(growth, point))).collect();
+    table(out, &header.map(str::to_owned), &[false, false, true, true, true, true, true, true, true], &rows);
+}
+
+/// From how many were compared to the median run.
+fn measured(items: u64, point: &GrowthPoint) -> [String; 6] {
+    let medians = point.medians.as_ref();
+    let dash = || "-".to_owned();
+    [
+        grouped(items),
+        grouped(point.found),
+        format!("{} of {}", grouped(point.greedily_extracted), grouped(point.windows)),
+        medians.map_or_else(dash, |medians| number(medians.best_log_p_z)),
+        medians.and_then(|medians| medians.coverage).map_or_else(dash, words::share),
+        medians.map_or_else(dash, |medians| number(medians.verbatim_run)),
+    ]
+}
+
+fn curve_name(kind: Kind, at: &str) -> String {
+    let kinds = words::kinds(kind);
+    if at.is_empty() { kinds.to_owned() } else { format!("{kinds} ({})", plain(at)) }
 }
 
 /// Opt-outs and canaries one by one: best `ln p_z`, coverage and verbatim run in every run.
@@ -261,15 +270,6 @@ fn name(item: &SweptItem) -> String {
     escape::markdown_code(&item.id.0)
 }
 
-fn kind(item: &SweptItem) -> String {
-    match (item.kind, item.repetitions) {
-        (Kind::OptOut, _) => "opt-out".to_owned(),
-        (Kind::Control, _) => "control".to_owned(),
-        (Kind::Canary, None) => "canary".to_owned(),
-        (Kind::Canary, Some(n)) => format!("canary {n}×"),
-    }
-}
-
 /// Foreign words in a table's cell. The underscore of `q4_0` marks nothing up inside a word, so it needs no backslash.
 fn plain(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
@@ -283,13 +283,4 @@ fn plain(text: &str) -> String {
     }
     out.push_str(&escape::markdown(rest));
     out
-}
-
-/// With one decimal, and no `-0.0`.
-fn number(value: f64) -> String {
-    let text = format!("{value:.1}");
-    match text.as_str() {
-        "-0.0" => "0.0".to_owned(),
-        _ => text.strip_suffix(".0").filter(|_| value.fract().abs() < f64::EPSILON).map_or(text.clone(), str::to_owned),
-    }
 }

@@ -7,7 +7,7 @@ use crate::window::WindowConfig;
 use Level::{Clear, Extractable, Inconclusive, Memorized, Predictable};
 
 /// A report of these items with this `ln p_z` each, cut with one lead of 50.
-fn made(prefix: u32, items: &[(&str, Kind, Level, f64)]) -> Report {
+pub(super) fn made(prefix: u32, items: &[(&str, Kind, Level, f64)]) -> Report {
     let mut made = report(
         items
             .iter()
@@ -27,11 +27,11 @@ fn made(prefix: u32, items: &[(&str, Kind, Level, f64)]) -> Report {
     made
 }
 
-fn setting(model: &str, dtype: &str, prefix: u32) -> Setting {
+pub(super) fn setting(model: &str, dtype: &str, prefix: u32) -> Setting {
     Setting { model: model.to_owned(), dtype: dtype.to_owned(), prefix, bos: BosChoice::Auto }
 }
 
-fn sweep<'a>(runs: &[(Setting, Result<&'a Report, &str>)]) -> Sweep {
+pub(super) fn sweep<'a>(runs: &[(Setting, Result<&'a Report, &str>)]) -> Sweep {
     let runs: Vec<SweptRun<'a>> = runs
         .iter()
         .map(|(setting, report)| SweptRun {
