@@ -23,11 +23,13 @@ pub(super) enum Upwards {
     Nats,
 }
 
+/// Where a point stands on the axis, how that is called, how high it is and how that is told.
+pub(super) type Point = (f64, String, Option<(f64, String)>);
+
 /// One line. What is infinite isn't drawn.
 pub(super) struct Line {
     pub(super) name: String,
-    /// Where it stands on the axis, how that is called, how high it is and how that is told.
-    pub(super) points: Vec<(f64, String, Option<(f64, String)>)>,
+    pub(super) points: Vec<Point>,
 }
 
 /// A chart of at most [`LINES`] lines; `None` where nothing can be drawn. The axis is logarithmic.
