@@ -1,7 +1,7 @@
 //! Every format in which a report is given, by the name under which `--format` takes it.
 //!
 //! A format is one pure function over the [`Report`] in memory, which is decided before anything renders: no format counts,
-//! judges or decides anything. Whatever comes from outside (ids, paths, reasons, texts) passes [`super::escape`] first, or an
+//! judges or decides anything. Whatever comes from outside (ids, paths, reasons, texts) passes `escape` first, or an
 //! encoder that leaves it no meaning. A format more is its file and one line here; the tests go over this table.
 
 use super::{
