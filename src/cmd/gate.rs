@@ -12,9 +12,9 @@ use std::path::Path;
 
 pub(crate) fn run(args: &GateArgs) -> Result<Outcome> {
     report::check(&args.format, args.output.as_deref())?;
-    let report = report::read(&args.report)?;
-    // Files may take minutes to read; what is wrong with the policy or the baseline is told before.
-    let report = decided(&report, &args.policy, args.baseline.as_deref())?;
+    // Reports and files may take long to read; what is wrong with the policy is told before.
+    let policy = Policy::open(&args.policy)?;
+    let report = decided(&report::read(&args.report)?, &policy, args.baseline.as_deref())?;
     if let Some(model) = &args.model {
         files::check(&report, model)?;
     }
@@ -22,11 +22,10 @@ pub(crate) fn run(args: &GateArgs) -> Result<Outcome> {
     Ok(report.decision.as_ref().map_or(Outcome::Undecided, outcome))
 }
 
-/// The report judged by a policy (the name of a ready one, or a file) and decided, against an older report if there is one.
-pub(crate) fn decided(report: &Report, policy: &str, baseline: Option<&Path>) -> Result<Report> {
-    let policy = Policy::open(policy)?;
+/// The report judged by a policy and decided, against an older report if there is one.
+pub(crate) fn decided(report: &Report, policy: &Policy, baseline: Option<&Path>) -> Result<Report> {
     let baseline = baseline.map(|path| report::read(path).context("the baseline")).transpose()?;
-    Ok(gate::redecide_against(report, baseline.as_ref(), &policy, Zoned::now().date()))
+    Ok(gate::redecide_against(report, baseline.as_ref(), policy, Zoned::now().date()))
 }
 
 /// A decision as a command's outcome.

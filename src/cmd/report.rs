@@ -4,6 +4,7 @@ use super::{gate, out};
 use crate::Outcome;
 use crate::cli::ReportArgs;
 use anyhow::{Context, Result, bail};
+use byrote::policy::Policy;
 use byrote::report::formats::Format;
 use byrote::report::{Report, json_v1, terminal};
 use std::io::IsTerminal as _;
@@ -11,8 +12,9 @@ use std::path::Path;
 
 pub(crate) fn run(args: &ReportArgs) -> Result<Outcome> {
     check(&args.format, args.output.as_deref())?;
+    let policy = args.policy.as_deref().map(Policy::open).transpose()?;
     let mut report = read(&args.report)?;
-    if let Some(policy) = &args.policy {
+    if let Some(policy) = &policy {
         report = gate::decided(&report, policy, args.baseline.as_deref())?;
     }
     deliver(&report, &args.format, args.output.as_deref())?;
