@@ -21,6 +21,7 @@ pub mod junit;
 pub mod markdown;
 pub mod model_index;
 pub(crate) mod order;
+pub mod page;
 pub mod parquet;
 pub(crate) mod prose;
 mod rates;

@@ -6,54 +6,37 @@
 mod scatter;
 
 use super::same::Windows;
-use super::words::{self, Tone};
+use super::words;
 use super::{ComparedItem, Comparison, Standing};
-use crate::digest::sha256_base64;
 use crate::metric::samples::grouped;
-use crate::report::{escape, words as report_words};
-use minijinja::{Environment, Output, State, UndefinedBehavior, Value, context};
+use crate::report::page::{self, RenderError};
+use crate::report::words as report_words;
+use minijinja::{Value, context};
 
-const TEMPLATE: &str = include_str!("html/template.html");
-const STYLE: &str = concat!(include_str!("../report/html/style.css"), include_str!("html/style.css"));
+const TEMPLATES: [(&str, &str); 1] = [("comparison.html", include_str!("html/template.html"))];
+/// Behind that of the report.
+const STYLE: &str = include_str!("html/style.css");
 
 /// Items that have a row; the rest is counted.
 const SHOWN_ITEMS: usize = 1_000;
-
-/// The template didn't render: a defect of byrote, never of the reports.
-#[derive(Debug, thiserror::Error)]
-#[error("the HTML page of the comparison can't be rendered; please report this as a defect of byrote")]
-pub struct RenderError(#[from] minijinja::Error);
 
 /// One HTML file in UTF-8. Pure: the same comparison gives the same bytes.
 ///
 /// # Errors
 /// Only if the built-in template is defective.
 pub fn render(comparison: &Comparison) -> Result<String, RenderError> {
-    let mut environment = Environment::new();
-    environment.set_undefined_behavior(UndefinedBehavior::Strict);
-    environment.set_trim_blocks(true);
-    environment.set_lstrip_blocks(true);
-    environment.set_formatter(print);
-    environment.add_filter("prose", |text: String| Value::from_safe_string(escape::html_prose(&text)));
-    Ok(environment.render_named_str("comparison.html", TEMPLATE, page(comparison))?)
-}
-
-/// Writes a value of the template: safe strings as they are, all else made inert.
-fn print(out: &mut Output<'_>, _: &State<'_, '_>, value: &Value) -> Result<(), minijinja::Error> {
-    let text = value.to_string();
-    let text = if value.is_safe() { text } else { escape::html(&text) };
-    out.write_str(&text).map_err(minijinja::Error::from)
+    page::render("the HTML page of the comparison", &TEMPLATES, page(comparison))
 }
 
 fn page(comparison: &Comparison) -> Value {
     let (tone, word) = words::headline(comparison);
-    let hash = sha256_base64(STYLE.as_bytes());
-    let csp = format!("default-src 'none'; style-src 'sha256-{hash}'; base-uri 'none'; form-action 'none'");
+    let style = [page::STYLE, STYLE].concat();
     context! {
-        csp => Value::from_safe_string(csp),
-        style => Value::from_safe_string(STYLE.to_owned()),
+        csp => page::content_security_policy(&style, None),
+        style => Value::from_safe_string(style),
         tool => crate::run::TOOL,
-        tone => match tone { Tone::Bad => "bad", Tone::Unsure => "unsure", Tone::Good => "good" },
+        tone => page::tone(tone),
+        title => format!("{word}: comparison of {} memorization reports", comparison.reports.len()),
         word,
         scope => words::scope(comparison),
         first => words::first_sentence(comparison),

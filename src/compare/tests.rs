@@ -213,6 +213,7 @@ fn no_format_shows_text_or_obeys_an_id_and_all_are_the_same_again() {
             let csp = shown.split("style-src 'sha256-").nth(1).unwrap().split('\'').next().unwrap();
             let style = shown.split("<style>").nth(1).unwrap().split("</style>").next().unwrap();
             assert_eq!(csp, crate::digest::sha256_base64(style.as_bytes()));
+            assert!(style.starts_with(crate::report::page::STYLE), "the report's rules, then its own");
         }
         if format == "text" {
             assert!(shown.lines().all(|line| !line.trim_start().starts_with("::")), "{shown}");

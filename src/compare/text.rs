@@ -1,11 +1,11 @@
 //! A comparison as a page for a terminal. Holds no text, revealed or not.
 
-use super::words::{self, Tone};
+use super::words;
 use super::{ComparedItem, Comparison, Standing};
 use crate::items::Kind;
 use crate::metric::samples::grouped;
 use crate::report::prose::{shorten, wrap};
-use crate::report::words::{kinds, sign};
+use crate::report::words::{Tone, kinds, sign};
 use crate::report::{escape, words as report_words};
 use crate::verdict::Level;
 use comfy_table::{Cell, CellAlignment, ContentArrangement, Table, presets};

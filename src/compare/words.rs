@@ -6,18 +6,7 @@ use crate::items::Kind;
 use crate::metric::probability;
 use crate::metric::samples::{self, grouped};
 use crate::report::words::run::{number, of_kind};
-use crate::report::words::{count, share};
-
-/// How a comparison as a whole is meant.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Tone {
-    /// Findings are new or worse.
-    Bad,
-    /// Something can't be compared.
-    Unsure,
-    /// Neither.
-    Good,
-}
+use crate::report::words::{Tone, count, share};
 
 /// What the columns of differences are.
 pub(super) const FIGURES: &str = "Differences, now less before: ln p_z of the likeliest window under plain sampling (T = 1) in nats; \

@@ -5,7 +5,8 @@
 //! encoder that leaves it no meaning. A format more is its file and one line here; the tests go over this table.
 
 use super::{
-    Report, csv, cyclonedx, github, html, in_toto, json_v1, junit, markdown, model_index, parquet, sarif, terminal,
+    Report, csv, cyclonedx, github, html, in_toto, json_v1, junit, markdown, model_index, page, parquet, sarif,
+    terminal,
 };
 
 /// A format.
@@ -25,7 +26,7 @@ pub struct Format {
 #[derive(Debug, thiserror::Error)]
 pub enum FormatError {
     #[error(transparent)]
-    Html(#[from] html::RenderError),
+    Html(#[from] page::RenderError),
     #[error("the report can't be written as JSON; please report this as a defect of byrote")]
     Json(#[from] serde_json::Error),
     #[cfg(feature = "native")]

@@ -3,7 +3,7 @@
 //!
 //! The templates are `html/*.html`, the style sheet `html/style.css`, the script `html/script.js`. The page is whole without the
 //! script, which adds sorting, filters, search and arrow keys to what stands there. Every string that isn't marked safe goes
-//! through `escape`, in `print`. Text is shown only if the run was made with `--reveal`.
+//! through `escape`, in `page`. Text is shown only if the run was made with `--reveal`.
 
 mod aligned;
 mod chart;
@@ -17,23 +17,17 @@ mod summary;
 mod tests;
 pub(crate) mod tokens;
 
+use super::page::{self, RenderError};
 use super::{Report, command, escape, words};
-use crate::digest::sha256_base64;
 use crate::items::Kind;
 use crate::metric::{METRICS, samples};
 use crate::report::order;
-use crate::report::words::{Tally, Tone};
-use minijinja::{Environment, Output, State, UndefinedBehavior, Value, context};
+use crate::report::words::Tally;
+use minijinja::{Value, context};
 
 /// The page, and what it includes.
-const PAGE: &str = "report.html";
-const TEMPLATES: [(&str, &str); 4] = [
-    (PAGE, include_str!("html/template.html")),
-    ("macros.html", include_str!("html/macros.html")),
-    ("item.html", include_str!("html/item.html")),
-    ("icons.html", include_str!("html/icons.html")),
-];
-const STYLE: &str = include_str!("html/style.css");
+const TEMPLATES: [(&str, &str); 2] =
+    [("report.html", include_str!("html/template.html")), ("item.html", include_str!("html/item.html"))];
 const SCRIPT: &str = include_str!("html/script.js");
 
 /// Items that are shown one by one, the gravest; the rest is counted.
@@ -41,52 +35,26 @@ pub const SHOWN_ITEMS: usize = 500;
 /// Dropped and unmeasured items, files and warnings that are listed.
 const LISTED: usize = 200;
 
-/// The template didn't render: a defect of byrote, never of the report.
-#[derive(Debug, thiserror::Error)]
-#[error("the HTML report can't be rendered; please report this as a defect of byrote")]
-pub struct RenderError(#[from] minijinja::Error);
-
 /// One HTML file in UTF-8. Pure: the same report gives the same bytes.
 ///
 /// # Errors
 /// Only if the built-in template is defective.
 pub fn render(report: &Report) -> Result<String, RenderError> {
-    let mut environment = Environment::new();
-    environment.set_undefined_behavior(UndefinedBehavior::Strict);
-    environment.set_trim_blocks(true);
-    environment.set_lstrip_blocks(true);
-    environment.set_formatter(print);
-    environment.add_filter("prose", |text: String| Value::from_safe_string(escape::html_prose(&text)));
-    for (name, source) in TEMPLATES {
-        environment.add_template(name, source)?;
-    }
-    Ok(environment.get_template(PAGE)?.render(page(report))?)
-}
-
-/// Writes a value of the template: safe strings as they are, all else made inert.
-fn print(out: &mut Output<'_>, _: &State<'_, '_>, value: &Value) -> Result<(), minijinja::Error> {
-    let text = value.to_string();
-    let text = if value.is_safe() { text } else { escape::html(&text) };
-    out.write_str(&text).map_err(minijinja::Error::from)
+    page::render("the HTML report", &TEMPLATES, page(report))
 }
 
 fn page(report: &Report) -> Value {
     let headline = words::headline(report);
-    let tone = match headline.tone {
-        Tone::Bad => "bad",
-        Tone::Unsure => "unsure",
-        Tone::Good => "good",
-    };
     let dropped = &report.probe_set.dropped;
     let unmeasured = words::unmeasured(report);
     context! {
-        csp => content_security_policy(),
-        style => Value::from_safe_string(STYLE.to_owned()),
+        csp => page::content_security_policy(page::STYLE, Some(SCRIPT)),
+        style => Value::from_safe_string(page::STYLE.to_owned()),
         script => Value::from_safe_string(SCRIPT.to_owned()),
         tool => report.tool,
         created_at => report.created_at,
         reveal => report.settings.reveal,
-        tone,
+        tone => page::tone(headline.tone),
         headline => context! {
             word => headline.word,
             reason => headline.reason,
@@ -95,7 +63,7 @@ fn page(report: &Report) -> Value {
             more => headline.more,
             warnings => headline.warnings,
         },
-        title => report.model.reference,
+        title => format!("{}: memorization report of {}", headline.word, report.model.reference),
         identity => summary::identity(report),
         model => summary::model(report),
         tiles => summary::tiles(report),
@@ -139,16 +107,6 @@ fn page(report: &Report) -> Value {
             .map(|m| context! { id => m.id, summary => m.summary, unit => m.unit, formula => m.formula, citation => m.citation })
             .collect::<Vec<_>>(),
     }
-}
-
-/// Nothing may be loaded, and nothing may run but the one script; it and the one style sheet are named by their hashes.
-fn content_security_policy() -> Value {
-    let hash = |source: &str| sha256_base64(source.as_bytes());
-    Value::from_safe_string(format!(
-        "default-src 'none'; script-src 'sha256-{}'; style-src 'sha256-{}'; base-uri 'none'; form-action 'none'",
-        hash(SCRIPT),
-        hash(STYLE)
-    ))
 }
 
 /// What is folded below the first reason: `2 more reasons, 1 warning`.

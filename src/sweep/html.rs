@@ -8,17 +8,18 @@ mod growth;
 
 use super::told::{self, Said, kind};
 use super::{Axis, RunSummary, Standing, Sweep, SweptItem, flip};
-use crate::digest::sha256_base64;
 use crate::gate::Outcome;
 use crate::items::Kind;
 use crate::metric::samples::grouped;
+use crate::report::page::{self, RenderError};
+use crate::report::words::Tone;
 use crate::report::{escape, order, words};
 use crate::verdict::Level;
-use minijinja::{Environment, Output, State, UndefinedBehavior, Value, context};
+use minijinja::{Value, context};
 
-const TEMPLATE: &str = include_str!("html/template.html");
-const ICONS: &str = include_str!("../report/html/icons.html");
-const STYLE: &str = concat!(include_str!("../report/html/style.css"), include_str!("html/style.css"));
+const TEMPLATES: [(&str, &str); 1] = [("sweep.html", include_str!("html/template.html"))];
+/// Behind that of the report.
+const STYLE: &str = include_str!("html/style.css");
 
 /// Items that have a row; the rest is counted.
 const SHOWN_ITEMS: usize = 500;
@@ -27,47 +28,28 @@ const TOLD_ITEMS: usize = 100;
 /// Changes told of one item; the rest follows from the matrix.
 const FLIPS: usize = 3;
 
-/// The template didn't render: a defect of byrote, never of the runs.
-#[derive(Debug, thiserror::Error)]
-#[error("the HTML page of the sweep can't be rendered; please report this as a defect of byrote")]
-pub struct RenderError(#[from] minijinja::Error);
-
 /// One HTML file in UTF-8, to lie beside the runs' folders. Pure: the same sweep gives the same bytes.
 ///
 /// # Errors
 /// Only if the built-in template is defective.
 pub fn render(sweep: &Sweep) -> Result<String, RenderError> {
-    let mut environment = Environment::new();
-    environment.set_undefined_behavior(UndefinedBehavior::Strict);
-    environment.set_trim_blocks(true);
-    environment.set_lstrip_blocks(true);
-    environment.set_formatter(print);
-    environment.add_filter("prose", |text: String| Value::from_safe_string(escape::html_prose(&text)));
-    environment.add_template("icons.html", ICONS)?;
-    Ok(environment.render_named_str("sweep.html", TEMPLATE, page(sweep))?)
-}
-
-/// Writes a value of the template: safe strings as they are, all else made inert.
-fn print(out: &mut Output<'_>, _: &State<'_, '_>, value: &Value) -> Result<(), minijinja::Error> {
-    let text = value.to_string();
-    let text = if value.is_safe() { text } else { escape::html(&text) };
-    out.write_str(&text).map_err(minijinja::Error::from)
+    page::render("the HTML page of the sweep", &TEMPLATES, page(sweep))
 }
 
 fn page(sweep: &Sweep) -> Value {
     let (tone, word) = headline(sweep);
-    let hash = sha256_base64(STYLE.as_bytes());
-    let csp = format!("default-src 'none'; style-src 'sha256-{hash}'; base-uri 'none'; form-action 'none'");
     let Said { failed, unstable, by_model, missing } = told::said(sweep);
     let mut said: Vec<String> =
         [unstable, by_model, missing, failed].into_iter().filter(|said| !said.is_empty()).collect();
     said.push(found(sweep));
     let several_models = sweep.axes.contains(&Axis::Model) && sweep.axes.len() > 1;
+    let style = [page::STYLE, STYLE].concat();
     context! {
-        csp => Value::from_safe_string(csp),
-        style => Value::from_safe_string(STYLE.to_owned()),
+        csp => page::content_security_policy(&style, None),
+        style => Value::from_safe_string(style),
         tool => crate::run::TOOL,
-        tone,
+        tone => page::tone(tone),
+        title => format!("{word}: sweep of {} memorization runs", sweep.runs.len()),
         word,
         scope => told::scope(sweep),
         said,
@@ -86,21 +68,21 @@ fn page(sweep: &Sweep) -> Value {
 }
 
 /// The colour and the first word.
-fn headline(sweep: &Sweep) -> (&'static str, &'static str) {
+fn headline(sweep: &Sweep) -> (Tone, &'static str) {
     let any = |standing| sweep.standing(standing).next().is_some();
     match sweep.decision.as_ref().map(|decision| decision.outcome) {
-        Some(Outcome::Block) => ("bad", "Blocked"),
-        Some(Outcome::Undecided) => ("unsure", "Undecided"),
-        Some(Outcome::Pass) => ("good", "Pass"),
-        None if any(Standing::Unstable) => ("unsure", "Unstable verdicts"),
-        None if sweep.runs.iter().any(|run| run.failed.is_some()) => ("unsure", "Incomplete"),
-        None if any(Standing::DiffersByModel) => ("unsure", "Verdicts differ by model"),
-        None if any(Standing::Incomplete) => ("unsure", "Incomplete"),
+        Some(Outcome::Block) => (Tone::Bad, "Blocked"),
+        Some(Outcome::Undecided) => (Tone::Unsure, "Undecided"),
+        Some(Outcome::Pass) => (Tone::Good, "Pass"),
+        None if any(Standing::Unstable) => (Tone::Unsure, "Unstable verdicts"),
+        None if sweep.runs.iter().any(|run| run.failed.is_some()) => (Tone::Unsure, "Incomplete"),
+        None if any(Standing::DiffersByModel) => (Tone::Unsure, "Verdicts differ by model"),
+        None if any(Standing::Incomplete) => (Tone::Unsure, "Incomplete"),
         // The same in every run, which is no good news where it is the same finding.
         None if sweep.items.iter().any(|item| item.kind == Kind::OptOut && is_found(item)) => {
-            ("bad", "Stable verdicts")
+            (Tone::Bad, "Stable verdicts")
         }
-        None => ("good", "Stable verdicts"),
+        None => (Tone::Good, "Stable verdicts"),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use crate::compare::{Against, ComparedItem, Comparison};
 use crate::items::Kind;
-use crate::report::escape;
+use crate::report::{escape, page};
 use std::f64::consts::LN_10;
 use std::fmt::Write as _;
 
@@ -25,7 +25,7 @@ pub(super) fn scatter(comparison: &Comparison, against: &Against) -> Option<Stri
         })
         .collect();
     let least = points.iter().map(|(_, x, y)| x.min(*y)).reduce(f64::min)?;
-    let step = step(-least);
+    let step = page::round_step(-least, 8.0);
     let low = (least / step).floor() * step;
     let place = |value: f64| (value.min(0.0) - low) / -low * PLOT;
     let (x, y) = (|value: f64| LEFT + place(value), |value: f64| TOP + PLOT - place(value));
@@ -107,11 +107,4 @@ fn title(item: &ComparedItem, report: usize) -> String {
         item.cells.get(n).and_then(Option::as_ref).map_or_else(|| "absent".to_owned(), |cell| cell.level.to_string())
     };
     format!("<title>{}: {}, then {}</title>", escape::html(&item.id.0), level(0), level(report))
-}
-
-/// A round number of decades that divides `range` into at most eight.
-fn step(range: f64) -> f64 {
-    let least = (range / 8.0).max(1.0);
-    let magnitude = 10f64.powf(least.log10().floor());
-    [1.0, 2.0, 5.0, 10.0].into_iter().map(|n| n * magnitude).find(|step| *step >= least).unwrap_or(10.0 * magnitude)
 }

@@ -1,12 +1,13 @@
 //! What the page says, that it is inert, and how large it gets.
 
 use super::*;
+use crate::digest::sha256_base64;
 use crate::report::fixture;
 
 /// The page without its own style sheet and script, so that what is left came from the report.
 fn without_own(page: &str) -> String {
     let page = page.replacen(&format!("<script>{SCRIPT}</script>"), "", 1);
-    page.replacen(&format!("<style>{STYLE}</style>"), "", 1)
+    page.replacen(&format!("<style>{}</style>", page::STYLE), "", 1)
 }
 
 /// `BYROTE_HTML_OUT=dir cargo test --release --lib report::html` writes the pages to look at.

@@ -1,6 +1,6 @@
 //! Growth as inline SVG: lines over an axis of ever longer prefixes or ever larger models.
 
-use crate::report::escape;
+use crate::report::{escape, page};
 use std::fmt::Write as _;
 
 const WIDTH: f64 = 380.0;
@@ -48,7 +48,7 @@ pub(super) fn lines(title: &str, below: &str, upwards: Upwards, lines: &[Line]) 
     let (low, high, step) = match upwards {
         Upwards::Share => (0.0, 1.0, 0.25),
         Upwards::Nats => {
-            let step = step(-least.min(-1.0));
+            let step = page::round_step(-least.min(-1.0), 6.0);
             ((least.min(-1.0) / step).floor() * step, 0.0, step)
         }
     };
@@ -132,13 +132,6 @@ fn mark(n: usize, x: f64, y: f64) -> String {
         4 => format!(r#"<rect class="mark-of open" x="{:.1}" y="{:.1}" width="7" height="7"/>"#, x - 3.5, y - 3.5),
         _ => format!(r#"<circle class="mark-of open" cx="{x:.1}" cy="{y:.1}" r="4"/>"#),
     }
-}
-
-/// A round number that divides `range` into at most six.
-fn step(range: f64) -> f64 {
-    let least = (range / 6.0).max(1.0);
-    let magnitude = 10f64.powf(least.log10().floor());
-    [1.0, 2.0, 5.0, 10.0].into_iter().map(|n| n * magnitude).find(|step| *step >= least).unwrap_or(10.0 * magnitude)
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! Pages of sweeps over made-up reports.
 
 use super::*;
+use crate::digest::sha256_base64;
 use crate::report::Report;
 use crate::sweep::tests::{made, setting, sweep};
 use Level::{Clear, Extractable, Memorized};
@@ -29,6 +30,7 @@ fn hostile_names_are_inert_and_the_policy_names_the_style() {
     assert!(html.contains("&lt;script&gt;alert(&#39;x&#39;)&lt;/script&gt;&quot;") && html.contains("&lt;img src=x"));
     let style = html.split("<style>").nth(1).unwrap().split("</style>").next().unwrap();
     assert!(html.contains(&format!("style-src 'sha256-{}'", sha256_base64(style.as_bytes()))));
+    assert!(style.starts_with(page::STYLE), "the report's rules, then its own");
     assert!(html.contains("<strong>Unstable verdicts</strong>") && html.contains("1 item is unstable"));
 }
 
