@@ -1,7 +1,7 @@
 //! How long it takes to render a large report in every format, and how much memory at most:
 //! `measure_formats render ITEMS WINDOWS` makes a report of so many items with so many windows each, as a run leaves it (counts over
 //! all windows, evidence of the few that are shown), and renders it. `measure_formats assemble ITEMS WINDOWS` makes the windows
-//! themselves, as they are read from Parquet, and assembles the report from them.
+//! themselves one after another, as they are read from Parquet, assembles the report from them, and renders it.
 #![allow(clippy::print_stdout, reason = "a program for people")]
 
 use byrote::backend::{BackendInfo, Scheme, TokenScores};
@@ -10,7 +10,7 @@ use byrote::items::{Content, InputManifest, Item, ItemId, Kind, Origin};
 use byrote::metric::item::{Heat, Span};
 use byrote::policy::Policy;
 use byrote::report::formats::FORMATS;
-use byrote::report::{Report, assemble};
+use byrote::report::{Assembly, Report, assemble};
 use byrote::run::{ModelIdentity, Plan, ProbedItem, RunManifest, ScoredWindow, Settings, TextStats};
 use byrote::tokens::BosChoice;
 use byrote::window::{Form, ProbedForm, Reflow, Stride, WindowConfig, WindowId};
@@ -28,12 +28,14 @@ fn main() -> Result<(), Box<dyn Error>> {
     match what.as_str() {
         "render" => render(&report(items, windows)),
         "assemble" => {
-            let (probed, scored) = made(items, windows);
-            told("the windows in memory", Instant::now(), scored.len() as u64);
+            let (probed, manifest, policy) = (probed(items, windows), manifest(items), Policy::default());
             let started = Instant::now();
-            let report = assemble(&manifest(items), &probed, &scored, &[], &Policy::default());
+            let mut assembly = Assembly::new(&manifest, &probed, &[], &policy);
+            probed.iter().flat_map(scored).for_each(|window| assembly.add(&window));
+            let report = assembly.report();
             told("assembled", started, report.items.len() as u64);
-            Ok(())
+            drop(probed);
+            render(&report)
         }
         _ => Err("give render or assemble".into()),
     }
@@ -59,7 +61,8 @@ fn told(what: &str, since: Instant, n: u64) {
 
 /// A report of three windows an item, whose evidence is then that of many.
 fn report(items: u64, windows: u64) -> Report {
-    let (probed, scored) = made(items, 3);
+    let probed = probed(items, 3);
+    let scored: Vec<ScoredWindow> = probed.iter().flat_map(scored).collect();
     let mut report = assemble(&manifest(items), &probed, &scored, &[], &Policy::default());
     for item in &mut report.items {
         for form in &mut item.evidence.forms {
@@ -87,28 +90,33 @@ fn report(items: u64, windows: u64) -> Report {
     report
 }
 
-/// Items, every twentieth a control and every tenth memorized, and their windows.
-fn made(items: u64, windows: u64) -> (Vec<ProbedItem>, Vec<ScoredWindow>) {
-    let (mut probed, mut scored) = (Vec::new(), Vec::with_capacity((items * windows) as usize));
-    for n in 0..items {
+/// Items, every twentieth a control.
+fn probed(items: u64, windows: u64) -> Vec<ProbedItem> {
+    let item = |n: u64| {
         let id = ItemId(format!("collection-{:03}/text-{n:06}", n / 100));
-        let kind = if n % 20 == 0 { Kind::Control } else { Kind::OptOut };
-        let text = String::new();
+        let kind = if n.is_multiple_of(20) { Kind::Control } else { Kind::OptOut };
         let form = ProbedForm {
             form: Form::AsGiven,
             bytes: CHARS * (windows + 1),
             chars: CHARS * (windows + 1),
             tokens: SUFFIX as u64 * (windows + 1),
             windows,
-            text: text.clone(),
+            text: String::new(),
         };
         let origin = Origin { file: "sets/large.jsonl".to_owned(), line: Some(n + 1) };
-        let item = Item { kind, ..Item::new(id.clone(), Content::Text(text), origin) };
         let salted_digest = Digest::of_bytes(id.0.as_bytes());
-        scored.extend((0..windows).map(|w| window(&id, w, kind == Kind::OptOut && n % 10 == 1)));
-        probed.push(ProbedItem { item, salted_digest, forms: vec![form], unprobed: None });
-    }
-    (probed, scored)
+        let item = Item { kind, ..Item::new(id, Content::Text(String::new()), origin) };
+        ProbedItem { item, salted_digest, forms: vec![form], unprobed: None }
+    };
+    (0..items).map(item).collect()
+}
+
+/// The windows of an item, as they are read from Parquet; every tenth item is memorized.
+fn scored(probed: &ProbedItem) -> impl Iterator<Item = ScoredWindow> {
+    let (id, kind) = (&probed.item.id, probed.item.kind);
+    let memorized = kind == Kind::OptOut && probed.item.origin.line.is_some_and(|line| line % 10 == 2);
+    let windows = probed.forms.first().map_or(0, |form| form.windows);
+    (0..windows).map(move |n| window(id, n, memorized))
 }
 
 fn window(item: &ItemId, n: u64, memorized: bool) -> ScoredWindow {

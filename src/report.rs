@@ -31,7 +31,7 @@ pub mod terminal;
 pub(crate) mod words;
 
 pub use crate::verdict::power::Power;
-pub use assemble::{assemble, rejudge};
+pub use assemble::{Assembly, assemble, rejudge};
 
 use crate::digest::Digest;
 use crate::gate::Decision;

@@ -18,6 +18,8 @@ pub mod journal;
 #[cfg(feature = "native")]
 pub mod parquet;
 pub mod plan;
+#[cfg(feature = "native")]
+pub mod rows;
 pub mod twins;
 
 use crate::backend::exit::Exit;

@@ -37,7 +37,7 @@ fn the_page_sorts_filters_unfolds_prints_and_is_accessible() {
     assert!(output.status.success(), "{said}\n{}", String::from_utf8_lossy(&output.stderr));
 }
 
-/// `gated.html`, `revealed.html` and `ten-thousand.html`, from real runs of the built-in model.
+/// `gated.html`, `revealed.html`, `compared.html`, `sweep.html` and `ten-thousand.html`, from real runs of the built-in model.
 fn pages(dir: &Path) {
     run(dir, &["probe", "--out", "plain"]).exits(0);
     let plain = std::fs::read(dir.join("plain/report.json")).unwrap();
@@ -50,6 +50,11 @@ fn pages(dir: &Path) {
 
     run(dir, &["probe", "--reveal", "--out", "shown"]).exits(0);
     std::fs::copy(dir.join("shown/report.html"), dir.join("revealed.html")).unwrap();
+
+    run(dir, &["probe", "--prefix", "10,50", "--out", "swept"]).exits(0);
+    std::fs::copy(dir.join("swept/sweep.html"), dir.join("sweep.html")).unwrap();
+    run(dir, &["probe", "--dtype", "q4_0", "--out", "coarser"]).exits(0);
+    run(dir, &["compare", "plain", "coarser", "--format", "html", "--output", "compared.html"]).exits(0);
 
     let items = items.clone();
     let many = (0..10_000).map(|n| {

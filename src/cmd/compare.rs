@@ -25,6 +25,9 @@ pub(crate) fn run(args: &CompareArgs) -> Result<Outcome> {
         Compared::Csv => csv::render(&comparison).into_bytes(),
     };
     out::deliver(&bytes, args.output.as_deref())?;
+    if let Some(output) = &args.output {
+        out::note(format_args!("{} Comparison: {}", text::outcome(&comparison), output.display()));
+    }
     Ok(if comparison.is_complete() { Outcome::Done } else { Outcome::Undecided })
 }
 

@@ -11,6 +11,7 @@ use byrote::metric::recall::{self, Screened};
 use byrote::policy::Policy;
 use byrote::run::directory::RunDir;
 use byrote::run::first::FirstPass;
+use byrote::run::rows::Rows;
 use byrote::run::{Fewer, Hits, Left, ScoredWindow};
 use byrote::verdict::Statistic;
 use byrote::window::coarse::{Coarse, sequences};
@@ -254,16 +255,23 @@ fn seed(found: &FirstPass<'_>) -> u64 {
 }
 
 impl Screening {
-    /// How many of the hits the screen kept, by the scores of all windows of the run, in order.
-    pub(super) fn recall(&self, scores: &[ScoredWindow], model: &Ready, policy: &Policy) -> Screened {
-        let is_hit = |place: &&usize| scores.get(**place).is_some_and(|row| hit(row, model.backend.info(), policy));
-        recall::of(recall::Counts {
+    /// How many of the hits the screen kept, by the scores of the run.
+    pub(super) fn recall(&self, scores: &mut Rows<'_>, model: &Ready, policy: &Policy) -> Result<Screened> {
+        let mut hits = |places: &[usize]| -> Result<u64> {
+            let mut hits = 0;
+            for place in places {
+                let is_hit = scores.row(*place)?.is_some_and(|row| hit(row, model.backend.info(), policy));
+                hits += u64::from(is_hit);
+            }
+            Ok(hits)
+        };
+        Ok(recall::of(recall::Counts {
             tokens: self.tokens,
             kept: self.kept.len() as u64,
-            kept_hits: self.kept.iter().filter(is_hit).count() as u64,
+            kept_hits: hits(&self.kept)?,
             left: self.left,
             sampled: self.sampled.len() as u64,
-            sampled_hits: self.sampled.iter().filter(is_hit).count() as u64,
-        })
+            sampled_hits: hits(&self.sampled)?,
+        }))
     }
 }

@@ -10,15 +10,16 @@ use byrote::backend::pool::Pools;
 use byrote::backend::{Backend, Scheme};
 use byrote::follow::evidence::replace_scores;
 use byrote::follow::measure::{Job, Referred, Task, Tools, jobs, not_referred, not_rescored};
-use byrote::follow::select::{Asked, InBf16, asked, near_tie, settings, unsure_in_bf16};
+use byrote::follow::select::{Asked, InBf16, Rounded, asked, near_tie, settings, unsure_in_bf16};
 use byrote::items::{ItemId, Kind};
+use byrote::metric::follow_up::FollowUp;
 use byrote::metric::window::{WindowEvidence, measure};
 use byrote::model::source::Located;
 use byrote::policy::Policy;
 use byrote::registry::Registry;
 use byrote::run::directory::RunDir;
 use byrote::run::journal::Journal;
-use byrote::run::{FollowUpRow, ModelIdentity, ProbedItem, ScoredWindow};
+use byrote::run::{FollowUpRow, ModelIdentity, ProbedItem};
 use byrote::window::{Form, ProbedForm, Window, WindowId};
 use indicatif::{ProgressBar, ProgressStyle};
 use std::collections::HashMap;
@@ -35,8 +36,8 @@ pub(crate) struct Scored<'a> {
     pub(crate) dir: &'a RunDir,
     pub(crate) policy: &'a Policy,
     pub(crate) items: &'a [ProbedItem],
+    /// In the plan's order, as the run directory has their scores.
     pub(crate) windows: &'a [Window],
-    pub(crate) scores: &'a [ScoredWindow],
     pub(crate) located: &'a Located,
     pub(crate) load: &'a ModelArgs,
     pub(crate) reference: Option<&'a Reference>,
@@ -82,41 +83,19 @@ impl Reference {
 /// Follows up what the run directory doesn't hold yet; `None` if it was stopped.
 pub(crate) fn run(run: &Scored<'_>, model: &Ready) -> Result<Option<Vec<FollowUpRow>>> {
     let mut journal = Journal::open(run.dir, settings(run.policy))?;
-    let windows: HashMap<&WindowId, &Window> = run.windows.iter().map(|window| (&window.id, window)).collect();
-    let scores: HashMap<&WindowId, &ScoredWindow> = run.scores.iter().map(|scored| (&scored.window, scored)).collect();
-    let mut measured: HashMap<&ItemId, Vec<WindowEvidence>> = HashMap::new();
-    for scored in run.scores {
-        // What can't be measured is inconclusive already.
-        if let Ok(evidence) = measure(scored, &model.backend.info().schemes) {
-            measured.entry(&scored.item).or_default().push(evidence);
-        }
-    }
-
-    let unsure = match model.backend.info().arithmetic.as_str() {
-        "f32" => measured.values().flatten().filter(|evidence| near_tie(evidence, run.policy)).collect(),
-        _ => in_bf16(run, &measured, &scores),
-    };
-    let near_ties: Vec<&WindowId> = unsure
-        .into_iter()
-        .map(|evidence| &evidence.window)
-        .filter(|id| journal.found().get(id).is_none_or(|found| found.rescored.is_none()))
-        .collect();
-    if !rescore(run, model, &near_ties, &windows, &scores, &mut journal)? {
+    let mut near_ties = unsure(run, model)?;
+    near_ties.retain(|place| {
+        run.windows
+            .get(*place)
+            .is_some_and(|window| journal.found().get(&window.id).is_none_or(|found| found.rescored.is_none()))
+    });
+    if !rescore(run, model, &near_ties, &mut journal)? {
         return Ok(None);
     }
-    for evidence in measured.values_mut().flatten() {
-        if let Some(rescored) = journal.found().get(&evidence.window).and_then(|found| found.rescored.as_ref()) {
-            replace_scores(evidence, rescored);
-        }
-    }
 
-    let mut kinds: Vec<(Kind, Vec<WindowEvidence>)> =
-        run.items.iter().map(|it| (it.item.kind, measured.remove(&it.item.id).unwrap_or_default())).collect();
-    let tasks: Vec<(Task<'_>, Asked)> = kinds
-        .iter_mut()
-        .flat_map(|(kind, evidence)| asked(*kind, evidence, run.policy, run.reference.is_some()))
-        .filter_map(|(evidence, asked)| Some((Task { window: windows.get(&evidence.window)?, evidence }, asked)))
-        .collect();
+    let wanted = wanted(run, model, journal.found())?;
+    let tasks: Vec<(Task<'_>, Asked)> =
+        wanted.iter().map(|(window, evidence, asked)| (Task { window, evidence }, *asked)).collect();
     let todo = jobs(&tasks, journal.found(), &controls(run), run.policy, run.load.batch as usize);
     // Follow-ups are few, and what they find out is final.
     let exact = model.backend.in_f32();
@@ -134,20 +113,69 @@ pub(crate) fn run(run: &Scored<'_>, model: &Ready) -> Result<Option<Vec<FollowUp
     Ok(Some(journal.into_rows()))
 }
 
-/// Windows whose scores by products in bf16 are not to be trusted.
-fn in_bf16<'a>(
-    run: &Scored<'_>,
-    measured: &'a HashMap<&ItemId, Vec<WindowEvidence>>,
-    scores: &'a HashMap<&WindowId, &ScoredWindow>,
-) -> Vec<&'a WindowEvidence> {
-    let margins = |window: &WindowEvidence| Some(scores.get(&window.window)?.scores.as_ref().ok()?.margin.as_slice());
-    let text = |probed: &ProbedItem| InBf16 {
-        kind: probed.item.kind,
-        windows: measured.get(&probed.item.id).into_iter().flatten().filter_map(|w| Some((w, margins(w)?))).collect(),
-    };
-    let texts: Vec<InBf16<'_>> = run.items.iter().map(text).collect();
+/// The places of windows whose scores are to be made sure of.
+fn unsure(run: &Scored<'_>, model: &Ready) -> Result<Vec<usize>> {
+    let exact = model.backend.info().arithmetic == "f32";
+    let mut near_ties = Vec::new();
+    let mut texts: HashMap<&ItemId, InBf16> = run
+        .items
+        .iter()
+        .map(|probed| (&probed.item.id, InBf16 { kind: probed.item.kind, windows: Vec::new() }))
+        .collect();
+    for (place, row) in run.dir.each().enumerate() {
+        let row = row?;
+        // What can't be measured is inconclusive already.
+        let (Ok(evidence), Ok(scores)) = (measure(&row, &model.backend.info().schemes), &row.scores) else { continue };
+        if exact && near_tie(&evidence, run.policy) {
+            near_ties.push(place);
+        } else if let Some(text) = texts.get_mut(&row.item).filter(|_| !exact) {
+            text.windows.push(Rounded::of(place, &evidence, &scores.margin, run.policy));
+        }
+    }
+    if exact {
+        return Ok(near_ties);
+    }
+    let texts: Vec<InBf16> = texts.into_values().collect();
     let matched = run.items.iter().any(|probed| !probed.item.matches.is_empty());
-    unsure_in_bf16(&texts, matched, run.policy)
+    let mut unsure = unsure_in_bf16(&texts, matched, run.policy);
+    unsure.sort_unstable();
+    Ok(unsure)
+}
+
+/// A window, what is known of it, and what is asked of it.
+type Wanted<'a> = (&'a Window, WindowEvidence, Asked);
+
+/// What is asked of which windows, text by text.
+fn wanted<'a>(run: &Scored<'a>, model: &Ready, found: &HashMap<WindowId, FollowUp>) -> Result<Vec<Wanted<'a>>> {
+    let kinds: HashMap<&ItemId, Kind> = run.items.iter().map(|probed| (&probed.item.id, probed.item.kind)).collect();
+    let mut wanted = Vec::new();
+    let mut of_text = |text: &mut Vec<(&'a Window, WindowEvidence)>| {
+        let Some(kind) = text.first().and_then(|(window, _)| kinds.get(&window.item)) else { return };
+        let windows: HashMap<WindowId, &'a Window> =
+            text.iter().map(|(window, _)| (window.id.clone(), *window)).collect();
+        let mut evidence: Vec<WindowEvidence> = text.drain(..).map(|(_, evidence)| evidence).collect();
+        let asked = asked(*kind, &mut evidence, run.policy, run.reference.is_some());
+        let with_window = |(evidence, asked): (&WindowEvidence, Asked)| {
+            Some((*windows.get(&evidence.window)?, evidence.clone(), asked))
+        };
+        wanted.extend(asked.into_iter().filter_map(with_window));
+    };
+    let mut text: Vec<(&Window, WindowEvidence)> = Vec::new();
+    for (window, row) in run.windows.iter().zip(run.dir.each()) {
+        let row = row?;
+        // The windows of a text stand together.
+        if text.first().is_some_and(|(first, _)| first.item != window.item) {
+            of_text(&mut text);
+        }
+        if let Ok(mut evidence) = measure(&row, &model.backend.info().schemes) {
+            if let Some(rescored) = found.get(&window.id).and_then(|found| found.rescored.as_ref()) {
+                replace_scores(&mut evidence, rescored);
+            }
+            text.push((window, evidence));
+        }
+    }
+    of_text(&mut text);
+    Ok(wanted)
 }
 
 /// The windows of every control, one list a text.
@@ -162,16 +190,8 @@ fn controls<'a>(run: &Scored<'a>) -> Vec<Vec<&'a Window>> {
 
 /// Scores near ties again, each alone, with products in f32: on the CPU those of the model itself, elsewhere narrow weights need a
 /// second copy. False if it was stopped.
-fn rescore(
-    run: &Scored<'_>,
-    model: &Ready,
-    near_ties: &[&WindowId],
-    windows: &HashMap<&WindowId, &Window>,
-    scores: &HashMap<&WindowId, &ScoredWindow>,
-    journal: &mut Journal,
-) -> Result<bool> {
-    let mut todo: Vec<&Window> = near_ties.iter().filter_map(|id| windows.get(*id).copied()).collect();
-    todo.sort_by(|a, b| a.id.cmp(&b.id));
+fn rescore(run: &Scored<'_>, model: &Ready, near_ties: &[usize], journal: &mut Journal) -> Result<bool> {
+    let todo: Vec<&Window> = near_ties.iter().filter_map(|place| run.windows.get(*place)).collect();
     if todo.is_empty() {
         return Ok(true);
     }
@@ -183,10 +203,13 @@ fn rescore(
             return Ok(true);
         }
     };
-    let jobs: Vec<Job<'_>> = todo
-        .into_iter()
-        .filter_map(|window| Some(Job::Rescore { window, scored: scores.get(&window.id).copied()? }))
-        .collect();
+    let mut rows = run.dir.rows();
+    let mut scores = Vec::with_capacity(near_ties.len());
+    for place in near_ties {
+        scores.push(rows.row(*place)?.context("a part of the scores is too short")?.clone());
+    }
+    let jobs: Vec<Job<'_>> =
+        todo.into_iter().zip(&scores).map(|(window, scored)| Job::Rescore { window, scored }).collect();
     carry_out(run, "near ties scored again", model, copy.as_ref().unwrap_or(&model.backend), &jobs, journal)
 }
 

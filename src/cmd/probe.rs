@@ -19,7 +19,7 @@ use byrote::model::builtin;
 use byrote::model::source::{Format, Located};
 use byrote::policy::Policy;
 use byrote::registry::Registry;
-use byrote::report::{self, Report, Timings, html, json_v1, markdown, terminal};
+use byrote::report::{self, Assembly, Report, Timings, html, json_v1, markdown, terminal};
 use byrote::run::directory::{RunDir, salt};
 use byrote::run::{Plan, ProbedItem, RUN_SCHEMA, RunManifest, Settings, TOOL};
 use byrote::template::encode;
@@ -232,23 +232,26 @@ pub(super) fn probe(
         Ok((Outcome::Interrupted, None))
     };
     let Some(done) = scored else { return stopped() };
-    let scores = dir.read_all()?;
     let scored = Scored {
         dir: &dir,
         policy,
         items: &items,
         windows: &windows,
-        scores: &scores,
         located,
         load: &args.load,
         reference: job.compared.as_ref(),
     };
     let Some(follow_ups) = follow::run(&scored, model)? else { return stopped() };
-    let mut report = report::assemble(dir.manifest(), &items, &scores, &follow_ups, policy);
+    let mut assembly = Assembly::new(dir.manifest(), &items, &follow_ups, policy);
+    for row in dir.each() {
+        assembly.add(&row?);
+    }
+    let mut report = assembly.report();
     report.summary.windows.shared = done.shared;
-    report.summary.screened = done.screening.map(|chosen| chosen.recall(&scores, model, policy));
+    let screening = done.screening.map(|chosen| chosen.recall(&mut dir.rows(), model, policy));
+    report.summary.screened = screening.transpose()?;
     if let Some(tokenizer) = model.tokenizer.as_ref().filter(|_| dir.manifest().settings.reveal) {
-        spell::spell(&mut report, &scores, tokenizer);
+        spell::spell(&mut report, &windows, tokenizer);
     }
     // Once more, since a verdict and the notes say what was left and how.
     let mut report = report::rejudge(&report, policy);

@@ -1,29 +1,24 @@
 //! The tokens of likeliest windows in letters, for reports that may hold text.
 
 use byrote::report::{Report, Spelled};
-use byrote::run::ScoredWindow;
 use byrote::tokens::tokenizer::Tokenizer;
-use byrote::window::WindowId;
+use byrote::window::{Window, WindowId};
 use std::collections::HashMap;
 use std::fmt::Write as _;
 
-/// Spells the likeliest window of every item whose text is revealed, as far as its token ids were kept.
-pub(crate) fn spell(report: &mut Report, scores: &[ScoredWindow], tokenizer: &Tokenizer) {
+/// Spells the likeliest window of every item whose text is revealed.
+pub(crate) fn spell(report: &mut Report, windows: &[Window], tokenizer: &Tokenizer) {
     let wanted = report.items.iter_mut().filter_map(|item| {
         let window = item.windows.first().filter(|window| window.tokens.is_some())?;
         Some((window.window.clone(), item.revealed.as_mut()?))
     });
     let mut wanted: HashMap<WindowId, _> = wanted.collect();
-    for scored in scores {
-        let Some(revealed) = wanted.remove(&scored.window) else { continue };
-        let Some((prefix, suffix)) =
-            scored.token_ids.as_ref().and_then(|ids| ids.split_at_checked(scored.prefix_len as usize))
-        else {
-            continue;
-        };
+    for window in windows {
+        let Some(revealed) = wanted.remove(&window.id) else { continue };
+        let Some((prefix, suffix)) = window.token_ids.split_at_checked(window.prefix_len as usize) else { continue };
         let letters = |ids: &[u32]| ids.iter().map(|&id| in_letters(tokenizer.token_bytes(id))).collect();
         revealed.spelled =
-            Some(Spelled { window: scored.window.clone(), prefix: letters(prefix), suffix: letters(suffix) });
+            Some(Spelled { window: window.id.clone(), prefix: letters(prefix), suffix: letters(suffix) });
     }
 }
 

@@ -44,6 +44,11 @@ pub fn render(comparison: &Comparison, style: Style) -> String {
     out
 }
 
+/// What it comes to, in one line without colours, as `byrote compare` says where the comparison goes to a file.
+pub fn outcome(comparison: &Comparison) -> String {
+    format!("{}: {}", words::headline(comparison).1, words::first_sentence(comparison))
+}
+
 struct Page {
     style: Style,
     width: usize,

@@ -47,19 +47,39 @@ pub const WINDOW_ERROR: f64 = 1.5;
 
 /// A text of a run whose products were in bf16.
 #[derive(Clone, Debug)]
-pub struct InBf16<'a> {
+pub struct InBf16 {
     pub kind: Kind,
-    /// Its windows, each with the margins of its suffix tokens.
-    pub windows: Vec<(&'a WindowEvidence, &'a [f32])>,
+    /// Its windows that could be measured.
+    pub windows: Vec<Rounded>,
 }
 
-/// Windows that products in bf16 can't be trusted with: those whose greedy verdict or place on either side of the sample budget
-/// they could have turned, and those on which a text's statistic may hang. `matched` = some controls stand for particular items.
+/// What matters of a window scored by products in bf16.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Rounded {
+    /// Where it stands in the run's plan.
+    pub place: usize,
+    /// As [`WindowEvidence::sum_logprob`].
+    pub sum_logprob: f64,
+    /// Its greedy verdict or its place on either side of the sample budget could be an error of the products.
+    pub turns: bool,
+}
+
+impl Rounded {
+    /// `margins` are those of its suffix tokens.
+    pub fn of(place: usize, window: &WindowEvidence, margins: &[f32], policy: &Policy) -> Self {
+        let turns = near_tie(window, policy) || turns(window, margins, policy);
+        Self { place, sum_logprob: window.sum_logprob, turns }
+    }
+}
+
+/// The places of windows that products in bf16 can't be trusted with: those whose greedy verdict or place on either side of the
+/// sample budget they could have turned, and those on which a text's statistic may hang. `matched` = some controls stand for
+/// particular items.
 ///
 /// A text below the median of the controls can't be significant at any q up to one half, whatever its last digits: of the others
 /// every window is settled that may be the best one.
-pub fn unsure_in_bf16<'a>(texts: &[InBf16<'a>], matched: bool, policy: &Policy) -> Vec<&'a WindowEvidence> {
-    let best = |text: &InBf16<'_>| text.windows.iter().map(|(window, _)| window.sum_logprob).reduce(f64::max);
+pub fn unsure_in_bf16(texts: &[InBf16], matched: bool, policy: &Policy) -> Vec<usize> {
+    let best = |text: &InBf16| text.windows.iter().map(|window| window.sum_logprob).reduce(f64::max);
     let mut controls: Vec<f64> = texts.iter().filter(|text| text.kind == Kind::Control).filter_map(best).collect();
     controls.sort_by(f64::total_cmp);
     let median = controls.get(controls.len() / 2).copied();
@@ -70,12 +90,9 @@ pub fn unsure_in_bf16<'a>(texts: &[InBf16<'a>], matched: bool, policy: &Policy) 
         // Below the policy's floor nothing is told apart.
         let least = policy.ln_floor() - 2.0 * WINDOW_ERROR;
         let counts = floor.is_some_and(|floor| best >= floor.max(least));
-        let decides = |window: &WindowEvidence| counts && window.sum_logprob >= best - 2.0 * WINDOW_ERROR;
-        let unsure_of = |window: &WindowEvidence, margins: &[f32]| {
-            decides(window) || near_tie(window, policy) || turns(window, margins, policy)
-        };
-        let of_text = text.windows.iter().filter(|(window, margins)| unsure_of(window, margins));
-        unsure.extend(of_text.map(|(window, _)| *window));
+        let decides = |window: &Rounded| counts && window.sum_logprob >= best - 2.0 * WINDOW_ERROR;
+        let of_text = text.windows.iter().filter(|window| window.turns || decides(window));
+        unsure.extend(of_text.map(|window| window.place));
     }
     unsure
 }
@@ -260,27 +277,16 @@ mod tests {
 
     #[test]
     fn the_windows_on_which_statistics_hang_are_unsure_unless_they_are_out_of_the_running() {
-        // 20 tokens each, a clear miss in all of them: sums of -20, -40 ... -100 and so on.
-        let of = |lp: f32| window(0, lp, &[3]);
-        let sums = [-1.0f32, -2.0, -3.0, -4.0, -5.0].map(of);
-        let (high, low, near) = (of(-2.5), of(-4.5), of(-2.55));
-        let margins = vec![-5.0f32; 20];
-        let text = |kind, windows: &[&'static WindowEvidence]| InBf16 {
-            kind,
-            windows: windows.iter().map(|w| (*w, &*Box::leak(margins.clone().into_boxed_slice()))).collect(),
-        };
-        let leak = |w: WindowEvidence| -> &'static WindowEvidence { Box::leak(Box::new(w)) };
-        let (high, low, near) = (leak(high), leak(low), leak(near));
-        let mut texts: Vec<InBf16<'_>> = sums.into_iter().map(|w| text(Kind::Control, &[leak(w)])).collect();
-        texts.push(text(Kind::OptOut, &[high, low, near]));
-        texts.push(text(Kind::OptOut, &[low]));
-        let unsure = |matched| -> Vec<f64> {
-            let found = unsure_in_bf16(&texts, matched, &Policy::default());
-            found.iter().map(|w| (w.sum_logprob / 10.0).round()).collect()
-        };
-        // Misses count as MISS: every sum is 19 lp - 9.
-        assert_eq!(unsure(false), [-3.0, -5.0, -7.0, -6.0, -6.0], "the median is that of -3");
-        assert_eq!(unsure(true).len(), 8);
+        let of = |place: usize, sum_logprob: f64| Rounded { place, sum_logprob, turns: false };
+        let text = |kind, windows: &[Rounded]| InBf16 { kind, windows: windows.to_vec() };
+        let controls = [-28.0, -47.0, -66.0, -85.0, -104.0];
+        let mut texts: Vec<InBf16> =
+            controls.into_iter().enumerate().map(|(n, sum)| text(Kind::Control, &[of(n, sum)])).collect();
+        texts.push(text(Kind::OptOut, &[of(5, -56.5), of(6, -94.5), of(7, -57.5)]));
+        texts.push(text(Kind::OptOut, &[of(8, -94.5), Rounded { turns: true, ..of(9, -120.0) }]));
+        // The median of the controls is -66.
+        assert_eq!(unsure_in_bf16(&texts, false, &Policy::default()), [0, 1, 2, 5, 7, 9]);
+        assert_eq!(unsure_in_bf16(&texts, true, &Policy::default()), [0, 1, 2, 3, 4, 5, 7, 8, 9]);
     }
 
     #[test]

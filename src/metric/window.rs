@@ -9,6 +9,7 @@ use crate::run::{ScoredWindow, TextStats};
 use crate::template::TemplateId;
 use crate::window::{Form, WindowId};
 use serde::{Deserialize, Serialize};
+use std::cmp::Ordering;
 
 /// One scored window: where it lies in its item and what was measured. Holds no text and no token ids.
 #[derive(Clone, Debug, PartialEq)]
@@ -137,11 +138,14 @@ impl WindowEvidence {
 
 /// Sorts by `ln p_z` under the best of the schemes, then by plain log-probability, then by place.
 pub fn likeliest_first(windows: &mut [WindowEvidence], schemes: &[Scheme]) {
+    windows.sort_by(|a, b| likelier(a, b, schemes));
+}
+
+/// `Less` if `a` comes first where the likeliest does.
+pub(crate) fn likelier(a: &WindowEvidence, b: &WindowEvidence, schemes: &[Scheme]) -> Ordering {
     let value = |window: &WindowEvidence| window.best_log_p_z(schemes).unwrap_or(f64::NEG_INFINITY);
-    windows.sort_by(|a, b| {
-        let likelier = value(b).total_cmp(&value(a)).then(b.sum_logprob.total_cmp(&a.sum_logprob));
-        likelier.then_with(|| (a.form, a.suffix_char, &a.window).cmp(&(b.form, b.suffix_char, &b.window)))
-    });
+    let likelier = value(b).total_cmp(&value(a)).then(b.sum_logprob.total_cmp(&a.sum_logprob));
+    likelier.then_with(|| (a.form, a.suffix_char, &a.window).cmp(&(b.form, b.suffix_char, &b.window)))
 }
 
 /// Whether every list has so many entries that can be.

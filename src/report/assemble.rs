@@ -1,17 +1,17 @@
 //! From scores to a report: evidence, verdicts, counts, notes. The only place that decides what of an item is shown.
 
+mod gathered;
 mod provenance;
 
+use self::gathered::Gathered;
 use super::{ControlSummary, LevelCount, PositiveControl, Report, ReportItem, Revealed, Summary, WindowCounts, rates};
 use crate::follow::evidence;
 use crate::items::{Content, InputManifest, Kind};
 use crate::metric::follow_up::{FollowUp, Numerics};
 use crate::metric::item::templates::window_log_p_z;
 use crate::metric::item::{Budget, FormEvidence, FormSize, ItemEvidence};
-use crate::metric::left::{self, LeftWindow};
 use crate::metric::samples;
-use crate::metric::tokens::TokenEvidence;
-use crate::metric::window::{self, UnscoredWindow, WindowEvidence};
+use crate::metric::window::WindowEvidence;
 use crate::policy::{Policy, TAG};
 use crate::run::{FollowUpRow, ProbedItem, RunManifest, ScoredWindow, Settings};
 use crate::template::TemplateId;
@@ -20,13 +20,7 @@ use crate::verdict::{self, Judgement, Level, Statistic, Subject, Verdict};
 use crate::window::{Form, ProbedForm, Stride, WindowId};
 use std::collections::{HashMap, HashSet};
 
-/// How many windows of an item a report shows.
-const SHOWN_WINDOWS: usize = 5;
-
-/// The windows of one form: those that were scored or should have been, and those that were left.
-type Measured = (Vec<Result<WindowEvidence, UnscoredWindow>>, Vec<LeftWindow>);
-
-/// Measures and judges a run. Windows may come in any order; those that belong to no item are counted as stray.
+/// Measures and judges a run whose windows are all at hand. A run may have millions: [`Assembly`] takes them one by one.
 ///
 /// The report has no decision and no timings yet.
 pub fn assemble(
@@ -36,59 +30,105 @@ pub fn assemble(
     follow_ups: &[FollowUpRow],
     policy: &Policy,
 ) -> Report {
-    let schemes = &manifest.model.backend.schemes;
-    let mut by_form: HashMap<(&str, Form), Measured> = HashMap::new();
-    for item in items {
-        for form in &item.forms {
-            by_form.insert((&item.item.id.0, form.form), Measured::default());
+    let mut assembly = Assembly::new(manifest, items, follow_ups, policy);
+    windows.iter().for_each(|window| assembly.add(window));
+    assembly.report()
+}
+
+/// A report in the making. Of an item whose windows have all come only its evidence is kept, so that memory is bounded by the
+/// items still open: one, where windows come in the plan's order.
+#[derive(Debug)]
+pub struct Assembly<'a> {
+    manifest: &'a RunManifest,
+    policy: &'a Policy,
+    items: Vec<State<'a>>,
+    /// Where items stand, by their ids.
+    places: HashMap<&'a str, usize>,
+    found: HashMap<&'a WindowId, &'a FollowUp>,
+    /// The tags that a report may name.
+    named: HashSet<&'a str>,
+    stray: u64,
+}
+
+#[derive(Debug)]
+enum State<'a> {
+    Open(&'a ProbedItem, Gathered),
+    Done(Box<ReportItem>),
+}
+
+impl<'a> Assembly<'a> {
+    pub fn new(
+        manifest: &'a RunManifest,
+        items: &'a [ProbedItem],
+        follow_ups: &'a [FollowUpRow],
+        policy: &'a Policy,
+    ) -> Self {
+        // Tags are the user's own words: only those that a verdict can hang on are shown.
+        let positive =
+            policy.positive_controls.iter().filter_map(|entry| Policy::positive_control(entry).0.strip_prefix(TAG));
+        let named = items.iter().flat_map(|probed| &probed.item.matches).map(String::as_str).chain(positive).collect();
+        Self {
+            manifest,
+            policy,
+            items: items.iter().map(|probed| State::Open(probed, Gathered::of(probed))).collect(),
+            places: items.iter().enumerate().map(|(place, probed)| (probed.item.id.0.as_str(), place)).collect(),
+            found: follow_ups.iter().map(|row| (&row.window, &row.found)).collect(),
+            named,
+            stray: 0,
         }
     }
-    let found: HashMap<&WindowId, &FollowUp> = follow_ups.iter().map(|row| (&row.window, &row.found)).collect();
-    let (mut stray, mut seen) = (0, HashMap::new());
-    for scored in windows {
-        match by_form.get_mut(&(scored.item.0.as_str(), scored.form)) {
-            Some((list, left)) if !seen.contains_key(&scored.window) => {
-                seen.insert(&scored.window, scored);
-                match left::measure(scored, schemes) {
-                    Some(Ok(window)) => left.push(window),
-                    Some(Err(unscored)) => list.push(Err(unscored)),
-                    None => list.push(window::measure(scored, schemes).map(|measured| {
-                        let follow_up = found.get(&measured.window).map(|found| (*found).clone());
-                        WindowEvidence { follow_up, ..measured }
-                    })),
+
+    /// Takes a scored window. They may come in any order; those that belong to no item, or come again, are counted as stray.
+    pub fn add(&mut self, scored: &ScoredWindow) {
+        let schemes = &self.manifest.model.backend.schemes;
+        let state = self.places.get(scored.item.0.as_str()).and_then(|place| self.items.get_mut(*place));
+        let Some(state) = state else {
+            self.stray += 1;
+            return;
+        };
+        let taken = match state {
+            State::Open(probed, gathered) => {
+                let found = self.found.get(&scored.window).copied();
+                let taken = gathered.add(scored, found, schemes, self.policy, probed.item.kind);
+                if gathered.is_whole() {
+                    let item =
+                        item(probed, std::mem::take(gathered), &self.named, self.policy, self.manifest.settings.reveal);
+                    *state = State::Done(Box::new(item));
                 }
+                taken
             }
-            _ => stray += 1,
-        }
+            State::Done(_) => false,
+        };
+        self.stray += u64::from(!taken);
     }
-    // Tags are the user's own words: only those that a verdict can hang on are shown.
-    let positive =
-        policy.positive_controls.iter().filter_map(|entry| Policy::positive_control(entry).0.strip_prefix(TAG));
-    let named: HashSet<&str> =
-        items.iter().flat_map(|probed| &probed.item.matches).map(String::as_str).chain(positive).collect();
-    let items = items.iter().map(|probed| {
-        let mut take = |form: Form| by_form.remove(&(probed.item.id.0.as_str(), form)).unwrap_or_default();
-        let measured: Vec<(&ProbedForm, Measured)> = probed.forms.iter().map(|form| (form, take(form.form))).collect();
-        item(probed, measured, &seen, &named, policy, manifest.settings.reveal)
-    });
-    let report = Report {
-        tool: manifest.tool.clone(),
-        created_at: manifest.created_at.clone(),
-        model: manifest.model.clone(),
-        reference: manifest.reference.clone(),
-        probe_set: InputManifest {
-            files: manifest.probe_set.files.iter().map(|file| file.salted(&manifest.salt)).collect(),
-            ..manifest.probe_set.clone()
-        },
-        settings: manifest.settings.clone(),
-        plan_digest: manifest.plan.digest.clone(),
-        policy: policy.clone(),
-        summary: Summary { windows: WindowCounts { stray, ..WindowCounts::default() }, ..Summary::default() },
-        items: items.collect(),
-        decision: None,
-        timings: None,
-    };
-    rejudge(&report, policy)
+
+    /// The report, judged, with neither decision nor timings. Windows that haven't come are missing in it.
+    pub fn report(self) -> Report {
+        let Self { manifest, policy, named, stray, .. } = self;
+        let reveal = manifest.settings.reveal;
+        let items = self.items.into_iter().map(|state| match state {
+            State::Open(probed, gathered) => item(probed, gathered, &named, policy, reveal),
+            State::Done(item) => *item,
+        });
+        let report = Report {
+            tool: manifest.tool.clone(),
+            created_at: manifest.created_at.clone(),
+            model: manifest.model.clone(),
+            reference: manifest.reference.clone(),
+            probe_set: InputManifest {
+                files: manifest.probe_set.files.iter().map(|file| file.salted(&manifest.salt)).collect(),
+                ..manifest.probe_set.clone()
+            },
+            settings: manifest.settings.clone(),
+            plan_digest: manifest.plan.digest.clone(),
+            policy: policy.clone(),
+            summary: Summary { windows: WindowCounts { stray, ..WindowCounts::default() }, ..Summary::default() },
+            items: items.collect(),
+            decision: None,
+            timings: None,
+        };
+        rejudge(&report, policy)
+    }
 }
 
 /// The same report with verdicts and counts under `policy`, from its evidence, and without a decision. Coverage, spans
@@ -120,29 +160,17 @@ pub fn rejudge(report: &Report, policy: &Policy) -> Report {
     report
 }
 
-fn item(
-    probed: &ProbedItem,
-    measured: Vec<(&ProbedForm, Measured)>,
-    scored: &HashMap<&WindowId, &ScoredWindow>,
-    named: &HashSet<&str>,
-    policy: &Policy,
-    reveal: bool,
-) -> ReportItem {
+fn item(probed: &ProbedItem, gathered: Gathered, named: &HashSet<&str>, policy: &Policy, reveal: bool) -> ReportItem {
     let budget = Budget { schemes: &policy.schemes, tau: policy.tau };
-    let (mut forms, mut windows) = (Vec::new(), Vec::new());
-    let first: Vec<&WindowEvidence> = measured.iter().flat_map(|(_, (windows, _))| windows).flatten().collect();
+    let Gathered { measured, followed, numerics, mut shown, .. } = gathered;
     let chars: Vec<(Form, u64)> = probed.forms.iter().map(|form| (form.form, form.chars)).collect();
-    let follow_up = evidence::of_item(&first, &chars);
-    let numerics =
-        first.iter().map(|window| evidence::numerics(window, policy)).fold(Numerics::default(), Numerics::plus);
-    for (form, (measured, left)) in measured {
-        // What was found out about a window counts from here on, or the window doesn't.
-        let measured: Vec<_> = measured.into_iter().map(|window| evidence::settle(window?)).collect();
-        windows.extend(measured.iter().filter_map(|window| window.as_ref().ok()).cloned());
+    let follow_up = evidence::of_item(&followed.iter().collect::<Vec<_>>(), &chars);
+    let mut forms = Vec::new();
+    for (form, (windows, left)) in probed.forms.iter().zip(measured) {
         let &ProbedForm { form, bytes, chars, tokens, windows: cut, text: _ } = form;
-        let kept = (policy.statistic == Statistic::Census).then(|| window_log_p_z(&measured));
+        let kept = (policy.statistic == Statistic::Census).then(|| window_log_p_z(&windows));
         let size = FormSize { form, bytes, chars, tokens, windows: cut };
-        let mut evidence = FormEvidence::with_left(size, measured, &left, &budget);
+        let mut evidence = FormEvidence::with_left(size, windows, &left, &budget);
         if let (Some(mut kept), Some(values)) = (kept, &mut evidence.values) {
             for template in &mut evidence.templates {
                 template.window_log_p_z = kept.remove(&template.template);
@@ -153,16 +181,10 @@ fn item(
         }
         forms.push(evidence);
     }
-    window::likeliest_first(&mut windows, &policy.schemes);
-    windows.truncate(SHOWN_WINDOWS);
+    // The tokens of one window are enough to look at.
+    shown.iter_mut().skip(1).for_each(|window| window.tokens = None);
     let item = &probed.item;
-    if item.kind != Kind::Control
-        && let Some(likeliest) = windows.first_mut()
-    {
-        let scores = scored.get(&likeliest.window).and_then(|scored| scored.scores.as_ref().ok());
-        likeliest.tokens = scores.map(TokenEvidence::of);
-    }
-    let windows = redacted(windows, reveal);
+    let windows = redacted(shown, reveal);
     ReportItem {
         id: item.id.clone(),
         kind: item.kind,

@@ -22,7 +22,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 const MANIFEST: &str = "run.json";
-const SCORES: &str = "scores";
+pub(super) const SCORES: &str = "scores";
 const LOCK: &str = ".lock";
 
 /// Why a run directory can't be used.
@@ -230,18 +230,6 @@ impl RunDir {
             return Err(RunError::WrongWindows { path });
         }
         Ok(rows)
-    }
-
-    /// All scores, in the plan's order.
-    ///
-    /// # Errors
-    /// When a part is missing or can't be used, by the first of them.
-    pub fn read_all(&self) -> Result<Vec<ScoredWindow>, RunError> {
-        let mut all = Vec::new();
-        for index in 0..self.manifest.plan.parts() {
-            all.extend(self.read_part(index)?);
-        }
-        Ok(all)
     }
 
     /// Writes a file beside the manifest, such as `report.json`, replacing one of that name only when the new

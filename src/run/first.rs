@@ -4,9 +4,10 @@
 //! same choice, and a damaged part of the scores can be made again.
 
 use crate::run::directory::{Missing, RunDir, RunError};
+use crate::run::rows::Rows;
 use crate::run::{Plan, ScoredWindow};
 use crate::window::Window;
-use std::borrow::Borrow;
+use std::borrow::{Borrow, Cow};
 
 /// Its folder in the run directory.
 pub const FOLDER: &str = "first-pass";
@@ -15,9 +16,7 @@ pub const FOLDER: &str = "first-pass";
 #[derive(Debug)]
 pub struct FirstPass<'a> {
     run: &'a RunDir,
-    plan: Plan,
-    /// The part that was read last.
-    read: Option<(u64, Vec<ScoredWindow>)>,
+    rows: Rows<'a>,
 }
 
 impl<'a> FirstPass<'a> {
@@ -29,17 +28,17 @@ impl<'a> FirstPass<'a> {
         if !windows.is_empty() {
             run.prepare(FOLDER)?;
         }
-        Ok(Self { run, plan: Plan::of(windows), read: None })
+        Ok(Self { run, rows: Rows::of(run, FOLDER, Cow::Owned(Plan::of(windows))) })
     }
 
     /// Its windows and parts.
     pub fn plan(&self) -> &Plan {
-        &self.plan
+        self.rows.plan()
     }
 
     /// The parts still to be scored.
     pub fn missing(&self) -> Missing {
-        RunDir::missing(self.plan.parts(), |index| self.run.read_rows(FOLDER, &self.plan, index))
+        RunDir::missing(self.plan().parts(), |index| self.run.read_rows(FOLDER, self.plan(), index))
     }
 
     /// Writes a part.
@@ -47,25 +46,15 @@ impl<'a> FirstPass<'a> {
     /// # Errors
     /// As [`RunDir::write_part`].
     pub fn write(&self, index: u64, rows: &[ScoredWindow]) -> Result<(), RunError> {
-        self.run.write_rows(FOLDER, &self.plan, index, rows)
+        self.run.write_rows(FOLDER, self.plan(), index, rows)
     }
 
-    /// The scores of window `place` of the first pass. Reading in order reads every part once. `None` past the end.
+    /// As [`Rows::row`].
     ///
     /// # Errors
     /// When its part can't be read.
     pub fn row(&mut self, place: usize) -> Result<Option<&ScoredWindow>, RunError> {
-        let size = self.plan.part_size.max(1);
-        let part = self.plan.part_of(place);
-        if part >= self.plan.parts() {
-            return Ok(None);
-        }
-        let rows = match self.read.take() {
-            Some((read, rows)) if read == part => rows,
-            _ => self.run.read_rows(FOLDER, &self.plan, part)?,
-        };
-        let (_, rows) = self.read.insert((part, rows));
-        Ok(rows.get((place as u64 % size) as usize))
+        self.rows.row(place)
     }
 }
 

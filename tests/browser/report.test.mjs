@@ -1,6 +1,6 @@
 // The HTML report as a reader meets it, in a headless Chromium. tests/browser.rs writes the pages and starts this:
 //   BYROTE_TEST_BROWSER  the browser's binary
-//   BYROTE_TEST_PAGES    a folder with gated.html, revealed.html and ten-thousand.html
+//   BYROTE_TEST_PAGES    a folder with gated.html, revealed.html, compared.html, sweep.html and ten-thousand.html
 //   BYROTE_TEST_SHOTS    a folder for screenshots, if they are wanted
 import { after, before, test } from 'node:test';
 import assert from 'node:assert/strict';
@@ -49,6 +49,29 @@ async function open(name, { width = 1280, theme = 'light', scripts = true } = {}
 const bodies = (page, group = 0) =>
   page.locator('details.group').nth(group).locator('table.items > tbody:not([hidden])');
 
+async function fits(page) {
+  const [wide, view] = await page.evaluate(() => [
+    document.scrollingElement.scrollWidth,
+    document.documentElement.clientWidth,
+  ]);
+  assert.ok(wide <= view, `the page is ${wide} px wide in a view of ${view}`);
+}
+
+async function accessible(page) {
+  // All rows are of one make, and axe takes a minute for hundreds of them.
+  await page.evaluate(() => {
+    for (const body of document.querySelectorAll('table.items > tbody:nth-of-type(n + 6)')) body.remove();
+    for (const row of document.querySelectorAll('tbody > tr:nth-of-type(n + 40)')) row.remove();
+  });
+  await page.evaluate(axe);
+  const { violations } = await page.evaluate(() => axe.run(document, { resultTypes: ['violations'] }));
+  const grave = violations.filter(({ impact }) => ['serious', 'critical'].includes(impact));
+  const told = ({ id, impact, nodes }) =>
+    `${impact} ${id}: ${nodes.length} × ${nodes[0].html.slice(0, 160)} ${nodes[0].failureSummary}`;
+  console.log(`axe: ${grave.length} serious or critical, ${violations.length - grave.length} lesser`, violations.map(told));
+  assert.deepEqual(grave.map(told), []);
+}
+
 for (const name of ['gated', 'revealed']) {
   for (const width of WIDTHS) {
     for (const theme of THEMES) {
@@ -62,27 +85,38 @@ for (const name of ['gated', 'revealed']) {
           await page.screenshot({ path: join(shots, `${name}-${width}-${theme}.png`), fullPage: true });
           await first.screenshot({ path: join(shots, `${name}-${width}-${theme}-item.png`) });
         }
-        const [wide, view] = await page.evaluate(() => [
-          document.scrollingElement.scrollWidth,
-          document.documentElement.clientWidth,
-        ]);
-        assert.ok(wide <= view, `the page is ${wide} px wide in a view of ${view}`);
-        // All rows are of one make, and axe takes a minute for hundreds of them.
-        await page.evaluate(() => {
-          for (const body of document.querySelectorAll('table.items > tbody:nth-of-type(n + 6)')) body.remove();
-        });
-        await page.evaluate(axe);
-        const { violations } = await page.evaluate(() => axe.run(document, { resultTypes: ['violations'] }));
-        const grave = violations.filter(({ impact }) => ['serious', 'critical'].includes(impact));
-        const told = ({ id, impact, nodes }) =>
-          `${impact} ${id}: ${nodes.length} × ${nodes[0].html.slice(0, 160)} ${nodes[0].failureSummary}`;
-        console.log(`axe: ${grave.length} serious or critical, ${violations.length - grave.length} lesser`, violations.map(told));
-        assert.deepEqual(grave.map(told), []);
+        await fits(page);
+        await accessible(page);
         assert.deepEqual(faults, []);
         await close();
       });
     }
   }
+}
+
+for (const name of ['compared', 'sweep']) {
+  for (const width of WIDTHS) {
+    for (const theme of THEMES) {
+      test(`${name}, ${width} px, ${theme}: fits, is accessible, and asks for nothing`, async () => {
+        const { page, faults, close } = await open(name, { width, theme });
+        if (shots) await page.screenshot({ path: join(shots, `${name}-${width}-${theme}.png`), fullPage: true });
+        await fits(page);
+        await accessible(page);
+        assert.deepEqual(faults, []);
+        await close();
+      });
+    }
+  }
+
+  test(`${name}: reads without scripts, and prints what it shows`, async () => {
+    const { page, close } = await open(name, { scripts: false });
+    assert.ok((await page.locator('h1').innerText()).length > 0);
+    assert.ok((await page.locator('table tbody tr').count()) > 5);
+    const pdf = await page.pdf({ format: 'A4', printBackground: true });
+    console.log(`PDF: ${pdf.length} bytes`);
+    assert.ok(pdf.length > 20_000);
+    await close();
+  });
 }
 
 test('columns sort, by mouse and by keyboard, and say so', async () => {
