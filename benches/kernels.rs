@@ -1,4 +1,4 @@
-//! What byrote does beside matrix products, each alone: `cargo bench --bench kernels [-- FILTER]`.
+//! What byrote's time goes to, each alone: matrix products, and all beside them. `cargo bench --bench kernels [-- FILTER]`.
 //!
 //! Figures of whole runs, beside other programs, come from `benches/peers/compare.py`.
 #![allow(clippy::unwrap_used, missing_debug_implementations, reason = "a benchmark fails by panicking")]
@@ -10,12 +10,12 @@ use byrote::model::builtin;
 use byrote::model::cpu::packed::{Arithmetic, Packed};
 use byrote::model::cpu::product::{Target, product};
 use byrote::model::load::{self, LoadConfig};
+use byrote::run::directory::RunDir;
 use byrote::run::{ScoredWindow, parquet};
 use byrote::tokens::tokenizer::Tokenizer;
 use byrote::window::{Reflow, Stride, WindowConfig, cut};
 use candle_core::{DType, Device, Tensor};
 use criterion::{BatchSize, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use std::fs::File;
 use std::hint::black_box;
 use std::process::Command;
 
@@ -96,6 +96,7 @@ fn prose() -> String {
 fn texts(c: &mut Criterion) {
     let (tokenizer, text) = (tokenizer(), prose());
     let mut group = c.benchmark_group("text");
+    group.sample_size(20);
     group.throughput(Throughput::Bytes(text.len() as u64));
     group.bench_function("tokenize", |b| b.iter(|| tokenizer.encode(black_box(&text)).unwrap()));
     let origin = Origin { file: String::new(), line: None };
@@ -116,9 +117,8 @@ fn parts(c: &mut Criterion) {
     let out = dir.path().join("run");
     let probed = Command::new(env!("CARGO_BIN_EXE_byrote")).args(["probe", "--out"]).arg(&out).output().unwrap();
     assert!(probed.status.success(), "{}", String::from_utf8_lossy(&probed.stderr));
-    let mut files: Vec<_> = std::fs::read_dir(out.join("scores")).unwrap().map(|f| f.unwrap().path()).collect();
-    files.sort();
-    let scored: Vec<ScoredWindow> = parquet::read(File::open(&files[0]).unwrap()).unwrap();
+    let run = RunDir::load(&out).unwrap();
+    let (scored, schemes) = (run.read_part(0).unwrap(), &run.manifest().model.backend.schemes);
     let mut group = c.benchmark_group("parquet");
     for count in [256, 4_096] {
         let rows: Vec<ScoredWindow> = scored.iter().cycle().take(count).cloned().collect();
@@ -126,7 +126,7 @@ fn parts(c: &mut Criterion) {
         group.bench_with_input(BenchmarkId::new("write", count), &rows, |b, rows| {
             b.iter_batched(
                 Vec::new,
-                |mut bytes| parquet::write(rows, &Scheme::defaults(), &mut bytes).unwrap(),
+                |mut bytes| parquet::write(rows, schemes, &mut bytes).unwrap(),
                 BatchSize::LargeInput,
             );
         });
