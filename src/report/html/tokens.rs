@@ -36,6 +36,7 @@ pub(super) fn map(report: &Report, item: &ReportItem, number: usize) -> Option<V
         all => evidence.rank.len(),
         hidden => super::more(evidence.rank.len(), tokens.len()),
         run => window.verbatim_run,
+        first_scores => words::evidence::first_scores(report, window),
         cells => Value::from_safe_string(cells(&tokens, spelled)),
         prefix => spelled.map(prefix),
         spelled => spelled.is_some(),

@@ -124,6 +124,9 @@ impl Page {
             window.verbatim_run
         );
         self.paragraph(out, &told, "  ");
+        if let Some(told) = says::first_scores(inspected.report, window) {
+            self.paragraph(out, &told, "  ");
+        }
         out.push('\n');
         for (row, tokens) in tokens.iter().take(TOKENS).collect::<Vec<_>>().chunks(ROW).enumerate() {
             let _ = write!(out, "  {:>5} ", row * ROW + 1);

@@ -7,9 +7,9 @@ use crate::metric::follow_up::{
 use crate::metric::left::LeftWindows;
 use crate::metric::window::WindowEvidence;
 use crate::metric::{probability, samples};
-use crate::report::ReportItem;
 use crate::report::words::run::number;
 use crate::report::words::{count, share};
+use crate::report::{Report, ReportItem};
 use crate::verdict::{Statistic, TailFit, Validity};
 use std::f64::consts::{LN_2, LN_10};
 
@@ -220,6 +220,19 @@ pub(crate) fn further(window: &WindowEvidence, found: &FollowUp) -> Vec<String> 
     out
 }
 
+/// Where the scores of a window's tokens aren't those that count, since it was scored again: what both come to.
+pub(crate) fn first_scores(report: &Report, window: &WindowEvidence) -> Option<String> {
+    let again = window.follow_up.as_ref()?.rescored.as_ref()?;
+    let first: f64 = window.tokens.as_ref()?.logprob.iter().map(|lp| f64::from(*lp)).sum();
+    Some(format!(
+        "These are the scores of the first pass ({} products, in a batch), ln p {} in all. Scored again alone in f32 the window comes \
+         to {}, which is what counts.",
+        report.model.backend.arithmetic,
+        number(first),
+        number(again.sum_logprob),
+    ))
+}
+
 /// Whether generation says what the scores say, and how it was made.
 pub(crate) fn agreement(found: &Continuation) -> &'static str {
     match (found.agrees, found.drafted) {
@@ -304,6 +317,32 @@ mod tests {
         assert_eq!(times(3.5_f64.ln()), "3.5 times");
         assert_eq!(times(3210_f64.ln()), "3,200 times");
         assert_eq!(times(53.0), "10^23 times");
+    }
+
+    #[test]
+    fn a_window_scored_again_says_that_its_tokens_are_those_of_the_first_pass() {
+        let mut report = crate::report::fixture::report();
+        report.model.backend.arithmetic = "bf16".to_owned();
+        let mut windows = report.items.iter().flat_map(|item| &item.windows);
+        let mut window = windows.find(|window| window.tokens.is_some()).unwrap().clone();
+        window.follow_up = None;
+        assert_eq!(first_scores(&report, &window), None);
+        let again = crate::metric::follow_up::Rescored {
+            greedy_exact: false,
+            verbatim_run: 3,
+            sum_logprob: -1.25,
+            min_margin: 0.5,
+            schemes: Vec::new(),
+        };
+        window.follow_up = Some(FollowUp { rescored: Some(again), ..FollowUp::default() });
+        window.tokens.as_mut().unwrap().logprob = vec![-0.5, -1.0];
+        let told = first_scores(&report, &window).unwrap();
+        assert!(
+            told.contains("(bf16 products, in a batch), ln p −1.50 in all") && told.contains("to −1.25, which"),
+            "{told}"
+        );
+        window.tokens = None;
+        assert_eq!(first_scores(&report, &window), None);
     }
 
     #[test]
