@@ -148,33 +148,28 @@ type Wanted<'a> = (&'a Window, WindowEvidence, Asked);
 /// What is asked of which windows, text by text.
 fn wanted<'a>(run: &Scored<'a>, model: &Ready, found: &HashMap<WindowId, FollowUp>) -> Result<Vec<Wanted<'a>>> {
     let kinds: HashMap<&ItemId, Kind> = run.items.iter().map(|probed| (&probed.item.id, probed.item.kind)).collect();
+    let mut rows = run.dir.each();
     let mut wanted = Vec::new();
-    let mut of_text = |text: &mut Vec<(&'a Window, WindowEvidence)>| {
-        let Some(kind) = text.first().and_then(|(window, _)| kinds.get(&window.item)) else { return };
-        let windows: HashMap<WindowId, &'a Window> =
-            text.iter().map(|(window, _)| (window.id.clone(), *window)).collect();
-        let mut evidence: Vec<WindowEvidence> = text.drain(..).map(|(_, evidence)| evidence).collect();
-        let asked = asked(*kind, &mut evidence, run.policy, run.reference.is_some());
-        let with_window = |(evidence, asked): (&WindowEvidence, Asked)| {
-            Some((*windows.get(&evidence.window)?, evidence.clone(), asked))
-        };
-        wanted.extend(asked.into_iter().filter_map(with_window));
-    };
-    let mut text: Vec<(&Window, WindowEvidence)> = Vec::new();
-    for (window, row) in run.windows.iter().zip(run.dir.each()) {
-        let row = row?;
-        // The windows of a text stand together.
-        if text.first().is_some_and(|(first, _)| first.item != window.item) {
-            of_text(&mut text);
-        }
-        if let Ok(mut evidence) = measure(&row, &model.backend.info().schemes) {
+    // The windows of a text stand together.
+    for text in run.windows.chunk_by(|a, b| a.item == b.item) {
+        let mut evidence = Vec::new();
+        // The text is asked before the rows, so the first row of the next text stays for it.
+        for (window, row) in text.iter().zip(rows.by_ref()) {
+            let Ok(mut measured) = measure(&row?, &model.backend.info().schemes) else { continue };
             if let Some(rescored) = found.get(&window.id).and_then(|found| found.rescored.as_ref()) {
-                replace_scores(&mut evidence, rescored);
+                replace_scores(&mut measured, rescored);
             }
-            text.push((window, evidence));
+            evidence.push(measured);
         }
+        let Some(kind) = text.first().and_then(|window| kinds.get(&window.item)) else { continue };
+        let by_id: HashMap<&WindowId, &'a Window> = text.iter().map(|window| (&window.id, window)).collect();
+        let asked = asked(*kind, &mut evidence, run.policy, run.reference.is_some());
+        wanted.extend(
+            asked
+                .into_iter()
+                .filter_map(|(evidence, asked)| Some((*by_id.get(&evidence.window)?, evidence.clone(), asked))),
+        );
     }
-    of_text(&mut text);
     Ok(wanted)
 }
 

@@ -89,8 +89,8 @@ impl<'a> Assembly<'a> {
         let taken = match state {
             State::Open(probed, gathered) => {
                 let found = self.found.get(&scored.window).copied();
-                let taken = gathered.add(scored, found, schemes, self.policy, probed.item.kind);
-                if gathered.is_whole() {
+                let taken = gathered.add(probed, scored, found, schemes, self.policy);
+                if gathered.is_whole(probed) {
                     let item =
                         item(probed, std::mem::take(gathered), &self.named, self.policy, self.manifest.settings.reveal);
                     *state = State::Done(Box::new(item));

@@ -29,7 +29,6 @@ impl<'a> Rows<'a> {
     /// # Errors
     /// When its part can't be read.
     pub fn row(&mut self, place: usize) -> Result<Option<&ScoredWindow>, RunError> {
-        let size = self.plan.part_size.max(1);
         let part = self.plan.part_of(place);
         if part >= self.plan.parts() {
             return Ok(None);
@@ -39,7 +38,7 @@ impl<'a> Rows<'a> {
             _ => self.run.read_rows(self.folder, &self.plan, part)?,
         };
         let (_, rows) = self.read.insert((part, rows));
-        Ok(rows.get((place as u64 % size) as usize))
+        Ok(rows.get(place - self.plan.part_range(part).start))
     }
 }
 

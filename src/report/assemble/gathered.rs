@@ -9,7 +9,7 @@ use crate::metric::tokens::TokenEvidence;
 use crate::metric::window::{self, UnscoredWindow, WindowEvidence};
 use crate::policy::Policy;
 use crate::run::{ProbedItem, ScoredWindow};
-use crate::window::{Form, WindowId};
+use crate::window::WindowId;
 use std::collections::HashSet;
 
 /// How many windows of an item a report shows.
@@ -21,9 +21,6 @@ type Measured = (Vec<Result<WindowEvidence, UnscoredWindow>>, Vec<LeftWindow>);
 /// The windows of one item that have come so far.
 #[derive(Debug, Default)]
 pub(super) struct Gathered {
-    forms: Vec<Form>,
-    /// Windows that were cut.
-    planned: u64,
     seen: HashSet<WindowId>,
     /// A list a form, as verdicts may use it.
     pub(super) measured: Vec<Measured>,
@@ -36,29 +33,25 @@ pub(super) struct Gathered {
 
 impl Gathered {
     pub(super) fn of(probed: &ProbedItem) -> Self {
-        Self {
-            forms: probed.forms.iter().map(|form| form.form).collect(),
-            planned: probed.forms.iter().map(|form| form.windows).sum(),
-            measured: probed.forms.iter().map(|_| Measured::default()).collect(),
-            ..Self::default()
-        }
+        Self { measured: probed.forms.iter().map(|_| Measured::default()).collect(), ..Self::default() }
     }
 
-    /// Whether every window has come.
-    pub(super) fn is_whole(&self) -> bool {
-        self.planned > 0 && self.seen.len() as u64 == self.planned
+    /// Whether every window that was cut has come.
+    pub(super) fn is_whole(&self, probed: &ProbedItem) -> bool {
+        let planned: u64 = probed.forms.iter().map(|form| form.windows).sum();
+        self.seen.len() as u64 == planned
     }
 
-    /// Takes a window; false if it isn't of a form of this item, or has come before.
+    /// Takes a window of an item; false if it isn't of one of its forms, or has come before.
     pub(super) fn add(
         &mut self,
+        probed: &ProbedItem,
         scored: &ScoredWindow,
         found: Option<&FollowUp>,
         schemes: &[Scheme],
         policy: &Policy,
-        kind: Kind,
     ) -> bool {
-        let form = self.forms.iter().position(|form| *form == scored.form);
+        let form = probed.forms.iter().position(|form| form.form == scored.form);
         let Some((windows, left)) = form.and_then(|form| self.measured.get_mut(form)) else { return false };
         if !self.seen.insert(scored.window.clone()) {
             return false;
@@ -77,7 +70,7 @@ impl Gathered {
                     evidence::settle(first)
                 });
                 if let Ok(window) = &measured {
-                    show(&mut self.shown, window, scored, policy, kind);
+                    show(&mut self.shown, window, scored, policy, probed.item.kind);
                 }
                 windows.push(measured);
             }
