@@ -11,7 +11,9 @@ use byrote::metric::item::{Heat, Span};
 use byrote::policy::Policy;
 use byrote::report::formats::FORMATS;
 use byrote::report::{Assembly, Report, assemble};
-use byrote::run::{ModelIdentity, Plan, ProbedItem, RunManifest, ScoredWindow, Settings, TextStats};
+use byrote::run::{
+    ModelIdentity, Plan, ProbedItem, RunManifest, ScoredWindow, Settings, TextStats,
+};
 use byrote::tokens::BosChoice;
 use byrote::window::{Form, ProbedForm, Reflow, Stride, WindowConfig, WindowId};
 use std::error::Error;
@@ -22,16 +24,22 @@ const CHARS: u64 = 200;
 
 fn main() -> Result<(), Box<dyn Error>> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let [what, items, windows] = arguments.as_slice() else { return Err("give render|assemble ITEMS WINDOWS".into()) };
+    let [what, items, windows] = arguments.as_slice() else {
+        return Err("give render|assemble ITEMS WINDOWS".into());
+    };
     let (items, windows): (u64, u64) = (items.parse()?, windows.parse()?);
     println!("{items} items of {windows} windows");
     match what.as_str() {
         "render" => render(&report(items, windows)),
         "assemble" => {
-            let (probed, manifest, policy) = (probed(items, windows), manifest(items), Policy::default());
+            let (probed, manifest, policy) =
+                (probed(items, windows), manifest(items), Policy::default());
             let started = Instant::now();
             let mut assembly = Assembly::new(&manifest, &probed, &[], &policy);
-            probed.iter().flat_map(scored).for_each(|window| assembly.add(&window));
+            probed
+                .iter()
+                .flat_map(scored)
+                .for_each(|window| assembly.add(&window));
             let report = assembly.report();
             told("assembled", started, report.items.len() as u64);
             drop(probed);
@@ -54,9 +62,13 @@ fn render(report: &Report) -> Result<(), Box<dyn Error>> {
 }
 
 fn told(what: &str, since: Instant, n: u64) {
-    let peak =
-        byrote::machine::peak_resident().map_or("not told".to_owned(), |peak| format!("{:.0} MB", peak as f64 / 1e6));
-    println!("{what:22} {:7.2} s  {n:>12}  peak memory so far {peak}", since.elapsed().as_secs_f64());
+    let peak = byrote::machine::peak_resident().map_or("not told".to_owned(), |peak| {
+        format!("{:.0} MB", peak as f64 / 1e6)
+    });
+    println!(
+        "{what:22} {:7.2} s  {n:>12}  peak memory so far {peak}",
+        since.elapsed().as_secs_f64()
+    );
 }
 
 /// A report of three windows an item, whose evidence is then that of many.
@@ -68,7 +80,13 @@ fn report(items: u64, windows: u64) -> Report {
         for form in &mut item.evidence.forms {
             (form.windows, form.scored) = (windows, windows);
             form.chars = CHARS * (windows + 1);
-            let Some(extraction) = form.values.as_mut().and_then(|values| values.extraction.as_mut()) else { continue };
+            let Some(extraction) = form
+                .values
+                .as_mut()
+                .and_then(|values| values.extraction.as_mut())
+            else {
+                continue;
+            };
             // Every second suffix extracted: as many spans and stretches of heat as there can be.
             extraction.spans = (0..windows / 2)
                 .map(|n| Span {
@@ -80,13 +98,21 @@ fn report(items: u64, windows: u64) -> Report {
                 })
                 .collect();
             extraction.heat = (0..windows)
-                .map(|n| Heat { start_char: n * CHARS, end_char: (n + 1) * CHARS, log_p_z: -0.5 - n as f64 })
+                .map(|n| Heat {
+                    start_char: n * CHARS,
+                    end_char: (n + 1) * CHARS,
+                    log_p_z: -0.5 - n as f64,
+                })
                 .collect();
         }
     }
     report.summary.windows.planned = items * windows;
     report.summary.windows.scored = items * windows;
-    report.decision = Some(byrote::gate::decide(&report, &Policy::default(), jiff::civil::date(2026, 11, 23)));
+    report.decision = Some(byrote::gate::decide(
+        &report,
+        &Policy::default(),
+        jiff::civil::date(2026, 11, 23),
+    ));
     report
 }
 
@@ -94,7 +120,11 @@ fn report(items: u64, windows: u64) -> Report {
 fn probed(items: u64, windows: u64) -> Vec<ProbedItem> {
     let item = |n: u64| {
         let id = ItemId(format!("collection-{:03}/text-{n:06}", n / 100));
-        let kind = if n.is_multiple_of(20) { Kind::Control } else { Kind::OptOut };
+        let kind = if n.is_multiple_of(20) {
+            Kind::Control
+        } else {
+            Kind::OptOut
+        };
         let form = ProbedForm {
             form: Form::AsGiven,
             bytes: CHARS * (windows + 1),
@@ -103,10 +133,21 @@ fn probed(items: u64, windows: u64) -> Vec<ProbedItem> {
             windows,
             text: String::new(),
         };
-        let origin = Origin { file: "sets/large.jsonl".to_owned(), line: Some(n + 1) };
+        let origin = Origin {
+            file: "sets/large.jsonl".to_owned(),
+            line: Some(n + 1),
+        };
         let salted_digest = Digest::of_bytes(id.0.as_bytes());
-        let item = Item { kind, ..Item::new(id, Content::Text(String::new()), origin) };
-        ProbedItem { item, salted_digest, forms: vec![form], unprobed: None }
+        let item = Item {
+            kind,
+            ..Item::new(id, Content::Text(String::new()), origin)
+        };
+        ProbedItem {
+            item,
+            salted_digest,
+            forms: vec![form],
+            unprobed: None,
+        }
     };
     (0..items).map(item).collect()
 }
@@ -114,16 +155,27 @@ fn probed(items: u64, windows: u64) -> Vec<ProbedItem> {
 /// The windows of an item, as they are read from Parquet; every tenth item is memorized.
 fn scored(probed: &ProbedItem) -> impl Iterator<Item = ScoredWindow> {
     let (id, kind) = (&probed.item.id, probed.item.kind);
-    let memorized = kind == Kind::OptOut && probed.item.origin.line.is_some_and(|line| line % 10 == 2);
+    let memorized =
+        kind == Kind::OptOut && probed.item.origin.line.is_some_and(|line| line % 10 == 2);
     let windows = probed.forms.first().map_or(0, |form| form.windows);
     (0..windows).map(move |n| window(id, n, memorized))
 }
 
 fn window(item: &ItemId, n: u64, memorized: bool) -> ScoredWindow {
-    let logprob: Vec<f32> =
-        (0..SUFFIX).map(|at| if memorized { -0.01 } else { -1.5 - (at as f32 + n as f32) % 3.0 }).collect();
+    let logprob: Vec<f32> = (0..SUFFIX)
+        .map(|at| {
+            if memorized {
+                -0.01
+            } else {
+                -1.5 - (at as f32 + n as f32) % 3.0
+            }
+        })
+        .collect();
     let rank: Vec<u32> = logprob.iter().map(|&lp| u32::from(lp < -1.0)).collect();
-    let greedy = rank.iter().map(|&rank| if rank == 0 { 0.0 } else { f32::NEG_INFINITY }).collect();
+    let greedy = rank
+        .iter()
+        .map(|&rank| if rank == 0 { 0.0 } else { f32::NEG_INFINITY })
+        .collect();
     ScoredWindow {
         item: item.clone(),
         window: WindowId(format!("{item}/as_given/{}", n * SUFFIX as u64)),
@@ -138,7 +190,11 @@ fn window(item: &ItemId, n: u64, memorized: bool) -> ScoredWindow {
         prefix_len: 51,
         suffix_len: SUFFIX as u32,
         straddles: false,
-        text: TextStats { suffix_chars: CHARS as u32, zlib_bits_per_char: 4.0, copied_from_prefix: 0.0 },
+        text: TextStats {
+            suffix_chars: CHARS as u32,
+            zlib_bits_per_char: 4.0,
+            copied_from_prefix: 0.0,
+        },
         token_ids: None,
         left: None,
         scores: Ok(TokenScores {
@@ -154,7 +210,12 @@ fn window(item: &ItemId, n: u64, memorized: bool) -> ScoredWindow {
 
 fn manifest(items: u64) -> RunManifest {
     let digest = || Digest::of_bytes(b"made");
-    let file = |name: &str| FileDigest { name: name.to_owned(), bytes: 1_000, sha256: digest(), one_text: false };
+    let file = |name: &str| FileDigest {
+        name: name.to_owned(),
+        bytes: 1_000,
+        sha256: digest(),
+        one_text: false,
+    };
     RunManifest {
         schema: byrote::run::RUN_SCHEMA.to_owned(),
         tool: byrote::run::TOOL.to_owned(),
@@ -206,6 +267,11 @@ fn manifest(items: u64) -> RunManifest {
             reveal: false,
             fewer: None,
         },
-        plan: Plan { windows: 0, part_size: 256, digest: digest(), part_ids: vec![] },
+        plan: Plan {
+            windows: 0,
+            part_size: 256,
+            digest: digest(),
+            part_ids: vec![],
+        },
     }
 }

@@ -10,7 +10,9 @@ use std::time::Instant;
 
 fn main() -> Result<(), Box<dyn Error>> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let [folder, what] = arguments.as_slice() else { return Err("give MODEL_FOLDER and read|f32|bf16|f16".into()) };
+    let [folder, what] = arguments.as_slice() else {
+        return Err("give MODEL_FOLDER and read|f32|bf16|f16".into());
+    };
     let folder = Path::new(folder);
     let weights = folder.join("model.safetensors");
     let precision = match what.as_str() {
@@ -30,14 +32,26 @@ fn main() -> Result<(), Box<dyn Error>> {
                 tokenizer_config: None,
             };
             let device = "cpu".to_owned();
-            let config = LoadConfig { precision: Some(precision), device, ..LoadConfig::default() };
+            let config = LoadConfig {
+                precision: Some(precision),
+                device,
+                ..LoadConfig::default()
+            };
             let width = if precision == Precision::F32 { 4 } else { 2 };
-            load::safetensors(&checkpoint, &config)?.model.facts().parameters * width
+            load::safetensors(&checkpoint, &config)?
+                .model
+                .facts()
+                .parameters
+                * width
         }
     };
     let seconds = started.elapsed().as_secs_f64();
-    let peak =
-        byrote::machine::peak_resident().map_or("not told".to_owned(), |peak| format!("{:.0} MB", peak as f64 / 1e6));
-    println!("{what}: {seconds:.2} s, {:.0} MB of weights, peak memory {peak}", bytes as f64 / 1e6);
+    let peak = byrote::machine::peak_resident().map_or("not told".to_owned(), |peak| {
+        format!("{:.0} MB", peak as f64 / 1e6)
+    });
+    println!(
+        "{what}: {seconds:.2} s, {:.0} MB of weights, peak memory {peak}",
+        bytes as f64 / 1e6
+    );
     Ok(())
 }

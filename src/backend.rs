@@ -38,17 +38,31 @@ pub struct Scheme {
 impl Scheme {
     /// Plain sampling at T = 1.
     pub fn full() -> Self {
-        Self { id: "full".to_owned(), temperature: 1.0, top_k: None, top_p: None }
+        Self {
+            id: "full".to_owned(),
+            temperature: 1.0,
+            top_k: None,
+            top_p: None,
+        }
     }
 
     /// Greedy decoding: probability 1 for the likeliest token, 0 for all others.
     pub fn greedy() -> Self {
-        Self { id: "greedy".to_owned(), temperature: 0.0, top_k: None, top_p: None }
+        Self {
+            id: "greedy".to_owned(),
+            temperature: 0.0,
+            top_k: None,
+            top_p: None,
+        }
     }
 
     /// Top-k sampling at T = 1, as in the extraction literature with k = 40 (arXiv 2410.19482).
     pub fn top_k(k: u32) -> Self {
-        Self { id: format!("top_k{k}"), top_k: Some(k), ..Self::full() }
+        Self {
+            id: format!("top_k{k}"),
+            top_k: Some(k),
+            ..Self::full()
+        }
     }
 
     /// The schemes of every run: `full` and `top_k40`.
@@ -73,24 +87,38 @@ impl Scheme {
     /// When it isn't one; the message says what one looks like.
     pub fn parse(id: &str) -> Result<Self, String> {
         let fix = || {
-            format!("{id:?} is no way of sampling; write full, greedy, or such as top_k40, t0.7, t0.7_top_k50_top_p0.9")
+            format!(
+                "{id:?} is no way of sampling; write full, greedy, or such as top_k40, t0.7, t0.7_top_k50_top_p0.9"
+            )
         };
         match id {
             "full" => return Ok(Self::full()),
             "greedy" => return Ok(Self::greedy()),
             _ => {}
         }
-        let mut scheme = Self { id: id.to_owned(), ..Self::full() };
+        let mut scheme = Self {
+            id: id.to_owned(),
+            ..Self::full()
+        };
         let mut last = 0;
         for part in split_parts(id) {
             let place = if let Some(k) = part.strip_prefix("top_k") {
                 scheme.top_k = Some(k.parse().ok().filter(|k| *k > 0).ok_or_else(fix)?);
                 2
             } else if let Some(p) = part.strip_prefix("top_p") {
-                scheme.top_p = Some(p.parse().ok().filter(|p| *p > 0.0 && *p < 1.0).ok_or_else(fix)?);
+                scheme.top_p = Some(
+                    p.parse()
+                        .ok()
+                        .filter(|p| *p > 0.0 && *p < 1.0)
+                        .ok_or_else(fix)?,
+                );
                 3
             } else if let Some(t) = part.strip_prefix('t') {
-                scheme.temperature = t.parse().ok().filter(|t: &f32| t.is_finite() && *t > 0.0).ok_or_else(fix)?;
+                scheme.temperature = t
+                    .parse()
+                    .ok()
+                    .filter(|t: &f32| t.is_finite() && *t > 0.0)
+                    .ok_or_else(fix)?;
                 1
             } else {
                 return Err(fix());
@@ -106,8 +134,11 @@ impl Scheme {
 
 /// `t0.7_top_k50` as `t0.7` and `top_k50`: an underscore parts only where it isn't that of `top_`.
 fn split_parts(id: &str) -> Vec<&str> {
-    let mut starts: Vec<usize> =
-        id.match_indices('_').map(|(at, _)| at).filter(|at| !id[..*at].ends_with("top")).collect();
+    let mut starts: Vec<usize> = id
+        .match_indices('_')
+        .map(|(at, _)| at)
+        .filter(|at| !id[..*at].ends_with("top"))
+        .collect();
     starts.push(id.len());
     let mut parts = Vec::new();
     let mut from = 0;
@@ -181,7 +212,11 @@ fn f32_arithmetic() -> String {
 impl BackendInfo {
     /// What stands after the device where sequences are walked a token at a time, which is slower; else nothing.
     pub fn pace(&self) -> &'static str {
-        if self.name == "stepwise" { ", a token at a time" } else { "" }
+        if self.name == "stepwise" {
+            ", a token at a time"
+        } else {
+            ""
+        }
     }
 }
 
@@ -192,7 +227,9 @@ pub enum ScoreError {
     EmptyPrefix,
     #[error("the suffix is empty")]
     EmptySuffix,
-    #[error("{tokens} tokens are more than the model's context of {context}; shorten the prefix or the suffix")]
+    #[error(
+        "{tokens} tokens are more than the model's context of {context}; shorten the prefix or the suffix"
+    )]
     TooLong { tokens: usize, context: usize },
     #[error("token id {id} is outside the vocabulary of {vocab}")]
     UnknownToken { id: u32, vocab: u32 },
@@ -207,7 +244,9 @@ pub enum ScoreError {
 impl ScoreError {
     /// A [`Branch`] that continues what isn't there.
     fn no_sequence(parent: usize, live: usize) -> Self {
-        Self::Backend(format!("sequence {parent} was to go on, but only {live} are running (counted from 0)"))
+        Self::Backend(format!(
+            "sequence {parent} was to go on, but only {live} are running (counted from 0)"
+        ))
     }
 }
 
@@ -242,7 +281,11 @@ pub trait Backend: Sync {
     /// The same, but windows are left as soon as they may be: such a one has the scores of its first tokens only, fewer
     /// than its suffix has. A backend that can't gain by it may score in full. An error that lies beyond where a window
     /// left isn't seen.
-    fn score_until(&self, inputs: &[ScoreInput<'_>], exit: &Exit) -> Vec<Result<TokenScores, ScoreError>>;
+    fn score_until(
+        &self,
+        inputs: &[ScoreInput<'_>],
+        exit: &Exit,
+    ) -> Vec<Result<TokenScores, ScoreError>>;
 
     /// Runs prompts of one length, then, step by step, the branches that `choose` asks for: greedy decoding,
     /// sampling and beam search are each a choice (`backend/generate.rs`). `choose` sees one row of logits a live
@@ -258,7 +301,11 @@ pub trait Backend: Sync {
     ///
     /// # Errors
     /// As for [`Backend::unroll`].
-    fn sum_logprobs(&self, prefixes: &[&[u32]], suffixes: &[&[u32]]) -> Result<Vec<Vec<f64>>, ScoreError>;
+    fn sum_logprobs(
+        &self,
+        prefixes: &[&[u32]],
+        suffixes: &[&[u32]],
+    ) -> Result<Vec<Vec<f64>>, ScoreError>;
 }
 
 #[cfg(test)]
@@ -276,7 +323,15 @@ mod tests {
             ("t0.7_top_k50_top_p0.9", 0.7, Some(50), Some(0.9)),
         ];
         for (id, temperature, top_k, top_p) in cases {
-            assert_eq!(Scheme::parse(id), Ok(Scheme { id: id.to_owned(), temperature, top_k, top_p }));
+            assert_eq!(
+                Scheme::parse(id),
+                Ok(Scheme {
+                    id: id.to_owned(),
+                    temperature,
+                    top_k,
+                    top_p
+                })
+            );
         }
         for bad in [
             "",
@@ -292,14 +347,22 @@ mod tests {
             "t0.7__top_k3",
             "_",
         ] {
-            assert!(Scheme::parse(bad).unwrap_err().contains("is no way of sampling"), "{bad}");
+            assert!(
+                Scheme::parse(bad)
+                    .unwrap_err()
+                    .contains("is no way of sampling"),
+                "{bad}"
+            );
         }
     }
 
     #[test]
     fn schemes_asked_for_join_those_of_every_run_once() {
         let asked = [Scheme::greedy(), Scheme::top_k(40)];
-        let ids: Vec<String> = Scheme::with_defaults(&asked).into_iter().map(|s| s.id).collect();
+        let ids: Vec<String> = Scheme::with_defaults(&asked)
+            .into_iter()
+            .map(|s| s.id)
+            .collect();
         assert_eq!(ids, ["full", "top_k40", "greedy"]);
     }
 }

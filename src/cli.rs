@@ -155,7 +155,12 @@ pub(crate) struct ProbeArgs {
     /// How the prefix is put to the model: `none` (as it is), `title-author`, `continue`, `chat` or `assistant` (these two with
     /// the checkpoint's own chat template), or a file (docs/templates.md). Under several (none,chat) every text is probed
     /// under each, and the worst counts
-    #[arg(long, default_value = "none", value_delimiter = ',', value_name = "NAME|FILE")]
+    #[arg(
+        long,
+        default_value = "none",
+        value_delimiter = ',',
+        value_name = "NAME|FILE"
+    )]
     pub(crate) template: Vec<String>,
     /// Whether text that looks hard-wrapped is probed reflowed too
     #[arg(long, default_value = "auto")]
@@ -166,10 +171,20 @@ pub(crate) struct ProbeArgs {
     pub(crate) exhaustive: bool,
     /// How weights are kept; auto is f32 where that fits into half of the free memory, or into --memory; several
     /// (f32,bf16,q4_k_m) make a sweep
-    #[arg(long, default_value = "auto", value_delimiter = ',', value_name = "DTYPE")]
+    #[arg(
+        long,
+        default_value = "auto",
+        value_delimiter = ',',
+        value_name = "DTYPE"
+    )]
     pub(crate) dtype: Vec<Dtype>,
     /// Token at the start of every window; auto is the tokenizer's own convention; several (auto,never) make a sweep
-    #[arg(long, default_value = "auto", value_delimiter = ',', value_name = "BOS")]
+    #[arg(
+        long,
+        default_value = "auto",
+        value_delimiter = ',',
+        value_name = "BOS"
+    )]
     pub(crate) bos: Vec<Bos>,
     /// Keep text and token ids in scores and reports
     #[arg(long)]
@@ -184,8 +199,13 @@ pub(crate) struct ProbeArgs {
 /// The natural log of a probability.
 #[cfg(feature = "native")]
 fn ln(text: &str) -> Result<f64, String> {
-    let value = text.parse::<f64>().ok().filter(|value| value.is_finite() && *value < 0.0);
-    value.ok_or_else(|| "it is the natural log of a probability: a number below 0, such as -13.8".to_owned())
+    let value = text
+        .parse::<f64>()
+        .ok()
+        .filter(|value| value.is_finite() && *value < 0.0);
+    value.ok_or_else(|| {
+        "it is the natural log of a probability: a number below 0, such as -13.8".to_owned()
+    })
 }
 
 #[cfg(feature = "native")]
@@ -431,7 +451,9 @@ pub(crate) enum Printed {
 
 /// Takes the names of [`FORMATS`], and tells in `--help` what each is for.
 fn format_names() -> impl TypedValueParser<Value = &'static Format> {
-    let named = FORMATS.iter().map(|format| PossibleValue::new(format.id).help(format.about));
+    let named = FORMATS
+        .iter()
+        .map(|format| PossibleValue::new(format.id).help(format.about));
     PossibleValuesParser::new(named).try_map(|id| formats::find(&id).ok_or("no such format"))
 }
 

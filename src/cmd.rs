@@ -57,7 +57,10 @@ pub(crate) fn run(cli: Cli) -> Result<Outcome> {
         Command::Controls(command) => controls::run(&command),
         Command::Models(command) => models::run(&command),
         #[cfg(feature = "native")]
-        Command::Doctor { tune: Some(model), format } => tune::run(&model, format),
+        Command::Doctor {
+            tune: Some(model),
+            format,
+        } => tune::run(&model, format),
         Command::Doctor { format, .. } => doctor::run(format),
         Command::Completions { shell } => {
             let mut script = Vec::new();
@@ -83,5 +86,7 @@ fn share_threads(command: &Command) {
     };
     let threads = asked.map_or_else(byrote::machine::cores, |threads| threads as usize);
     // It fails only where there is a pool already; nothing has run yet.
-    let _ = rayon::ThreadPoolBuilder::new().num_threads(threads).build_global();
+    let _ = rayon::ThreadPoolBuilder::new()
+        .num_threads(threads)
+        .build_global();
 }

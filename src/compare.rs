@@ -114,8 +114,14 @@ pub enum Standing {
 
 impl Standing {
     /// In order of weight.
-    pub const ALL: [Self; 6] =
-        [Self::New, Self::Worse, Self::NotComparable, Self::Fixed, Self::Better, Self::Unchanged];
+    pub const ALL: [Self; 6] = [
+        Self::New,
+        Self::Worse,
+        Self::NotComparable,
+        Self::Fixed,
+        Self::Better,
+        Self::Unchanged,
+    ];
 
     /// As it stands in every format.
     pub fn name(self) -> &'static str {
@@ -225,19 +231,42 @@ pub struct Change {
 impl Comparison {
     /// Compares reports, each with the name that a reader is to see, after judging them again by `policy`.
     pub fn of(reports: &[(String, &Report)], policy: &Policy) -> Self {
-        let judged: Vec<Report> = reports.iter().map(|(_, report)| rejudge(report, policy)).collect();
+        let judged: Vec<Report> = reports
+            .iter()
+            .map(|(_, report)| rejudge(report, policy))
+            .collect();
         let by_id: Vec<HashMap<&ItemId, &ReportItem>> = judged
             .iter()
             // The first of several with one id, as everywhere.
-            .map(|report| report.items.iter().rev().map(|item| (&item.id, item)).collect())
+            .map(|report| {
+                report
+                    .items
+                    .iter()
+                    .rev()
+                    .map(|item| (&item.id, item))
+                    .collect()
+            })
             .collect();
-        let windows: Vec<Windows> = judged.iter().skip(1).map(|report| Windows::of(&judged[0], report)).collect();
+        let windows: Vec<Windows> = judged
+            .iter()
+            .skip(1)
+            .map(|report| Windows::of(&judged[0], report))
+            .collect();
         let mut seen = std::collections::HashSet::new();
-        let all = judged.iter().flat_map(|report| &report.items).filter(|item| seen.insert(&item.id));
+        let all = judged
+            .iter()
+            .flat_map(|report| &report.items)
+            .filter(|item| seen.insert(&item.id));
         let mut items: Vec<ComparedItem> = all
             .map(|item| {
-                let found: Vec<Option<&ReportItem>> = by_id.iter().map(|items| items.get(&item.id).copied()).collect();
-                let cells: Vec<Option<Cell>> = found.iter().map(|found| Some(pair::cell(policy, (*found)?))).collect();
+                let found: Vec<Option<&ReportItem>> = by_id
+                    .iter()
+                    .map(|items| items.get(&item.id).copied())
+                    .collect();
+                let cells: Vec<Option<Cell>> = found
+                    .iter()
+                    .map(|found| Some(pair::cell(policy, (*found)?)))
+                    .collect();
                 let changes = windows
                     .iter()
                     .enumerate()
@@ -251,7 +280,13 @@ impl Comparison {
                         pair::change(&side(0), &side(n + 1), windows)
                     })
                     .collect();
-                ComparedItem { id: item.id.clone(), kind: item.kind, repetitions: item.repetitions, cells, changes }
+                ComparedItem {
+                    id: item.id.clone(),
+                    kind: item.kind,
+                    repetitions: item.repetitions,
+                    cells,
+                    changes,
+                }
             })
             .collect();
         // Stable, so that ties stay in the reports' order.
@@ -266,12 +301,20 @@ impl Comparison {
                 said: Vec::new(),
             })
             .collect();
-        let reports: Vec<ComparedReport> =
-            reports.iter().zip(&judged).map(|((name, given), judged)| summary(name, given, judged)).collect();
+        let reports: Vec<ComparedReport> = reports
+            .iter()
+            .zip(&judged)
+            .map(|((name, given), judged)| summary(name, given, judged))
+            .collect();
         for against in &mut against_first {
             against.said = words::said(&reports, against);
         }
-        Self { policy: policy.clone(), reports, against_first, items }
+        Self {
+            policy: policy.clone(),
+            reports,
+            against_first,
+            items,
+        }
     }
 
     /// Whether something of every later report could be compared with the first: the verdict or the likelihood of an item that
@@ -281,7 +324,8 @@ impl Comparison {
         !self.against_first.is_empty()
             && self.against_first.iter().all(|against| {
                 against.kinds.iter().any(|kind| {
-                    (only_controls || kind.kind != Kind::Control) && (kind.found.is_some() || kind.likelihood.is_some())
+                    (only_controls || kind.kind != Kind::Control)
+                        && (kind.found.is_some() || kind.likelihood.is_some())
                 })
             })
     }
@@ -290,7 +334,11 @@ impl Comparison {
 impl ComparedItem {
     /// The worst of its changes.
     pub fn standing(&self) -> Standing {
-        self.changes.iter().map(|change| change.standing).min().unwrap_or(Standing::NotComparable)
+        self.changes
+            .iter()
+            .map(|change| change.standing)
+            .min()
+            .unwrap_or(Standing::NotComparable)
     }
 
     /// Order among the items: by kind, standing, and the gravest level of any report.
@@ -300,7 +348,13 @@ impl ComparedItem {
             Kind::Canary => 1,
             Kind::Control => 2,
         };
-        let gravest = self.cells.iter().flatten().map(|cell| rank(cell.level)).max().unwrap_or_default();
+        let gravest = self
+            .cells
+            .iter()
+            .flatten()
+            .map(|cell| rank(cell.level))
+            .max()
+            .unwrap_or_default();
         (kind, self.standing(), u8::MAX - gravest)
     }
 }
@@ -319,7 +373,11 @@ fn rank(level: Level) -> u8 {
 fn summary(name: &str, given: &Report, judged: &Report) -> ComparedReport {
     let of_kind = |kind: Kind| {
         let count = |level: Level| {
-            judged.items.iter().filter(|item| (item.kind, item.verdict.level) == (kind, level)).count() as u64
+            judged
+                .items
+                .iter()
+                .filter(|item| (item.kind, item.verdict.level) == (kind, level))
+                .count() as u64
         };
         let items = judged.items.iter().filter(|item| item.kind == kind).count() as u64;
         (items > 0).then(|| Levels {

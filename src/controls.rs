@@ -39,13 +39,24 @@ macro_rules! sets {
 }
 
 /// The control sets inside the program. None of their texts was published before the date in its tags.
-pub const BUILTIN: [BuiltinSet; 8] =
-    sets!["code", "dialogue", "legal", "news", "personal", "prose", "technical", "verse"];
+pub const BUILTIN: [BuiltinSet; 8] = sets![
+    "code",
+    "dialogue",
+    "legal",
+    "news",
+    "personal",
+    "prose",
+    "technical",
+    "verse"
+];
 
 /// Why controls can't be found, made or checked.
 #[derive(Debug, thiserror::Error)]
 pub enum ControlsError {
-    #[error("{reference}: there is no built-in control set {genre:?}; the sets are {}", genres())]
+    #[error(
+        "{reference}: there is no built-in control set {genre:?}; the sets are {}",
+        genres()
+    )]
     UnknownGenre { reference: String, genre: String },
     #[error("nothing to be like: {file} holds controls only; name opted-out texts with --like")]
     NothingLike { file: String },
@@ -81,7 +92,10 @@ pub fn sources(references: &[PathBuf]) -> Result<Vec<Source<'_>>, ControlsError>
         for index in wanted {
             // Asked for twice, a set is still there once.
             if !std::mem::replace(&mut taken[index], true) {
-                sources.push(Source::Embedded { name: BUILTIN[index].name, bytes: BUILTIN[index].bytes });
+                sources.push(Source::Embedded {
+                    name: BUILTIN[index].name,
+                    bytes: BUILTIN[index].bytes,
+                });
             }
         }
     }
@@ -90,19 +104,29 @@ pub fn sources(references: &[PathBuf]) -> Result<Vec<Source<'_>>, ControlsError>
 
 /// The built-in sets that a reference names; `None` if it is a path.
 fn builtin(reference: &Path) -> Result<Option<Vec<usize>>, ControlsError> {
-    let Some(rest) = reference.to_str().and_then(|reference| reference.strip_prefix("builtin")) else {
+    let Some(rest) = reference
+        .to_str()
+        .and_then(|reference| reference.strip_prefix("builtin"))
+    else {
         return Ok(None);
     };
     let Some(asked) = rest.strip_prefix(':') else {
         return Ok(rest.is_empty().then(|| (0..BUILTIN.len()).collect()));
     };
     let find = |genre: &str| {
-        BUILTIN.iter().position(|set| set.genre == genre.trim()).ok_or_else(|| ControlsError::UnknownGenre {
-            reference: reference.display().to_string(),
-            genre: genre.trim().to_owned(),
-        })
+        BUILTIN
+            .iter()
+            .position(|set| set.genre == genre.trim())
+            .ok_or_else(|| ControlsError::UnknownGenre {
+                reference: reference.display().to_string(),
+                genre: genre.trim().to_owned(),
+            })
     };
-    asked.split(',').map(find).collect::<Result<_, _>>().map(Some)
+    asked
+        .split(',')
+        .map(find)
+        .collect::<Result<_, _>>()
+        .map(Some)
 }
 
 /// The texts of the built-in control sets.
@@ -110,7 +134,10 @@ fn builtin(reference: &Path) -> Result<Option<Vec<usize>>, ControlsError> {
 /// # Errors
 /// Never, but for a broken build.
 pub fn builtin_items() -> Result<Vec<Item>, ItemError> {
-    let sources = BUILTIN.map(|set| Source::Embedded { name: set.name, bytes: set.bytes });
+    let sources = BUILTIN.map(|set| Source::Embedded {
+        name: set.name,
+        bytes: set.bytes,
+    });
     Ok(items::read_sources(&sources)?.items)
 }
 
@@ -129,8 +156,22 @@ pub fn jsonl(items: &[Item]) -> String {
     items
         .iter()
         .map(|item| {
-            let Item { id, kind, license, tags, matches, .. } = item;
-            let line = Line { id, kind: *kind, text: text(item), license, tags, matches };
+            let Item {
+                id,
+                kind,
+                license,
+                tags,
+                matches,
+                ..
+            } = item;
+            let line = Line {
+                id,
+                kind: *kind,
+                text: text(item),
+                license,
+                tags,
+                matches,
+            };
             // Strings and lists of strings can't fail to serialize.
             serde_json::to_string(&line).unwrap_or_default() + "\n"
         })
@@ -142,9 +183,15 @@ pub fn jsonl(items: &[Item]) -> String {
 /// # Errors
 /// When there is none.
 pub fn asked_for(items: &[Item]) -> Result<Vec<&Item>, ControlsError> {
-    let asked: Vec<&Item> = items.iter().filter(|item| item.kind != Kind::Control).collect();
+    let asked: Vec<&Item> = items
+        .iter()
+        .filter(|item| item.kind != Kind::Control)
+        .collect();
     if asked.is_empty() {
-        let file = items.first().map(|item| item.origin.file.clone()).unwrap_or_default();
+        let file = items
+            .first()
+            .map(|item| item.origin.file.clone())
+            .unwrap_or_default();
         return Err(ControlsError::NothingLike { file });
     }
     Ok(asked)
@@ -187,8 +234,11 @@ fn genres() -> String {
 
 fn listing(left_out: &[LeftOut]) -> String {
     const SHOWN: usize = 20;
-    let mut lines: Vec<String> =
-        left_out.iter().take(SHOWN).map(|out| format!("{}: {:?}: {}", out.origin, out.id.0, out.reason)).collect();
+    let mut lines: Vec<String> = left_out
+        .iter()
+        .take(SHOWN)
+        .map(|out| format!("{}: {:?}: {}", out.origin, out.id.0, out.reason))
+        .collect();
     if left_out.len() > SHOWN {
         lines.push(format!("... and {} more", left_out.len() - SHOWN));
     }
@@ -213,16 +263,30 @@ mod tests {
     fn built_in_sets_are_named_by_genre_and_everything_else_is_a_path() {
         assert_eq!(named(&["builtin"]).unwrap().len(), 8);
         for (references, expected) in [
-            (&["builtin:legal,prose"][..], &["legal.jsonl", "prose.jsonl"][..]),
-            (&["builtin:prose", "x.txt", "builtin: prose , verse"], &["prose.jsonl", "x.txt", "verse.jsonl"]),
-            (&["./builtin", "builtins", "builtin.jsonl"], &["./builtin", "builtins", "builtin.jsonl"]),
+            (
+                &["builtin:legal,prose"][..],
+                &["legal.jsonl", "prose.jsonl"][..],
+            ),
+            (
+                &["builtin:prose", "x.txt", "builtin: prose , verse"],
+                &["prose.jsonl", "x.txt", "verse.jsonl"],
+            ),
+            (
+                &["./builtin", "builtins", "builtin.jsonl"],
+                &["./builtin", "builtins", "builtin.jsonl"],
+            ),
             (&[], &[]),
         ] {
             assert_eq!(named(references).unwrap(), expected);
         }
         let sets = "the sets are code, dialogue, legal, news, personal, prose, technical, verse";
-        for (reference, genre) in [("builtin:poems", "poems"), ("builtin:", ""), ("builtin:legal,", "")] {
-            let message = format!("{reference}: there is no built-in control set {genre:?}; {sets}");
+        for (reference, genre) in [
+            ("builtin:poems", "poems"),
+            ("builtin:", ""),
+            ("builtin:legal,", ""),
+        ] {
+            let message =
+                format!("{reference}: there is no built-in control set {genre:?}; {sets}");
             assert_eq!(named(&[reference]), Err(message));
         }
     }
@@ -230,11 +294,19 @@ mod tests {
     #[test]
     fn lines_that_are_written_are_read_back_as_they_were() {
         let items = builtin_items().unwrap();
-        let again = items::read_bytes("again.jsonl", jsonl(&items).as_bytes()).unwrap().items;
+        let again = items::read_bytes("again.jsonl", jsonl(&items).as_bytes())
+            .unwrap()
+            .items;
         assert_eq!(items.len(), 240);
         for (item, again) in items.iter().zip(&again) {
             let parts = |item: &Item| {
-                (item.id.clone(), item.kind, item.content.clone(), item.tags.clone(), item.matches.clone())
+                (
+                    item.id.clone(),
+                    item.kind,
+                    item.content.clone(),
+                    item.tags.clone(),
+                    item.matches.clone(),
+                )
             };
             assert_eq!(parts(item), parts(again));
         }
@@ -242,7 +314,12 @@ mod tests {
 
     #[test]
     fn thousands_are_set_apart() {
-        for (n, text) in [(0, "0"), (999, "999"), (1000, "1,000"), (1_234_567, "1,234,567")] {
+        for (n, text) in [
+            (0, "0"),
+            (999, "999"),
+            (1000, "1,000"),
+            (1_234_567, "1,234,567"),
+        ] {
             assert_eq!(grouped(n), text);
         }
     }

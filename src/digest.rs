@@ -8,7 +8,9 @@ use std::io::{self, Read};
 use std::path::Path;
 
 /// A SHA-256 digest, written as 64 lower-case hexadecimal digits.
-#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, schemars::JsonSchema)]
+#[derive(
+    Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, schemars::JsonSchema,
+)]
 #[serde(transparent)]
 pub struct Digest(String);
 
@@ -37,7 +39,8 @@ impl Digest {
     /// Takes a digest as written in `models.toml` or a report; `None` unless it is 64 hexadecimal digits.
     pub fn parse(text: &str) -> Option<Self> {
         let hex = text.strip_prefix("sha256:").unwrap_or(text);
-        (hex.len() == 64 && hex.bytes().all(|b| b.is_ascii_hexdigit())).then(|| Self(hex.to_ascii_lowercase()))
+        (hex.len() == 64 && hex.bytes().all(|b| b.is_ascii_hexdigit()))
+            .then(|| Self(hex.to_ascii_lowercase()))
     }
 
     /// The 64 hexadecimal digits.
@@ -73,10 +76,17 @@ pub fn sha256_base64(bytes: &[u8]) -> String {
     const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     let mut out = String::new();
     for chunk in Sha256::digest(bytes).chunks(3) {
-        let bits = chunk.iter().fold(0u32, |bits, &byte| bits << 8 | u32::from(byte)) << (8 * (3 - chunk.len()));
+        let bits = chunk
+            .iter()
+            .fold(0u32, |bits, &byte| bits << 8 | u32::from(byte))
+            << (8 * (3 - chunk.len()));
         for i in 0..4 {
             let digit = DIGITS[(bits >> (18 - 6 * i)) as usize & 63];
-            out.push(if i <= chunk.len() { char::from(digit) } else { '=' });
+            out.push(if i <= chunk.len() {
+                char::from(digit)
+            } else {
+                '='
+            });
         }
     }
     out
@@ -106,7 +116,10 @@ impl FileDigest {
             return self.clone();
         }
         let salted = [salt.as_bytes(), &[0], self.sha256.as_str().as_bytes()].concat();
-        Self { sha256: Digest::of_bytes(&salted), ..self.clone() }
+        Self {
+            sha256: Digest::of_bytes(&salted),
+            ..self.clone()
+        }
     }
 }
 
@@ -118,13 +131,19 @@ mod tests {
     fn digest_of_the_empty_string_is_the_published_one() {
         let empty = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
         assert_eq!(Digest::of_bytes(b"").as_str(), empty);
-        assert_eq!(Digest::parse(&format!("sha256:{}", empty.to_uppercase())), Some(Digest::of_bytes(b"")));
+        assert_eq!(
+            Digest::parse(&format!("sha256:{}", empty.to_uppercase())),
+            Some(Digest::of_bytes(b""))
+        );
         assert_eq!(Digest::parse("e3b0"), None);
     }
 
     #[test]
     fn base64_is_that_of_openssl() {
         // printf abc | openssl dgst -sha256 -binary | base64
-        assert_eq!(sha256_base64(b"abc"), "ungWv48Bz+pBQUDeXa4iI7ADYaOWF3qctBD/YfIAFa0=");
+        assert_eq!(
+            sha256_base64(b"abc"),
+            "ungWv48Bz+pBQUDeXa4iI7ADYaOWF3qctBD/YfIAFa0="
+        );
     }
 }

@@ -84,22 +84,40 @@ pub fn decide(report: &Report, policy: &Policy, today: Date) -> Decision {
 
 /// The same against a baseline, a report whose verdicts were reached under `policy`, too: findings are marked as new or
 /// known, and only new ones count where the policy says so.
-pub fn decide_against(report: &Report, baseline: Option<&Report>, policy: &Policy, today: Date) -> Decision {
-    let mut findings: Vec<Finding> = report.items.iter().filter_map(|item| finding(item, policy, today)).collect();
+pub fn decide_against(
+    report: &Report,
+    baseline: Option<&Report>,
+    policy: &Policy,
+    today: Date,
+) -> Decision {
+    let mut findings: Vec<Finding> = report
+        .items
+        .iter()
+        .filter_map(|item| finding(item, policy, today))
+        .collect();
     let mut warnings = Vec::new();
-    let baseline = baseline.map(|old| baseline::mark(report, old, policy, &mut findings, &mut warnings));
+    let baseline =
+        baseline.map(|old| baseline::mark(report, old, policy, &mut findings, &mut warnings));
     let mut undecided = undecided(report, policy, today);
     let (mut reasons, mut held, mut blocks) = (Vec::new(), Vec::new(), false);
     if policy.gate.new_only && baseline.is_none() {
         undecided.insert(0, NO_BASELINE.to_owned());
-        warnings.extend(told(&findings, Action::Denied, "denied by the policy if new"));
+        warnings.extend(told(
+            &findings,
+            Action::Denied,
+            "denied by the policy if new",
+        ));
     } else {
         let limits = limits::hold(report, policy, &findings);
         let new = if policy.gate.new_only { "new and " } else { "" };
         blocks = limits.passed;
         if blocks {
             reasons.extend(limits.reasons);
-            reasons.extend(told(&findings, Action::Denied, &format!("{new}denied by the policy")));
+            reasons.extend(told(
+                &findings,
+                Action::Denied,
+                &format!("{new}denied by the policy"),
+            ));
         } else {
             warnings.extend(told(
                 &findings,
@@ -117,15 +135,31 @@ pub fn decide_against(report: &Report, baseline: Option<&Report>, policy: &Polic
     };
     reasons.extend(undecided);
     if outcome == Outcome::Pass {
-        if !findings.iter().any(|finding| finding.action == Action::Denied) {
-            let judged = report.items.iter().filter(|item| item.kind != Kind::Control).count();
+        if !findings
+            .iter()
+            .any(|finding| finding.action == Action::Denied)
+        {
+            let judged = report
+                .items
+                .iter()
+                .filter(|item| item.kind != Kind::Control)
+                .count();
             let new = if policy.gate.new_only { "new " } else { "" };
-            reasons.push(format!("nothing {new}the policy denies was found in {}", count(judged, "item")));
+            reasons.push(format!(
+                "nothing {new}the policy denies was found in {}",
+                count(judged, "item")
+            ));
         }
         reasons.extend(held);
     }
     warnings.extend(self::warnings(report, policy, &findings, today));
-    Decision { outcome, reasons, warnings, findings, baseline }
+    Decision {
+        outcome,
+        reasons,
+        warnings,
+        findings,
+        baseline,
+    }
 }
 
 const NO_BASELINE: &str = "the policy counts only what is new (new_only), and there is no baseline: give an older report, as in \
@@ -138,7 +172,12 @@ pub fn redecide(report: &Report, policy: &Policy, today: Date) -> Report {
 }
 
 /// The same against a baseline, which is judged again under that policy as well.
-pub fn redecide_against(report: &Report, baseline: Option<&Report>, policy: &Policy, today: Date) -> Report {
+pub fn redecide_against(
+    report: &Report,
+    baseline: Option<&Report>,
+    policy: &Policy,
+    today: Date,
+) -> Report {
     let mut report = report::rejudge(report, policy);
     let baseline = baseline.map(|old| report::rejudge(old, policy));
     report.decision = Some(decide_against(&report, baseline.as_ref(), policy, today));
@@ -151,7 +190,10 @@ fn finding(item: &ReportItem, policy: &Policy, today: Date) -> Option<Finding> {
         return None;
     }
     let action = if policy.deny.contains(&level) {
-        let mut waivers = policy.waivers.iter().filter(|waiver| waiver.item == item.id);
+        let mut waivers = policy
+            .waivers
+            .iter()
+            .filter(|waiver| waiver.item == item.id);
         if waivers.clone().any(|waiver| holds(waiver, today)) {
             Action::Waived
         } else if waivers.next().is_some() {
@@ -164,7 +206,12 @@ fn finding(item: &ReportItem, policy: &Policy, today: Date) -> Option<Finding> {
     } else {
         return None;
     };
-    Some(Finding { item: item.id.clone(), level, action, new: None })
+    Some(Finding {
+        item: item.id.clone(),
+        level,
+        action,
+        new: None,
+    })
 }
 
 /// A waiver holds through its last day.
@@ -175,67 +222,115 @@ fn holds(waiver: &Waiver, today: Date) -> bool {
 /// Everything that keeps the run from being decided.
 fn undecided(report: &Report, policy: &Policy, today: Date) -> Vec<String> {
     let mut reasons = Vec::new();
-    let judged: Vec<&ReportItem> = report.items.iter().filter(|item| item.kind != Kind::Control).collect();
+    let judged: Vec<&ReportItem> = report
+        .items
+        .iter()
+        .filter(|item| item.kind != Kind::Control)
+        .collect();
     if judged.is_empty() {
         reasons.push("no items to judge: an empty probe set, or controls only".to_owned());
     }
     for id in &policy.positive_controls {
-        let found = report.summary.positive_controls.iter().any(|control| control.item == *id && control.found);
+        let found = report
+            .summary
+            .positive_controls
+            .iter()
+            .any(|control| control.item == *id && control.found);
         if !found {
-            reasons.push(format!("positive control `{id}` was not found: the probe is broken"));
+            reasons.push(format!(
+                "positive control `{id}` was not found: the probe is broken"
+            ));
         }
     }
     let unmeasured: Vec<String> = report
         .items
         .iter()
-        .filter_map(|item| verdict::not_measured(&item.evidence).map(|reason| format!("`{}`: {reason}", item.id)))
+        .filter_map(|item| {
+            verdict::not_measured(&item.evidence).map(|reason| format!("`{}`: {reason}", item.id))
+        })
         .collect();
     reasons.extend(few("not measured in full", unmeasured));
     let stray = report.summary.windows.stray;
     if stray > 0 {
-        reasons.push(format!("{} of no item of this run", count(stray as usize, "score")));
+        reasons.push(format!(
+            "{} of no item of this run",
+            count(stray as usize, "score")
+        ));
     }
     if policy.require_decided {
         let inconclusive: Vec<String> = report
             .items
             .iter()
-            .filter(|item| item.verdict.level == Level::Inconclusive && verdict::not_measured(&item.evidence).is_none())
+            .filter(|item| {
+                item.verdict.level == Level::Inconclusive
+                    && verdict::not_measured(&item.evidence).is_none()
+            })
             .map(|item| {
-                let reason = item.verdict.reasons.first().map_or("no reason given", String::as_str);
+                let reason = item
+                    .verdict
+                    .reasons
+                    .first()
+                    .map_or("no reason given", String::as_str);
                 format!("`{}`: {reason}", item.id)
             })
             .collect();
         reasons.extend(few("inconclusive", inconclusive));
     }
     for waiver in policy.waivers.iter().filter(|waiver| !holds(waiver, today)) {
-        reasons.push(format!("the waiver of `{}` expired on {}: renew or remove it", waiver.item, waiver.expires));
+        reasons.push(format!(
+            "the waiver of `{}` expired on {}: renew or remove it",
+            waiver.item, waiver.expires
+        ));
     }
     reasons
 }
 
 fn warnings(report: &Report, policy: &Policy, findings: &[Finding], today: Date) -> Vec<String> {
     let mut warnings = told(findings, Action::Warned, "told by the policy");
-    warnings.extend(told(findings, Action::Known, "denied, but known from the baseline"));
+    warnings.extend(told(
+        findings,
+        Action::Known,
+        "denied, but known from the baseline",
+    ));
     for waiver in policy.waivers.iter().filter(|waiver| holds(waiver, today)) {
-        if findings.iter().any(|finding| finding.item == waiver.item && finding.action == Action::Waived) {
-            warnings.push(format!("`{}` is waived until {}: {}", waiver.item, waiver.expires, waiver.reason));
+        if findings
+            .iter()
+            .any(|finding| finding.item == waiver.item && finding.action == Action::Waived)
+        {
+            warnings.push(format!(
+                "`{}` is waived until {}: {}",
+                waiver.item, waiver.expires, waiver.reason
+            ));
             continue;
         }
         let state = match report.items.iter().find(|item| item.id == waiver.item) {
             Some(item) => format!("the item is {}", item.verdict.level),
             None => "no such item".to_owned(),
         };
-        warnings.push(format!("the waiver of `{}` matches no finding ({state}): remove it", waiver.item));
+        warnings.push(format!(
+            "the waiver of `{}` matches no finding ({state}): remove it",
+            waiver.item
+        ));
     }
     if !policy.require_decided {
-        let inconclusive = report.items.iter().filter(|item| item.verdict.level == Level::Inconclusive).count();
+        let inconclusive = report
+            .items
+            .iter()
+            .filter(|item| item.verdict.level == Level::Inconclusive)
+            .count();
         if inconclusive > 0 {
-            warnings.push(format!("{} inconclusive, which this policy lets pass", count(inconclusive, "item")));
+            warnings.push(format!(
+                "{} inconclusive, which this policy lets pass",
+                count(inconclusive, "item")
+            ));
         }
     }
     let dropped = report.probe_set.dropped.len();
     if dropped > 0 {
-        warnings.push(format!("{} left out before the run; the report says why", count(dropped, "item")));
+        warnings.push(format!(
+            "{} left out before the run; the report says why",
+            count(dropped, "item")
+        ));
     }
     warnings
 }
@@ -253,7 +348,11 @@ fn told(findings: &[Finding], action: Action, what: &str) -> Vec<String> {
             (!ids.is_empty()).then(|| {
                 let first: Vec<_> = ids.iter().take(SHOWN).cloned().collect();
                 let more = if ids.len() > SHOWN { ", ..." } else { "" };
-                format!("{} {level}, {what}: {}{more}", count(ids.len(), "item"), first.join(", "))
+                format!(
+                    "{} {level}, {what}: {}{more}",
+                    count(ids.len(), "item"),
+                    first.join(", ")
+                )
             })
         })
         .collect()
@@ -265,9 +364,19 @@ const SHOWN: usize = 5;
 fn few(what: &str, all: Vec<String>) -> Option<String> {
     let more = if all.len() > SHOWN { "; ..." } else { "" };
     let first: Vec<&str> = all.iter().take(SHOWN).map(String::as_str).collect();
-    (!all.is_empty()).then(|| format!("{} {what} ({}{more})", count(all.len(), "item"), first.join("; ")))
+    (!all.is_empty()).then(|| {
+        format!(
+            "{} {what} ({}{more})",
+            count(all.len(), "item"),
+            first.join("; ")
+        )
+    })
 }
 
 fn count(n: usize, noun: &str) -> String {
-    if n == 1 { format!("1 {noun}") } else { format!("{n} {noun}s") }
+    if n == 1 {
+        format!("1 {noun}")
+    } else {
+        format!("{n} {noun}s")
+    }
 }

@@ -60,7 +60,10 @@ pub fn read_sources(sources: &[Source<'_>]) -> Result<ProbeSet, ItemError> {
 ///
 /// # Errors
 /// As [`read`]; also when a file is named in both, unless it holds nothing but controls anyhow.
-pub fn read_with_controls(sources: &[Source<'_>], controls: &[Source<'_>]) -> Result<ProbeSet, ItemError> {
+pub fn read_with_controls(
+    sources: &[Source<'_>],
+    controls: &[Source<'_>],
+) -> Result<ProbeSet, ItemError> {
     let mut reading = Reading::default();
     reading.sources(sources)?;
     reading.only_controls_follow();
@@ -79,7 +82,9 @@ pub fn digest_salted(salt: &str, item: &Item) -> Digest {
 }
 
 /// An item's id, unique in a run.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, schemars::JsonSchema)]
+#[derive(
+    Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, schemars::JsonSchema,
+)]
 #[serde(transparent)]
 pub struct ItemId(pub String);
 
@@ -91,7 +96,18 @@ impl fmt::Display for ItemId {
 
 /// What an item is for.
 #[derive(
-    Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, schemars::JsonSchema,
+    Clone,
+    Copy,
+    Debug,
+    Default,
+    PartialEq,
+    Eq,
+    Hash,
+    PartialOrd,
+    Ord,
+    Serialize,
+    Deserialize,
+    schemars::JsonSchema,
 )]
 #[serde(rename_all = "snake_case")]
 pub enum Kind {
@@ -258,7 +274,10 @@ mod tests {
     }
 
     fn places(set: &ProbeSet) -> Vec<String> {
-        set.items.iter().map(|item| format!("{} {}", item.id, item.origin)).collect()
+        set.items
+            .iter()
+            .map(|item| format!("{} {}", item.id, item.origin))
+            .collect()
     }
 
     fn gzip(bytes: &[u8]) -> Vec<u8> {
@@ -274,16 +293,27 @@ mod tests {
             ("set/b.txt", b"text b"),
             ("set/a/z.md", b"text z"),
             ("set/a/y.TXT", b"text y"),
-            ("set/z.jsonl.gz", &gzip(b"{\"id\":\"j1\",\"text\":\"line 1\"}\n")),
-            ("set/c.jsonl", &zstd::encode_all(&b"{\"id\":\"j2\",\"text\":\"line 2\"}\n"[..], 3).unwrap()),
+            (
+                "set/z.jsonl.gz",
+                &gzip(b"{\"id\":\"j1\",\"text\":\"line 1\"}\n"),
+            ),
+            (
+                "set/c.jsonl",
+                &zstd::encode_all(&b"{\"id\":\"j2\",\"text\":\"line 2\"}\n"[..], 3).unwrap(),
+            ),
             ("set/.hidden.txt", b"hidden"),
             ("set/.git/x.txt", b"hidden"),
             ("set/cover.png", b"\x89PNG"),
             ("set/a/data.csv", b"id,text"),
         ];
         let set = reading(&files, &["set"]).unwrap();
-        let expected =
-            ["j2 set/c.jsonl:1", "j1 set/z.jsonl.gz:1", "a/y.TXT set/a/y.TXT", "a/z.md set/a/z.md", "b.txt set/b.txt"];
+        let expected = [
+            "j2 set/c.jsonl:1",
+            "j1 set/z.jsonl.gz:1",
+            "a/y.TXT set/a/y.TXT",
+            "a/z.md set/a/z.md",
+            "b.txt set/b.txt",
+        ];
         assert_eq!(places(&set), expected);
         let warning = r#"set: files that are neither text nor JSONL were passed over: "a/data.csv", "cover.png""#;
         assert_eq!(set.manifest.warnings, [warning]);
@@ -296,7 +326,14 @@ mod tests {
         };
         assert_eq!(set.manifest.files[1], record);
         assert_eq!(set.manifest.files.len(), 5);
-        assert_eq!((set.manifest.opt_outs, set.manifest.controls, set.manifest.canaries), (5, 0, 0));
+        assert_eq!(
+            (
+                set.manifest.opt_outs,
+                set.manifest.controls,
+                set.manifest.canaries
+            ),
+            (5, 0, 0)
+        );
     }
 
     #[test]
@@ -311,12 +348,35 @@ mod tests {
             ("b.txt", b"b"),
         ];
         let set = reading(&files, &["set"]).unwrap();
-        assert_eq!(places(&set), ["a set/items.jsonl:1", "b set/items.jsonl:2", "texts/c.txt set/texts/c.txt"]);
+        assert_eq!(
+            places(&set),
+            [
+                "a set/items.jsonl:1",
+                "b set/items.jsonl:2",
+                "texts/c.txt set/texts/c.txt"
+            ]
+        );
         assert_eq!(set.items[0].content, Content::Text("text\na".to_owned()));
-        let names: Vec<&str> = set.manifest.files.iter().map(|file| file.name.as_str()).collect();
-        assert_eq!(names, ["set/items.jsonl", "set/texts/a.txt", "set/../b.txt", "set/texts/c.txt"]);
+        let names: Vec<&str> = set
+            .manifest
+            .files
+            .iter()
+            .map(|file| file.name.as_str())
+            .collect();
+        assert_eq!(
+            names,
+            [
+                "set/items.jsonl",
+                "set/texts/a.txt",
+                "set/../b.txt",
+                "set/texts/c.txt"
+            ]
+        );
         assert_eq!(set.manifest.files[1].sha256, Digest::of_bytes(files[1].1));
-        assert_eq!(set.manifest.warnings, ["set/texts/a.txt: CRLF line ends were read as LF"]);
+        assert_eq!(
+            set.manifest.warnings,
+            ["set/texts/a.txt: CRLF line ends were read as LF"]
+        );
     }
 
     #[test]
@@ -337,11 +397,9 @@ mod tests {
                 (id, &Content::Text("x".to_owned())),
                 "{name}"
             );
-            let warned = set
-                .manifest
-                .warnings
-                .iter()
-                .any(|warning| warning == &format!("{name}: unknown fields were ignored: \"isbn\""));
+            let warned = set.manifest.warnings.iter().any(|warning| {
+                warning == &format!("{name}: unknown fields were ignored: \"isbn\"")
+            });
             assert_eq!(warned, id == "a", "{name}");
         }
     }
@@ -355,7 +413,11 @@ mod tests {
         let middle = flipped.len() - 6;
         flipped[middle] ^= 1;
         let cases: [(Files<'_>, &[&str], &str); 13] = [
-            (&[], &["gone.jsonl"], "gone.jsonl: no such file or folder; check the path"),
+            (
+                &[],
+                &["gone.jsonl"],
+                "gone.jsonl: no such file or folder; check the path",
+            ),
             (
                 &[("set/x.png", b"x")],
                 &["set"],
@@ -391,7 +453,11 @@ mod tests {
                 &["a.txt"],
                 "a.txt: line 2 is not UTF-8, at byte 2 of the file; save it as UTF-8",
             ),
-            (&[("a.jsonl", b"\xff\xfe{\0")], &["a.jsonl"], "a.jsonl: encoded as UTF-16; save it as UTF-8"),
+            (
+                &[("a.jsonl", b"\xff\xfe{\0")],
+                &["a.jsonl"],
+                "a.jsonl: encoded as UTF-16; save it as UTF-8",
+            ),
             (
                 &[("d/a.jsonl", b"{\"id\":\"a\",\"path\":\"x.txt\"}\n")],
                 &["d/a.jsonl"],
@@ -407,7 +473,11 @@ mod tests {
                 &["a.jsonl", "b.jsonl"],
                 r#"b.jsonl:1: the id "a" is already taken at a.jsonl:1; give every item an id of its own"#,
             ),
-            (&[], &[], "no items to probe; name a .jsonl file, a .txt or .md file, or a folder of them"),
+            (
+                &[],
+                &[],
+                "no items to probe; name a .jsonl file, a .txt or .md file, or a folder of them",
+            ),
         ];
         for (files, paths, expected) in cases {
             assert_eq!(reading(files, paths).err().as_deref(), Some(expected));
@@ -416,12 +486,17 @@ mod tests {
 
     #[test]
     fn a_file_named_twice_is_read_once() {
-        let set =
-            reading(&[("set/a.jsonl", b"{\"id\":\"a\",\"text\":\"x\"}\n")], &["set", "set/a.jsonl", "set/../set"])
-                .unwrap();
+        let set = reading(
+            &[("set/a.jsonl", b"{\"id\":\"a\",\"text\":\"x\"}\n")],
+            &["set", "set/a.jsonl", "set/../set"],
+        )
+        .unwrap();
         assert_eq!(places(&set), ["a set/a.jsonl:1"]);
         assert_eq!(set.manifest.files.len(), 1);
-        assert_eq!(set.manifest.warnings[0], "set/a.jsonl: the same file as set/a.jsonl; read once");
+        assert_eq!(
+            set.manifest.warnings[0],
+            "set/a.jsonl: the same file as set/a.jsonl; read once"
+        );
     }
 
     #[cfg(unix)]
@@ -434,8 +509,14 @@ mod tests {
         symlink(root.join("elsewhere"), root.join("set/linked")).unwrap();
         symlink(root.join("set/sub/a.txt"), root.join("set/sub/z.txt")).unwrap();
         let set = read_in(&folder, &["set"]).unwrap();
-        assert_eq!(places(&set), ["linked/b.txt set/linked/b.txt", "sub/a.txt set/sub/a.txt"]);
-        assert_eq!(set.manifest.warnings, ["set/sub/z.txt: the same file as set/sub/a.txt; read once"]);
+        assert_eq!(
+            places(&set),
+            ["linked/b.txt set/linked/b.txt", "sub/a.txt set/sub/a.txt"]
+        );
+        assert_eq!(
+            set.manifest.warnings,
+            ["set/sub/z.txt: the same file as set/sub/a.txt; read once"]
+        );
 
         symlink(root.join("gone"), root.join("set/gone.txt")).unwrap();
         assert_eq!(
@@ -451,11 +532,19 @@ mod tests {
         let folder = folder(&[]);
         let name = std::ffi::OsStr::from_bytes(b"caf\xe9.txt");
         fs::write(folder.path().join(name), "x").unwrap();
-        let message = read(&[folder.path().to_path_buf()]).unwrap_err().to_string();
+        let message = read(&[folder.path().to_path_buf()])
+            .unwrap_err()
+            .to_string();
         let expected = ": the name can't be an id, since it isn't UTF-8 or holds control characters; rename the file";
         assert!(message.ends_with(expected), "{message}");
-        assert_eq!(read(&[folder.path().join(name)]).unwrap_err().to_string(), message);
-        assert_eq!(reading(&[("set/a\nb.txt", b"x")], &["set"]).err().unwrap(), format!("set/a\nb.txt{expected}"));
+        assert_eq!(
+            read(&[folder.path().join(name)]).unwrap_err().to_string(),
+            message
+        );
+        assert_eq!(
+            reading(&[("set/a\nb.txt", b"x")], &["set"]).err().unwrap(),
+            format!("set/a\nb.txt{expected}")
+        );
     }
 
     #[test]
@@ -474,10 +563,19 @@ mod tests {
             },
         ])
         .unwrap();
-        assert_eq!((set.manifest.opt_outs, set.manifest.controls, set.manifest.canaries), (1, 1, 1));
+        assert_eq!(
+            (
+                set.manifest.opt_outs,
+                set.manifest.controls,
+                set.manifest.canaries
+            ),
+            (1, 1, 1)
+        );
         assert_eq!(set.items[2].origin.to_string(), "builtin:controls.jsonl:1");
         assert_eq!(set.manifest.files[0].name, "builtin:canaries.jsonl");
-        let error = read_bytes("x.jsonl", b"{\"id\":\"a\",\"path\":\"b.txt\"}").unwrap_err().to_string();
+        let error = read_bytes("x.jsonl", b"{\"id\":\"a\",\"path\":\"b.txt\"}")
+            .unwrap_err()
+            .to_string();
         assert_eq!(
             error,
             r#"x.jsonl:1: field "path" names "b.txt", but a built-in probe set has no folder; give "text""#
@@ -491,8 +589,17 @@ mod tests {
 {"id":"c","prefix":"on","suffix":"etwo"}
 "#;
         let items = read_bytes("x.jsonl", lines).unwrap().items;
-        assert_eq!(digest_salted("salt", &items[0]), Digest::of_bytes(b"salt\0onetwo"));
-        assert_eq!(digest_salted("salt", &items[1]), Digest::of_bytes(b"salt\0one\0two"));
-        assert_eq!(digest_salted("pepper", &items[2]), Digest::of_bytes(b"pepper\0on\0etwo"));
+        assert_eq!(
+            digest_salted("salt", &items[0]),
+            Digest::of_bytes(b"salt\0onetwo")
+        );
+        assert_eq!(
+            digest_salted("salt", &items[1]),
+            Digest::of_bytes(b"salt\0one\0two")
+        );
+        assert_eq!(
+            digest_salted("pepper", &items[2]),
+            Digest::of_bytes(b"pepper\0on\0etwo")
+        );
     }
 }

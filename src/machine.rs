@@ -32,13 +32,16 @@ impl Memory {
 /// Threads that can run at the same time, at least 1: the processors that this program may run on, or what its control
 /// group's quota comes to, rounded up.
 pub fn cores() -> usize {
-    let given = affinity().unwrap_or_else(|| std::thread::available_parallelism().map_or(1, std::num::NonZero::get));
+    let given = affinity()
+        .unwrap_or_else(|| std::thread::available_parallelism().map_or(1, std::num::NonZero::get));
     cores_of(given, cpu_quota())
 }
 
 fn cores_of(given: usize, quota: Option<f64>) -> usize {
     // A quota is positive and small; a float's `as` saturates.
-    given.min(quota.map_or(usize::MAX, |quota| quota.ceil() as usize)).max(1)
+    given
+        .min(quota.map_or(usize::MAX, |quota| quota.ceil() as usize))
+        .max(1)
 }
 
 /// Processors that this program may run on.
@@ -62,14 +65,19 @@ fn memory_by(read: Read<'_>) -> Memory {
     Memory {
         total: kib(&info, "MemTotal:"),
         available: kib(&info, "MemAvailable:"),
-        limit: groups.as_ref().and_then(|groups| groups.least(read, limit_of)),
-        left: groups.as_ref().and_then(|groups| groups.least(read, left_of)),
+        limit: groups
+            .as_ref()
+            .and_then(|groups| groups.least(read, limit_of)),
+        left: groups
+            .as_ref()
+            .and_then(|groups| groups.least(read, left_of)),
     }
 }
 
 /// NUMA nodes; 1 where the system doesn't tell of any.
 pub fn numa_nodes() -> usize {
-    let nodes = read("/sys/devices/system/node/has_memory").or_else(|| read("/sys/devices/system/node/online"));
+    let nodes = read("/sys/devices/system/node/has_memory")
+        .or_else(|| read("/sys/devices/system/node/online"));
     nodes.and_then(|list| listed(&list)).unwrap_or(1).max(1)
 }
 
@@ -101,7 +109,11 @@ pub fn cpu_flags() -> Vec<String> {
     let mut found: Vec<String> = detected().into_iter().map(str::to_owned).collect();
     // What the standard library can't ask for yet.
     let told = flags_of(&read("/proc/cpuinfo").unwrap_or_default());
-    found.extend(told.into_iter().filter(|flag| !found.contains(flag)).collect::<Vec<_>>());
+    found.extend(
+        told.into_iter()
+            .filter(|flag| !found.contains(flag))
+            .collect::<Vec<_>>(),
+    );
     found
 }
 
@@ -114,10 +126,19 @@ fn detected() -> Vec<&'static str> {
         ("f16c", std::arch::is_x86_feature_detected!("f16c")),
         ("avx512f", std::arch::is_x86_feature_detected!("avx512f")),
         ("avx512bw", std::arch::is_x86_feature_detected!("avx512bw")),
-        ("avx512_bf16", std::arch::is_x86_feature_detected!("avx512bf16")),
-        ("avx512_vnni", std::arch::is_x86_feature_detected!("avx512vnni")),
+        (
+            "avx512_bf16",
+            std::arch::is_x86_feature_detected!("avx512bf16"),
+        ),
+        (
+            "avx512_vnni",
+            std::arch::is_x86_feature_detected!("avx512vnni"),
+        ),
     ];
-    flags.into_iter().filter_map(|(name, there)| there.then_some(name)).collect()
+    flags
+        .into_iter()
+        .filter_map(|(name, there)| there.then_some(name))
+        .collect()
 }
 
 #[cfg(target_arch = "aarch64")]
@@ -128,7 +149,10 @@ fn detected() -> Vec<&'static str> {
         ("i8mm", std::arch::is_aarch64_feature_detected!("i8mm")),
         ("sve", std::arch::is_aarch64_feature_detected!("sve")),
     ];
-    flags.into_iter().filter_map(|(name, there)| there.then_some(name)).collect()
+    flags
+        .into_iter()
+        .filter_map(|(name, there)| there.then_some(name))
+        .collect()
 }
 
 #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
@@ -140,10 +164,19 @@ fn detected() -> Vec<&'static str> {
 const LISTED: [&str; 3] = ["amx_tile", "amx_bf16", "amx_int8"];
 
 fn flags_of(cpuinfo: &str) -> Vec<String> {
-    let line = cpuinfo.lines().find(|line| line.starts_with("flags") || line.starts_with("Features"));
-    let there: Vec<&str> =
-        line.and_then(|line| line.split_once(':')).map_or("", |(_, f)| f).split_whitespace().collect();
-    LISTED.into_iter().filter(|flag| there.contains(flag)).map(str::to_owned).collect()
+    let line = cpuinfo
+        .lines()
+        .find(|line| line.starts_with("flags") || line.starts_with("Features"));
+    let there: Vec<&str> = line
+        .and_then(|line| line.split_once(':'))
+        .map_or("", |(_, f)| f)
+        .split_whitespace()
+        .collect();
+    LISTED
+        .into_iter()
+        .filter(|flag| there.contains(flag))
+        .map(str::to_owned)
+        .collect()
 }
 
 fn read(path: &str) -> Option<String> {
@@ -152,11 +185,18 @@ fn read(path: &str) -> Option<String> {
 
 /// What stands after a name at the start of a line.
 fn field<'a>(text: &'a str, name: &str) -> Option<&'a str> {
-    text.lines().find_map(|line| line.strip_prefix(name)).map(str::trim)
+    text.lines()
+        .find_map(|line| line.strip_prefix(name))
+        .map(str::trim)
 }
 
 fn kib(text: &str, name: &str) -> Option<u64> {
-    field(text, name)?.strip_suffix(" kB")?.trim().parse::<u64>().ok()?.checked_mul(1024)
+    field(text, name)?
+        .strip_suffix(" kB")?
+        .trim()
+        .parse::<u64>()
+        .ok()?
+        .checked_mul(1024)
 }
 
 /// How many numbers a list such as `0-3,8,10-11` has.
@@ -199,7 +239,9 @@ impl Groups {
             Some(path) => (Version::One, path),
             None => (Version::Two, path(&str::is_empty)?),
         };
-        let (root, point) = mounts.lines().find_map(|line| mounted(line, version, controller))?;
+        let (root, point) = mounts
+            .lines()
+            .find_map(|line| mounted(line, version, controller))?;
         // In a container the mount may show only a part of the tree, which the path names from its root.
         let inside = match path.strip_prefix(root.trim_end_matches('/')) {
             Some(inside) if inside.is_empty() || inside.starts_with('/') => inside,
@@ -215,9 +257,16 @@ impl Groups {
     }
 
     /// The least of what `limit` finds in the groups.
-    fn least<T: PartialOrd>(&self, read: Read<'_>, limit: fn(Version, Read<'_>) -> Option<T>) -> Option<T> {
+    fn least<T: PartialOrd>(
+        &self,
+        read: Read<'_>,
+        limit: fn(Version, Read<'_>) -> Option<T>,
+    ) -> Option<T> {
         let of = |folder: &String| limit(self.version, &|file| read(&format!("{folder}/{file}")));
-        self.folders.iter().filter_map(of).reduce(|least, next| if next < least { next } else { least })
+        self.folders
+            .iter()
+            .filter_map(of)
+            .reduce(|least, next| if next < least { next } else { least })
     }
 }
 
@@ -255,18 +304,28 @@ fn limit_of(version: Version, read: Read<'_>) -> Option<u64> {
         Version::Two => "memory.max",
     };
     // Version 1 writes the largest number of pages where there is no limit.
-    read(file)?.trim().parse().ok().filter(|limit| *limit < 1 << 60)
+    read(file)?
+        .trim()
+        .parse()
+        .ok()
+        .filter(|limit| *limit < 1 << 60)
 }
 
 fn left_of(version: Version, read: Read<'_>) -> Option<u64> {
     let limit = limit_of(version, read)?;
     let (usage, files) = match version {
-        Version::One => ("memory.usage_in_bytes", ["total_inactive_file ", "total_active_file "]),
+        Version::One => (
+            "memory.usage_in_bytes",
+            ["total_inactive_file ", "total_active_file "],
+        ),
         Version::Two => ("memory.current", ["inactive_file ", "active_file "]),
     };
     let usage: u64 = read(usage)?.trim().parse().ok()?;
     let stat = read("memory.stat").unwrap_or_default();
-    let cached: u64 = files.iter().filter_map(|name| field(&stat, name)?.parse::<u64>().ok()).sum();
+    let cached: u64 = files
+        .iter()
+        .filter_map(|name| field(&stat, name)?.parse::<u64>().ok())
+        .sum();
     Some(limit.saturating_sub(usage.saturating_sub(cached)))
 }
 
@@ -279,8 +338,10 @@ mod tests {
 
     /// A machine made of files.
     fn machine(files: &[(&str, &str)]) -> impl Fn(&str) -> Option<String> + use<> {
-        let files: BTreeMap<String, String> =
-            files.iter().map(|(path, text)| ((*path).to_owned(), (*text).to_owned())).collect();
+        let files: BTreeMap<String, String> = files
+            .iter()
+            .map(|(path, text)| ((*path).to_owned(), (*text).to_owned()))
+            .collect();
         move |path| files.get(path).cloned()
     }
 
@@ -294,39 +355,79 @@ mod tests {
         let read = machine(&[
             ("/proc/self/cgroup", "0::/jobs/one\n"),
             ("/proc/self/mountinfo", V2),
-            ("/proc/meminfo", "MemTotal:       16384 kB\nMemFree: 1 kB\nMemAvailable:    8192 kB\n"),
+            (
+                "/proc/meminfo",
+                "MemTotal:       16384 kB\nMemFree: 1 kB\nMemAvailable:    8192 kB\n",
+            ),
             ("/sys/fs/cgroup/jobs/one/memory.max", "max\n"),
             ("/sys/fs/cgroup/jobs/memory.max", "6291456\n"),
             ("/sys/fs/cgroup/jobs/memory.current", "5242880\n"),
-            ("/sys/fs/cgroup/jobs/memory.stat", "anon 1\nfile 3145728\ninactive_file 2097152\nactive_file 1048576\n"),
+            (
+                "/sys/fs/cgroup/jobs/memory.stat",
+                "anon 1\nfile 3145728\ninactive_file 2097152\nactive_file 1048576\n",
+            ),
             ("/sys/fs/cgroup/jobs/one/cpu.max", "150000 100000\n"),
             ("/sys/fs/cgroup/jobs/cpu.max", "max 100000\n"),
             ("/sys/fs/cgroup/cpu.max", "400000 100000\n"),
         ]);
         let memory = memory_by(&read);
-        let expected =
-            Memory { total: Some(16 * MIB), available: Some(8 * MIB), limit: Some(6 * MIB), left: Some(4 * MIB) };
+        let expected = Memory {
+            total: Some(16 * MIB),
+            available: Some(8 * MIB),
+            limit: Some(6 * MIB),
+            left: Some(4 * MIB),
+        };
         assert_eq!((memory, memory.usable()), (expected, Some(4 * MIB)));
-        assert_eq!(Groups::of("cpu", &read).unwrap().least(&read, quota_of), Some(1.5));
+        assert_eq!(
+            Groups::of("cpu", &read).unwrap().least(&read, quota_of),
+            Some(1.5)
+        );
     }
 
     #[test]
     fn version_1_is_read_below_the_part_of_the_tree_that_is_mounted() {
         let read = machine(&[
-            ("/proc/self/cgroup", "5:memory:/docker/abc/inner\n4:cpu,cpuacct:/docker/abc\n0::/elsewhere\n"),
+            (
+                "/proc/self/cgroup",
+                "5:memory:/docker/abc/inner\n4:cpu,cpuacct:/docker/abc\n0::/elsewhere\n",
+            ),
             ("/proc/self/mountinfo", V1),
-            ("/sys/fs/cgroup/memory/inner/memory.limit_in_bytes", "9223372036854771712\n"),
+            (
+                "/sys/fs/cgroup/memory/inner/memory.limit_in_bytes",
+                "9223372036854771712\n",
+            ),
             ("/sys/fs/cgroup/memory/memory.limit_in_bytes", "8388608\n"),
             ("/sys/fs/cgroup/memory/memory.usage_in_bytes", "3145728\n"),
-            ("/sys/fs/cgroup/memory/memory.stat", "total_inactive_file 1048576\ntotal_active_file 0\n"),
-            ("/sys/fs/cgroup/cpu,cpuacct/docker/abc/cpu.cfs_quota_us", "-1\n"),
-            ("/sys/fs/cgroup/cpu,cpuacct/docker/abc/cpu.cfs_period_us", "100000\n"),
-            ("/sys/fs/cgroup/cpu,cpuacct/docker/cpu.cfs_quota_us", "50000\n"),
-            ("/sys/fs/cgroup/cpu,cpuacct/docker/cpu.cfs_period_us", "100000\n"),
+            (
+                "/sys/fs/cgroup/memory/memory.stat",
+                "total_inactive_file 1048576\ntotal_active_file 0\n",
+            ),
+            (
+                "/sys/fs/cgroup/cpu,cpuacct/docker/abc/cpu.cfs_quota_us",
+                "-1\n",
+            ),
+            (
+                "/sys/fs/cgroup/cpu,cpuacct/docker/abc/cpu.cfs_period_us",
+                "100000\n",
+            ),
+            (
+                "/sys/fs/cgroup/cpu,cpuacct/docker/cpu.cfs_quota_us",
+                "50000\n",
+            ),
+            (
+                "/sys/fs/cgroup/cpu,cpuacct/docker/cpu.cfs_period_us",
+                "100000\n",
+            ),
         ]);
         let memory = memory_by(&read);
-        assert_eq!((memory.limit, memory.left, memory.usable()), (Some(8 * MIB), Some(6 * MIB), Some(6 * MIB)));
-        assert_eq!(Groups::of("cpu", &read).unwrap().least(&read, quota_of), Some(0.5));
+        assert_eq!(
+            (memory.limit, memory.left, memory.usable()),
+            (Some(8 * MIB), Some(6 * MIB), Some(6 * MIB))
+        );
+        assert_eq!(
+            Groups::of("cpu", &read).unwrap().least(&read, quota_of),
+            Some(0.5)
+        );
     }
 
     #[test]
@@ -337,13 +438,25 @@ mod tests {
         assert_eq!(Groups::of("cpu", &nothing), None);
         // In a namespace of its own, a program's path may lie outside of what is mounted.
         let mounts = V2.replace(" / ", " /jobs ");
-        let read = machine(&[("/proc/self/cgroup", "0::/../x\n"), ("/proc/self/mountinfo", &mounts)]);
-        assert_eq!(Groups::of("memory", &read).unwrap().folders, ["/sys/fs/cgroup"]);
+        let read = machine(&[
+            ("/proc/self/cgroup", "0::/../x\n"),
+            ("/proc/self/mountinfo", &mounts),
+        ]);
+        assert_eq!(
+            Groups::of("memory", &read).unwrap().folders,
+            ["/sys/fs/cgroup"]
+        );
     }
 
     #[test]
     fn a_quota_is_rounded_up_and_never_less_than_one_core() {
-        let cases = [(8, None, 8), (8, Some(1.5), 2), (8, Some(0.2), 1), (2, Some(16.0), 2), (0, None, 1)];
+        let cases = [
+            (8, None, 8),
+            (8, Some(1.5), 2),
+            (8, Some(0.2), 1),
+            (2, Some(16.0), 2),
+            (0, None, 1),
+        ];
         for (given, quota, cores) in cases {
             assert_eq!(cores_of(given, quota), cores, "{given} {quota:?}");
         }
@@ -351,8 +464,13 @@ mod tests {
 
     #[test]
     fn lists_of_processors_are_counted() {
-        let cases =
-            [("0-3,8,10-11\n", Some(7)), ("0", Some(1)), ("", None), ("3-1", None), ("0-18446744073709551615", None)];
+        let cases = [
+            ("0-3,8,10-11\n", Some(7)),
+            ("0", Some(1)),
+            ("", None),
+            ("3-1", None),
+            ("0-18446744073709551615", None),
+        ];
         for (list, count) in cases {
             assert_eq!(listed(list), count, "{list:?}");
         }

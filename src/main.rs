@@ -16,7 +16,10 @@ enum Outcome {
     /// It could not be decided, or not everything asked for was measured.
     Undecided,
     /// Stopped by Ctrl-C; what was scored is on disk.
-    #[cfg_attr(not(feature = "native"), expect(dead_code, reason = "only scoring takes long enough to be stopped"))]
+    #[cfg_attr(
+        not(feature = "native"),
+        expect(dead_code, reason = "only scoring takes long enough to be stopped")
+    )]
     Interrupted,
 }
 
@@ -41,7 +44,10 @@ fn main() -> ExitCode {
 /// a thread instead, which is faster and gives the same numbers for any number of threads.
 #[cfg(feature = "native")]
 fn one_thread_a_batch() {
-    #[expect(unsafe_code, reason = "first statement of the program: no other thread can be reading the environment")]
+    #[expect(
+        unsafe_code,
+        reason = "first statement of the program: no other thread can be reading the environment"
+    )]
     // SAFETY: nothing has started a thread yet.
     unsafe {
         std::env::set_var("CANDLE_NUM_THREADS", "1");

@@ -282,7 +282,13 @@ mod tests {
         let ids: HashSet<_> = METRICS.iter().map(|metric| metric.id).collect();
         assert_eq!(ids.len(), METRICS.len());
         for metric in METRICS {
-            for text in [metric.id, metric.summary, metric.unit, metric.formula, metric.citation] {
+            for text in [
+                metric.id,
+                metric.summary,
+                metric.unit,
+                metric.formula,
+                metric.citation,
+            ] {
                 assert!(!text.trim().is_empty(), "{}", metric.id);
             }
         }

@@ -74,7 +74,11 @@ pub trait CausalLm: Send + Sync {
     ///
     /// # Errors
     /// When a tensor operation fails, such as for want of memory.
-    fn hidden(&self, pass: &Pass<'_>, cache: Option<&mut decoder::Cache>) -> candle_core::Result<Tensor>;
+    fn hidden(
+        &self,
+        pass: &Pass<'_>,
+        cache: Option<&mut decoder::Cache>,
+    ) -> candle_core::Result<Tensor>;
 
     /// Logits of hidden states: f32, `[n, hidden]` to `[n, vocab]`. Row `i` says what follows position `i`.
     ///
@@ -111,7 +115,10 @@ pub trait CausalLm: Send + Sync {
 #[derive(Debug, thiserror::Error)]
 pub enum ModelError {
     #[error("{}: {source}", path.display())]
-    Io { path: PathBuf, source: std::io::Error },
+    Io {
+        path: PathBuf,
+        source: std::io::Error,
+    },
     #[error("{}: {what}", path.display())]
     BadFile { path: PathBuf, what: String },
     #[error(
@@ -121,11 +128,20 @@ pub enum ModelError {
     #[error(
         "{file}: tensor \"{name}\" has shape {found:?} where the config asks for {wanted:?}: they aren't of one checkpoint; fetch both again"
     )]
-    WrongShape { name: String, file: String, found: Vec<usize>, wanted: Vec<usize> },
+    WrongShape {
+        name: String,
+        file: String,
+        found: Vec<usize>,
+        wanted: Vec<usize>,
+    },
     #[error("{file}: {what}")]
     Config { file: String, what: String },
     #[error("{file}: architecture \"{found}\" is not supported; byrote reads {known}")]
-    UnknownArchitecture { file: String, found: String, known: String },
+    UnknownArchitecture {
+        file: String,
+        found: String,
+        known: String,
+    },
     #[error(transparent)]
     Tokenizer(#[from] crate::tokens::tokenizer::TokenizerError),
     #[error("device \"{name}\": {what}")]

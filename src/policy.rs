@@ -31,8 +31,14 @@ pub const READY: &[(&str, &str)] = &[
     ("default", include_str!("../prompts/policies/default.toml")),
     ("strict", include_str!("../prompts/policies/strict.toml")),
     ("quick", include_str!("../prompts/policies/quick.toml")),
-    ("research", include_str!("../prompts/policies/research.toml")),
-    ("book-protocol", include_str!("../prompts/policies/book-protocol.toml")),
+    (
+        "research",
+        include_str!("../prompts/policies/research.toml"),
+    ),
+    (
+        "book-protocol",
+        include_str!("../prompts/policies/book-protocol.toml"),
+    ),
 ];
 
 /// A checked policy.
@@ -122,11 +128,19 @@ pub struct FollowUpPolicy {
 #[derive(Debug, thiserror::Error)]
 pub enum PolicyError {
     #[error("{file}: {source}; give a policy file, or one of: {ready}")]
-    Unreadable { file: String, ready: String, source: std::io::Error },
+    Unreadable {
+        file: String,
+        ready: String,
+        source: std::io::Error,
+    },
     #[error("{file}: not UTF-8; save the policy as UTF-8")]
     NotUtf8 { file: String },
     #[error("{file}:{line}: {problem}")]
-    Invalid { file: String, line: usize, problem: String },
+    Invalid {
+        file: String,
+        line: usize,
+        problem: String,
+    },
 }
 
 impl Default for Policy {
@@ -174,12 +188,19 @@ impl Policy {
             return Self::parse(&format!("built-in policy {name}"), text);
         }
         let file = || reference.to_owned();
-        let ready = || READY.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", ");
-        let bytes = std::fs::read(Path::new(reference)).map_err(|source| PolicyError::Unreadable {
-            file: file(),
-            ready: ready(),
-            source,
-        })?;
+        let ready = || {
+            READY
+                .iter()
+                .map(|(name, _)| *name)
+                .collect::<Vec<_>>()
+                .join(", ")
+        };
+        let bytes =
+            std::fs::read(Path::new(reference)).map_err(|source| PolicyError::Unreadable {
+                file: file(),
+                ready: ready(),
+                source,
+            })?;
         let text = String::from_utf8(bytes).map_err(|_| PolicyError::NotUtf8 { file: file() })?;
         Self::parse(reference, &text)
     }
@@ -187,7 +208,9 @@ impl Policy {
     /// Whether an item (not a control) is one of the policy's positive controls. They are tested apart from the others and
     /// are never findings.
     pub fn is_positive_control(&self, id: &ItemId, tags: &[String]) -> bool {
-        self.positive_controls.iter().any(|entry| Self::names_positive_control(entry, id, tags))
+        self.positive_controls
+            .iter()
+            .any(|entry| Self::names_positive_control(entry, id, tags))
     }
 
     /// Whether an entry of [`Policy::positive_controls`] means the item of this id and these tags.
@@ -202,12 +225,19 @@ impl Policy {
     /// What an entry of [`Policy::positive_controls`] names (an id, or `tag:` and a tag), and whether it must come out
     /// extractable rather than found at all.
     pub fn positive_control(entry: &ItemId) -> (&str, bool) {
-        entry.0.strip_prefix(EXTRACTABLE).map_or((&entry.0, false), |named| (named, true))
+        entry
+            .0
+            .strip_prefix(EXTRACTABLE)
+            .map_or((&entry.0, false), |named| (named, true))
     }
 
     /// The ids of its schemes, as in `greedy or top_k40`.
     pub fn scheme_names(&self) -> String {
-        self.schemes.iter().map(|scheme| scheme.id.as_str()).collect::<Vec<_>>().join(" or ")
+        self.schemes
+            .iter()
+            .map(|scheme| scheme.id.as_str())
+            .collect::<Vec<_>>()
+            .join(" or ")
     }
 
     /// Checks the text of a policy file; `source` names it in messages and in the report.
@@ -217,13 +247,25 @@ impl Policy {
     pub fn parse(source: &str, text: &str) -> Result<Self, PolicyError> {
         let invalid = |start: usize, problem: String| PolicyError::Invalid {
             file: source.to_owned(),
-            line: 1 + text.bytes().take(start).filter(|&byte| byte == b'\n').count(),
+            line: 1 + text
+                .bytes()
+                .take(start)
+                .filter(|&byte| byte == b'\n')
+                .count(),
             problem,
         };
-        let raw: RawPolicy = toml::from_str(text)
-            .map_err(|error| invalid(error.span().map_or(0, |span| span.start), error.message().to_owned()))?;
+        let raw: RawPolicy = toml::from_str(text).map_err(|error| {
+            invalid(
+                error.span().map_or(0, |span| span.start),
+                error.message().to_owned(),
+            )
+        })?;
         raw.check()
-            .map(|checked| Self { source: source.to_owned(), digest: Digest::of_bytes(text.as_bytes()), ..checked })
+            .map(|checked| Self {
+                source: source.to_owned(),
+                digest: Digest::of_bytes(text.as_bytes()),
+                ..checked
+            })
             .map_err(|(start, problem)| invalid(start, problem))
     }
 }
@@ -315,14 +357,20 @@ impl RawPolicy {
     fn check(self) -> Result<Policy, Problem> {
         let built_in = Policy::default();
         if self.schema.get_ref() != SCHEMA {
-            let problem = format!("schema {:?} isn't known here; write schema = {SCHEMA:?}", self.schema.get_ref());
+            let problem = format!(
+                "schema {:?} isn't known here; write schema = {SCHEMA:?}",
+                self.schema.get_ref()
+            );
             return Err((self.schema.span().start, problem));
         }
         let deny = levels("deny", self.deny)?.unwrap_or(built_in.deny);
         let mut warn = levels("warn", self.warn)?.unwrap_or(built_in.warn);
         // What is never measured can't be within any budget.
-        if let Some(beam) =
-            self.follow_up.beam.as_ref().filter(|beam| self.near_verbatim == Some(true) && *beam.get_ref() == 0)
+        if let Some(beam) = self
+            .follow_up
+            .beam
+            .as_ref()
+            .filter(|beam| self.near_verbatim == Some(true) && *beam.get_ref() == 0)
         {
             let problem = "beam = 0 measures nothing of near-verbatim text, which near_verbatim = true is to count; write such as beam = 16";
             return Err((beam.span().start, problem.to_owned()));
@@ -346,8 +394,16 @@ impl RawPolicy {
             gate: self.gate.check(built_in.gate)?,
             warn,
             require_decided: self.require_decided.unwrap_or(built_in.require_decided),
-            positive_controls: self.positive_controls.into_iter().map(positive_control).collect::<Result<_, _>>()?,
-            waivers: self.waivers.into_iter().map(waiver::RawWaiver::check).collect::<Result<_, _>>()?,
+            positive_controls: self
+                .positive_controls
+                .into_iter()
+                .map(positive_control)
+                .collect::<Result<_, _>>()?,
+            waivers: self
+                .waivers
+                .into_iter()
+                .map(waiver::RawWaiver::check)
+                .collect::<Result<_, _>>()?,
             ..built_in
         })
     }
@@ -375,7 +431,10 @@ fn share(field: &str, value: Option<Spanned<f64>>) -> Result<Option<f64>, Proble
     if value > 0.0 && value < 1.0 {
         return Ok(Some(value));
     }
-    Err((start, format!("{field} = {value} isn't between 0 and 1; write a number such as {field} = 0.001")))
+    Err((
+        start,
+        format!("{field} = {value} isn't between 0 and 1; write a number such as {field} = 0.001"),
+    ))
 }
 
 /// A number from 0 to `most`.
@@ -385,8 +444,15 @@ fn within(field: &str, value: Option<Spanned<f64>>, most: f64) -> Result<Option<
     if (0.0..=most).contains(&value) {
         return Ok(Some(value));
     }
-    let range = if most == 1.0 { "isn't from 0 to 1" } else { "isn't 0 or more" };
-    Err((start, format!("{field} = {value} {range}; write a number such as {field} = 0.1")))
+    let range = if most == 1.0 {
+        "isn't from 0 to 1"
+    } else {
+        "isn't 0 or more"
+    };
+    Err((
+        start,
+        format!("{field} = {value} {range}; write a number such as {field} = 0.1"),
+    ))
 }
 
 fn schemes(list: Option<Spanned<Vec<Spanned<String>>>>) -> Result<Option<Vec<Scheme>>, Problem> {
@@ -401,7 +467,10 @@ fn schemes(list: Option<Spanned<Vec<Spanned<String>>>>) -> Result<Option<Vec<Sch
         }
     }
     if schemes.is_empty() {
-        return Err((start, "schemes is empty; write such as schemes = [\"greedy\", \"top_k40\"]".to_owned()));
+        return Err((
+            start,
+            "schemes is empty; write such as schemes = [\"greedy\", \"top_k40\"]".to_owned(),
+        ));
     }
     Ok(Some(schemes))
 }
@@ -409,7 +478,10 @@ fn schemes(list: Option<Spanned<Vec<Spanned<String>>>>) -> Result<Option<Vec<Sch
 fn filled(field: &str, value: Spanned<String>) -> Result<String, Problem> {
     let (start, value) = (value.span().start, value.into_inner());
     if value.trim().is_empty() {
-        return Err((start, format!("{field} is empty; write a value or remove the entry")));
+        return Err((
+            start,
+            format!("{field} is empty; write a value or remove the entry"),
+        ));
     }
     Ok(value)
 }
@@ -418,10 +490,16 @@ fn positive_control(entry: Spanned<String>) -> Result<ItemId, Problem> {
     let start = entry.span().start;
     let entry = filled("positive_controls", entry)?;
     let named = entry.strip_prefix(EXTRACTABLE).unwrap_or(&entry);
-    if named.trim().is_empty() || named.strip_prefix(TAG).is_some_and(|tag| tag.trim().is_empty()) {
+    if named.trim().is_empty()
+        || named
+            .strip_prefix(TAG)
+            .is_some_and(|tag| tag.trim().is_empty())
+    {
         return Err((
             start,
-            format!("{entry:?} names no tag or item; write such as \"{TAG}planted\" or \"{EXTRACTABLE}lorem\""),
+            format!(
+                "{entry:?} names no tag or item; write such as \"{TAG}planted\" or \"{EXTRACTABLE}lorem\""
+            ),
         ));
     }
     Ok(ItemId(entry))
@@ -430,14 +508,19 @@ fn positive_control(entry: Spanned<String>) -> Result<ItemId, Problem> {
 fn levels(field: &str, list: Option<Vec<Spanned<Level>>>) -> Result<Option<Vec<Level>>, Problem> {
     let check = |level: Spanned<Level>| match level.get_ref() {
         Level::Extractable | Level::Memorized | Level::Predictable => Ok(level.into_inner()),
-        Level::Clear => Err((level.span().start, format!("\"clear\" is no finding; remove it from {field}"))),
+        Level::Clear => Err((
+            level.span().start,
+            format!("\"clear\" is no finding; remove it from {field}"),
+        )),
         Level::Inconclusive => {
-            let problem =
-                format!("inconclusive items are governed by require_decided; remove \"inconclusive\" from {field}");
+            let problem = format!(
+                "inconclusive items are governed by require_decided; remove \"inconclusive\" from {field}"
+            );
             Err((level.span().start, problem))
         }
     };
-    list.map(|list| list.into_iter().map(check).collect()).transpose()
+    list.map(|list| list.into_iter().map(check).collect())
+        .transpose()
 }
 
 #[cfg(test)]
@@ -453,7 +536,11 @@ mod tests {
     #[test]
     fn strict_is_stricter_in_every_respect() {
         let (default, strict) = (Policy::default(), Policy::open("strict").unwrap());
-        assert!(strict.tau < default.tau && strict.q < default.q && strict.min_controls > default.min_controls);
+        assert!(
+            strict.tau < default.tau
+                && strict.q < default.q
+                && strict.min_controls > default.min_controls
+        );
         assert!(strict.deny.contains(&Level::Predictable) && strict.require_decided);
         assert_ne!(strict.digest, default.digest);
     }
@@ -496,15 +583,19 @@ mod tests {
             "expires",
             "approver",
         ] {
-            assert!(text.contains(&format!("{field} =")) || text.contains(&format!("[[{field}]]")), "{field}");
+            assert!(
+                text.contains(&format!("{field} =")) || text.contains(&format!("[[{field}]]")),
+                "{field}"
+            );
         }
     }
 
     #[test]
     fn a_waiver_takes_a_date_or_a_string() {
         for date in ["2027-01-31", "\"2027-01-31\""] {
-            let text =
-                format!("schema = {SCHEMA:?}\n[[waivers]]\nitem = \"a\"\nreason = \"licensed\"\nexpires = {date}\n");
+            let text = format!(
+                "schema = {SCHEMA:?}\n[[waivers]]\nitem = \"a\"\nreason = \"licensed\"\nexpires = {date}\n"
+            );
             let policy = Policy::parse("p.toml", &text).unwrap();
             assert_eq!(policy.waivers[0].expires, jiff::civil::date(2027, 1, 31));
             assert_eq!(policy.waivers[0].approver, None);
@@ -515,26 +606,62 @@ mod tests {
     fn a_bad_policy_names_file_line_and_fix() {
         let cases = [
             ("tau = 0.1", "p.toml:1: missing field `schema`"),
-            ("schema = \"byrote.policy/v2\"", "p.toml:1: schema \"byrote.policy/v2\" isn't known here; write"),
-            ("schema = \"byrote.policy/v1\"\n\ntau = 0", "p.toml:3: tau = 0 isn't between 0 and 1"),
-            ("schema = \"byrote.policy/v1\"\nq = nan", "p.toml:2: q = NaN isn't between"),
-            ("schema = \"byrote.policy/v1\"\nqq = 0.1", "p.toml:2: unknown field `qq`, expected one of"),
-            ("schema = \"byrote.policy/v1\"\nmin_controls = -1", "p.toml:2: invalid value"),
-            ("schema = \"byrote.policy/v1\"\nschemes = []", "p.toml:2: schemes is empty"),
-            ("schema = \"byrote.policy/v1\"\nschemes = [\"topk\"]", "p.toml:2: \"topk\" is no way of sampling"),
-            ("schema = \"byrote.policy/v1\"\n[follow_up]\nedits = 2", "p.toml:3: edits = 2 isn't from 0 to 1"),
+            (
+                "schema = \"byrote.policy/v2\"",
+                "p.toml:1: schema \"byrote.policy/v2\" isn't known here; write",
+            ),
+            (
+                "schema = \"byrote.policy/v1\"\n\ntau = 0",
+                "p.toml:3: tau = 0 isn't between 0 and 1",
+            ),
+            (
+                "schema = \"byrote.policy/v1\"\nq = nan",
+                "p.toml:2: q = NaN isn't between",
+            ),
+            (
+                "schema = \"byrote.policy/v1\"\nqq = 0.1",
+                "p.toml:2: unknown field `qq`, expected one of",
+            ),
+            (
+                "schema = \"byrote.policy/v1\"\nmin_controls = -1",
+                "p.toml:2: invalid value",
+            ),
+            (
+                "schema = \"byrote.policy/v1\"\nschemes = []",
+                "p.toml:2: schemes is empty",
+            ),
+            (
+                "schema = \"byrote.policy/v1\"\nschemes = [\"topk\"]",
+                "p.toml:2: \"topk\" is no way of sampling",
+            ),
+            (
+                "schema = \"byrote.policy/v1\"\n[follow_up]\nedits = 2",
+                "p.toml:3: edits = 2 isn't from 0 to 1",
+            ),
             (
                 "schema = \"byrote.policy/v1\"\nnear_verbatim = true\n[follow_up]\nbeam = 0",
                 "p.toml:4: beam = 0 measures nothing",
             ),
-            ("schema = \"byrote.policy/v1\"\nstatistic = \"loss\"", "p.toml:2: unknown variant `loss`"),
-            ("schema = \"byrote.policy/v1\"\ndeny = [\"clear\"]", "p.toml:2: \"clear\" is no finding"),
-            ("schema = \"byrote.policy/v1\"\npositive_controls = [\"tag: \"]", "p.toml:2: \"tag: \" names no tag"),
+            (
+                "schema = \"byrote.policy/v1\"\nstatistic = \"loss\"",
+                "p.toml:2: unknown variant `loss`",
+            ),
+            (
+                "schema = \"byrote.policy/v1\"\ndeny = [\"clear\"]",
+                "p.toml:2: \"clear\" is no finding",
+            ),
+            (
+                "schema = \"byrote.policy/v1\"\npositive_controls = [\"tag: \"]",
+                "p.toml:2: \"tag: \" names no tag",
+            ),
             (
                 "schema = \"byrote.policy/v1\"\npositive_controls = [\"extractable:\"]",
                 "p.toml:2: \"extractable:\" names no",
             ),
-            ("schema = \"byrote.policy/v1\"\nwarn = [\"inconclusive\"]", "p.toml:2: inconclusive items are governed"),
+            (
+                "schema = \"byrote.policy/v1\"\nwarn = [\"inconclusive\"]",
+                "p.toml:2: inconclusive items are governed",
+            ),
             (
                 "schema = \"byrote.policy/v1\"\n[[waivers]]\nitem = \"a\"\nreason = \"\"\nexpires = 2027-01-01",
                 "p.toml:4: reason is empty",

@@ -22,7 +22,9 @@ pub enum EntrySource {
 }
 
 /// The data type a model's weights are brought to.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, schemars::JsonSchema)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, schemars::JsonSchema,
+)]
 #[serde(rename_all = "snake_case")]
 pub enum DtypeChoice {
     /// As the files store them.
@@ -69,11 +71,24 @@ pub enum RegistryError {
     #[error("{file}: can't be read: {source}; give the path of a models.toml")]
     Read { file: String, source: io::Error },
     #[error("{file}:{line}: {message}")]
-    Toml { file: String, line: u64, message: String },
+    Toml {
+        file: String,
+        line: u64,
+        message: String,
+    },
     #[error("{file}:{line}: {problem}; {fix}")]
-    Entry { file: String, line: u64, problem: String, fix: String },
+    Entry {
+        file: String,
+        line: u64,
+        problem: String,
+        fix: String,
+    },
     #[error("{file} has no model \"{name}\"{}; `byrote models list` shows them all", did_you_mean(.near))]
-    Unknown { file: String, name: String, near: Vec<String> },
+    Unknown {
+        file: String,
+        name: String,
+        near: Vec<String>,
+    },
 }
 
 impl Registry {
@@ -91,8 +106,10 @@ impl Registry {
     /// When the file can't be read or an entry is wrong; names file, line and fix.
     pub fn from_file(path: &Path) -> Result<Self, RegistryError> {
         let file = path.display().to_string();
-        let text =
-            std::fs::read_to_string(path).map_err(|source| RegistryError::Read { file: file.clone(), source })?;
+        let text = std::fs::read_to_string(path).map_err(|source| RegistryError::Read {
+            file: file.clone(),
+            source,
+        })?;
         Self::parse(&text, &file, path.parent().unwrap_or(Path::new("")))
     }
 
@@ -123,12 +140,17 @@ impl Registry {
                 let candidate = plain(&entry.name);
                 let distance = edits(&wanted, &candidate);
                 let alike = distance <= 2.max(wanted.len() / 4);
-                let part = wanted.len() >= 3 && (candidate.contains(&wanted) || wanted.contains(&candidate));
+                let part = wanted.len() >= 3
+                    && (candidate.contains(&wanted) || wanted.contains(&candidate));
                 (alike || part).then_some((distance, entry.name.as_str()))
             })
             .collect();
         found.sort_by_key(|(distance, _)| *distance);
-        found.into_iter().take(5).map(|(_, name)| name.to_owned()).collect()
+        found
+            .into_iter()
+            .take(5)
+            .map(|(_, name)| name.to_owned())
+            .collect()
     }
 
     fn parse(text: &str, file: &str, folder: &Path) -> Result<Self, RegistryError> {
@@ -144,9 +166,16 @@ impl Registry {
             .into_iter()
             .map(|(name, entry)| check.entry(&name, entry))
             .collect::<Result<Vec<ModelEntry>, RegistryError>>()?;
-        let registry = Self { file: file.to_owned(), default: raw.default.get_ref().clone(), entries };
+        let registry = Self {
+            file: file.to_owned(),
+            default: raw.default.get_ref().clone(),
+            entries,
+        };
         if registry.find(&registry.default).is_none() {
-            let problem = format!("default = \"{}\" is no entry of this file", registry.default);
+            let problem = format!(
+                "default = \"{}\" is no entry of this file",
+                registry.default
+            );
             let fix = format!("add [models.{}] or name another{}", registry.default, {
                 did_you_mean(&registry.near(&registry.default))
             });
@@ -175,9 +204,12 @@ pub fn is_hub_id(repo: &str) -> bool {
             && !text.starts_with('.')
             && !text.contains("..")
             && !text.contains("--")
-            && text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_'))
+            && text
+                .bytes()
+                .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_'))
     };
-    repo.split_once('/').is_some_and(|(org, name)| part(org) && part(name))
+    repo.split_once('/')
+        .is_some_and(|(org, name)| part(org) && part(name))
 }
 
 /// Whether `revision` can be a branch, tag or commit, and is safe as the name of a file.
@@ -187,7 +219,9 @@ pub fn is_revision(revision: &str) -> bool {
             !part.is_empty()
                 && !part.starts_with('.')
                 && !part.contains("..")
-                && part.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_' | b'+'))
+                && part
+                    .bytes()
+                    .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_' | b'+'))
         })
 }
 
@@ -195,7 +229,9 @@ pub fn is_revision(revision: &str) -> bool {
 pub fn is_inside(name: &str) -> bool {
     !name.is_empty()
         && !name.contains(['\\', ':', '\0'])
-        && name.split('/').all(|part| !part.is_empty() && part != "." && part != "..")
+        && name
+            .split('/')
+            .all(|part| !part.is_empty() && part != "." && part != "..")
 }
 
 #[derive(Deserialize)]
@@ -233,7 +269,11 @@ impl Check<'_> {
     fn entry(&self, name: &Spanned<String>, raw: RawEntry) -> Result<ModelEntry, RegistryError> {
         let at = name.span().start;
         let name = name.get_ref().clone();
-        if name.is_empty() || !name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_')) {
+        if name.is_empty()
+            || !name
+                .bytes()
+                .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_'))
+        {
             return Err(self.error(
                 at,
                 format!("\"{name}\" can't be the name of a model"),
@@ -257,14 +297,21 @@ impl Check<'_> {
             let text = wanted.get_ref();
             if !is_inside(text) || !(text.ends_with(".gguf") || text.ends_with(".safetensors")) {
                 let problem = format!("file = \"{text}\" can't be loaded");
-                return Err(self.error(start, problem, "name a .gguf or .safetensors file of the repository"));
+                return Err(self.error(
+                    start,
+                    problem,
+                    "name a .gguf or .safetensors file of the repository",
+                ));
             }
             if source == EntrySource::Builtin {
                 return Err(self.error(start, format!("model \"{name}\" has a file"), "remove it"));
             }
         }
-        let sha256 =
-            raw.sha256.iter().map(|(file, digest)| self.digest(file, digest)).collect::<Result<_, RegistryError>>()?;
+        let sha256 = raw
+            .sha256
+            .iter()
+            .map(|(file, digest)| self.digest(file, digest))
+            .collect::<Result<_, RegistryError>>()?;
         Ok(ModelEntry {
             name,
             source,
@@ -302,11 +349,19 @@ impl Check<'_> {
         }
     }
 
-    fn digest(&self, file: &Spanned<String>, digest: &Spanned<String>) -> Result<(String, Digest), RegistryError> {
+    fn digest(
+        &self,
+        file: &Spanned<String>,
+        digest: &Spanned<String>,
+    ) -> Result<(String, Digest), RegistryError> {
         let name = file.get_ref();
         if !is_inside(name) {
             let problem = format!("sha256 names \"{name}\", which is outside the model's folder");
-            return Err(self.error(file.span().start, problem, "give the file's name inside the folder"));
+            return Err(self.error(
+                file.span().start,
+                problem,
+                "give the file's name inside the folder",
+            ));
         }
         match Digest::parse(digest.get_ref()) {
             Some(parsed) => Ok((name.clone(), parsed)),
@@ -319,7 +374,12 @@ impl Check<'_> {
     }
 
     fn error(&self, at: usize, problem: String, fix: impl Into<String>) -> RegistryError {
-        RegistryError::Entry { file: self.file.to_owned(), line: line_of(self.text, at), problem, fix: fix.into() }
+        RegistryError::Entry {
+            file: self.file.to_owned(),
+            line: line_of(self.text, at),
+            problem,
+            fix: fix.into(),
+        }
     }
 }
 
@@ -330,7 +390,10 @@ fn line_of(text: &str, at: usize) -> u64 {
 
 /// A name without what people leave out when they type it.
 fn plain(name: &str) -> String {
-    name.chars().filter(|c| c.is_alphanumeric()).flat_map(char::to_lowercase).collect()
+    name.chars()
+        .filter(|c| c.is_alphanumeric())
+        .flat_map(char::to_lowercase)
+        .collect()
 }
 
 /// Insertions, deletions and substitutions between two words (Levenshtein distance).
@@ -360,17 +423,27 @@ mod tests {
     #[test]
     fn the_models_that_come_with_the_program_are_well_formed() {
         let registry = Registry::builtin().unwrap();
-        assert_eq!(registry.get(&registry.default).unwrap().source, EntrySource::Builtin);
+        assert_eq!(
+            registry.get(&registry.default).unwrap().source,
+            EntrySource::Builtin
+        );
         for (name, repo) in [
             ("gemma-3-270m", "google/gemma-3-270m"),
             ("pythia-12b-deduped", "EleutherAI/pythia-12b-deduped"),
             ("gpt2-xl", "openai-community/gpt2-xl"),
             ("qwen2.5-0.5b", "Qwen/Qwen2.5-0.5B"),
         ] {
-            assert_eq!(registry.get(name).unwrap().source, EntrySource::Hub(repo.to_owned()), "{name}");
+            assert_eq!(
+                registry.get(name).unwrap().source,
+                EntrySource::Hub(repo.to_owned()),
+                "{name}"
+            );
         }
         assert!(registry.entries.len() > 30);
-        assert!(registry.entries.iter().all(|entry| entry.sha256.is_empty()), "no digest is known for sure");
+        assert!(
+            registry.entries.iter().all(|entry| entry.sha256.is_empty()),
+            "no digest is known for sure"
+        );
     }
 
     #[test]
@@ -382,14 +455,22 @@ mod tests {
              [models.alpha]\nsource = \"./alpha\"\n"
         ))
         .unwrap();
-        let [zeta, alpha] = registry.entries.as_slice() else { panic!("{registry:?}") };
+        let [zeta, alpha] = registry.entries.as_slice() else {
+            panic!("{registry:?}")
+        };
         assert_eq!(zeta.source, EntrySource::Hub("org/zeta-GGUF".to_owned()));
-        assert_eq!((zeta.revision.as_deref(), zeta.file.as_deref()), (Some("refs/pr/1"), Some("q4/zeta.gguf")));
+        assert_eq!(
+            (zeta.revision.as_deref(), zeta.file.as_deref()),
+            (Some("refs/pr/1"), Some("q4/zeta.gguf"))
+        );
         assert_eq!(
             (zeta.dtype, zeta.bos, zeta.origin.as_str()),
             (DtypeChoice::Bf16, BosChoice::Never, "my/models.toml:3")
         );
-        assert_eq!((zeta.family.as_deref(), zeta.notes.as_deref()), (Some("llama"), Some("n")));
+        assert_eq!(
+            (zeta.family.as_deref(), zeta.notes.as_deref()),
+            (Some("llama"), Some("n"))
+        );
         assert_eq!(zeta.sha256["q4/zeta.gguf"].as_str(), digest.to_lowercase());
         assert_eq!(alpha.source, EntrySource::Path(PathBuf::from("my/./alpha")));
         assert_eq!(
@@ -403,26 +484,67 @@ mod tests {
         let head = "default = \"a\"\n[models.a]\n";
         for (rest, line, told) in [
             ("source = \"a\"\n", 3, "write \"org/name\""),
-            ("source = \"../../x/../pytorch\"\nrevision = \"main\"\n", 4, "only models on the hub have revisions"),
-            ("source = \"o/n\"\nrevision = \"../../etc\"\n", 4, "give a commit"),
-            ("source = \"o/n\"\nfile = \"pytorch_model.bin\"\n", 4, "name a .gguf or .safetensors"),
-            ("source = \"o/n\"\nfile = \"../x.gguf\"\n", 4, "can't be loaded"),
+            (
+                "source = \"../../x/../pytorch\"\nrevision = \"main\"\n",
+                4,
+                "only models on the hub have revisions",
+            ),
+            (
+                "source = \"o/n\"\nrevision = \"../../etc\"\n",
+                4,
+                "give a commit",
+            ),
+            (
+                "source = \"o/n\"\nfile = \"pytorch_model.bin\"\n",
+                4,
+                "name a .gguf or .safetensors",
+            ),
+            (
+                "source = \"o/n\"\nfile = \"../x.gguf\"\n",
+                4,
+                "can't be loaded",
+            ),
             ("source = \"builtin:\"\nfile = \"x.gguf\"\n", 4, "remove it"),
-            ("source = \"o/n\"\nsha256 = { \"x.gguf\" = \"abc\" }\n", 4, "64 hexadecimal digits"),
-            ("source = \"o/n\"\nsha256 = { \"../x\" = \"abc\" }\n", 4, "outside the model's folder"),
-            ("source = \"o/n\"\nrevison = \"main\"\n", 4, "unknown field `revison`"),
-            ("source = \"o/n\"\ndtype = \"f8\"\n", 4, "unknown variant `f8`"),
+            (
+                "source = \"o/n\"\nsha256 = { \"x.gguf\" = \"abc\" }\n",
+                4,
+                "64 hexadecimal digits",
+            ),
+            (
+                "source = \"o/n\"\nsha256 = { \"../x\" = \"abc\" }\n",
+                4,
+                "outside the model's folder",
+            ),
+            (
+                "source = \"o/n\"\nrevison = \"main\"\n",
+                4,
+                "unknown field `revison`",
+            ),
+            (
+                "source = \"o/n\"\ndtype = \"f8\"\n",
+                4,
+                "unknown variant `f8`",
+            ),
             ("source = 7\n", 3, "invalid type"),
-            ("source = \"o/n\"\n[models.\"b/c\"]\nsource = \"o/n\"\n", 4, "can't be the name of a model"),
+            (
+                "source = \"o/n\"\n[models.\"b/c\"]\nsource = \"o/n\"\n",
+                4,
+                "can't be the name of a model",
+            ),
         ] {
             let message = parse(&format!("{head}{rest}")).unwrap_err().to_string();
-            assert!(message.starts_with(&format!("my/models.toml:{line}: ")), "{rest}: {message}");
+            assert!(
+                message.starts_with(&format!("my/models.toml:{line}: ")),
+                "{rest}: {message}"
+            );
             assert!(message.contains(told), "{rest}: {message}");
         }
-        let message =
-            parse("default = \"pythia70m\"\n[models.pythia-70m]\nsource = \"o/n\"\n").unwrap_err().to_string();
+        let message = parse("default = \"pythia70m\"\n[models.pythia-70m]\nsource = \"o/n\"\n")
+            .unwrap_err()
+            .to_string();
         assert!(
-            message.starts_with("my/models.toml:1: ") && message.contains("did you mean \"pythia-70m\""),
+            message.starts_with("my/models.toml:1: ")
+                && message.contains("did you mean \"pythia-70m\""),
             "{message}"
         );
     }
@@ -438,9 +560,18 @@ mod tests {
             ("olmo", "olmo-2-1b"),
         ] {
             let message = registry.get(typed).unwrap_err().to_string();
-            assert!(message.contains(&format!("\"{near}\"")), "{typed}: {message}");
+            assert!(
+                message.contains(&format!("\"{near}\"")),
+                "{typed}: {message}"
+            );
         }
-        assert!(!registry.get("zzzzzz").unwrap_err().to_string().contains("did you mean"));
+        assert!(
+            !registry
+                .get("zzzzzz")
+                .unwrap_err()
+                .to_string()
+                .contains("did you mean")
+        );
     }
 
     #[test]
@@ -449,7 +580,9 @@ mod tests {
             assert!(!is_inside(name), "{name}");
         }
         assert!(is_inside("a/b.safetensors"));
-        for id in ["gpt2", "a/b/c", "../b", "a/..", "a/", "/b", "a--b/c", "a b/c", "a/b@c"] {
+        for id in [
+            "gpt2", "a/b/c", "../b", "a/..", "a/", "/b", "a--b/c", "a b/c", "a/b@c",
+        ] {
             assert!(!is_hub_id(id), "{id}");
         }
         assert!(is_hub_id("meta-llama/Llama-3.2-1B"));

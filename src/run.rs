@@ -159,7 +159,19 @@ pub struct TextStats {
 }
 
 /// Why a window was left before it was scored to its end. It is neither scored nor unscored.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, schemars::JsonSchema)]
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    PartialEq,
+    Eq,
+    Hash,
+    PartialOrd,
+    Ord,
+    Serialize,
+    Deserialize,
+    schemars::JsonSchema,
+)]
 #[serde(rename_all = "snake_case")]
 pub enum Left {
     /// Its probability is below the policy's floor, whatever follows.

@@ -217,7 +217,11 @@ impl Sweep {
     /// Compares runs.
     pub fn of(runs: &[SweptRun<'_>]) -> Self {
         let settings: Vec<&Setting> = runs.iter().map(|run| &run.setting).collect();
-        let varies = |axis: &Axis| settings.windows(2).any(|pair| axis.value(pair[0]) != axis.value(pair[1]));
+        let varies = |axis: &Axis| {
+            settings
+                .windows(2)
+                .any(|pair| axis.value(pair[0]) != axis.value(pair[1]))
+        };
         let axes: Vec<Axis> = Axis::ALL.into_iter().filter(varies).collect();
         let summaries: Vec<RunSummary> = runs.iter().map(|run| summary(run, &axes)).collect();
         let items = items(runs, &axes);
@@ -234,14 +238,24 @@ impl Sweep {
 
     /// Items of one standing, in order.
     pub fn standing(&self, standing: Standing) -> impl Iterator<Item = &SweptItem> {
-        self.items.iter().filter(move |item| item.standing == standing)
+        self.items
+            .iter()
+            .filter(move |item| item.standing == standing)
     }
 }
 
 fn summary(run: &SweptRun<'_>, axes: &[Axis]) -> RunSummary {
-    let name = if axes.is_empty() { run.setting.model.clone() } else { label(&run.setting, axes) };
+    let name = if axes.is_empty() {
+        run.setting.model.clone()
+    } else {
+        label(&run.setting, axes)
+    };
     let report = run.report.as_ref().ok();
-    let count = |count: &LevelCount| Count { kind: count.kind, level: count.level, items: count.items };
+    let count = |count: &LevelCount| Count {
+        kind: count.kind,
+        level: count.level,
+        items: count.items,
+    };
     RunSummary {
         name,
         setting: run.setting.clone(),
@@ -253,8 +267,12 @@ fn summary(run: &SweptRun<'_>, axes: &[Axis]) -> RunSummary {
         bos_token: report.and_then(|report| report.settings.bos_token),
         windows: report.map_or(0, |report| report.summary.windows.planned),
         scored: report.map_or(0, |report| report.summary.windows.scored),
-        counts: report.map(|report| report.summary.counts.iter().map(count).collect()).unwrap_or_default(),
-        outcome: report.and_then(|report| report.decision.as_ref()).map(|decision| decision.outcome),
+        counts: report
+            .map(|report| report.summary.counts.iter().map(count).collect())
+            .unwrap_or_default(),
+        outcome: report
+            .and_then(|report| report.decision.as_ref())
+            .map(|decision| decision.outcome),
     }
 }
 
@@ -274,7 +292,10 @@ fn items(runs: &[SweptRun<'_>], axes: &[Axis]) -> Vec<SweptItem> {
         .into_iter()
         .map(|item| {
             let in_runs = found.remove(&item.id).unwrap_or_default();
-            let levels: Vec<Option<Level>> = in_runs.iter().map(|item| item.map(|item| item.verdict.level)).collect();
+            let levels: Vec<Option<Level>> = in_runs
+                .iter()
+                .map(|item| item.map(|item| item.verdict.level))
+                .collect();
             SweptItem {
                 id: item.id.clone(),
                 kind: item.kind,
@@ -302,7 +323,10 @@ fn kind_order(kind: Kind) -> u8 {
 fn standing(runs: &[SweptRun<'_>], levels: &[Option<Level>]) -> Standing {
     let mut by_model: BTreeMap<&str, Vec<Level>> = BTreeMap::new();
     for (run, level) in runs.iter().zip(levels) {
-        by_model.entry(&run.setting.model).or_default().extend(level);
+        by_model
+            .entry(&run.setting.model)
+            .or_default()
+            .extend(level);
     }
     let differ = |levels: &[Level]| levels.windows(2).any(|pair| pair[0] != pair[1]);
     if by_model.values().any(|levels| differ(levels)) {
@@ -324,8 +348,13 @@ fn values(item: &ReportItem) -> Option<Values> {
     let forms = || item.evidence.values().map(|(_, values)| values);
     Some(Values {
         best_log_p_z: best.best.log_p_z,
-        coverage: forms().filter_map(|values| Some(values.extraction.as_ref()?.coverage)).reduce(f64::max),
-        verbatim_run: forms().filter_map(|values| values.max_verbatim_run).max().unwrap_or_default(),
+        coverage: forms()
+            .filter_map(|values| Some(values.extraction.as_ref()?.coverage))
+            .reduce(f64::max),
+        verbatim_run: forms()
+            .filter_map(|values| values.max_verbatim_run)
+            .max()
+            .unwrap_or_default(),
         greedily_extracted: forms().map(|values| values.greedily_extracted).sum(),
         windows: item.evidence.scored(),
     })
@@ -334,7 +363,11 @@ fn values(item: &ReportItem) -> Option<Values> {
 /// Items named in a reason.
 const NAMED: usize = 5;
 
-fn decision(summaries: &[RunSummary], runs: &[SweptRun<'_>], items: &[SweptItem]) -> Option<SweepDecision> {
+fn decision(
+    summaries: &[RunSummary],
+    runs: &[SweptRun<'_>],
+    items: &[SweptItem],
+) -> Option<SweepDecision> {
     if summaries.iter().all(|run| run.outcome.is_none()) {
         return None;
     }
@@ -347,30 +380,60 @@ fn decision(summaries: &[RunSummary], runs: &[SweptRun<'_>], items: &[SweptItem]
     let reason = |(summary, run): (&RunSummary, &SweptRun<'_>)| {
         let said = match &run.report {
             Err(failed) => Some(failed.clone()),
-            Ok(report) => report.decision.as_ref().and_then(|decision| decision.reasons.first().cloned()),
+            Ok(report) => report
+                .decision
+                .as_ref()
+                .and_then(|decision| decision.reasons.first().cloned()),
         };
-        format!("{}: {}", summary.name, said.unwrap_or_else(|| "it was not decided".to_owned()))
+        format!(
+            "{}: {}",
+            summary.name,
+            said.unwrap_or_else(|| "it was not decided".to_owned())
+        )
     };
-    let mut reasons: Vec<String> =
-        summaries.iter().zip(runs).filter(|(summary, _)| outcome(summary) == worst).map(reason).collect();
-    for (standing, what) in
-        [(Standing::Unstable, "unstable"), (Standing::DiffersByModel, "with another verdict in another model")]
-    {
-        let ids: Vec<String> =
-            items.iter().filter(|item| item.standing == standing).map(|item| format!("`{}`", item.id)).collect();
+    let mut reasons: Vec<String> = summaries
+        .iter()
+        .zip(runs)
+        .filter(|(summary, _)| outcome(summary) == worst)
+        .map(reason)
+        .collect();
+    for (standing, what) in [
+        (Standing::Unstable, "unstable"),
+        (
+            Standing::DiffersByModel,
+            "with another verdict in another model",
+        ),
+    ] {
+        let ids: Vec<String> = items
+            .iter()
+            .filter(|item| item.standing == standing)
+            .map(|item| format!("`{}`", item.id))
+            .collect();
         if !ids.is_empty() {
             let more = if ids.len() > NAMED { ", ..." } else { "" };
             let noun = if ids.len() == 1 { "item" } else { "items" };
-            let named = ids.iter().take(NAMED).cloned().collect::<Vec<_>>().join(", ");
+            let named = ids
+                .iter()
+                .take(NAMED)
+                .cloned()
+                .collect::<Vec<_>>()
+                .join(", ");
             reasons.push(format!("{} {noun} {what}: {named}{more}", ids.len()));
         }
     }
-    Some(SweepDecision { outcome: worst, reasons })
+    Some(SweepDecision {
+        outcome: worst,
+        reasons,
+    })
 }
 
 /// Runs that differ in nothing but one dimension, with what they share in the others that vary: `(shared, runs)`.
 fn along(runs: &[SweptRun<'_>], axis: Axis, axes: &[Axis]) -> Vec<(String, Vec<usize>)> {
-    let others: Vec<Axis> = axes.iter().copied().filter(|other| *other != axis).collect();
+    let others: Vec<Axis> = axes
+        .iter()
+        .copied()
+        .filter(|other| *other != axis)
+        .collect();
     let mut groups: Vec<(String, Vec<usize>)> = Vec::new();
     for (at, run) in runs.iter().enumerate() {
         let shared = label(&run.setting, &others);
@@ -392,7 +455,11 @@ fn median(values: impl Iterator<Item = f64>) -> Option<f64> {
     }
     let lower = *values.get(values.len() / 2 - 1)?;
     // Two infinities of one sign have no mean but themselves.
-    Some(if lower.to_bits() == upper.to_bits() { upper } else { (lower + upper) / 2.0 })
+    Some(if lower.to_bits() == upper.to_bits() {
+        upper
+    } else {
+        (lower + upper) / 2.0
+    })
 }
 
 #[cfg(test)]

@@ -16,7 +16,9 @@ use serde::{Deserialize, Serialize};
 use std::fmt;
 
 /// A template's id: lower-case letters, digits and hyphens.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, schemars::JsonSchema)]
+#[derive(
+    Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, schemars::JsonSchema,
+)]
 #[serde(transparent)]
 pub struct TemplateId(pub String);
 
@@ -79,10 +81,22 @@ pub struct Known {
 
 impl Known {
     pub const ALL: [Self; 4] = [
-        Self { title: true, author: true },
-        Self { title: true, author: false },
-        Self { title: false, author: true },
-        Self { title: false, author: false },
+        Self {
+            title: true,
+            author: true,
+        },
+        Self {
+            title: true,
+            author: false,
+        },
+        Self {
+            title: false,
+            author: true,
+        },
+        Self {
+            title: false,
+            author: false,
+        },
     ];
 }
 
@@ -90,21 +104,36 @@ impl Known {
 #[derive(Debug, thiserror::Error)]
 pub enum TemplateError {
     #[error("{file}: can't be read: {source}")]
-    Io { file: String, source: std::io::Error },
+    Io {
+        file: String,
+        source: std::io::Error,
+    },
     #[error("{file}: not a template that can be read: {reason}; docs/templates.md shows one")]
     File { file: String, reason: String },
     #[error("{file}: it has {bytes} bytes, and a template has at most {most}; give another one")]
-    TooLong { file: String, bytes: usize, most: usize },
+    TooLong {
+        file: String,
+        bytes: usize,
+        most: usize,
+    },
     #[error("{file}: its template can't be rendered: {reason}")]
     Render { file: String, reason: String },
     #[error("{file}: rendered, {what}; {fix}")]
-    Misplaced { file: String, what: String, fix: &'static str },
+    Misplaced {
+        file: String,
+        what: String,
+        fix: &'static str,
+    },
     #[error(
         "--template {id}: {reference} has no chat template (no chat_template in tokenizer_config.json, no \
          chat_template.jinja, no tokenizer.chat_template in a GGUF), so there are no turns to put text into; it is \
          probably no chat model: use one of {plain}"
     )]
-    NoChat { id: TemplateId, reference: String, plain: String },
+    NoChat {
+        id: TemplateId,
+        reference: String,
+        plain: String,
+    },
     #[error("{file}: its chat templates can't be read: {reason}; fetch the model's files again")]
     Chat { file: String, reason: String },
 }

@@ -20,7 +20,9 @@ pub mod tokenizer;
 use serde::{Deserialize, Serialize};
 
 /// Whether a window begins with the model's beginning-of-sequence token.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema,
+)]
 #[serde(rename_all = "snake_case")]
 pub enum BosChoice {
     /// As the tokenizer itself does it.

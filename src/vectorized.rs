@@ -7,7 +7,9 @@ use std::sync::OnceLock;
 /// for it: then everything is computed as on other processors, which is how that way is tested.
 pub(crate) fn wide() -> bool {
     static WIDE: OnceLock<bool> = OnceLock::new();
-    *WIDE.get_or_init(|| std::env::var_os("BYROTE_PORTABLE").is_none_or(|asked| asked != "1") && detected())
+    *WIDE.get_or_init(|| {
+        std::env::var_os("BYROTE_PORTABLE").is_none_or(|asked| asked != "1") && detected()
+    })
 }
 
 #[cfg(target_arch = "x86_64")]
@@ -90,7 +92,10 @@ mod tests {
             let x = -(i as f32) / 2_100.0;
             let want = f64::from(x).exp();
             let got = f64::from(exp(x));
-            assert!((got - want).abs() <= 2.5e-7 * want + 1e-37, "{x}: {got} against {want}");
+            assert!(
+                (got - want).abs() <= 2.5e-7 * want + 1e-37,
+                "{x}: {got} against {want}"
+            );
         }
         assert!(exp(f32::NAN).is_nan());
         assert_eq!(exp(f32::NEG_INFINITY), 0.0);

@@ -27,7 +27,19 @@ use serde::{Deserialize, Serialize};
 use std::fmt;
 
 /// What was found out about an item. In order of weight, the gravest first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, schemars::JsonSchema)]
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    PartialEq,
+    Eq,
+    Hash,
+    PartialOrd,
+    Ord,
+    Serialize,
+    Deserialize,
+    schemars::JsonSchema,
+)]
 #[serde(rename_all = "snake_case")]
 pub enum Level {
     /// Likelier than controls explain, and within the policy's sample budget.
@@ -130,7 +142,12 @@ pub struct Subject<'a> {
 impl<'a> Subject<'a> {
     /// What it is called by.
     pub fn labels(&self) -> Labels<'a> {
-        Labels { id: self.id, kind: self.kind, tags: self.tags, matches: self.matches }
+        Labels {
+            id: self.id,
+            kind: self.kind,
+            tags: self.tags,
+            matches: self.matches,
+        }
     }
 }
 
@@ -155,7 +172,8 @@ impl Verdict {
     pub fn without_near_verbatim(&mut self) {
         if self.level == Level::Clear {
             self.level = Level::Inconclusive;
-            self.reasons.insert(0, reasons::near_verbatim_not_measured());
+            self.reasons
+                .insert(0, reasons::near_verbatim_not_measured());
         }
     }
 }
@@ -181,14 +199,24 @@ impl fmt::Display for Level {
 
 /// Whether the best window is within the policy's sample budget, or a near-verbatim sample where the policy counts those.
 pub fn within_budget(policy: &Policy, evidence: &ItemEvidence) -> bool {
-    let budget = Budget { schemes: &policy.schemes, tau: policy.tau };
+    let budget = Budget {
+        schemes: &policy.schemes,
+        tau: policy.tau,
+    };
     let near = near_verbatim(policy, evidence).is_some_and(|near| budget.holds(near.log_p));
-    near || evidence.cheapest(&policy.schemes).is_some_and(|(_, best)| budget.holds(best.best.log_p_z))
+    near || evidence
+        .cheapest(&policy.schemes)
+        .is_some_and(|(_, best)| budget.holds(best.best.log_p_z))
 }
 
 /// The item's near-verbatim bound, if the policy counts such samples.
 fn near_verbatim<'a>(policy: &Policy, evidence: &'a ItemEvidence) -> Option<&'a NearProbability> {
-    evidence.follow_up.as_ref().filter(|_| policy.near_verbatim)?.near_probability.as_ref()
+    evidence
+        .follow_up
+        .as_ref()
+        .filter(|_| policy.near_verbatim)?
+        .near_probability
+        .as_ref()
 }
 
 /// Why an item's measurement isn't complete, in words, whatever the policy; `None` if it is.
@@ -200,13 +228,26 @@ pub fn not_measured(evidence: &ItemEvidence) -> Option<String> {
     if windows == 0 {
         return Some("not probed: no window was cut from it".to_owned());
     }
-    let unscored: Vec<_> = evidence.forms.iter().flat_map(|form| &form.unscored).collect();
+    let unscored: Vec<_> = evidence
+        .forms
+        .iter()
+        .flat_map(|form| &form.unscored)
+        .collect();
     if let Some(first) = unscored.first() {
         let count = unscored.len();
-        return Some(format!("{count} of {windows} windows could not be scored ({}: {})", first.window, first.reason));
+        return Some(format!(
+            "{count} of {windows} windows could not be scored ({}: {})",
+            first.window, first.reason
+        ));
     }
-    if evidence.forms.iter().any(|form| form.scored + form.left.total() > form.windows) {
-        return Some("it has more scores than windows: parts of different runs are mixed".to_owned());
+    if evidence
+        .forms
+        .iter()
+        .any(|form| form.scored + form.left.total() > form.windows)
+    {
+        return Some(
+            "it has more scores than windows: parts of different runs are mixed".to_owned(),
+        );
     }
     let missing: u64 = evidence.forms.iter().map(|form| form.missing()).sum();
     if missing > 0 {
@@ -214,7 +255,10 @@ pub fn not_measured(evidence: &ItemEvidence) -> Option<String> {
             "{missing} of {windows} windows have no scores: the run was cut short or a part is missing"
         ));
     }
-    let complete = evidence.forms.iter().all(|form| form.values.is_some() == (form.scored > 0));
+    let complete = evidence
+        .forms
+        .iter()
+        .all(|form| form.values.is_some() == (form.scored > 0));
     (!complete).then(|| "its windows are counted as scored, but there are no values".to_owned())
 }
 

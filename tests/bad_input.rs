@@ -1,6 +1,10 @@
 //! Bad input of every kind: one clear message that names the file, the line and the fix; exit code 2; no panic.
 #![cfg(feature = "native")]
-#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test fails by panicking")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "a test fails by panicking"
+)]
 
 #[path = "support/damage.rs"]
 mod damage;
@@ -21,10 +25,37 @@ struct Case {
     says: &'static [&'static str],
 }
 
-const PROBE: &[&str] = &["probe", "--model", "model", "--prompts", "set.jsonl", "--prefix", "8", "--suffix", "8"];
-const PROBE_GGUF: &[&str] =
-    &["probe", "--model", "model.gguf", "--prompts", "set.jsonl", "--prefix", "8", "--suffix", "8"];
-const SCORE: &[&str] = &["score", "--model", "model", "--input", "windows.jsonl", "--output", "scores.jsonl"];
+const PROBE: &[&str] = &[
+    "probe",
+    "--model",
+    "model",
+    "--prompts",
+    "set.jsonl",
+    "--prefix",
+    "8",
+    "--suffix",
+    "8",
+];
+const PROBE_GGUF: &[&str] = &[
+    "probe",
+    "--model",
+    "model.gguf",
+    "--prompts",
+    "set.jsonl",
+    "--prefix",
+    "8",
+    "--suffix",
+    "8",
+];
+const SCORE: &[&str] = &[
+    "score",
+    "--model",
+    "model",
+    "--input",
+    "windows.jsonl",
+    "--output",
+    "scores.jsonl",
+];
 const NOTHING: fn(&Path) = |_| ();
 
 fn weights(dir: &Path) -> std::path::PathBuf {
@@ -36,7 +67,11 @@ fn set(dir: &Path, bytes: &[u8]) {
 }
 
 fn policy(dir: &Path, text: &str) {
-    std::fs::write(dir.join("policy.toml"), format!("schema = \"byrote.policy/v1\"\n{text}\n")).unwrap();
+    std::fs::write(
+        dir.join("policy.toml"),
+        format!("schema = \"byrote.policy/v1\"\n{text}\n"),
+    )
+    .unwrap();
 }
 
 const MODELS: &[Case] = &[
@@ -61,14 +96,25 @@ const MODELS: &[Case] = &[
     Case {
         name: "a hub model while offline",
         wrong: NOTHING,
-        args: &["probe", "--model", "some/model", "--prompts", "set.jsonl", "--offline"],
+        args: &[
+            "probe",
+            "--model",
+            "some/model",
+            "--prompts",
+            "set.jsonl",
+            "--offline",
+        ],
         says: &["some/model", "offline"],
     },
     Case {
         name: "no config.json",
         wrong: |dir| std::fs::remove_file(dir.join("model/config.json")).unwrap(),
         args: PROBE,
-        says: &["model", "has no config.json", "put the model's own beside them"],
+        says: &[
+            "model",
+            "has no config.json",
+            "put the model's own beside them",
+        ],
     },
     Case {
         name: "no weights",
@@ -84,13 +130,30 @@ const MODELS: &[Case] = &[
     },
     Case {
         name: "a config of other sizes than the weights",
-        wrong: |dir| replace(&dir.join("model/config.json"), "\"hidden_size\": 192", "\"hidden_size\": 224"),
+        wrong: |dir| {
+            replace(
+                &dir.join("model/config.json"),
+                "\"hidden_size\": 192",
+                "\"hidden_size\": 224",
+            )
+        },
         args: PROBE,
-        says: &["model/model.safetensors", "has shape", "config asks for", "fetch both again"],
+        says: &[
+            "model/model.safetensors",
+            "has shape",
+            "config asks for",
+            "fetch both again",
+        ],
     },
     Case {
         name: "a config of fewer layers than the weights",
-        wrong: |dir| replace(&dir.join("model/config.json"), "\"num_hidden_layers\": 3", "\"num_hidden_layers\": 2"),
+        wrong: |dir| {
+            replace(
+                &dir.join("model/config.json"),
+                "\"num_hidden_layers\": 3",
+                "\"num_hidden_layers\": 2",
+            )
+        },
         args: PROBE,
         says: &["model/model.safetensors", "layers.2", "another model"],
     },
@@ -108,7 +171,11 @@ const MODELS: &[Case] = &[
     },
     Case {
         name: "a tokenizer.json that isn't one",
-        wrong: |dir| edit(&dir.join("model/tokenizer.json"), |bytes| *bytes = b"{\"vocab\": {}}".to_vec()),
+        wrong: |dir| {
+            edit(&dir.join("model/tokenizer.json"), |bytes| {
+                *bytes = b"{\"vocab\": {}}".to_vec()
+            })
+        },
         args: PROBE,
         says: &["model/tokenizer.json", "not a tokenizer.json", "fetch"],
     },
@@ -121,7 +188,10 @@ const MODELS: &[Case] = &[
     Case {
         name: "a tokenizer with more tokens than the model",
         wrong: |dir| {
-            program::copy_folder(&repository("tests/fixtures/models/llama"), &dir.join("model"));
+            program::copy_folder(
+                &repository("tests/fixtures/models/llama"),
+                &dir.join("model"),
+            );
         },
         args: PROBE,
         says: &["model", "token id", "vocabulary of 211", "tokenizer"],
@@ -146,7 +216,11 @@ const MODELS: &[Case] = &[
     },
     Case {
         name: "a safetensors header that claims 2^60 bytes",
-        wrong: |dir| edit(&weights(dir), |bytes| bytes[..8].copy_from_slice(&(1u64 << 60).to_le_bytes())),
+        wrong: |dir| {
+            edit(&weights(dir), |bytes| {
+                bytes[..8].copy_from_slice(&(1u64 << 60).to_le_bytes())
+            })
+        },
         args: PROBE,
         says: &["model/model.safetensors", "1152921504606846976"],
     },
@@ -172,19 +246,33 @@ const MODELS: &[Case] = &[
         name: "a GGUF header that claims 2^60 tensors",
         wrong: |dir| {
             damage::gguf(dir);
-            edit(&dir.join("model.gguf"), |bytes| bytes[8..16].copy_from_slice(&(1u64 << 60).to_le_bytes()));
+            edit(&dir.join("model.gguf"), |bytes| {
+                bytes[8..16].copy_from_slice(&(1u64 << 60).to_le_bytes())
+            });
         },
         args: PROBE_GGUF,
-        says: &["model.gguf", "1152921504606846976 tensors", "damaged or truncated", "fetch it again"],
+        says: &[
+            "model.gguf",
+            "1152921504606846976 tensors",
+            "damaged or truncated",
+            "fetch it again",
+        ],
     },
     Case {
         name: "a GGUF key that claims 2^60 bytes",
         wrong: |dir| {
             damage::gguf(dir);
-            edit(&dir.join("model.gguf"), |bytes| bytes[24..32].copy_from_slice(&(1u64 << 60).to_le_bytes()));
+            edit(&dir.join("model.gguf"), |bytes| {
+                bytes[24..32].copy_from_slice(&(1u64 << 60).to_le_bytes())
+            });
         },
         args: PROBE_GGUF,
-        says: &["model.gguf", "1152921504606846976 bytes", "damaged or truncated", "fetch it again"],
+        says: &[
+            "model.gguf",
+            "1152921504606846976 bytes",
+            "damaged or truncated",
+            "fetch it again",
+        ],
     },
     Case {
         name: "a file that is no GGUF",
@@ -196,35 +284,70 @@ const MODELS: &[Case] = &[
         name: "NaN weights, probe",
         wrong: |dir| poison(&weights(dir), "model.norm.weight", 0..192),
         args: PROBE,
-        says: &["model: can't be scored", "not finite", "weights are damaged"],
+        says: &[
+            "model: can't be scored",
+            "not finite",
+            "weights are damaged",
+        ],
     },
     Case {
         name: "NaN weights, score",
         wrong: |dir| {
             poison(&weights(dir), "model.norm.weight", 0..192);
-            std::fs::write(dir.join("windows.jsonl"), "{\"id\": 1, \"token_ids\": [1, 2, 3], \"prefix_len\": 1}\n")
-                .unwrap();
+            std::fs::write(
+                dir.join("windows.jsonl"),
+                "{\"id\": 1, \"token_ids\": [1, 2, 3], \"prefix_len\": 1}\n",
+            )
+            .unwrap();
         },
         args: SCORE,
-        says: &["model: can't be scored", "not finite", "weights are damaged"],
+        says: &[
+            "model: can't be scored",
+            "not finite",
+            "weights are damaged",
+        ],
     },
     #[cfg(not(feature = "cuda"))]
     Case {
         name: "a device this build doesn't have",
         wrong: NOTHING,
-        args: &["probe", "--model", "model", "--prompts", "set.jsonl", "--device", "cuda:0"],
+        args: &[
+            "probe",
+            "--model",
+            "model",
+            "--prompts",
+            "set.jsonl",
+            "--device",
+            "cuda:0",
+        ],
         says: &["device \"cuda:0\"", "cuda"],
     },
     Case {
         name: "a device that doesn't exist",
         wrong: NOTHING,
-        args: &["probe", "--model", "model", "--prompts", "set.jsonl", "--device", "tpu"],
+        args: &[
+            "probe",
+            "--model",
+            "model",
+            "--prompts",
+            "set.jsonl",
+            "--device",
+            "tpu",
+        ],
         says: &["device \"tpu\"", "cpu"],
     },
     Case {
         name: "quantized safetensors",
         wrong: NOTHING,
-        args: &["probe", "--model", "model", "--prompts", "set.jsonl", "--dtype", "quantized"],
+        args: &[
+            "probe",
+            "--model",
+            "model",
+            "--prompts",
+            "set.jsonl",
+            "--dtype",
+            "quantized",
+        ],
         says: &["--dtype quantized", "GGUF", "safetensors"],
     },
     Case {
@@ -250,7 +373,12 @@ const PROBE_SETS: &[Case] = &[
     },
     Case {
         name: "an empty text",
-        wrong: |dir| set(dir, &[SET.as_bytes(), b"{\"id\": \"c\", \"text\": \" \"}\n"].concat()),
+        wrong: |dir| {
+            set(
+                dir,
+                &[SET.as_bytes(), b"{\"id\": \"c\", \"text\": \" \"}\n"].concat(),
+            )
+        },
         args: PROBE,
         says: &["set.jsonl:3: field \"text\" is empty; remove the line"],
     },
@@ -262,21 +390,41 @@ const PROBE_SETS: &[Case] = &[
     },
     Case {
         name: "duplicate ids",
-        wrong: |dir| set(dir, &[SET.as_bytes(), b"{\"id\": \"a\", \"text\": \"another text\"}\n"].concat()),
+        wrong: |dir| {
+            set(
+                dir,
+                &[
+                    SET.as_bytes(),
+                    b"{\"id\": \"a\", \"text\": \"another text\"}\n",
+                ]
+                .concat(),
+            )
+        },
         args: PROBE,
         says: &["set.jsonl:3: ", "\"a\"", "set.jsonl:1"],
     },
     Case {
         name: "invalid UTF-8",
-        wrong: |dir| set(dir, &[SET.as_bytes(), b"{\"id\": \"c\", \"text\": \"caf\xe9\"}\n"].concat()),
+        wrong: |dir| {
+            set(
+                dir,
+                &[SET.as_bytes(), b"{\"id\": \"c\", \"text\": \"caf\xe9\"}\n"].concat(),
+            )
+        },
         args: PROBE,
-        says: &["set.jsonl:3: not UTF-8 at byte 24 of the line", "save the file as UTF-8"],
+        says: &[
+            "set.jsonl:3: not UTF-8 at byte 24 of the line",
+            "save the file as UTF-8",
+        ],
     },
     Case {
         name: "a JSON line cut in half",
         wrong: |dir| set(dir, &SET.as_bytes()[..SET.len() - 40]),
         args: PROBE,
-        says: &["set.jsonl:2: the last line breaks off", "copy or export the file again"],
+        says: &[
+            "set.jsonl:2: the last line breaks off",
+            "copy or export the file again",
+        ],
     },
     Case {
         name: "JSON that is none",
@@ -284,7 +432,12 @@ const PROBE_SETS: &[Case] = &[
         args: PROBE,
         says: &["set.jsonl:1: not valid JSON at column", "correct the line"],
     },
-    Case { name: "an empty file", wrong: |dir| set(dir, b""), args: PROBE, says: &["set.jsonl: holds no items; "] },
+    Case {
+        name: "an empty file",
+        wrong: |dir| set(dir, b""),
+        args: PROBE,
+        says: &["set.jsonl: holds no items; "],
+    },
     Case {
         name: "blank lines only",
         wrong: |dir| set(dir, b"\n \n"),
@@ -299,14 +452,29 @@ const PROBE_SETS: &[Case] = &[
     },
     Case {
         name: "an unknown kind",
-        wrong: |dir| set(dir, b"{\"id\": \"a\", \"kind\": \"contrl\", \"text\": \"some text\"}\n"),
+        wrong: |dir| {
+            set(
+                dir,
+                b"{\"id\": \"a\", \"kind\": \"contrl\", \"text\": \"some text\"}\n",
+            )
+        },
         args: PROBE,
         says: &["set.jsonl:1: field \"kind\"", "contrl", "control"],
     },
     Case {
         name: "a prefix longer than the model's context",
         wrong: NOTHING,
-        args: &["probe", "--model", "model", "--prompts", "long.txt", "--prefix", "600", "--suffix", "8"],
+        args: &[
+            "probe",
+            "--model",
+            "model",
+            "--prompts",
+            "long.txt",
+            "--prefix",
+            "600",
+            "--suffix",
+            "8",
+        ],
         says: &["609 tokens", "512", "shorten --prefix or --suffix"],
     },
     Case {
@@ -321,13 +489,29 @@ const SETTINGS: &[Case] = &[
     Case {
         name: "--out under a regular file",
         wrong: |dir| std::fs::write(dir.join("file"), "").unwrap(),
-        args: &["probe", "--model", "model", "--prompts", "set.jsonl", "--out", "file/run"],
+        args: &[
+            "probe",
+            "--model",
+            "model",
+            "--prompts",
+            "set.jsonl",
+            "--out",
+            "file/run",
+        ],
         says: &["file/run: ", "can't be made", "--out"],
     },
     Case {
         name: "--out is a regular file",
         wrong: |dir| std::fs::write(dir.join("file"), "").unwrap(),
-        args: &["probe", "--model", "model", "--prompts", "set.jsonl", "--out", "file"],
+        args: &[
+            "probe",
+            "--model",
+            "model",
+            "--prompts",
+            "set.jsonl",
+            "--out",
+            "file",
+        ],
         says: &["file: ", "can't be made", "--out"],
     },
     Case {
@@ -352,7 +536,10 @@ const SETTINGS: &[Case] = &[
         name: "an unknown policy",
         wrong: NOTHING,
         args: &["probe", "--gate", "lenient"],
-        says: &["lenient: ", "give a policy file, or one of: default, strict"],
+        says: &[
+            "lenient: ",
+            "give a policy file, or one of: default, strict",
+        ],
     },
     Case {
         name: "a policy with an unknown key",
@@ -376,13 +563,21 @@ const SETTINGS: &[Case] = &[
         name: "gate: no report",
         wrong: NOTHING,
         args: &["gate", "nowhere", "--policy", "default"],
-        says: &["nowhere", "can't be read", "give a run's folder or a report.json"],
+        says: &[
+            "nowhere",
+            "can't be read",
+            "give a run's folder or a report.json",
+        ],
     },
     Case {
         name: "gate: a folder without report",
         wrong: NOTHING,
         args: &["gate", "model", "--policy", "default"],
-        says: &["model/report.json", "can't be read", "give a run's folder or a report.json"],
+        says: &[
+            "model/report.json",
+            "can't be read",
+            "give a run's folder or a report.json",
+        ],
     },
     Case {
         name: "gate: JSON of something else",
@@ -392,7 +587,13 @@ const SETTINGS: &[Case] = &[
     },
     Case {
         name: "gate: a report of another version",
-        wrong: |dir| std::fs::write(dir.join("report.json"), "{\"schema\": \"byrote.report/v9\"}").unwrap(),
+        wrong: |dir| {
+            std::fs::write(
+                dir.join("report.json"),
+                "{\"schema\": \"byrote.report/v9\"}",
+            )
+            .unwrap()
+        },
         args: &["gate", "report.json", "--policy", "default"],
         says: &["report.json", "byrote.report/v9"],
     },
@@ -411,13 +612,29 @@ const SETTINGS: &[Case] = &[
     Case {
         name: "score: no such input",
         wrong: NOTHING,
-        args: &["score", "--model", "model", "--input", "nowhere.jsonl", "--output", "-"],
+        args: &[
+            "score",
+            "--model",
+            "model",
+            "--input",
+            "nowhere.jsonl",
+            "--output",
+            "-",
+        ],
         says: &["nowhere.jsonl: can't be read"],
     },
     Case {
         name: "score: an output that can't be written",
         wrong: |dir| std::fs::write(dir.join("windows.jsonl"), "").unwrap(),
-        args: &["score", "--model", "model", "--input", "windows.jsonl", "--output", "set.jsonl/scores.jsonl"],
+        args: &[
+            "score",
+            "--model",
+            "model",
+            "--input",
+            "windows.jsonl",
+            "--output",
+            "set.jsonl/scores.jsonl",
+        ],
         says: &["set.jsonl/scores.jsonl: can't be written"],
     },
 ];
@@ -428,12 +645,24 @@ fn check(cases: &[Case]) {
     for case in cases {
         let dir = tempfile::tempdir().unwrap();
         good(dir.path());
-        std::fs::write(dir.path().join("long.txt"), "the brewer found a cabinet. ".repeat(200)).unwrap();
+        std::fs::write(
+            dir.path().join("long.txt"),
+            "the brewer found a cabinet. ".repeat(200),
+        )
+        .unwrap();
         (case.wrong)(dir.path());
         let ran = run(dir.path(), case.args);
         // What a model says of itself while it loads is no message.
-        let errors = ran.stderr.lines().filter(|line| line.starts_with("error: ")).count();
-        let missing: Vec<_> = case.says.iter().filter(|what| !ran.stderr.contains(**what)).collect();
+        let errors = ran
+            .stderr
+            .lines()
+            .filter(|line| line.starts_with("error: "))
+            .count();
+        let missing: Vec<_> = case
+            .says
+            .iter()
+            .filter(|what| !ran.stderr.contains(**what))
+            .collect();
         if ran.code != Some(2) || errors != 1 || !missing.is_empty() || !ran.stdout.is_empty() {
             failures.push(format!(
                 "{}: exit {:?}, lacks {missing:?}\n{}{}",
@@ -443,10 +672,20 @@ fn check(cases: &[Case]) {
                 ran.stdout.chars().take(300).collect::<String>()
             ));
         } else {
-            println!("{}\n    {}", case.name, ran.stderr.trim_end().replace('\n', "\n    "));
+            println!(
+                "{}\n    {}",
+                case.name,
+                ran.stderr.trim_end().replace('\n', "\n    ")
+            );
         }
     }
-    assert!(failures.is_empty(), "{} of {} cases:\n{}", failures.len(), cases.len(), failures.join("\n"));
+    assert!(
+        failures.is_empty(),
+        "{} of {} cases:\n{}",
+        failures.len(),
+        cases.len(),
+        failures.join("\n")
+    );
 }
 
 #[test]
@@ -472,14 +711,21 @@ fn wrong_usage_exits_with_2_and_shows_how_it_is_meant() {
         (&["probe", "--prefix", "0"], "'--prefix <TOKENS>'"),
         (&["probe", "--prefix", "-1"], "'-1'"),
         (&["probe", "--dtype", "int3"], "quantized"),
-        (&["probe", "--stride", "1", "--stride-chars", "1"], "cannot be used with"),
+        (
+            &["probe", "--stride", "1", "--stride-chars", "1"],
+            "cannot be used with",
+        ),
         (&["score", "--model", "builtin"], "--input <FILE>"),
         (&["gate", "run"], "--policy <POLICY>"),
         (&["prob"], "probe"),
         (&[], "Usage: byrote"),
     ] {
         let ran = run(dir.path(), args).exits(2);
-        assert!(ran.stderr.contains(says) && ran.stdout.is_empty(), "{args:?}: {}", ran.stderr);
+        assert!(
+            ran.stderr.contains(says) && ran.stdout.is_empty(),
+            "{args:?}: {}",
+            ran.stderr
+        );
     }
     assert!(tree(dir.path()).is_empty(), "wrong usage writes nothing");
 }
@@ -488,10 +734,21 @@ fn wrong_usage_exits_with_2_and_shows_how_it_is_meant() {
 fn controls_alone_decide_nothing_under_a_gate() {
     let dir = tempfile::tempdir().unwrap();
     good(dir.path());
-    let controls: String =
-        SET.lines().filter(|line| line.contains("control")).map(|line| format!("{line}\n")).collect();
+    let controls: String = SET
+        .lines()
+        .filter(|line| line.contains("control"))
+        .map(|line| format!("{line}\n"))
+        .collect();
     set(dir.path(), controls.as_bytes());
-    let ran = run(dir.path(), &[PROBE, &["--gate", "default", "--format", "json", "--out", "run"]].concat()).exits(2);
+    let ran = run(
+        dir.path(),
+        &[
+            PROBE,
+            &["--gate", "default", "--format", "json", "--out", "run"],
+        ]
+        .concat(),
+    )
+    .exits(2);
     assert!(ran.stdout.contains("no items to judge"), "{}", ran.stdout);
 }
 
@@ -502,41 +759,86 @@ fn weights_that_are_bad_in_one_place_leave_the_rest_scored_and_the_item_inconclu
     // Keys and values of the second item alone: a token that only it holds. The output matrix is the embedding, so that a
     // NaN there would reach every window; the model is given one of its own.
     let ids = |text: &str| {
-        let lines = format!("{}\n", serde_json::json!({"id": 1, "prefix": &text[..1], "suffix": &text[1..]}));
+        let lines = format!(
+            "{}\n",
+            serde_json::json!({"id": 1, "prefix": &text[..1], "suffix": &text[1..]})
+        );
         std::fs::write(dir.path().join("windows.jsonl"), lines).unwrap();
         run(dir.path(), SCORE).exits(0);
         let told = std::fs::read_to_string(dir.path().join("scores.jsonl")).unwrap();
         let told: serde_json::Value = serde_json::from_str(&told).unwrap();
-        told["token_ids"].as_array().unwrap().iter().map(|id| id.as_u64().unwrap() as usize).collect::<Vec<_>>()
+        told["token_ids"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|id| id.as_u64().unwrap() as usize)
+            .collect::<Vec<_>>()
     };
-    let texts: Vec<serde_json::Value> = SET.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-    let (a, b) = (ids(texts[0]["text"].as_str().unwrap()), ids(texts[1]["text"].as_str().unwrap()));
+    let texts: Vec<serde_json::Value> = SET
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    let (a, b) = (
+        ids(texts[0]["text"].as_str().unwrap()),
+        ids(texts[1]["text"].as_str().unwrap()),
+    );
     let own = *b[4..8].iter().find(|id| !a.contains(id)).unwrap();
     untie(&dir.path().join("model"));
-    poison(&weights(dir.path()), "model.embed_tokens.weight", own..own + 1);
+    poison(
+        &weights(dir.path()),
+        "model.embed_tokens.weight",
+        own..own + 1,
+    );
 
     let args = [PROBE, &["--out", "run", "--format", "json"]].concat();
     let ran = run(dir.path(), &args).exits(2);
     let report: serde_json::Value = serde_json::from_str(&ran.stdout).unwrap();
     let items = report["items"].as_array().unwrap();
-    assert_eq!(items[0]["evidence"]["forms"][0]["unscored"], serde_json::json!([]), "{}", items[0]);
+    assert_eq!(
+        items[0]["evidence"]["forms"][0]["unscored"],
+        serde_json::json!([]),
+        "{}",
+        items[0]
+    );
     assert_eq!(items[1]["verdict"], "inconclusive");
-    assert!(items[1]["evidence"]["forms"][0]["unscored"].to_string().contains("not finite"), "{}", items[1]);
-    assert!(ran.stderr.contains("error: ") && ran.stderr.contains("not finite"), "{}", ran.stderr);
+    assert!(
+        items[1]["evidence"]["forms"][0]["unscored"]
+            .to_string()
+            .contains("not finite"),
+        "{}",
+        items[1]
+    );
+    assert!(
+        ran.stderr.contains("error: ") && ran.stderr.contains("not finite"),
+        "{}",
+        ran.stderr
+    );
 }
 
 /// Gives a model an output matrix of its own, equal to its embedding.
 fn untie(model: &Path) {
-    replace(&model.join("config.json"), "\"tie_word_embeddings\": true", "\"tie_word_embeddings\": false");
+    replace(
+        &model.join("config.json"),
+        "\"tie_word_embeddings\": true",
+        "\"tie_word_embeddings\": false",
+    );
     edit(&model.join("model.safetensors"), |bytes| {
         let header_len = u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize;
-        let mut header: serde_json::Value = serde_json::from_slice(&bytes[8..8 + header_len]).unwrap();
+        let mut header: serde_json::Value =
+            serde_json::from_slice(&bytes[8..8 + header_len]).unwrap();
         let mut head = header["model.embed_tokens.weight"].clone();
         let offsets: Vec<usize> = serde_json::from_value(head["data_offsets"].clone()).unwrap();
         let data = bytes.split_off(8 + header_len);
-        head["data_offsets"] = serde_json::json!([data.len(), data.len() + offsets[1] - offsets[0]]);
+        head["data_offsets"] =
+            serde_json::json!([data.len(), data.len() + offsets[1] - offsets[0]]);
         header["lm_head.weight"] = head;
         let header = serde_json::to_vec(&header).unwrap();
-        *bytes = [&(header.len() as u64).to_le_bytes()[..], &header, &data, &data[offsets[0]..offsets[1]]].concat();
+        *bytes = [
+            &(header.len() as u64).to_le_bytes()[..],
+            &header,
+            &data,
+            &data[offsets[0]..offsets[1]],
+        ]
+        .concat();
     });
 }

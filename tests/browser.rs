@@ -1,7 +1,11 @@
 //! The HTML report in a real browser: `BYROTE_TEST_BROWSER` names a Chromium, and `npm install` has been run in tests/browser.
 //! Without either nothing is tested, and the output says so. `BYROTE_TEST_SHOTS` names a folder for screenshots.
 #![cfg(feature = "native")]
-#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test fails by panicking")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "a test fails by panicking"
+)]
 
 #[path = "support/program.rs"]
 mod program;
@@ -29,12 +33,20 @@ fn the_page_sorts_filters_unfolds_prints_and_is_accessible() {
     let dir = tempfile::tempdir().unwrap();
     pages(dir.path());
     let mut node = Command::new("node");
-    node.args(["--test", "--test-reporter=spec", "report.test.mjs"]).current_dir(&folder);
-    node.env("BYROTE_TEST_BROWSER", &browser).env("BYROTE_TEST_PAGES", dir.path());
-    let output = node.output().expect("node runs the browser test; install Node.js 20 or later");
+    node.args(["--test", "--test-reporter=spec", "report.test.mjs"])
+        .current_dir(&folder);
+    node.env("BYROTE_TEST_BROWSER", &browser)
+        .env("BYROTE_TEST_PAGES", dir.path());
+    let output = node
+        .output()
+        .expect("node runs the browser test; install Node.js 20 or later");
     let said = String::from_utf8_lossy(&output.stdout);
     println!("{said}");
-    assert!(output.status.success(), "{said}\n{}", String::from_utf8_lossy(&output.stderr));
+    assert!(
+        output.status.success(),
+        "{said}\n{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
 }
 
 /// `gated.html`, `revealed.html`, `compared.html`, `sweep.html` and `ten-thousand.html`, from real runs of the built-in model.
@@ -43,9 +55,18 @@ fn pages(dir: &Path) {
     let plain = std::fs::read(dir.join("plain/report.json")).unwrap();
     let mut report: Value = serde_json::from_slice(&plain).unwrap();
     let items = report["items"].as_array().unwrap();
-    let found = items.iter().find(|item| item["verdict"] == "extractable").unwrap()["id"].as_str().unwrap();
+    let found = items
+        .iter()
+        .find(|item| item["verdict"] == "extractable")
+        .unwrap()["id"]
+        .as_str()
+        .unwrap();
     let template = run(dir, &["lint", "--template"]).exits(0).stdout;
-    std::fs::write(dir.join("policy.toml"), template + &POLICY.replace("ITEM", found)).unwrap();
+    std::fs::write(
+        dir.join("policy.toml"),
+        template + &POLICY.replace("ITEM", found),
+    )
+    .unwrap();
     gate_and_render(dir, "plain", "gated");
 
     run(dir, &["probe", "--reveal", "--out", "shown"]).exits(0);
@@ -54,7 +75,19 @@ fn pages(dir: &Path) {
     run(dir, &["probe", "--prefix", "10,50", "--out", "swept"]).exits(0);
     std::fs::copy(dir.join("swept/sweep.html"), dir.join("sweep.html")).unwrap();
     run(dir, &["probe", "--dtype", "q4_0", "--out", "coarser"]).exits(0);
-    run(dir, &["compare", "plain", "coarser", "--format", "html", "--output", "compared.html"]).exits(0);
+    run(
+        dir,
+        &[
+            "compare",
+            "plain",
+            "coarser",
+            "--format",
+            "html",
+            "--output",
+            "compared.html",
+        ],
+    )
+    .exits(0);
 
     let items = items.clone();
     let many = (0..10_000).map(|n| {
@@ -70,9 +103,27 @@ fn pages(dir: &Path) {
 
 /// Decides by `policy.toml` and writes `NAME.html`.
 fn gate_and_render(dir: &Path, report: &str, name: &str) {
-    let decided = run(dir, &["gate", report, "--policy", "policy.toml", "--format", "json"]);
-    assert!(decided.code.is_some_and(|code| code <= 2), "{}", decided.stderr);
+    let decided = run(
+        dir,
+        &[
+            "gate",
+            report,
+            "--policy",
+            "policy.toml",
+            "--format",
+            "json",
+        ],
+    );
+    assert!(
+        decided.code.is_some_and(|code| code <= 2),
+        "{}",
+        decided.stderr
+    );
     let (json, html) = (format!("{name}.json"), format!("{name}.html"));
     std::fs::write(dir.join(&json), decided.stdout).unwrap();
-    run(dir, &["report", &json, "--format", "html", "--output", &html]).exits(0);
+    run(
+        dir,
+        &["report", &json, "--format", "html", "--output", &html],
+    )
+    .exits(0);
 }

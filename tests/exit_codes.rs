@@ -1,7 +1,11 @@
 //! Exit codes: 0 pass or done, 1 the policy blocks, 2 could not decide; the same in every format. And the report that a
 //! decision is made on keeps to its schema.
 #![cfg(feature = "native")]
-#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test fails by panicking")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "a test fails by panicking"
+)]
 
 #[path = "support/program.rs"]
 mod program;
@@ -12,7 +16,11 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 fn policy(dir: &Path, text: &str) {
-    std::fs::write(dir.join("policy.toml"), format!("schema = \"byrote.policy/v1\"\n{text}\n")).unwrap();
+    std::fs::write(
+        dir.join("policy.toml"),
+        format!("schema = \"byrote.policy/v1\"\n{text}\n"),
+    )
+    .unwrap();
 }
 
 fn waiver(item: &str, expires: &str) -> String {
@@ -24,7 +32,10 @@ fn valid(json: &[u8]) -> Value {
     let schema = std::fs::read(repository("docs/schema/report.v1.json")).unwrap();
     let validator = jsonschema::validator_for(&serde_json::from_slice(&schema).unwrap()).unwrap();
     let report: Value = serde_json::from_slice(json).unwrap();
-    let errors: Vec<String> = validator.iter_errors(&report).map(|e| format!("{}: {e}", e.instance_path())).collect();
+    let errors: Vec<String> = validator
+        .iter_errors(&report)
+        .map(|e| format!("{}: {e}", e.instance_path()))
+        .collect();
     assert!(errors.is_empty(), "{errors:#?}");
     report
 }
@@ -38,12 +49,24 @@ fn the_same_scores_pass_block_or_stay_undecided_by_the_policy() {
     let probe = ["probe", "--prompts", "set.jsonl", "--out", "run"];
     run(dir, &probe).exits(0);
     let ungated = valid(&std::fs::read(dir.join("run/report.json")).unwrap());
-    assert_eq!(ungated["decision"], Value::Null, "without --gate nothing is decided");
+    assert_eq!(
+        ungated["decision"],
+        Value::Null,
+        "without --gate nothing is decided"
+    );
 
     // The same run, gated: nothing is scored again.
     for format in ["text", "json"] {
-        let ran = run(dir, &[&probe[..], &["--gate", "default", "--format", format]].concat()).exits(1);
-        assert!(ran.stderr.contains("windows are scored already"), "{}", ran.stderr);
+        let ran = run(
+            dir,
+            &[&probe[..], &["--gate", "default", "--format", format]].concat(),
+        )
+        .exits(1);
+        assert!(
+            ran.stderr.contains("windows are scored already"),
+            "{}",
+            ran.stderr
+        );
     }
     let gated = valid(&std::fs::read(dir.join("run/report.json")).unwrap());
     assert_eq!(gated["decision"]["outcome"], "block");
@@ -59,16 +82,36 @@ fn the_same_scores_pass_block_or_stay_undecided_by_the_policy() {
     // From here on the report alone decides: no model, no scores.
     std::fs::create_dir(dir.join("alone")).unwrap();
     std::fs::copy(dir.join("run/report.json"), dir.join("alone/report.json")).unwrap();
-    let all_waived = |expires: &str| denied.iter().map(|id| waiver(id, expires)).collect::<String>();
+    let all_waived = |expires: &str| {
+        denied
+            .iter()
+            .map(|id| waiver(id, expires))
+            .collect::<String>()
+    };
     let mut one_expired = all_waived("2999-12-31");
     one_expired = one_expired.replacen("2999-12-31", "2020-01-01", 1);
     let mut unused = String::from("deny = []\n");
     write!(unused, "{}", waiver("no-such-item", "2020-01-01")).unwrap();
     let cases = [
         ("the built-in policy in a file", String::new(), 1, "block"),
-        ("nothing is denied", "deny = []\nwarn = []".to_owned(), 0, "pass"),
-        ("only what wasn't found is denied", "deny = [\"predictable\"]".to_owned(), 0, "pass"),
-        ("a found positive control", "deny = []\npositive_controls = [\"canary-r64-01\"]".to_owned(), 0, "pass"),
+        (
+            "nothing is denied",
+            "deny = []\nwarn = []".to_owned(),
+            0,
+            "pass",
+        ),
+        (
+            "only what wasn't found is denied",
+            "deny = [\"predictable\"]".to_owned(),
+            0,
+            "pass",
+        ),
+        (
+            "a found positive control",
+            "deny = []\npositive_controls = [\"canary-r64-01\"]".to_owned(),
+            0,
+            "pass",
+        ),
         (
             "a control as positive control",
             "deny = []\npositive_controls = [\"control-001\"]".to_owned(),
@@ -82,8 +125,18 @@ fn the_same_scores_pass_block_or_stay_undecided_by_the_policy() {
             2,
             "undecided",
         ),
-        ("an unknown positive control", "deny = []\npositive_controls = [\"nobody\"]".to_owned(), 2, "undecided"),
-        ("more controls wanted than there are", "deny = []\nmin_controls = 5000".to_owned(), 2, "undecided"),
+        (
+            "an unknown positive control",
+            "deny = []\npositive_controls = [\"nobody\"]".to_owned(),
+            2,
+            "undecided",
+        ),
+        (
+            "more controls wanted than there are",
+            "deny = []\nmin_controls = 5000".to_owned(),
+            2,
+            "undecided",
+        ),
         (
             "the same, and undecided items may pass",
             "deny = []\nmin_controls = 5000\nrequire_decided = false".to_owned(),
@@ -93,7 +146,12 @@ fn the_same_scores_pass_block_or_stay_undecided_by_the_policy() {
         ("every finding waived", all_waived("2999-12-31"), 0, "pass"),
         ("one waiver expired", one_expired, 2, "undecided"),
         ("an expired waiver of nothing", unused, 2, "undecided"),
-        ("one finding not waived", all_waived("2999-12-31").replacen(&denied[0], "other", 1), 1, "block"),
+        (
+            "one finding not waived",
+            all_waived("2999-12-31").replacen(&denied[0], "other", 1),
+            1,
+            "block",
+        ),
     ];
     let before = tree(&dir.join("alone"));
     for (name, text, code, outcome) in &cases {
@@ -101,10 +159,27 @@ fn the_same_scores_pass_block_or_stay_undecided_by_the_policy() {
         for report in ["run", "alone", "alone/report.json"] {
             println!("{name}: gate {report}");
             run(dir, &["gate", report, "--policy", "policy.toml"]).exits(*code);
-            let ran = run(dir, &["gate", report, "--policy", "policy.toml", "--format", "json"]).exits(*code);
+            let ran = run(
+                dir,
+                &[
+                    "gate",
+                    report,
+                    "--policy",
+                    "policy.toml",
+                    "--format",
+                    "json",
+                ],
+            )
+            .exits(*code);
             let decided = valid(ran.stdout.as_bytes());
             assert_eq!(decided["decision"]["outcome"], *outcome, "{name}");
-            assert!(!decided["decision"]["reasons"].as_array().unwrap().is_empty(), "{name}");
+            assert!(
+                !decided["decision"]["reasons"]
+                    .as_array()
+                    .unwrap()
+                    .is_empty(),
+                "{name}"
+            );
         }
     }
     assert!(before == tree(&dir.join("alone")), "gate changes no file");
@@ -114,14 +189,21 @@ fn the_same_scores_pass_block_or_stay_undecided_by_the_policy() {
     }
     // The census needs what only a run under its policy keeps.
     let census = run(dir, &["gate", "alone", "--policy", "book-protocol"]).exits(2);
-    assert!(census.stdout.contains("probe again with"), "{}", census.stdout);
+    assert!(
+        census.stdout.contains("probe again with"),
+        "{}",
+        census.stdout
+    );
     // A positive control by tag, in the run that it was asked of: found, and no finding.
     policy(dir, "positive_controls = [\"tag:repetitions:64\"]");
     run(dir, &[&probe[..], &["--gate", "policy.toml"]].concat()).exits(1);
     let tagged = valid(&std::fs::read(dir.join("run/report.json")).unwrap());
     assert_eq!(tagged["summary"]["positive_controls"][0]["found"], true);
     let findings = tagged["decision"]["findings"].to_string();
-    assert!(findings.contains("canary-r32-01") && !findings.contains("canary-r64-01"), "{findings}");
+    assert!(
+        findings.contains("canary-r32-01") && !findings.contains("canary-r64-01"),
+        "{findings}"
+    );
     run(dir, &[&probe[..], &["--gate", "default"]].concat()).exits(1);
     let gated = valid(&std::fs::read(dir.join("run/report.json")).unwrap());
     // A report in whatever format is no decision.
@@ -139,13 +221,28 @@ fn a_revealing_report_keeps_to_the_schema_too_and_the_gate_needs_no_model() {
     program::model_folder(&dir.join("model"));
     let text = "Weannane the brewer found Stella's ornate cabinet; Ursula fastened his cat and mistook the scribe.";
     std::fs::write(dir.join("text.txt"), text).unwrap();
-    let args = ["probe", "--model", "model", "--prompts", "text.txt", "--prefix", "8", "--suffix", "8", "--reveal"];
+    let args = [
+        "probe",
+        "--model",
+        "model",
+        "--prompts",
+        "text.txt",
+        "--prefix",
+        "8",
+        "--suffix",
+        "8",
+        "--reveal",
+    ];
     // One text and no controls: found or not, it can't be told from what is predictable.
     run(dir, &[&args[..], &["--out", "run"]].concat()).exits(0);
     let report = valid(&std::fs::read(dir.join("run/report.json")).unwrap());
     assert!(report.to_string().contains("Stella's ornate cabinet"));
     assert_eq!(report["items"][0]["verdict"], "inconclusive");
-    run(dir, &[&args[..], &["--out", "run", "--gate", "default"]].concat()).exits(2);
+    run(
+        dir,
+        &[&args[..], &["--out", "run", "--gate", "default"]].concat(),
+    )
+    .exits(2);
 
     std::fs::remove_dir_all(dir.join("model")).unwrap();
     std::fs::remove_dir_all(dir.join("run/scores")).unwrap();
@@ -159,8 +256,21 @@ fn the_gravest_of_several_models_decides() {
     let dir = tempfile::tempdir().unwrap();
     let dir = dir.path();
     program::write_lines(&dir.join("set.jsonl"), &program::builtin_lines(20)[60..]);
-    let both = ["probe", "--model", "builtin", "--model", "nowhere.gguf", "--prompts", "set.jsonl", "--out", "runs"];
+    let both = [
+        "probe",
+        "--model",
+        "builtin",
+        "--model",
+        "nowhere.gguf",
+        "--prompts",
+        "set.jsonl",
+        "--out",
+        "runs",
+    ];
     let ran = run(dir, &both).exits(2);
     assert!(ran.stderr.contains("error: nowhere.gguf"), "{}", ran.stderr);
-    assert!(dir.join("runs/builtin/report.json").exists(), "what could be measured was");
+    assert!(
+        dir.join("runs/builtin/report.json").exists(),
+        "what could be measured was"
+    );
 }

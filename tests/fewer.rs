@@ -3,7 +3,11 @@
 //! `BYROTE_TEST_LONG=1` takes a document of some 100,000 tokens of which 1% is memorized, which takes minutes, and prints
 //! figures.
 #![cfg(feature = "native")]
-#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test fails by panicking")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "a test fails by panicking"
+)]
 
 #[path = "support/program.rs"]
 mod program;
@@ -19,26 +23,45 @@ use std::path::Path;
 use std::time::Instant;
 
 fn text(line: &str) -> String {
-    serde_json::from_str::<Value>(line).unwrap()["text"].as_str().unwrap().to_owned()
+    serde_json::from_str::<Value>(line).unwrap()["text"]
+        .as_str()
+        .unwrap()
+        .to_owned()
 }
 
 /// Texts that the built-in model was never trained on, of several genres in turn.
 fn strange(count: usize) -> Vec<String> {
-    let genres = ["prose", "news", "dialogue", "legal", "personal", "technical", "verse"];
+    let genres = [
+        "prose",
+        "news",
+        "dialogue",
+        "legal",
+        "personal",
+        "technical",
+        "verse",
+    ];
     let lines = |genre: &str| {
-        let file = std::fs::read_to_string(repository(&format!("prompts/controls/{genre}.jsonl"))).unwrap();
+        let file = std::fs::read_to_string(repository(&format!("prompts/controls/{genre}.jsonl")))
+            .unwrap();
         file.lines().map(text).collect::<Vec<_>>()
     };
     let genres = genres.map(lines);
     let builtin = builtin_lines(240);
     let turns = (0..30).flat_map(|i| genres.iter().map(move |texts| texts[i].clone()));
-    turns.chain(builtin[150..].iter().map(|line| text(line))).take(count).collect()
+    turns
+        .chain(builtin[150..].iter().map(|line| text(line)))
+        .take(count)
+        .collect()
 }
 
 /// A long text with so many canaries in it, each of which the model was trained on 64 times.
 fn document(texts: usize, canaries: usize) -> String {
     let lines = builtin_lines(0);
-    let known: Vec<&String> = lines.iter().filter(|line| line.contains("\"repetitions\":64")).take(canaries).collect();
+    let known: Vec<&String> = lines
+        .iter()
+        .filter(|line| line.contains("\"repetitions\":64"))
+        .take(canaries)
+        .collect();
     assert_eq!(known.len(), canaries);
     let every = texts / canaries;
     let mut parts = Vec::new();
@@ -55,13 +78,18 @@ fn document(texts: usize, canaries: usize) -> String {
 fn probe_set(dir: &Path, document: &str) {
     let mut lines = vec![json!({"id": "long", "text": document}).to_string()];
     let builtin = builtin_lines(80);
-    lines.push(builtin.iter().find(|line| line.contains("canary-r64-10")).unwrap().clone());
+    lines.push(
+        builtin
+            .iter()
+            .find(|line| line.contains("canary-r64-10"))
+            .unwrap()
+            .clone(),
+    );
     lines.push(json!({"id": "unseen", "text": text(&builtin[builtin.len() - 1])}).to_string());
     lines.extend_from_slice(&builtin[70..builtin.len() - 1]);
     write_lines(&dir.join("set.jsonl"), &lines);
     // No follow-ups to speak of: they are the same either way, and take longer than the windows.
-    let quiet =
-        "schema = \"byrote.policy/v1\"\n[follow_up]\nwindows = 0\nnear_miss = 1\nbeam = 0\nforeign_prefixes = 0\n";
+    let quiet = "schema = \"byrote.policy/v1\"\n[follow_up]\nwindows = 0\nnear_miss = 1\nbeam = 0\nforeign_prefixes = 0\n";
     std::fs::write(dir.join("quiet.toml"), quiet).unwrap();
 }
 
@@ -73,13 +101,31 @@ struct Cut {
     stride: u32,
 }
 
-const SMALL: Cut = Cut { prefix: 24, suffix: 24, stride: 4 };
+const SMALL: Cut = Cut {
+    prefix: 24,
+    suffix: 24,
+    stride: 4,
+};
 
 fn probe(dir: &Path, out: &str, cut: Cut, more: &[&str]) -> program::Ran {
-    let Cut { prefix, suffix, stride } = cut;
+    let Cut {
+        prefix,
+        suffix,
+        stride,
+    } = cut;
     let sizes = [prefix, suffix, stride].map(|size| size.to_string());
-    let windows = ["--prefix", &sizes[0], "--suffix", &sizes[1], "--stride", &sizes[2]];
-    let args = ["probe", "--prompts", "set.jsonl", "--gate", "quiet.toml", "--out", out];
+    let windows = [
+        "--prefix", &sizes[0], "--suffix", &sizes[1], "--stride", &sizes[2],
+    ];
+    let args = [
+        "probe",
+        "--prompts",
+        "set.jsonl",
+        "--gate",
+        "quiet.toml",
+        "--out",
+        out,
+    ];
     run(dir, &[&args[..], &windows, more].concat())
 }
 
@@ -90,21 +136,33 @@ fn rows(run: &Path) -> Vec<ScoredWindow> {
 /// Whether windows are hits, under the built-in policy.
 fn hits(run: &Path, rows: &[ScoredWindow]) -> Vec<bool> {
     let dir = RunDir::load(run).unwrap();
-    rows.iter().map(|row| hit(row, &dir.manifest().model.backend, &Policy::default())).collect()
+    rows.iter()
+        .map(|row| hit(row, &dir.manifest().model.backend, &Policy::default()))
+        .collect()
 }
 
 /// The memorized runs of an item of at least so many tokens: ranges of windows, all of them hits, where the longest stretch
 /// that holds the suffixes of no others is at least so long.
 fn long_runs(rows: &[ScoredWindow], hits: &[bool], least: u32) -> Vec<std::ops::Range<usize>> {
-    let suffix =
-        |row: &ScoredWindow| (row.start_token + row.prefix_len, row.start_token + row.prefix_len + row.suffix_len);
+    let suffix = |row: &ScoredWindow| {
+        (
+            row.start_token + row.prefix_len,
+            row.start_token + row.prefix_len + row.suffix_len,
+        )
+    };
     let mut runs = Vec::new();
     let mut from = 0;
     while from < rows.len() {
-        let to = (from..rows.len()).find(|place| !hits[*place]).unwrap_or(rows.len());
+        let to = (from..rows.len())
+            .find(|place| !hits[*place])
+            .unwrap_or(rows.len());
         if to > from {
-            let begin = from.checked_sub(1).map_or(suffix(&rows[from]).0, |before| suffix(&rows[before]).0 + 1);
-            let end = rows.get(to).map_or(suffix(&rows[to - 1]).1, |after| suffix(after).1 - 1);
+            let begin = from
+                .checked_sub(1)
+                .map_or(suffix(&rows[from]).0, |before| suffix(&rows[before]).0 + 1);
+            let end = rows
+                .get(to)
+                .map_or(suffix(&rows[to - 1]).1, |after| suffix(after).1 - 1);
             if end - begin >= least {
                 runs.push(from..to);
             }
@@ -122,12 +180,17 @@ fn compare(dir: &Path, least: u32) -> (usize, usize, usize) {
     assert_eq!(all.len(), some.len());
     let (mut found, mut planned, mut scored) = (0, 0, 0);
     for item in ["long", "canary-r64-10", "unseen"] {
-        let places: Vec<usize> = (0..all.len()).filter(|place| all[*place].item.0 == item).collect();
+        let places: Vec<usize> = (0..all.len())
+            .filter(|place| all[*place].item.0 == item)
+            .collect();
         let range = places[0]..places[0] + places.len();
         for run in long_runs(&all[range.clone()], &all_hits[range.clone()], least) {
             found += usize::from(item == "long");
             for place in run.clone() {
-                assert!(some_hits[range.start + place], "{item}: window {place} of the run {run:?} is missed");
+                assert!(
+                    some_hits[range.start + place],
+                    "{item}: window {place} of the run {run:?} is missed"
+                );
             }
         }
         if item == "long" {
@@ -138,15 +201,32 @@ fn compare(dir: &Path, least: u32) -> (usize, usize, usize) {
     for (all, some) in all.iter().zip(&some) {
         assert!(all.left.is_none() && all.form == Form::AsGiven);
         match some.left {
-            Some(left) => assert!(left == Left::Coarse && some.scores.as_ref().unwrap().logprob.is_empty()),
+            Some(left) => {
+                assert!(left == Left::Coarse && some.scores.as_ref().unwrap().logprob.is_empty())
+            }
             None => {
-                let worst = all.scores.as_ref().unwrap().logprob.iter().zip(&some.scores.as_ref().unwrap().logprob);
-                assert!(worst.map(|(a, b)| (a - b).abs()).fold(0.0, f32::max) < 1e-3, "{}", all.window);
+                let worst = all
+                    .scores
+                    .as_ref()
+                    .unwrap()
+                    .logprob
+                    .iter()
+                    .zip(&some.scores.as_ref().unwrap().logprob);
+                assert!(
+                    worst.map(|(a, b)| (a - b).abs()).fold(0.0, f32::max) < 1e-3,
+                    "{}",
+                    all.window
+                );
             }
         }
     }
-    let full = some.iter().filter(|row| !["long", "canary-r64-10", "unseen"].contains(&&*row.item.0));
-    assert!(full.map(|row| row.left).all(|left| left.is_none()), "controls are scored in full");
+    let full = some
+        .iter()
+        .filter(|row| !["long", "canary-r64-10", "unseen"].contains(&&*row.item.0));
+    assert!(
+        full.map(|row| row.left).all(|left| left.is_none()),
+        "controls are scored in full"
+    );
     (planned, scored, found)
 }
 
@@ -158,7 +238,9 @@ fn coarse_to_fine_scores_a_quarter_and_misses_no_run_of_the_stated_length() {
     probe(dir, "all", SMALL, &[]);
     let ran = probe(dir, "some", SMALL, &["--find-runs", "47"]);
     let (planned, scored, found) = compare(dir, 47);
-    println!("{scored} of {planned} windows scored, {found} runs of 47 tokens or more, none missed");
+    println!(
+        "{scored} of {planned} windows scored, {found} runs of 47 tokens or more, none missed"
+    );
     assert!(scored * 4 <= planned && found >= 2);
 
     // Verdicts and reasons.
@@ -167,24 +249,74 @@ fn coarse_to_fine_scores_a_quarter_and_misses_no_run_of_the_stated_length() {
     for item in ["canary-r64-10", "unseen"] {
         assert_eq!(verdicts_all[item], verdicts_some[item], "{item}");
     }
-    assert_eq!((&*verdicts_some["canary-r64-10"], &*verdicts_some["unseen"]), ("extractable", "clear"));
+    assert_eq!(
+        (&*verdicts_some["canary-r64-10"], &*verdicts_some["unseen"]),
+        ("extractable", "clear")
+    );
     let reasons = |id: &str| {
-        some["items"].as_array().unwrap().iter().find(|item| item["id"] == id).unwrap()["reasons"].to_string()
+        some["items"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .find(|item| item["id"] == id)
+            .unwrap()["reasons"]
+            .to_string()
     };
-    assert!(reasons("unseen").contains("no memorized run of 47 tokens or more"), "{}", reasons("unseen"));
-    assert!(reasons("long").contains("there may be more"), "{}", reasons("long"));
-    assert!(some["summary"]["notes"].to_string().contains("Every memorized run of 47 tokens or more"));
-    assert!(ran.stdout.contains("Scored coarse to fine: first one window every 24 tokens"), "{}", ran.stdout);
+    assert!(
+        reasons("unseen").contains("no memorized run of 47 tokens or more"),
+        "{}",
+        reasons("unseen")
+    );
+    assert!(
+        reasons("long").contains("there may be more"),
+        "{}",
+        reasons("long")
+    );
+    assert!(
+        some["summary"]["notes"]
+            .to_string()
+            .contains("Every memorized run of 47 tokens or more")
+    );
+    assert!(
+        ran.stdout
+            .contains("Scored coarse to fine: first one window every 24 tokens"),
+        "{}",
+        ran.stdout
+    );
     assert_eq!(some["settings"]["fewer"]["find_runs"]["stride"], 24);
 
     // Judged again under a stricter budget, what wasn't looked for isn't clear.
-    std::fs::write(dir.join("stricter.toml"), "schema = \"byrote.policy/v1\"\ntau = 0.0001\n").unwrap();
-    let again = run(dir, &["gate", "some", "--policy", "stricter.toml", "--format", "json"]);
-    assert!(again.stdout.contains("looked for less") || again.stdout.contains("inconclusive"), "{}", again.stdout);
+    std::fs::write(
+        dir.join("stricter.toml"),
+        "schema = \"byrote.policy/v1\"\ntau = 0.0001\n",
+    )
+    .unwrap();
+    let again = run(
+        dir,
+        &[
+            "gate",
+            "some",
+            "--policy",
+            "stricter.toml",
+            "--format",
+            "json",
+        ],
+    );
+    assert!(
+        again.stdout.contains("looked for less") || again.stdout.contains("inconclusive"),
+        "{}",
+        again.stdout
+    );
 
     resumes_to_the_same_bytes(dir, "some", &["--find-runs", "47"]);
     let other = probe(dir, "some", SMALL, &["--find-runs", "51"]).exits(2);
-    assert!(other.stderr.contains("run: settings.fewer.find_runs.tokens (47, now 51)"), "{}", other.stderr);
+    assert!(
+        other
+            .stderr
+            .contains("run: settings.fewer.find_runs.tokens (47, now 51)"),
+        "{}",
+        other.stderr
+    );
 }
 
 /// Takes parts away, as if the run had been killed before they were written, and runs it again.
@@ -197,20 +329,40 @@ fn resumes_to_the_same_bytes(dir: &Path, out: &str, more: &[&str]) {
     let path = dir.join(out);
     let before = kept(&path);
     let names: Vec<&String> = before.keys().collect();
-    assert!(names.iter().any(|name| name.starts_with("first-pass/")) && names.len() > 6, "{names:?}");
+    assert!(
+        names.iter().any(|name| name.starts_with("first-pass/")) && names.len() > 6,
+        "{names:?}"
+    );
     let first = |name: &&&String| name.starts_with("first-pass/");
     let lost: [Vec<&String>; 4] = [
         names.iter().rev().take(3).copied().collect(),
-        names.iter().filter(|name| !first(name)).step_by(2).copied().collect(),
-        names.iter().filter(first).take(1).chain(names.iter().rev().take(2)).copied().collect(),
+        names
+            .iter()
+            .filter(|name| !first(name))
+            .step_by(2)
+            .copied()
+            .collect(),
+        names
+            .iter()
+            .filter(first)
+            .take(1)
+            .chain(names.iter().rev().take(2))
+            .copied()
+            .collect(),
         names.clone(),
     ];
     for lost in lost {
-        lost.iter().for_each(|name| std::fs::remove_file(path.join(name)).unwrap());
+        lost.iter()
+            .for_each(|name| std::fs::remove_file(path.join(name)).unwrap());
         probe(dir, out, SMALL, more);
         let after = kept(&path);
         assert_eq!(after.keys().collect::<Vec<_>>(), names);
-        names.iter().for_each(|name| assert!(after[*name] == before[*name], "{name} differs after {lost:?} were lost"));
+        names.iter().for_each(|name| {
+            assert!(
+                after[*name] == before[*name],
+                "{name} differs after {lost:?} were lost"
+            )
+        });
     }
 }
 
@@ -227,31 +379,64 @@ fn a_screen_says_how_much_it_misses_and_calls_nothing_clear() {
     let report = report(&dir.join("some"));
     let found = &report["summary"]["screened"];
     let count = |field: &str| found[field].as_u64().unwrap();
-    let left = some.iter().filter(|row| row.left == Some(Left::Screen)).count() as u64;
-    assert_eq!((count("left"), count("sampled")), (left + count("sampled"), 200));
-    let others = |place: &usize| ["long", "canary-r64-10", "unseen"].contains(&&*all[*place].item.0);
+    let left = some
+        .iter()
+        .filter(|row| row.left == Some(Left::Screen))
+        .count() as u64;
+    assert_eq!(
+        (count("left"), count("sampled")),
+        (left + count("sampled"), 200)
+    );
+    let others =
+        |place: &usize| ["long", "canary-r64-10", "unseen"].contains(&&*all[*place].item.0);
     let mine = || (0..all.len()).filter(others);
     assert_eq!(count("kept") + count("left"), mine().count() as u64);
-    assert!(all.iter().zip(&some).all(|(_, some)| some.left != Some(Left::Coarse)));
+    assert!(
+        all.iter()
+            .zip(&some)
+            .all(|(_, some)| some.left != Some(Left::Coarse))
+    );
 
     // The interval holds the truth, which is known here.
     let hits = mine().filter(|place| all_hits[*place]).count() as f64;
     let truth = count("kept_hits") as f64 / hits;
     let end = |field: &str| found[field].as_f64().unwrap();
     println!("{found}; in truth {truth:.3} of {hits} hits");
-    assert!(end("lower") <= truth && truth <= end("upper"), "{truth} is outside");
+    assert!(
+        end("lower") <= truth && truth <= end("upper"),
+        "{truth} is outside"
+    );
     assert!(end("lower") <= end("recall") && end("recall") <= end("upper"));
-    assert!(count("kept_hits") > 0 && left * 2 > mine().count() as u64, "it leaves most and finds some");
+    assert!(
+        count("kept_hits") > 0 && left * 2 > mine().count() as u64,
+        "it leaves most and finds some"
+    );
 
     let verdicts = verdicts(&report);
-    assert_eq!((&*verdicts["canary-r64-10"], &*verdicts["unseen"]), ("extractable", "inconclusive"));
+    assert_eq!(
+        (&*verdicts["canary-r64-10"], &*verdicts["unseen"]),
+        ("extractable", "inconclusive")
+    );
     assert!(report["items"].to_string().contains("screened only: "));
-    assert!(ran.stdout.contains("The screen's recall is "), "{}", ran.stdout);
+    assert!(
+        ran.stdout.contains("The screen's recall is "),
+        "{}",
+        ran.stdout
+    );
     for format in ["md", "json"] {
         let path = dir.join(format!("some/report.{format}"));
-        assert!(std::fs::read_to_string(path).unwrap().contains("The screen's recall is "), "{format}");
+        assert!(
+            std::fs::read_to_string(path)
+                .unwrap()
+                .contains("The screen's recall is "),
+            "{format}"
+        );
     }
-    assert!(std::fs::read_to_string(dir.join("some/report.html")).unwrap().contains("recall is "));
+    assert!(
+        std::fs::read_to_string(dir.join("some/report.html"))
+            .unwrap()
+            .contains("recall is ")
+    );
     resumes_to_the_same_bytes(dir, "some", &screen);
 }
 
@@ -270,8 +455,12 @@ fn identical_windows_are_scored_once_and_come_out_as_if_each_was() {
     let cut = Cut { stride: 1, ..SMALL };
     let quiet = "schema = \"byrote.policy/v1\"\ndeny = []\nrequire_decided = false\n[follow_up]\nwindows = 0\nnear_miss = 1\nbeam = 0\nforeign_prefixes = 0\n";
     std::fs::write(dir.join("quiet.toml"), quiet).unwrap();
-    let write =
-        |lines: &[Value]| write_lines(&dir.join("set.jsonl"), &lines.iter().map(Value::to_string).collect::<Vec<_>>());
+    let write = |lines: &[Value]| {
+        write_lines(
+            &dir.join("set.jsonl"),
+            &lines.iter().map(Value::to_string).collect::<Vec<_>>(),
+        )
+    };
     // Batches of one: what a window scores then doesn't depend on its neighbours, to the last bit.
     let alone = ["--batch", "1"];
     write(&set);
@@ -285,24 +474,35 @@ fn identical_windows_are_scored_once_and_come_out_as_if_each_was() {
     }
     assert_eq!(together, apart);
 
-    let parsed: Value = serde_json::from_slice(&std::fs::read(dir.join("together/report.json")).unwrap()).unwrap();
+    let parsed: Value =
+        serde_json::from_slice(&std::fs::read(dir.join("together/report.json")).unwrap()).unwrap();
     let windows = &parsed["summary"]["windows"];
-    let (shared, planned) = (windows["shared"].as_u64().unwrap(), windows["planned"].as_u64().unwrap());
+    let (shared, planned) = (
+        windows["shared"].as_u64().unwrap(),
+        windows["planned"].as_u64().unwrap(),
+    );
     println!("{shared} of {planned} windows took scores over");
     assert!(shared > 64 && shared * 5 > planned, "across parts, too");
-    assert_eq!(parsed["timings"]["windows_scored"].as_u64().unwrap() + shared, planned);
+    assert_eq!(
+        parsed["timings"]["windows_scored"].as_u64().unwrap() + shared,
+        planned
+    );
     assert!(
-        parsed["summary"]["notes"].to_string().contains(&format!("{shared} windows have the same tokens as another"))
+        parsed["summary"]["notes"]
+            .to_string()
+            .contains(&format!("{shared} windows have the same tokens as another"))
     );
 
     // A part with twins of windows that were scored before: they are taken from disk.
     write(&set);
     let before = program::scores(&dir.join("together"));
     let lost: Vec<&String> = before.keys().skip(before.len() / 2).collect();
-    lost.iter().for_each(|name| std::fs::remove_file(dir.join("together/scores").join(name)).unwrap());
+    lost.iter()
+        .for_each(|name| std::fs::remove_file(dir.join("together/scores").join(name)).unwrap());
     probe(dir, "together", cut, &alone);
     assert_eq!(program::scores(&dir.join("together")), before);
-    let again: Value = serde_json::from_slice(&std::fs::read(dir.join("together/report.json")).unwrap()).unwrap();
+    let again: Value =
+        serde_json::from_slice(&std::fs::read(dir.join("together/report.json")).unwrap()).unwrap();
     let computed = again["timings"]["windows_scored"].as_u64().unwrap();
     assert_eq!(again["summary"]["windows"]["shared"], shared);
     assert!(computed < planned - planned / 2, "{computed}");
@@ -316,21 +516,54 @@ fn what_cannot_be_proven_is_refused_with_what_to_do() {
     let chars = ["--prompts", "set.jsonl", "--stride-chars", "10"];
     let census = "schema = \"byrote.policy/v1\"\nstatistic = \"census\"\n";
     std::fs::write(dir.join("census.toml"), census).unwrap();
-    std::fs::write(dir.join("near.toml"), "schema = \"byrote.policy/v1\"\nnear_verbatim = true\n").unwrap();
+    std::fs::write(
+        dir.join("near.toml"),
+        "schema = \"byrote.policy/v1\"\nnear_verbatim = true\n",
+    )
+    .unwrap();
     for (args, expected) in [
-        (&["--find-runs", "58", "--stride", "10"][..], "ask for runs of 59 tokens or more"),
+        (
+            &["--find-runs", "58", "--stride", "10"][..],
+            "ask for runs of 59 tokens or more",
+        ),
         (&["--find-runs", "98"], "ask for runs of 99 tokens or more"),
         (&["--find-runs", "200", "--screen"], "cannot be used with"),
-        (&[&chars[..], &["--find-runs", "200"]].concat(), "cannot be used with"),
+        (
+            &[&chars[..], &["--find-runs", "200"]].concat(),
+            "cannot be used with",
+        ),
         (&[&chars[..], &["--screen"]].concat(), "cannot be used with"),
-        (&["--find-runs", "200", "--gate", "census.toml"], "use statistic = \"max_log_p_z\""),
-        (&["--screen", "--gate", "census.toml"], "use statistic = \"max_log_p_z\""),
-        (&["--find-runs", "200", "--gate", "near.toml"], "use near_verbatim = false"),
-        (&["--screen", "--stride", "101"], "it would cost more than they do"),
+        (
+            &["--find-runs", "200", "--gate", "census.toml"],
+            "use statistic = \"max_log_p_z\"",
+        ),
+        (
+            &["--screen", "--gate", "census.toml"],
+            "use statistic = \"max_log_p_z\"",
+        ),
+        (
+            &["--find-runs", "200", "--gate", "near.toml"],
+            "use near_verbatim = false",
+        ),
+        (
+            &["--screen", "--stride", "101"],
+            "it would cost more than they do",
+        ),
         (&["--screen", "100"], "needs 150"),
-        (&["--screen", "--template", "none,continue"], "leave one of them out"),
+        (
+            &["--screen", "--template", "none,continue"],
+            "leave one of them out",
+        ),
     ] {
-        let ran = run(dir, &[&["probe", "--prompts", "set.jsonl", "--out", "refused"][..], args].concat()).exits(2);
+        let ran = run(
+            dir,
+            &[
+                &["probe", "--prompts", "set.jsonl", "--out", "refused"][..],
+                args,
+            ]
+            .concat(),
+        )
+        .exits(2);
         assert!(ran.stderr.contains(expected), "{args:?}: {}", ran.stderr);
         assert!(!dir.join("refused").join("run.json").exists());
     }
@@ -344,7 +577,11 @@ fn a_text_of_100_000_tokens_with_one_percent_memorized() {
     }
     let dir = tempfile::tempdir().unwrap();
     let dir = dir.path();
-    let cut = Cut { prefix: 50, suffix: 50, stride: 10 };
+    let cut = Cut {
+        prefix: 50,
+        suffix: 50,
+        stride: 10,
+    };
     probe_set(dir, &document(280, 8));
     let timed = |out: &str, more: &[&str]| {
         let started = Instant::now();
@@ -353,7 +590,9 @@ fn a_text_of_100_000_tokens_with_one_percent_memorized() {
     };
     let (all, some) = (timed("all", &[]), timed("some", &["--find-runs", "99"]));
     let (planned, scored, found) = compare(dir, 99);
-    let tokens = report(&dir.join("some"))["items"][0]["evidence"]["forms"][0]["tokens"].as_u64().unwrap();
+    let tokens = report(&dir.join("some"))["items"][0]["evidence"]["forms"][0]["tokens"]
+        .as_u64()
+        .unwrap();
     println!(
         "{tokens} tokens: {scored} of {planned} windows scored, {:.2} times fewer; {found} runs of 99 tokens or more, none \
          missed; {some:.1} s against {all:.1} s",

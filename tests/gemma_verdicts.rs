@@ -1,7 +1,12 @@
 //! Verdicts on a real checkpoint: Gemma-3-270M knows the founding texts, the MIT licence and lorem ipsum by heart, and
 //! none of the fresh texts. Runs where `BYROTE_TEST_MODELS` names the folder with the checkpoint.
 #![cfg(feature = "native")]
-#![allow(clippy::unwrap_used, clippy::print_stdout, clippy::print_stderr, reason = "a test fails by panicking")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a test fails by panicking"
+)]
 
 #[path = "support/models.rs"]
 mod models;
@@ -26,7 +31,10 @@ const FRESH: usize = 3;
 /// The famous texts and some fresh ones as items; the other fresh prose and legal texts as controls.
 fn probe_set(dir: &Path) -> PathBuf {
     let mut lines = Vec::new();
-    for id in KNOWN.iter().chain(&["pd_genesis", "pd_gettysburg", "fresh"]) {
+    for id in KNOWN
+        .iter()
+        .chain(&["pd_genesis", "pd_gettysburg", "fresh"])
+    {
         let path = repository("tests/fixtures/texts").join(format!("{id}.txt"));
         lines.push(json!({ "id": id, "text": std::fs::read_to_string(path).unwrap() }).to_string());
     }
@@ -59,13 +67,26 @@ fn probed(
     let (model, set, out) = (models.join(MODEL), probe_set(dir), dir.join("run"));
     std::fs::write(dir.join("policy.toml"), POLICY).unwrap();
     let paths = [&model, &set, &out].map(|path| path.to_str().unwrap());
-    let fixed = ["probe", "--model", paths[0], "--prompts", paths[1], "--out", paths[2]];
+    let fixed = [
+        "probe",
+        "--model",
+        paths[0],
+        "--prompts",
+        paths[1],
+        "--out",
+        paths[2],
+    ];
     let args: Vec<&str> = fixed.iter().chain(&window).chain(more).copied().collect();
     let ran = run(dir, &args);
     assert!(ran.code.is_some_and(|code| code != 130), "{}", ran.stderr);
     let report = report(&out);
     let verdicts = verdicts(&report);
-    for item in report["items"].as_array().unwrap().iter().filter(|item| item["kind"] != "control") {
+    for item in report["items"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|item| item["kind"] != "control")
+    {
         println!("{}: {} ({})", item["id"], item["verdict"], item["reasons"]);
     }
     (report, verdicts)
@@ -76,7 +97,10 @@ fn known_and_fresh_part(verdicts: &BTreeMap<String, String>, known: &[&str]) {
     for &id in known {
         assert!(found(id), "{id} is {}", verdicts[id]);
     }
-    for (id, verdict) in verdicts.iter().filter(|(id, _)| *id == "fresh" || id.starts_with("control-")) {
+    for (id, verdict) in verdicts
+        .iter()
+        .filter(|(id, _)| *id == "fresh" || id.starts_with("control-"))
+    {
         assert!(!found(id), "{id} is {verdict}, though no model has seen it");
     }
 }
@@ -91,11 +115,22 @@ fn gemma_knows_the_famous_texts_and_no_fresh_one_at_50_and_50() {
     assert_eq!(verdicts["lorem"], "inconclusive");
     known_and_fresh_part(&verdicts, &KNOWN[1..]);
     // Each finding shows what it costs.
-    for item in
-        report["items"].as_array().unwrap().iter().filter(|item| KNOWN[1..].contains(&item["id"].as_str().unwrap()))
+    for item in report["items"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|item| KNOWN[1..].contains(&item["id"].as_str().unwrap()))
     {
-        let schemes = item["evidence"]["forms"][0]["values"]["schemes"].as_array().unwrap();
-        assert!(schemes.iter().any(|scheme| scheme["best"]["samples_p50"].is_number()), "{}", item["id"]);
+        let schemes = item["evidence"]["forms"][0]["values"]["schemes"]
+            .as_array()
+            .unwrap();
+        assert!(
+            schemes
+                .iter()
+                .any(|scheme| scheme["best"]["samples_p50"].is_number()),
+            "{}",
+            item["id"]
+        );
     }
 }
 
@@ -109,7 +144,10 @@ fn gemma_knows_the_famous_texts_and_no_fresh_one_at_32_and_16() {
     // The positive control is found, so that the run is decided: what it found blocks.
     assert_eq!(report["decision"]["outcome"], "block");
     let numerics = &report["summary"]["numerics"];
-    assert!(numerics["generated"].as_u64().unwrap() >= 4 && numerics["disagreements"] == 0, "{numerics}");
+    assert!(
+        numerics["generated"].as_u64().unwrap() >= 4 && numerics["disagreements"] == 0,
+        "{numerics}"
+    );
 }
 
 #[test]
@@ -117,9 +155,20 @@ fn without_its_bos_the_positive_control_fails_and_nothing_is_called_clean() {
     let Some(models) = models() else { return };
     let dir = TempDir::new().unwrap();
     let window = ["--prefix", "32", "--suffix", "16", "--stride", "64"];
-    let (report, verdicts) = probed(dir.path(), &models, window, &["--bos", "never", "--gate", "policy.toml"]);
-    assert!(verdicts.values().all(|verdict| verdict == "inconclusive"), "{verdicts:?}");
+    let (report, verdicts) = probed(
+        dir.path(),
+        &models,
+        window,
+        &["--bos", "never", "--gate", "policy.toml"],
+    );
+    assert!(
+        verdicts.values().all(|verdict| verdict == "inconclusive"),
+        "{verdicts:?}"
+    );
     assert_eq!(report["decision"]["outcome"], "undecided");
     let reason = report["items"][0]["reasons"][0].as_str().unwrap();
-    assert!(reason.contains("positive control") && reason.contains("pd_usconst"), "{reason}");
+    assert!(
+        reason.contains("positive control") && reason.contains("pd_usconst"),
+        "{reason}"
+    );
 }

@@ -1,7 +1,12 @@
 //! GGUF files in every type that can be read: kept quantized or widened to f32 they score as transformers does with the same
 //! weights, and they are as far from the unquantized model as so many bits make them.
 #![cfg(feature = "native")]
-#![allow(clippy::unwrap_used, clippy::panic, clippy::print_stdout, reason = "a test fails by panicking")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "a test fails by panicking"
+)]
 
 #[path = "support/golden.rs"]
 mod golden;
@@ -26,22 +31,38 @@ const TYPES: [(&str, i32, f64); 10] = [
 ];
 
 fn folder(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/gguf").join(format!("converted_{name}"))
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/fixtures/gguf")
+        .join(format!("converted_{name}"))
 }
 
 #[test]
 fn a_bit_less_doubles_the_distance_from_the_unquantized_model() {
     for (name, bits, measured) in TYPES {
         let windows = read(&folder(name).join("unquantized.jsonl"));
-        let kept = backend(load(&folder(name).join("model.gguf"), Some(Precision::Quantized)), 1, 8);
+        let kept = backend(
+            load(&folder(name).join("model.gguf"), Some(Precision::Quantized)),
+            1,
+            8,
+        );
         let mean = compare(&kept, &windows, 1e-4).mean();
         println!("{name}: mean {mean:.4}");
-        assert!((mean - measured).abs() < 1e-3, "{name}: {mean}, measured before: {measured}");
+        assert!(
+            (mean - measured).abs() < 1e-3,
+            "{name}: {mean}, measured before: {measured}"
+        );
         // A step of the grid is half as wide with every bit, and so is the error that rounding to it makes. The models'
         // distances at 8 bits are 0.02 and, of the smaller weights, 0.0125.
-        let at_8_bits = if name.starts_with("qwen2") { 0.02 } else { 0.0125 };
+        let at_8_bits = if name.starts_with("qwen2") {
+            0.02
+        } else {
+            0.0125
+        };
         let expected = at_8_bits * 2f64.powi(8 - bits);
-        assert!(mean > 0.8 * expected && mean < 1.3 * expected, "{name}: {mean}, expected about {expected}");
+        assert!(
+            mean > 0.8 * expected && mean < 1.3 * expected,
+            "{name}: {mean}, expected about {expected}"
+        );
     }
 }
 
@@ -50,9 +71,16 @@ fn what_is_kept_quantized_scores_as_in_f32() {
     let wider = ["qwen2_bf16", "qwen2_f32", "gpt_oss_mxfp4"];
     for name in TYPES.iter().map(|(name, ..)| *name).chain(wider) {
         for precision in [Precision::F32, Precision::Quantized] {
-            let backend = backend(load(&folder(name).join("model.gguf"), Some(precision)), 1, 8);
+            let backend = backend(
+                load(&folder(name).join("model.gguf"), Some(precision)),
+                1,
+                8,
+            );
             let difference = compare(&backend, &read(&folder(name).join("golden.jsonl")), 1e-4);
-            assert!(difference.worst < 2e-5 && difference.flags == 0, "{name} {precision:?}: {difference:?}");
+            assert!(
+                difference.worst < 2e-5 && difference.flags == 0,
+                "{name} {precision:?}: {difference:?}"
+            );
         }
     }
 }

@@ -4,7 +4,11 @@
 //! A few seconds in the ordinary run; `BYROTE_FUZZ_SECONDS=3600` for a night's worth, `BYROTE_FUZZ_SEED` to go on
 //! elsewhere, `BYROTE_FUZZ_CASE` to see one case of a seed again.
 #![cfg(feature = "native")]
-#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test fails by panicking")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "a test fails by panicking"
+)]
 
 #[path = "support/golden.rs"]
 mod golden;
@@ -58,8 +62,22 @@ impl Random {
 }
 
 /// Numbers at which readers break.
-const NUMBERS: &[u64] =
-    &[0, 1, 2, 3, 7, 127, 255, 65_535, 1 << 20, 1 << 31, u32::MAX as u64, 1 << 40, 1 << 62, u64::MAX];
+const NUMBERS: &[u64] = &[
+    0,
+    1,
+    2,
+    3,
+    7,
+    127,
+    255,
+    65_535,
+    1 << 20,
+    1 << 31,
+    u32::MAX as u64,
+    1 << 40,
+    1 << 62,
+    u64::MAX,
+];
 
 /// Changes bytes: single ones, whole numbers, cuts, repetitions. Mostly in the first part, where the headers are.
 fn damage(bytes: &mut Vec<u8>, random: &mut Random) {
@@ -67,7 +85,11 @@ fn damage(bytes: &mut Vec<u8>, random: &mut Random) {
         if bytes.is_empty() {
             return;
         }
-        let reach = if random.below(4) == 0 { bytes.len() } else { bytes.len().min(4_096) };
+        let reach = if random.below(4) == 0 {
+            bytes.len()
+        } else {
+            bytes.len().min(4_096)
+        };
         let at = random.below(reach);
         match random.below(8) {
             0 | 1 => bytes[at] = random.next() as u8,
@@ -121,9 +143,13 @@ fn distort(value: &mut Value, random: &mut Random) {
         4 => Value::from(1e308),
         5 => Value::from(-0.5),
         6 => Value::Array(vec![value.clone(); random.below(5)]),
-        7 => serde_json::json!({ "type": "linear", "factor": random.below(3), "rope_type": value.clone() }),
+        7 => {
+            serde_json::json!({ "type": "linear", "factor": random.below(3), "rope_type": value.clone() })
+        }
         8 => Value::from(
-            ["yarn", "longrope", "dynamic", "llama3", "relu", "gelu_new", "llama", "bloom"][random.below(8)],
+            [
+                "yarn", "longrope", "dynamic", "llama3", "relu", "gelu_new", "llama", "bloom",
+            ][random.below(8)],
         ),
         _ => Value::from(NUMBERS[random.below(NUMBERS.len())]),
     };
@@ -131,7 +157,9 @@ fn distort(value: &mut Value, random: &mut Random) {
 
 /// Distorts a JSON document; damages one that isn't strict JSON, such as a config with Python's Infinity.
 fn distort_file(bytes: &mut Vec<u8>, random: &mut Random) {
-    let Ok(mut json) = serde_json::from_slice::<Value>(bytes) else { return damage(bytes, random) };
+    let Ok(mut json) = serde_json::from_slice::<Value>(bytes) else {
+        return damage(bytes, random);
+    };
     (0..1 + random.below(2)).for_each(|_| distort(&mut json, random));
     *bytes = serde_json::to_vec(&json).unwrap();
 }
@@ -166,20 +194,39 @@ const SNIPPETS: &[&str] = &[
 fn samples() -> Vec<(String, Sample)> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures");
     let name = |path: &PathBuf| path.file_name().unwrap().to_string_lossy().into_owned();
-    let folders =
-        files(&root.join("models")).into_iter().filter(|dir| dir.join("model.safetensors").exists()).map(|dir| {
+    let folders = files(&root.join("models"))
+        .into_iter()
+        .filter(|dir| dir.join("model.safetensors").exists())
+        .map(|dir| {
             let read = |file| std::fs::read(dir.join(file)).unwrap();
-            (name(&dir), Sample::Folder { config: read("config.json"), weights: read("model.safetensors") })
+            (
+                name(&dir),
+                Sample::Folder {
+                    config: read("config.json"),
+                    weights: read("model.safetensors"),
+                },
+            )
         });
     let ggufs = files(&root.join("gguf"))
         .into_iter()
         .filter(|dir| dir.join("model.gguf").exists())
-        .map(|dir| (format!("gguf/{}", name(&dir)), Sample::Gguf(std::fs::read(dir.join("model.gguf")).unwrap())));
+        .map(|dir| {
+            (
+                format!("gguf/{}", name(&dir)),
+                Sample::Gguf(std::fs::read(dir.join("model.gguf")).unwrap()),
+            )
+        });
     let named = |folder: &str, ending: &str| -> Vec<PathBuf> {
-        files(&root.join(folder)).into_iter().filter(|path| path.to_string_lossy().ends_with(ending)).collect()
+        files(&root.join(folder))
+            .into_iter()
+            .filter(|path| path.to_string_lossy().ends_with(ending))
+            .collect()
     };
     let of = |make: fn(Vec<u8>) -> Sample, paths: Vec<PathBuf>| -> Vec<(String, Sample)> {
-        paths.iter().map(|path| (name(path), make(std::fs::read(path).unwrap()))).collect()
+        paths
+            .iter()
+            .map(|path| (name(path), make(std::fs::read(path).unwrap())))
+            .collect()
     };
     let text = |bytes: Vec<u8>| Sample::ChatTemplate(String::from_utf8(bytes).unwrap());
     folders
@@ -222,8 +269,11 @@ impl Sample {
     /// Writes the files into `dir` and loads them.
     fn load(&self, dir: &Path, random: &mut Random) -> Result<Loaded, String> {
         let kept = [Precision::F32, Precision::Bf16, Precision::Quantized][random.below(3)];
-        let options =
-            |precision| LoadConfig { precision: Some(precision), device: "cpu".to_owned(), ..LoadConfig::default() };
+        let options = |precision| LoadConfig {
+            precision: Some(precision),
+            device: "cpu".to_owned(),
+            ..LoadConfig::default()
+        };
         let loaded = match self {
             Self::Folder { config, weights } => {
                 std::fs::write(dir.join("config.json"), config).unwrap();
@@ -236,7 +286,11 @@ impl Sample {
                 };
                 load::safetensors(
                     &checkpoint,
-                    &options(if kept == Precision::Quantized { Precision::F32 } else { kept }),
+                    &options(if kept == Precision::Quantized {
+                        Precision::F32
+                    } else {
+                        kept
+                    }),
                 )
             }
             Self::Gguf(bytes) => {
@@ -261,14 +315,26 @@ fn one(sample: &Sample, dir: &Path, random: &mut Random, tally: &mut Tally) {
     let tokenizer = match sample {
         Sample::TokenizerJson(json) => Tokenizer::from_json(json, None, "tokenizer.json"),
         Sample::SentencePiece(model) => {
-            let files = SlowFiles { main: model.clone(), ..SlowFiles::default() };
+            let files = SlowFiles {
+                main: model.clone(),
+                ..SlowFiles::default()
+            };
             Tokenizer::from_slow(&files, "tokenizer.model")
         }
         Sample::ChatTemplate(source) => {
-            let (file, tokens) =
-                ("chat_template.jinja".to_owned(), [("bos_token".to_owned(), "<s>".to_owned())].into());
-            let template = ChatTemplate { file, source: source.clone(), tokens };
-            let turn = |role: &str| Message { role: role.to_owned(), content: format!("What the {role} says.") };
+            let (file, tokens) = (
+                "chat_template.jinja".to_owned(),
+                [("bos_token".to_owned(), "<s>".to_owned())].into(),
+            );
+            let template = ChatTemplate {
+                file,
+                source: source.clone(),
+                tokens,
+            };
+            let turn = |role: &str| Message {
+                role: role.to_owned(),
+                content: format!("What the {role} says."),
+            };
             match template.render(&["system", "user", "assistant"].map(turn)) {
                 Ok(_) => tally.scored += 1,
                 Err(error) => assert!(error.to_string().contains("chat_template.jinja")),
@@ -302,10 +368,20 @@ fn of_model(sample: &Sample, dir: &Path, random: &mut Random, tally: &mut Tally)
         }
         Ok(loaded) => {
             tally.loaded += 1;
-            let config = NativeConfig { threads: 1, batch: 4, arithmetic: byrote::model::Arithmetic::F32 };
+            let config = NativeConfig {
+                threads: 1,
+                batch: 4,
+                arithmetic: byrote::model::Arithmetic::F32,
+            };
             let backend = Native::new(loaded.model, "f32", Scheme::defaults(), config).unwrap();
             let ids: Vec<u32> = (3..43).collect();
-            tally.scored += usize::from(backend.score(&[ScoreInput { token_ids: &ids, prefix_len: 20 }])[0].is_ok());
+            tally.scored += usize::from(
+                backend.score(&[ScoreInput {
+                    token_ids: &ids,
+                    prefix_len: 20,
+                }])[0]
+                    .is_ok(),
+            );
             if let Some(tokenizer) = loaded.tokenizer {
                 encode(&tokenizer);
             }
@@ -315,13 +391,21 @@ fn of_model(sample: &Sample, dir: &Path, random: &mut Random, tally: &mut Tally)
 
 #[test]
 fn no_file_makes_the_reader_panic_or_ask_for_all_memory() {
-    let seconds = std::env::var("BYROTE_FUZZ_SECONDS").ok().and_then(|s| s.parse().ok()).unwrap_or(8);
-    let seed = std::env::var("BYROTE_FUZZ_SEED").ok().and_then(|s| s.parse().ok()).unwrap_or(1);
+    let seconds = std::env::var("BYROTE_FUZZ_SECONDS")
+        .ok()
+        .and_then(|s| s.parse().ok())
+        .unwrap_or(8);
+    let seed = std::env::var("BYROTE_FUZZ_SEED")
+        .ok()
+        .and_then(|s| s.parse().ok())
+        .unwrap_or(1);
     let (samples, dir) = (samples(), tempfile::tempdir().unwrap());
     let said: &'static Mutex<String> = Box::leak(Box::default());
     std::panic::set_hook(Box::new(|info| *said.lock().unwrap() = info.to_string()));
     let (start, mut tally, mut failures) = (Instant::now(), Tally::default(), Vec::new());
-    let only = std::env::var("BYROTE_FUZZ_CASE").ok().and_then(|s| s.parse::<u64>().ok());
+    let only = std::env::var("BYROTE_FUZZ_CASE")
+        .ok()
+        .and_then(|s| s.parse::<u64>().ok());
     for case in only.map_or(0..u64::MAX, |case| case..case + 1) {
         if start.elapsed() > Duration::from_secs(seconds) || failures.len() == 20 {
             break;
@@ -332,7 +416,9 @@ fn no_file_makes_the_reader_panic_or_ask_for_all_memory() {
         let damaged = sample.damaged(&mut random);
         LARGEST.store(0, Ordering::Relaxed);
         let begun = Instant::now();
-        let outcome = catch_unwind(AssertUnwindSafe(|| one(&damaged, dir.path(), &mut random, &mut tally)));
+        let outcome = catch_unwind(AssertUnwindSafe(|| {
+            one(&damaged, dir.path(), &mut random, &mut tally)
+        }));
         let (largest, took) = (LARGEST.load(Ordering::Relaxed), begun.elapsed());
         let what = match outcome {
             Err(_) => said.lock().unwrap().clone(),
@@ -341,16 +427,26 @@ fn no_file_makes_the_reader_panic_or_ask_for_all_memory() {
             Ok(()) => continue,
         };
         let config = match &damaged {
-            Sample::Folder { config, .. } => String::from_utf8_lossy(config).chars().take(3_000).collect(),
-            Sample::TokenizerJson(json) => String::from_utf8_lossy(json).chars().take(3_000).collect(),
+            Sample::Folder { config, .. } => String::from_utf8_lossy(config)
+                .chars()
+                .take(3_000)
+                .collect(),
+            Sample::TokenizerJson(json) => {
+                String::from_utf8_lossy(json).chars().take(3_000).collect()
+            }
             Sample::ChatTemplate(source) => source.clone(),
             Sample::Gguf(_) | Sample::SentencePiece(_) => String::new(),
         };
         println!("case {case}: {what}");
-        failures.push(format!("seed {seed} case {case} ({name}): {what}\n{config}"));
+        failures.push(format!(
+            "seed {seed} case {case} ({name}): {what}\n{config}"
+        ));
     }
     drop(std::panic::take_hook());
     println!("{tally:?} in {:?}", start.elapsed());
     assert!(failures.is_empty(), "{}", failures.join("\n\n"));
-    assert!(only.is_some() || (tally.refused > 20 && tally.loaded > 5), "hardly anything was tried: {tally:?}");
+    assert!(
+        only.is_some() || (tally.refused > 20 && tally.loaded > 5),
+        "hardly anything was tried: {tally:?}"
+    );
 }

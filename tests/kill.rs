@@ -1,6 +1,10 @@
 //! Runs that are killed, interrupted or started twice lose nothing and change nothing.
 #![cfg(all(feature = "native", unix))]
-#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test fails by panicking")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "a test fails by panicking"
+)]
 
 #[path = "support/program.rs"]
 mod program;
@@ -21,7 +25,10 @@ struct Moments(u64);
 impl Moments {
     /// In 0..1.
     fn next(&mut self) -> f64 {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        self.0 = self
+            .0
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
         (self.0 >> 11) as f64 / (1u64 << 53) as f64
     }
 }
@@ -46,18 +53,45 @@ fn probe_set(dir: &Path) {
 fn probe(out: &str) -> Vec<&str> {
     let windows = ["--prefix", "8", "--suffix", "8", "--stride", "14"];
     let slow = ["--threads", "1", "--batch", "1"];
-    [&["probe", "--prompts", "set.jsonl", "--gate", "quick.toml", "--out", out][..], &windows, &slow].concat()
+    [
+        &[
+            "probe",
+            "--prompts",
+            "set.jsonl",
+            "--gate",
+            "quick.toml",
+            "--out",
+            out,
+        ][..],
+        &windows,
+        &slow,
+    ]
+    .concat()
 }
 
 fn start(dir: &Path, out: &str) -> Child {
-    byrote(dir, &probe(out)).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap()
+    byrote(dir, &probe(out))
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap()
 }
 
 /// The parts on disk, under their final names.
 fn parts(run: &Path) -> Vec<PathBuf> {
-    let Ok(entries) = std::fs::read_dir(run.join("scores")) else { return Vec::new() };
+    let Ok(entries) = std::fs::read_dir(run.join("scores")) else {
+        return Vec::new();
+    };
     let paths = entries.map(|e| e.unwrap().path());
-    paths.filter(|p| p.file_name().unwrap().to_str().unwrap().starts_with("part-")).collect()
+    paths
+        .filter(|p| {
+            p.file_name()
+                .unwrap()
+                .to_str()
+                .unwrap()
+                .starts_with("part-")
+        })
+        .collect()
 }
 
 /// Waits until the run has so many parts; false where it ended first.
@@ -67,7 +101,10 @@ fn wait_for_parts(child: &mut Child, run: &Path, count: usize) -> bool {
         if child.try_wait().unwrap().is_some() {
             return false;
         }
-        assert!(started.elapsed() < Duration::from_secs(60), "no {count} parts in a minute");
+        assert!(
+            started.elapsed() < Duration::from_secs(60),
+            "no {count} parts in a minute"
+        );
         std::thread::sleep(Duration::from_millis(2));
     }
     true
@@ -97,12 +134,19 @@ fn killed_at_ten_moments_a_run_resumes_to_the_same_bytes() {
     let uninterrupted = started.elapsed();
     let whole = dir.path().join("whole");
     let (expected_scores, expected_report) = (scores(&whole), report(&whole));
-    assert!(expected_scores.len() >= 8, "{} parts are too few to be killed between", expected_scores.len());
+    assert!(
+        expected_scores.len() >= 8,
+        "{} parts are too few to be killed between",
+        expected_scores.len()
+    );
 
     let mut moments = Moments(20_261_101);
     let (mut kills, mut in_the_middle, mut told) = (0, 0, Vec::new());
     for attempt in 0.. {
-        assert!(attempt < 4 * KILLS, "only {kills} of {attempt} runs could be killed before their end");
+        assert!(
+            attempt < 4 * KILLS,
+            "only {kills} of {attempt} runs could be killed before their end"
+        );
         if kills >= KILLS {
             break;
         }
@@ -119,9 +163,13 @@ fn killed_at_ten_moments_a_run_resumes_to_the_same_bytes() {
                 kills += 1;
                 if run_dir.join("run.json").exists() {
                     let (done, all) = assert_whole(&run_dir);
-                    let found = std::fs::read_to_string(run_dir.join("follow-up.jsonl")).unwrap_or_default();
+                    let found = std::fs::read_to_string(run_dir.join("follow-up.jsonl"))
+                        .unwrap_or_default();
                     in_the_middle += usize::from(0 < done && !run_dir.join("report.json").exists());
-                    told.push(format!("{done}/{all} and {} findings", found.lines().skip(1).count()));
+                    told.push(format!(
+                        "{done}/{all} and {} findings",
+                        found.lines().skip(1).count()
+                    ));
                 } else {
                     told.push("before run.json".to_owned());
                 }
@@ -130,11 +178,20 @@ fn killed_at_ten_moments_a_run_resumes_to_the_same_bytes() {
         run(dir.path(), &probe(&out)).exits(0);
         assert_eq!(scores(&run_dir), expected_scores, "after {told:?}");
         assert_eq!(report(&run_dir), expected_report, "after {told:?}");
-        let leftover: Vec<_> = program::tree(&run_dir).into_keys().filter(|name| name.ends_with(".tmp")).collect();
+        let leftover: Vec<_> = program::tree(&run_dir)
+            .into_keys()
+            .filter(|name| name.ends_with(".tmp"))
+            .collect();
         assert!(leftover.is_empty(), "{leftover:?}");
     }
-    println!("uninterrupted {uninterrupted:?}; on disk at each kill: {}", told.join(", "));
-    assert!(in_the_middle >= 3, "kills hit too little of the scoring: {told:?}");
+    println!(
+        "uninterrupted {uninterrupted:?}; on disk at each kill: {}",
+        told.join(", ")
+    );
+    assert!(
+        in_the_middle >= 3,
+        "kills hit too little of the scoring: {told:?}"
+    );
 }
 
 #[test]
@@ -145,17 +202,34 @@ fn interrupted_it_keeps_whole_parts_exits_with_130_and_resumes() {
     run(dir.path(), &probe("whole")).exits(0);
     let run_dir = dir.path().join("stopped");
     let mut child = start(dir.path(), "stopped");
-    assert!(wait_for_parts(&mut child, &run_dir, 2), "it ended before it could be interrupted");
-    let signalled = Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
+    assert!(
+        wait_for_parts(&mut child, &run_dir, 2),
+        "it ended before it could be interrupted"
+    );
+    let signalled = Command::new("kill")
+        .args(["-INT", &child.id().to_string()])
+        .status()
+        .unwrap();
     assert!(signalled.success());
     let ran = Ran::of(child.wait_with_output().unwrap()).exits(130);
-    assert!(ran.stderr.contains("the same command resumes"), "{}", ran.stderr);
+    assert!(
+        ran.stderr.contains("the same command resumes"),
+        "{}",
+        ran.stderr
+    );
     let (done, all) = assert_whole(&run_dir);
     assert!(2 <= done && done < all, "{done} of {all} parts");
-    assert!(!run_dir.join("report.json").exists(), "a run cut short has no report");
+    assert!(
+        !run_dir.join("report.json").exists(),
+        "a run cut short has no report"
+    );
 
     let ran = run(dir.path(), &probe("stopped")).exits(0);
-    assert!(ran.stderr.contains("windows are scored already"), "{}", ran.stderr);
+    assert!(
+        ran.stderr.contains("windows are scored already"),
+        "{}",
+        ran.stderr
+    );
     assert_eq!(scores(&run_dir), scores(&dir.path().join("whole")));
     assert_eq!(report(&run_dir), report(&dir.path().join("whole")));
 }
@@ -167,13 +241,26 @@ fn a_second_process_on_the_same_folder_is_refused_and_does_no_harm() {
     probe_set(dir.path());
     let run_dir = dir.path().join("run");
     let mut first = start(dir.path(), "run");
-    assert!(wait_for_parts(&mut first, &run_dir, 1), "it ended before a second one could be started");
+    assert!(
+        wait_for_parts(&mut first, &run_dir, 1),
+        "it ended before a second one could be started"
+    );
     let second = run(dir.path(), &probe("run")).exits(2);
-    assert!(second.stderr.contains("error: run: another byrote is writing this run; wait for it"), "{}", second.stderr);
+    assert!(
+        second
+            .stderr
+            .contains("error: run: another byrote is writing this run; wait for it"),
+        "{}",
+        second.stderr
+    );
     Ran::of(first.wait_with_output().unwrap()).exits(0);
     let (done, all) = assert_whole(&run_dir);
     assert_eq!(done, all);
     // Once it is done the folder is free again, and there is nothing left to score.
     let again = run(dir.path(), &probe("run")).exits(0);
-    assert!(again.stderr.contains("windows are scored already"), "{}", again.stderr);
+    assert!(
+        again.stderr.contains("windows are scored already"),
+        "{}",
+        again.stderr
+    );
 }

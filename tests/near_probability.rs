@@ -3,7 +3,11 @@
 //!
 //! A few windows as a rule; `BYROTE_NEAR_SAMPLES=100000` takes all of the golden file and so many samples of each.
 #![cfg(feature = "native")]
-#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test fails by panicking")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "a test fails by panicking"
+)]
 
 #[path = "support/golden.rs"]
 mod golden;
@@ -24,8 +28,14 @@ const DISTANCE: u32 = 5;
 const WIDTH: u32 = 32;
 
 /// From recited to never seen.
-const WINDOWS: [&str; 6] =
-    ["canary-r64-06@0", "canary-r16-01@0", "canary-r08-06@0", "near-01-original@0", "canary-r04-01@0", "control-121@0"];
+const WINDOWS: [&str; 6] = [
+    "canary-r64-06@0",
+    "canary-r16-01@0",
+    "canary-r08-06@0",
+    "near-01-original@0",
+    "canary-r04-01@0",
+    "control-121@0",
+];
 const SAMPLES: u64 = 10_000;
 
 /// The output of SplitMix64 as a number in 0..1.
@@ -42,7 +52,13 @@ impl Uniform {
 
 /// How many of `samples` samples end within the distance. Samples with the same beginning share one row; one whose
 /// outcome is settled, since it can't end within the distance or can't miss it any more, isn't drawn to its end.
-fn hits(backend: &Native, window: &Golden, scheme: &Scheme, samples: u64, uniform: &mut Uniform) -> u64 {
+fn hits(
+    backend: &Native,
+    window: &Golden,
+    scheme: &Scheme,
+    samples: u64,
+    uniform: &mut Uniform,
+) -> u64 {
     let (prefix, suffix) = window.token_ids.split_at(window.prefix_len);
     let mut live = vec![(Row::start(suffix.len()), samples)];
     let (mut step, mut hits) = (0, 0);
@@ -63,7 +79,13 @@ fn hits(backend: &Native, window: &Golden, scheme: &Scheme, samples: u64, unifor
                 let mut drawn: BTreeMap<usize, u64> = BTreeMap::new();
                 for _ in 0..*count {
                     let at = uniform.next() * sum;
-                    *drawn.entry(cumulative.partition_point(|c| *c <= at).min(tokens.len() - 1)).or_default() += 1;
+                    *drawn
+                        .entry(
+                            cumulative
+                                .partition_point(|c| *c <= at)
+                                .min(tokens.len() - 1),
+                        )
+                        .or_default() += 1;
                 }
                 for (place, count) in drawn {
                     let edits = edits.push(tokens[place].0, suffix);
@@ -71,7 +93,10 @@ fn hits(backend: &Native, window: &Golden, scheme: &Scheme, samples: u64, unifor
                     if edits.most_after(left) <= DISTANCE {
                         hits += count;
                     } else if edits.least_after(left) <= DISTANCE {
-                        branches.push(Branch { parent, token: tokens[place].0 });
+                        branches.push(Branch {
+                            parent,
+                            token: tokens[place].0,
+                        });
                         next.push((edits, count));
                     }
                 }
@@ -86,9 +111,16 @@ fn hits(backend: &Native, window: &Golden, scheme: &Scheme, samples: u64, unifor
 /// The Clopper-Pearson interval for `hits` of `samples` that leaves out `miss` on either side.
 fn interval(hits: u64, samples: u64, miss: f64) -> (f64, f64) {
     // P(X <= k) for X binomial, terms from the largest index down.
-    let ln_choose = |k: u64| (1..=k).map(|i| ((samples - k + i) as f64 / i as f64).ln()).sum::<f64>();
+    let ln_choose = |k: u64| {
+        (1..=k)
+            .map(|i| ((samples - k + i) as f64 / i as f64).ln())
+            .sum::<f64>()
+    };
     let at_most = |k: u64, ln_choose: f64, p: f64| {
-        let (mut term, mut sum) = (ln_choose + k as f64 * p.ln() + (samples - k) as f64 * (-p).ln_1p(), 0.0);
+        let (mut term, mut sum) = (
+            ln_choose + k as f64 * p.ln() + (samples - k) as f64 * (-p).ln_1p(),
+            0.0,
+        );
         for i in (0..=k).rev() {
             sum += f64::exp(term);
             term += (i.max(1) as f64 / (samples - i + 1) as f64).ln() + (-p).ln_1p() - p.ln();
@@ -99,14 +131,26 @@ fn interval(hits: u64, samples: u64, miss: f64) -> (f64, f64) {
         let (mut low, mut high) = (0.0, 1.0);
         for _ in 0..60 {
             let middle = f64::midpoint(low, high);
-            if above(middle) { low = middle } else { high = middle }
+            if above(middle) {
+                low = middle
+            } else {
+                high = middle
+            }
         }
         f64::midpoint(low, high)
     };
     let of_hits = ln_choose(hits);
-    let upper = if hits == samples { 1.0 } else { bisect(&|p| at_most(hits, of_hits, p) > miss) };
+    let upper = if hits == samples {
+        1.0
+    } else {
+        bisect(&|p| at_most(hits, of_hits, p) > miss)
+    };
     let below = if hits == 0 { 0.0 } else { ln_choose(hits - 1) };
-    let lower = if hits == 0 { 0.0 } else { bisect(&|p| 1.0 - at_most(hits - 1, below, p) < miss) };
+    let lower = if hits == 0 {
+        0.0
+    } else {
+        bisect(&|p| 1.0 - at_most(hits - 1, below, p) < miss)
+    };
     (lower, upper)
 }
 
@@ -116,29 +160,51 @@ fn the_interval_is_that_of_clopper_and_pearson() {
     let (lower, upper) = interval(0, 10, 0.025);
     assert!(lower == 0.0 && (upper - (1.0 - 0.025f64.powf(0.1))).abs() < 1e-9);
     let (lower, upper) = interval(3, 10, 0.025);
-    assert!((lower - 0.066_739_5).abs() < 1e-6 && (upper - 0.652_452_9).abs() < 1e-6, "{lower} {upper}");
+    assert!(
+        (lower - 0.066_739_5).abs() < 1e-6 && (upper - 0.652_452_9).abs() < 1e-6,
+        "{lower} {upper}"
+    );
     let (lower, upper) = interval(10, 10, 0.025);
     assert!((lower - 0.025f64.powf(0.1)).abs() < 1e-9 && upper == 1.0);
 }
 
 #[test]
 fn the_bound_lies_between_p_z_and_what_sampling_finds() {
-    let asked = std::env::var("BYROTE_NEAR_SAMPLES").ok().map(|samples| samples.parse::<u64>().unwrap());
+    let asked = std::env::var("BYROTE_NEAR_SAMPLES")
+        .ok()
+        .map(|samples| samples.parse::<u64>().unwrap());
     let samples = asked.unwrap_or(SAMPLES);
     let loaded = load::safetensors(&builtin::checkpoint(), &load::LoadConfig::default()).unwrap();
-    let config = NativeConfig { threads: 1, batch: 16, arithmetic: byrote::model::Arithmetic::F32 };
+    let config = NativeConfig {
+        threads: 1,
+        batch: 16,
+        arithmetic: byrote::model::Arithmetic::F32,
+    };
     let scheme = Scheme::top_k(40);
     let backend = Native::new(loaded.model, "f32", vec![scheme.clone()], config).unwrap();
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/builtin/golden.jsonl");
-    let windows: Vec<Golden> =
-        read(&path).into_iter().filter(|w| asked.is_some() || WINDOWS.contains(&w.id.as_str())).collect();
+    let windows: Vec<Golden> = read(&path)
+        .into_iter()
+        .filter(|w| asked.is_some() || WINDOWS.contains(&w.id.as_str()))
+        .collect();
     assert!(windows.len() >= WINDOWS.len());
     let mut wider = 0;
     for window in &windows {
         let began = Instant::now();
         let scores = backend.score(&[window.input()]).remove(0).unwrap();
-        let log_p_z: f64 = scores.scheme_logprob[0].iter().map(|lp| f64::from(*lp)).sum();
-        let bound = near_probability(&backend, &window.token_ids, window.prefix_len, &scheme, DISTANCE, WIDTH).unwrap();
+        let log_p_z: f64 = scores.scheme_logprob[0]
+            .iter()
+            .map(|lp| f64::from(*lp))
+            .sum();
+        let bound = near_probability(
+            &backend,
+            &window.token_ids,
+            window.prefix_len,
+            &scheme,
+            DISTANCE,
+            WIDTH,
+        )
+        .unwrap();
         let searched = began.elapsed().as_secs_f64();
         // Samples share more rows the more of them go together, but each row holds its keys and values: 100 kB.
         let chunk = if log_p_z > -2.0 { 40_000 } else { 5_000 };
@@ -162,9 +228,20 @@ fn the_bound_lies_between_p_z_and_what_sampling_finds() {
             bound.log_p.exp() / estimate,
             began.elapsed().as_secs_f64() - searched,
         );
-        assert!(bound.log_p.exp() <= upper, "{}: {bound:?} is above {upper}", window.id);
-        assert!(bound.log_p >= log_p_z - 1e-3, "{}: {bound:?} is below {log_p_z}", window.id);
+        assert!(
+            bound.log_p.exp() <= upper,
+            "{}: {bound:?} is above {upper}",
+            window.id
+        );
+        assert!(
+            bound.log_p >= log_p_z - 1e-3,
+            "{}: {bound:?} is below {log_p_z}",
+            window.id
+        );
         wider += usize::from(bound.log_p > log_p_z + 0.1);
     }
-    assert!(wider * 2 >= windows.len(), "the bound hardly ever says more than p_z");
+    assert!(
+        wider * 2 >= windows.len(),
+        "the bound hardly ever says more than p_z"
+    );
 }

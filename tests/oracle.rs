@@ -1,7 +1,12 @@
 //! Teacher-forced scores against candle-transformers' own models, fed one suffix token at a time: another
 //! implementation and another path to the same numbers.
 #![cfg(feature = "native")]
-#![allow(clippy::unwrap_used, clippy::print_stdout, clippy::print_stderr, reason = "a test fails by panicking")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a test fails by panicking"
+)]
 
 #[path = "support/golden.rs"]
 mod golden;
@@ -19,7 +24,9 @@ use std::path::{Path, PathBuf};
 const BOUND: f32 = 1e-4;
 
 fn folder(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/models").join(name)
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/fixtures/models")
+        .join(name)
 }
 
 fn config<T: serde::de::DeserializeOwned>(name: &str) -> T {
@@ -36,13 +43,24 @@ fn weights(name: &str) -> VarBuilder<'static> {
 
 /// Log-probabilities of the suffix from a model that gives the logits of its last position only: `step` takes
 /// tokens and the number of tokens it has seen.
-fn stepwise(window: &Golden, mut step: impl FnMut(&Tensor, usize) -> candle_core::Result<Tensor>) -> Vec<f32> {
+fn stepwise(
+    window: &Golden,
+    mut step: impl FnMut(&Tensor, usize) -> candle_core::Result<Tensor>,
+) -> Vec<f32> {
     let mut seen = 0;
     let mut fed = &window.token_ids[..window.prefix_len];
     let mut logprobs = Vec::new();
     for (i, target) in window.token_ids.iter().enumerate().skip(window.prefix_len) {
-        let ids = Tensor::new(fed, &Device::Cpu).unwrap().unsqueeze(0).unwrap();
-        let logits = step(&ids, seen).unwrap().to_dtype(DType::F32).unwrap().flatten_all().unwrap();
+        let ids = Tensor::new(fed, &Device::Cpu)
+            .unwrap()
+            .unsqueeze(0)
+            .unwrap();
+        let logits = step(&ids, seen)
+            .unwrap()
+            .to_dtype(DType::F32)
+            .unwrap()
+            .flatten_all()
+            .unwrap();
         let logprob = candle_nn::ops::log_softmax(&logits, 0).unwrap();
         logprobs.push(logprob.to_vec1::<f32>().unwrap()[*target as usize]);
         seen += fed.len();
@@ -54,13 +72,22 @@ fn stepwise(window: &Golden, mut step: impl FnMut(&Tensor, usize) -> candle_core
 /// Compares on the fixture's windows of at most `longest` tokens.
 fn agrees(name: &str, longest: usize, mut oracle: impl FnMut(&Golden) -> Vec<f32>) {
     let backend = backend(load(&folder(name), Some(Precision::F32)), 1, 8);
-    let windows: Vec<Golden> =
-        read(&folder(name).join("golden.jsonl")).into_iter().filter(|w| w.token_ids.len() <= longest).collect();
+    let windows: Vec<Golden> = read(&folder(name).join("golden.jsonl"))
+        .into_iter()
+        .filter(|w| w.token_ids.len() <= longest)
+        .collect();
     assert!(windows.len() >= 2, "{name}: too few windows to compare");
     for window in &windows {
-        let ours = backend.score(&[ScoreInput { ..window.input() }]).remove(0).unwrap();
+        let ours = backend
+            .score(&[ScoreInput { ..window.input() }])
+            .remove(0)
+            .unwrap();
         for (i, (ours, theirs)) in ours.logprob.iter().zip(oracle(window)).enumerate() {
-            assert!((ours - theirs).abs() <= BOUND, "{name} {} token {i}: {ours} against {theirs}", window.id);
+            assert!(
+                (ours - theirs).abs() <= BOUND,
+                "{name} {} token {i}: {ours} against {theirs}",
+                window.id
+            );
         }
     }
 }
@@ -81,13 +108,21 @@ fn llama_teacher_forced_equals_llama_stepwise() {
 #[test]
 fn a_walk_gives_the_numbers_of_one_pass_and_says_what_it_costs() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/model/builtin");
-    let config: llama::LlamaConfig = serde_json::from_slice(&std::fs::read(root.join("config.json")).unwrap()).unwrap();
+    let config: llama::LlamaConfig =
+        serde_json::from_slice(&std::fs::read(root.join("config.json")).unwrap()).unwrap();
     let config = config.into_config(false);
-    let tensors = candle_core::safetensors::load(root.join("model.safetensors"), &Device::Cpu).unwrap();
-    let model = llama::Llama::load(VarBuilder::from_tensors(tensors, DType::F32, &Device::Cpu), &config).unwrap();
+    let tensors =
+        candle_core::safetensors::load(root.join("model.safetensors"), &Device::Cpu).unwrap();
+    let model = llama::Llama::load(
+        VarBuilder::from_tensors(tensors, DType::F32, &Device::Cpu),
+        &config,
+    )
+    .unwrap();
     let windows: Vec<Golden> = (0..16u32)
         .map(|i| {
-            let token_ids: Vec<u32> = (0..100).map(|j| 3 + (i * 977 + j * 131 + j * j * 7) % 2000).collect();
+            let token_ids: Vec<u32> = (0..100)
+                .map(|j| 3 + (i * 977 + j * 131 + j * j * 7) % 2000)
+                .collect();
             Golden {
                 id: i.to_string(),
                 token_ids,
@@ -114,12 +149,21 @@ fn a_walk_gives_the_numbers_of_one_pass_and_says_what_it_costs() {
     });
     println!("one pass {pass:?}, a token at a time {:?}", start.elapsed());
     for (ours, walked) in ours.into_iter().zip(walked) {
-        assert!(ours.unwrap().logprob.iter().zip(walked).all(|(a, b)| (a - b).abs() <= BOUND));
+        assert!(
+            ours.unwrap()
+                .logprob
+                .iter()
+                .zip(walked)
+                .all(|(a, b)| (a - b).abs() <= BOUND)
+        );
     }
 }
 
 fn rayon_of_one() -> rayon::ThreadPool {
-    rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap()
+    rayon::ThreadPoolBuilder::new()
+        .num_threads(1)
+        .build()
+        .unwrap()
 }
 
 #[test]
@@ -149,8 +193,13 @@ fn gemma3_teacher_forced_equals_gemma3_stepwise() {
     // queries, 1 + weight, makes up for it.
     let correction = (config.head_dim as f64 / config.query_pre_attn_scalar as f64).sqrt();
     let mut tensors = tensors("gemma3_pattern");
-    for (name, weight) in tensors.iter_mut().filter(|(name, _)| name.ends_with("q_norm.weight")) {
-        *weight = (((weight.to_dtype(DType::F32).unwrap() + 1.0).unwrap() * correction).unwrap() - 1.0).unwrap();
+    for (name, weight) in tensors
+        .iter_mut()
+        .filter(|(name, _)| name.ends_with("q_norm.weight"))
+    {
+        *weight = (((weight.to_dtype(DType::F32).unwrap() + 1.0).unwrap() * correction).unwrap()
+            - 1.0)
+            .unwrap();
         assert!(name.contains("self_attn"));
     }
     let weights = VarBuilder::from_tensors(tensors, DType::F32, &Device::Cpu);

@@ -1,6 +1,11 @@
 //! Every family against transformers in f32, found by folder: a new fixture needs no code here.
 #![cfg(feature = "native")]
-#![allow(clippy::unwrap_used, clippy::print_stdout, clippy::print_stderr, reason = "a test fails by panicking")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a test fails by panicking"
+)]
 
 #[path = "support/golden.rs"]
 mod golden;
@@ -20,8 +25,12 @@ const HALF_BOUND: f32 = 0.15;
 
 fn fixtures() -> Vec<(PathBuf, PathBuf)> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures");
-    let models = files(&root.join("models")).into_iter().map(|dir| (dir.clone(), dir.join("golden.jsonl")));
-    let gguf = files(&root.join("gguf")).into_iter().map(|dir| (dir.join("model.gguf"), dir.join("golden.jsonl")));
+    let models = files(&root.join("models"))
+        .into_iter()
+        .map(|dir| (dir.clone(), dir.join("golden.jsonl")));
+    let gguf = files(&root.join("gguf"))
+        .into_iter()
+        .map(|dir| (dir.join("model.gguf"), dir.join("golden.jsonl")));
     let all: Vec<_> = models.chain(gguf).collect();
     assert!(all.len() > 30, "fixtures are missing");
     all
@@ -39,7 +48,12 @@ fn every_family_scores_as_transformers_does() {
         let backend = backend(load(&model, Some(Precision::F32)), 2, 16);
         let windows = read(&golden);
         let difference = compare(&backend, &windows, BOUND);
-        println!("{}: worst {:.1e} mean {:.1e}", model.display(), difference.worst, difference.mean());
+        println!(
+            "{}: worst {:.1e} mean {:.1e}",
+            model.display(),
+            difference.worst,
+            difference.mean()
+        );
         if !(difference.worst <= BOUND && difference.flags == 0) {
             failures.push(format!("{}: {difference:?}", model.display()));
         }
@@ -55,11 +69,24 @@ fn weights_in_bf16_score_as_transformers_does_within_their_rounding() {
         }
         let backend = backend(load(&model, Some(Precision::Bf16)), 2, 16);
         let difference = compare(&backend, &read(&golden), HALF_BOUND);
-        println!("{}: bf16 worst {:.1e} mean {:.1e}", model.display(), difference.worst, difference.mean());
+        println!(
+            "{}: bf16 worst {:.1e} mean {:.1e}",
+            model.display(),
+            difference.worst,
+            difference.mean()
+        );
         // Most checkpoints are stored in bf16, and then nothing is rounded. The others lose 8 bits of 24 or 3 of 11.
         let stored = std::fs::read_to_string(model.join("config.json")).unwrap_or_default();
-        let bound = if stored.contains("\"bfloat16\"") { BOUND } else { HALF_BOUND };
-        assert!(difference.worst <= bound, "{}: {difference:?}", model.display());
+        let bound = if stored.contains("\"bfloat16\"") {
+            BOUND
+        } else {
+            HALF_BOUND
+        };
+        assert!(
+            difference.worst <= bound,
+            "{}: {difference:?}",
+            model.display()
+        );
     }
 }
 
@@ -72,7 +99,12 @@ fn a_window_cut_in_two_scores_as_in_one_piece() {
             let cut = backend.sum_logprobs(&[prefix], &[suffix]).unwrap()[0][0];
             let whole: f64 = window.logprobs.iter().map(|x| f64::from(*x)).sum();
             let bound = f64::from(BOUND) * suffix.len() as f64;
-            assert!((cut - whole).abs() <= bound, "{} {}: {cut} cut, {whole} whole", model.display(), window.id);
+            assert!(
+                (cut - whole).abs() <= bound,
+                "{} {}: {cut} cut, {whole} whole",
+                model.display(),
+                window.id
+            );
         }
     }
 }
@@ -87,10 +119,20 @@ fn a_window_alone_scores_as_in_any_batch() {
         for ((golden, input), batched) in windows.iter().zip(&inputs).zip(batched) {
             let (alone, batched) = (one.score(&[*input]).remove(0).unwrap(), batched.unwrap());
             for (a, b) in alone.logprob.iter().zip(&batched.logprob) {
-                assert!((a - b).abs() < 2e-5, "{} {}: {a} alone, {b} in a batch", model.display(), golden.id);
+                assert!(
+                    (a - b).abs() < 2e-5,
+                    "{} {}: {a} alone, {b} in a batch",
+                    model.display(),
+                    golden.id
+                );
             }
             assert!(
-                alone.rank.iter().zip(&batched.rank).zip(&alone.margin).all(|((a, b), m)| a == b || m.abs() < 1e-4),
+                alone
+                    .rank
+                    .iter()
+                    .zip(&batched.rank)
+                    .zip(&alone.margin)
+                    .all(|((a, b), m)| a == b || m.abs() < 1e-4),
                 "{} {}",
                 model.display(),
                 golden.id
@@ -109,7 +151,9 @@ fn every_family_passes_the_self_test_and_generates_what_it_scores() {
         let greedy = windows.iter().find(|w| w.id.contains("greedy-0"));
         if let Some(window) = greedy.filter(|w| w.top1_top2_gap.iter().all(|gap| *gap > 1e-3)) {
             let (prefix, suffix) = window.token_ids.split_at(window.prefix_len);
-            let generated = generate::greedy(&backend, &[prefix], suffix.len()).unwrap().remove(0);
+            let generated = generate::greedy(&backend, &[prefix], suffix.len())
+                .unwrap()
+                .remove(0);
             let generated: Vec<u32> = generated.iter().map(|token| token.id).collect();
             assert_eq!(generated, suffix, "{}", model.display());
         }
@@ -127,14 +171,25 @@ fn weights_kept_narrow_give_the_numbers_of_the_same_weights_in_f32() {
         }
         let f32 = backend(in_f32, 1, 8).score(&inputs);
         // Safetensors fixtures hold bf16 but for a few.
-        let kept = if model.extension().is_some() { Precision::Quantized } else { Precision::Bf16 };
+        let kept = if model.extension().is_some() {
+            Precision::Quantized
+        } else {
+            Precision::Bf16
+        };
         let narrow = backend(load(&model, Some(kept)), 1, 8).score(&inputs);
         let stored = std::fs::read_to_string(model.join("config.json")).unwrap_or_default();
         if model.extension().is_some() {
             // Parts of a fused matrix are products of their own there, whose sums may go in another order.
             for (f32, narrow) in f32.iter().zip(&narrow) {
-                let pairs = f32.as_ref().unwrap().logprob.iter().zip(&narrow.as_ref().unwrap().logprob);
-                pairs.for_each(|(a, b)| assert!((a - b).abs() < 2e-5, "{}: {a} and {b}", model.display()));
+                let pairs = f32
+                    .as_ref()
+                    .unwrap()
+                    .logprob
+                    .iter()
+                    .zip(&narrow.as_ref().unwrap().logprob);
+                pairs.for_each(|(a, b)| {
+                    assert!((a - b).abs() < 2e-5, "{}: {a} and {b}", model.display())
+                });
             }
         } else if stored.contains("\"bfloat16\"") {
             assert_eq!(f32, narrow, "{}", model.display());

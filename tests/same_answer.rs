@@ -1,6 +1,10 @@
 //! The same answer however it is run: batch size, threads, order of items, separate runs, a run finished with other settings.
 #![cfg(feature = "native")]
-#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test fails by panicking")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "a test fails by panicking"
+)]
 
 #[path = "support/program.rs"]
 mod program;
@@ -17,9 +21,25 @@ const BOUND: f32 = 1e-4;
 const CONTROLS: usize = 40;
 
 /// Probes `set` in `dir`, and gives its scores by window.
-fn probe(dir: &Path, set: &str, out: &str, batch: &str, threads: &str) -> BTreeMap<String, ScoredWindow> {
+fn probe(
+    dir: &Path,
+    set: &str,
+    out: &str,
+    batch: &str,
+    threads: &str,
+) -> BTreeMap<String, ScoredWindow> {
     let windows = ["--prefix", "40", "--suffix", "40"];
-    let args = ["probe", "--prompts", set, "--out", out, "--batch", batch, "--threads", threads];
+    let args = [
+        "probe",
+        "--prompts",
+        set,
+        "--out",
+        out,
+        "--batch",
+        batch,
+        "--threads",
+        threads,
+    ];
     run(dir, &[&args[..], &windows].concat()).exits(0);
     read(&dir.join(out))
 }
@@ -27,22 +47,45 @@ fn probe(dir: &Path, set: &str, out: &str, batch: &str, threads: &str) -> BTreeM
 fn read(run: &Path) -> BTreeMap<String, ScoredWindow> {
     let windows = RunDir::load(run).unwrap().read_all().unwrap();
     let count = windows.len();
-    let by_id: BTreeMap<_, _> = windows.into_iter().map(|w| (w.window.0.clone(), w)).collect();
+    let by_id: BTreeMap<_, _> = windows
+        .into_iter()
+        .map(|w| (w.window.0.clone(), w))
+        .collect();
     assert_eq!(by_id.len(), count, "a window's id is given twice");
     by_id
 }
 
 /// Largest |difference| of a token's log-probability, in nats, over all schemes and margins too. Everything that
 /// isn't a score must be equal, and ranks wherever the top two aren't a near tie.
-fn compare(expected: &BTreeMap<String, ScoredWindow>, found: &BTreeMap<String, ScoredWindow>) -> f32 {
-    assert_eq!(expected.keys().collect::<Vec<_>>(), found.keys().collect::<Vec<_>>());
+fn compare(
+    expected: &BTreeMap<String, ScoredWindow>,
+    found: &BTreeMap<String, ScoredWindow>,
+) -> f32 {
+    assert_eq!(
+        expected.keys().collect::<Vec<_>>(),
+        found.keys().collect::<Vec<_>>()
+    );
     let mut worst = 0f32;
     for (window, other) in expected.values().zip(found.values()) {
-        let (a, b) = (window.scores.as_ref().unwrap(), other.scores.as_ref().unwrap());
-        assert_eq!(ScoredWindow { scores: other.scores.clone(), ..window.clone() }, *other);
+        let (a, b) = (
+            window.scores.as_ref().unwrap(),
+            other.scores.as_ref().unwrap(),
+        );
+        assert_eq!(
+            ScoredWindow {
+                scores: other.scores.clone(),
+                ..window.clone()
+            },
+            *other
+        );
         let lists = |s: &byrote::backend::TokenScores| {
             let schemes = s.scheme_logprob.iter().flatten();
-            s.logprob.iter().chain(&s.margin).chain(schemes).copied().collect::<Vec<f32>>()
+            s.logprob
+                .iter()
+                .chain(&s.margin)
+                .chain(schemes)
+                .copied()
+                .collect::<Vec<f32>>()
         };
         let (all_a, all_b) = (lists(a), lists(b));
         assert_eq!(all_a.len(), all_b.len());
@@ -55,7 +98,11 @@ fn compare(expected: &BTreeMap<String, ScoredWindow>, found: &BTreeMap<String, S
             }
         }
         for (i, (x, y)) in a.rank.iter().zip(&b.rank).enumerate() {
-            assert!((*x == 0) == (*y == 0) || a.margin[i].abs() < BOUND, "{}: rank {x} and {y}", window.window);
+            assert!(
+                (*x == 0) == (*y == 0) || a.margin[i].abs() < BOUND,
+                "{}: rank {x} and {y}",
+                window.window
+            );
         }
     }
     worst
@@ -67,7 +114,9 @@ fn batch_size_threads_and_order_of_items_change_no_verdict() {
     let lines = builtin_lines(CONTROLS);
     write_lines(&dir.path().join("set.jsonl"), &lines);
     // Every 37th line, round and round: controls and canaries mixed, neighbours torn apart.
-    let shuffled: Vec<String> = (0..lines.len()).map(|i| lines[i * 37 % lines.len()].clone()).collect();
+    let shuffled: Vec<String> = (0..lines.len())
+        .map(|i| lines[i * 37 % lines.len()].clone())
+        .collect();
     assert_ne!(lines, shuffled);
     write_lines(&dir.path().join("shuffled.jsonl"), &shuffled);
 
@@ -75,7 +124,10 @@ fn batch_size_threads_and_order_of_items_change_no_verdict() {
     let expected_verdicts = verdicts(&report(&dir.path().join("alone")));
     assert_eq!(expected_verdicts.len(), lines.len());
     let levels: std::collections::BTreeSet<_> = expected_verdicts.values().collect();
-    assert!(levels.len() >= 3, "a test on {levels:?} alone would show little");
+    assert!(
+        levels.len() >= 3,
+        "a test on {levels:?} alone would show little"
+    );
 
     let mut worst = 0f32;
     for (name, set, batch, threads) in [
@@ -86,9 +138,16 @@ fn batch_size_threads_and_order_of_items_change_no_verdict() {
         ("shuffled", "shuffled.jsonl", "16", "2"),
     ] {
         let difference = compare(&expected, &probe(dir.path(), set, name, batch, threads));
-        println!("{name}: largest difference {difference:.1e} nats over {} windows", expected.len());
+        println!(
+            "{name}: largest difference {difference:.1e} nats over {} windows",
+            expected.len()
+        );
         assert!(difference <= BOUND, "{name}: {difference}");
-        assert_eq!(verdicts(&report(&dir.path().join(name))), expected_verdicts, "{name}");
+        assert_eq!(
+            verdicts(&report(&dir.path().join(name))),
+            expected_verdicts,
+            "{name}"
+        );
         worst = worst.max(difference);
     }
     println!("largest difference in all: {worst:.1e} nats a token");
@@ -112,7 +171,13 @@ fn shards_give_the_scores_of_the_whole() {
         let name = format!("shard-{shard}");
         let own: Vec<String> = lines.iter().skip(shard).step_by(3).cloned().collect();
         write_lines(&dir.path().join(format!("{name}.jsonl")), &own);
-        joined.extend(probe(dir.path(), &format!("{name}.jsonl"), &name, "16", "1"));
+        joined.extend(probe(
+            dir.path(),
+            &format!("{name}.jsonl"),
+            &name,
+            "16",
+            "1",
+        ));
     }
     let difference = compare(&expected, &joined);
     println!("three shards: largest difference {difference:.1e} nats");
@@ -127,8 +192,14 @@ fn shards_give_the_scores_of_the_whole() {
             std::fs::write(mixed.join(&name), bytes).unwrap();
         }
     }
-    let difference = compare(&expected, &probe(dir.path(), "set.jsonl", "mixed", "3", "1"));
+    let difference = compare(
+        &expected,
+        &probe(dir.path(), "set.jsonl", "mixed", "3", "1"),
+    );
     println!("parts of two processes: largest difference {difference:.1e} nats");
     assert!(difference <= BOUND);
-    assert_eq!(verdicts(&report(&mixed)), verdicts(&report(&dir.path().join("whole"))));
+    assert_eq!(
+        verdicts(&report(&mixed)),
+        verdicts(&report(&dir.path().join("whole")))
+    );
 }

@@ -4,7 +4,11 @@
 //! Small tokenizers of our own are always tested. Other people's vocabularies aren't in the repository:
 //! `tests/fixtures/fetch_tokenizers.py DIR` puts them into a folder, and BYROTE_TEST_TOKENIZERS names it.
 #![cfg(feature = "native")]
-#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test fails by panicking")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "a test fails by panicking"
+)]
 
 use byrote::model::gguf::Gguf;
 use byrote::model::load;
@@ -22,7 +26,9 @@ use unicode_normalization::UnicodeNormalization;
 
 static CORPUS: LazyLock<Vec<String>> = LazyLock::new(|| {
     let text = std::fs::read_to_string(fixtures().join("corpus.jsonl")).unwrap();
-    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    text.lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect()
 });
 
 /// `tokenizer.ggml.pre` of the small tokenizers.
@@ -55,7 +61,9 @@ fn own(name: &str) -> PathBuf {
 fn vocabularies() -> Option<PathBuf> {
     let folder = std::env::var_os("BYROTE_TEST_TOKENIZERS").map(PathBuf::from);
     if folder.is_none() {
-        println!("skipped: BYROTE_TEST_TOKENIZERS doesn't name the folder that fetch_tokenizers.py fills");
+        println!(
+            "skipped: BYROTE_TEST_TOKENIZERS doesn't name the folder that fetch_tokenizers.py fills"
+        );
     }
     folder
 }
@@ -66,11 +74,19 @@ fn of_gguf(path: &Path) -> Result<Tokenizer, TokenizerError> {
 }
 
 fn of_json(path: &Path) -> Tokenizer {
-    Tokenizer::from_json(&std::fs::read(path).unwrap(), None, &path.display().to_string()).unwrap()
+    Tokenizer::from_json(
+        &std::fs::read(path).unwrap(),
+        None,
+        &path.display().to_string(),
+    )
+    .unwrap()
 }
 
 fn of_model(path: &Path) -> Tokenizer {
-    let files = SlowFiles { main: std::fs::read(path).unwrap(), ..SlowFiles::default() };
+    let files = SlowFiles {
+        main: std::fs::read(path).unwrap(),
+        ..SlowFiles::default()
+    };
     Tokenizer::from_slow(&files, "tokenizer.model").unwrap()
 }
 
@@ -90,7 +106,8 @@ enum Loses {
 
 /// Compares the ids of the whole corpus with those of `ids/NAME.jsonl.zst`, and spells every text back.
 fn check(name: &str, golden: &str, tokenizer: &Tokenizer, loses: Loses) {
-    let file = std::fs::File::open(fixtures().join("ids").join(format!("{golden}.jsonl.zst"))).unwrap();
+    let file =
+        std::fs::File::open(fixtures().join("ids").join(format!("{golden}.jsonl.zst"))).unwrap();
     let lines = std::io::read_to_string(zstd::Decoder::new(file).unwrap()).unwrap();
     assert_eq!(lines.lines().count(), CORPUS.len(), "{golden}");
     let mut wrong = Vec::new();
@@ -108,10 +125,19 @@ fn check(name: &str, golden: &str, tokenizer: &Tokenizer, loses: Loses) {
         }
         let encoding = tokenizer.encode(text).unwrap();
         if encoding.ids != wanted {
-            let at = encoding.ids.iter().zip(&wanted).take_while(|(a, b)| a == b).count();
+            let at = encoding
+                .ids
+                .iter()
+                .zip(&wanted)
+                .take_while(|(a, b)| a == b)
+                .count();
             let part = |ids: &[u32]| ids[at..].iter().take(6).copied().collect::<Vec<_>>();
             let start: String = text.chars().take(60).collect();
-            wrong.push(format!("{start:?} from token {at}: {:?} and not {:?}", part(&encoding.ids), part(&wanted)));
+            wrong.push(format!(
+                "{start:?} from token {at}: {:?} and not {:?}",
+                part(&encoding.ids),
+                part(&wanted)
+            ));
             continue;
         }
         let spelled = match loses {
@@ -120,23 +146,49 @@ fn check(name: &str, golden: &str, tokenizer: &Tokenizer, loses: Loses) {
             Loses::Nfc => text.nfc().collect(),
             Loses::Nfkc => text.nfkc().collect(),
         };
-        let bytes: Vec<u8> = encoding.ids.iter().flat_map(|&id| tokenizer.token_bytes(id)).copied().collect();
+        let bytes: Vec<u8> = encoding
+            .ids
+            .iter()
+            .flat_map(|&id| tokenizer.token_bytes(id))
+            .copied()
+            .collect();
         let lacking = loses == Loses::Bytes;
-        let kept: Vec<u8> = spelled.bytes().filter(|&b| !lacking || has_byte(tokenizer, b)).collect();
+        let kept: Vec<u8> = spelled
+            .bytes()
+            .filter(|&b| !lacking || has_byte(tokenizer, b))
+            .collect();
         let same = bytes == kept || bytes.strip_prefix(b" ") == Some(&kept[..]);
         if !same {
-            wrong.push(format!("{text:?} is spelled {:?}", String::from_utf8_lossy(&bytes)));
+            wrong.push(format!(
+                "{text:?} is spelled {:?}",
+                String::from_utf8_lossy(&bytes)
+            ));
         }
         assert_eq!(encoding.bytes.len(), encoding.ids.len());
         assert_eq!(encoding.exact, kept == text.as_bytes(), "{name}: {text:?}");
         if encoding.exact {
             let decoded = tokenizer.decode(&encoding.ids);
-            assert_eq!(decoded.strip_prefix(' ').filter(|_| decoded != *text).unwrap_or(&decoded), text, "{name}");
+            assert_eq!(
+                decoded
+                    .strip_prefix(' ')
+                    .filter(|_| decoded != *text)
+                    .unwrap_or(&decoded),
+                text,
+                "{name}"
+            );
             let mut at = 0;
             for (&(start, end), &id) in encoding.bytes.iter().zip(&encoding.ids) {
                 let token = tokenizer.token_bytes(id);
-                let token = if token.len() > end - start { &token[1..] } else { token };
-                assert_eq!((start, token), (at, &text.as_bytes()[start..end]), "{name}: {text:?}");
+                let token = if token.len() > end - start {
+                    &token[1..]
+                } else {
+                    token
+                };
+                assert_eq!(
+                    (start, token),
+                    (at, &text.as_bytes()[start..end]),
+                    "{name}: {text:?}"
+                );
                 at = end;
             }
             assert_eq!(at, text.len());
@@ -144,8 +196,17 @@ fn check(name: &str, golden: &str, tokenizer: &Tokenizer, loses: Loses) {
             inexact += 1;
         }
     }
-    println!("{name}: {} texts, {inexact} not spelled byte for byte", CORPUS.len());
-    assert!(wrong.is_empty(), "{name}: {} of {}: {:#?}", wrong.len(), CORPUS.len(), &wrong[..wrong.len().min(12)]);
+    println!(
+        "{name}: {} texts, {inexact} not spelled byte for byte",
+        CORPUS.len()
+    );
+    assert!(
+        wrong.is_empty(),
+        "{name}: {} of {}: {:#?}",
+        wrong.len(),
+        CORPUS.len(),
+        &wrong[..wrong.len().min(12)]
+    );
 }
 
 fn has_byte(tokenizer: &Tokenizer, byte: u8) -> bool {
@@ -155,7 +216,11 @@ fn has_byte(tokenizer: &Tokenizer, byte: u8) -> bool {
 #[test]
 fn small_tokenizers_of_every_kind_give_the_ids_of_transformers() {
     for pre in PRES {
-        let loses = if matches!(pre, "mpt" | "command-r" | "qwen2") { Loses::Nfc } else { Loses::Nothing };
+        let loses = if matches!(pre, "mpt" | "command-r" | "qwen2") {
+            Loses::Nfc
+        } else {
+            Loses::Nothing
+        };
         check(
             &format!("{pre} as tokenizer.json"),
             &format!("own-{pre}"),
@@ -174,19 +239,38 @@ fn small_tokenizers_of_every_kind_give_the_ids_of_transformers() {
 #[test]
 fn small_sentencepiece_models_give_the_ids_of_sentencepiece() {
     for name in ["spm", "spm-bare"] {
-        check(name, &format!("own-{name}"), &of_model(&own(&format!("{name}.model"))), Loses::SpaceMark);
+        check(
+            name,
+            &format!("own-{name}"),
+            &of_model(&own(&format!("{name}.model"))),
+            Loses::SpaceMark,
+        );
     }
 }
 
 /// `vocab.json` and `merges.txt` of a tokenizer.json, for a model of `model_type`.
 fn as_slow(name: &str, model_type: &str, extra: &Value) -> SlowFiles {
-    let json: Value = serde_json::from_slice(&std::fs::read(own(&format!("{name}.json"))).unwrap()).unwrap();
+    let json: Value =
+        serde_json::from_slice(&std::fs::read(own(&format!("{name}.json"))).unwrap()).unwrap();
     let merges = json["model"]["merges"].as_array().unwrap().iter();
-    let merges: Vec<String> =
-        merges.map(|pair| format!("{} {}", pair[0].as_str().unwrap(), pair[1].as_str().unwrap())).collect();
+    let merges: Vec<String> = merges
+        .map(|pair| {
+            format!(
+                "{} {}",
+                pair[0].as_str().unwrap(),
+                pair[1].as_str().unwrap()
+            )
+        })
+        .collect();
     let added = json["added_tokens"].as_array().unwrap().iter();
-    let added: serde_json::Map<String, Value> =
-        added.map(|token| (token["content"].as_str().unwrap().to_owned(), token["id"].clone())).collect();
+    let added: serde_json::Map<String, Value> = added
+        .map(|token| {
+            (
+                token["content"].as_str().unwrap().to_owned(),
+                token["id"].clone(),
+            )
+        })
+        .collect();
     SlowFiles {
         main: json["model"]["vocab"].to_string().into_bytes(),
         merges: Some(format!("#version: 0.2\n{}\n", merges.join("\n")).into_bytes()),
@@ -201,12 +285,23 @@ fn as_slow(name: &str, model_type: &str, extra: &Value) -> SlowFiles {
 fn vocab_and_merges_give_the_ids_of_the_tokenizer_json_they_stand_for() {
     for (name, model_type, config, loses) in [
         ("gpt-2", "gpt2", json!({}), Loses::Nothing),
-        ("gpt-2", "of_tomorrow", json!({"tokenizer_class": "GPT2TokenizerFast"}), Loses::Nothing),
+        (
+            "gpt-2",
+            "of_tomorrow",
+            json!({"tokenizer_class": "GPT2TokenizerFast"}),
+            Loses::Nothing,
+        ),
         ("qwen2", "qwen2", json!({}), Loses::Nfc),
         ("mpt", "gpt_neox", json!({}), Loses::Nfc),
     ] {
-        let tokenizer = Tokenizer::from_slow(&as_slow(name, model_type, &config), "m/vocab.json").unwrap();
-        check(&format!("{name} as vocab.json"), &format!("own-{name}"), &tokenizer, loses);
+        let tokenizer =
+            Tokenizer::from_slow(&as_slow(name, model_type, &config), "m/vocab.json").unwrap();
+        check(
+            &format!("{name} as vocab.json"),
+            &format!("own-{name}"),
+            &tokenizer,
+            loses,
+        );
         assert_eq!(tokenizer.bos(BosChoice::Auto).unwrap(), None);
     }
 }
@@ -217,12 +312,26 @@ fn opt_begins_text_with_its_end_token_even_where_no_file_says_so() {
     let mut vocab = json["model"]["vocab"].clone();
     let id = vocab.as_object().unwrap().len();
     vocab["</s>"] = id.into();
-    let plain =
-        SlowFiles { main: vocab.to_string().into_bytes(), added_tokens: None, ..as_slow("gpt-2", "opt", &json!({})) };
-    let bos = |files: &SlowFiles| Tokenizer::from_slow(files, "vocab.json").unwrap().bos(BosChoice::Auto).unwrap();
+    let plain = SlowFiles {
+        main: vocab.to_string().into_bytes(),
+        added_tokens: None,
+        ..as_slow("gpt-2", "opt", &json!({}))
+    };
+    let bos = |files: &SlowFiles| {
+        Tokenizer::from_slow(files, "vocab.json")
+            .unwrap()
+            .bos(BosChoice::Auto)
+            .unwrap()
+    };
     assert_eq!(bos(&plain), Some(id as u32));
     let config = br#"{"add_bos_token": false}"#.to_vec();
-    assert_eq!(bos(&SlowFiles { config: Some(config), ..plain }), None);
+    assert_eq!(
+        bos(&SlowFiles {
+            config: Some(config),
+            ..plain
+        }),
+        None
+    );
 }
 
 #[test]
@@ -230,18 +339,34 @@ fn bos_of_a_sentencepiece_model_comes_from_its_files_or_its_class_and_is_never_g
     let main = std::fs::read(own("spm.model")).unwrap();
     for (config, model_type, bos) in [
         (None, Some("llama"), Ok(Some(1))),
-        (Some(json!({"tokenizer_class": "LlamaTokenizer"})), None, Ok(Some(1))),
-        (Some(json!({"add_bos_token": false})), Some("llama"), Ok(None)),
-        (Some(json!({"add_bos_token": true, "bos_token": {"content": "</s>"}})), Some("x"), Ok(Some(2))),
+        (
+            Some(json!({"tokenizer_class": "LlamaTokenizer"})),
+            None,
+            Ok(Some(1)),
+        ),
+        (
+            Some(json!({"add_bos_token": false})),
+            Some("llama"),
+            Ok(None),
+        ),
+        (
+            Some(json!({"add_bos_token": true, "bos_token": {"content": "</s>"}})),
+            Some("x"),
+            Ok(Some(2)),
+        ),
         (None, Some("of_tomorrow"), Err("isn't told")),
     ] {
         let files = SlowFiles {
             main: main.clone(),
-            config: config.as_ref().map(|config| config.to_string().into_bytes()),
+            config: config
+                .as_ref()
+                .map(|config| config.to_string().into_bytes()),
             model_type: model_type.map(str::to_owned),
             ..SlowFiles::default()
         };
-        let got = Tokenizer::from_slow(&files, "tokenizer.model").unwrap().bos(BosChoice::Auto);
+        let got = Tokenizer::from_slow(&files, "tokenizer.model")
+            .unwrap()
+            .bos(BosChoice::Auto);
         match bos {
             Ok(bos) => assert_eq!(got.unwrap(), bos, "{config:?}"),
             Err(told) => assert!(got.unwrap_err().to_string().contains(told)),
@@ -266,10 +391,16 @@ fn tokens_added_beside_a_sentencepiece_model_are_found_in_text_unless_they_are_s
 
 #[test]
 fn tokenizers_that_cant_be_done_say_so_and_what_to_do() {
-    let slow =
-        |main: &[u8]| SlowFiles { main: main.to_vec(), model_type: Some("gpt2".to_owned()), ..SlowFiles::default() };
+    let slow = |main: &[u8]| SlowFiles {
+        main: main.to_vec(),
+        model_type: Some("gpt2".to_owned()),
+        ..SlowFiles::default()
+    };
     let mut unigram = std::fs::read(own("spm.model")).unwrap();
-    let at = unigram.windows(2).rposition(|pair| pair == [0x18, 2]).unwrap();
+    let at = unigram
+        .windows(2)
+        .rposition(|pair| pair == [0x18, 2])
+        .unwrap();
     unigram[at + 1] = 1;
     let tiktoken = b"IQ== 0\nIg== 1\n";
     let convert = "save_pretrained";
@@ -280,14 +411,28 @@ fn tokenizers_that_cant_be_done_say_so_and_what_to_do() {
         (b"{}", "tekken.json", ["Mistral's own format", convert]),
         (b"{\"a\": 0}", "vocab.json", ["merges.txt", "missing"]),
         (b"{\"a\": -1}", "vocab.json", ["has id -1", "fetch"]),
-        (b"{\"a\": 4294967295}", "vocab.json", ["has id 4294967295", "fetch"]),
+        (
+            b"{\"a\": 4294967295}",
+            "vocab.json",
+            ["has id 4294967295", "fetch"],
+        ),
         (b"", "tokenizer.model", ["no pieces", "fetch"]),
     ] {
-        let error = Tokenizer::from_slow(&slow(main), file).unwrap_err().to_string();
-        assert!(error.starts_with(file) && told.iter().all(|part| error.contains(part)), "{error}");
+        let error = Tokenizer::from_slow(&slow(main), file)
+            .unwrap_err()
+            .to_string();
+        assert!(
+            error.starts_with(file) && told.iter().all(|part| error.contains(part)),
+            "{error}"
+        );
     }
-    let files = SlowFiles { model_type: Some("whisper".to_owned()), ..slow(b"{}") };
-    let error = Tokenizer::from_slow(&files, "vocab.json").unwrap_err().to_string();
+    let files = SlowFiles {
+        model_type: Some("whisper".to_owned()),
+        ..slow(b"{}")
+    };
+    let error = Tokenizer::from_slow(&files, "vocab.json")
+        .unwrap_err()
+        .to_string();
     assert!(error.contains("\"whisper\", which isn't known"), "{error}");
 }
 
@@ -305,12 +450,19 @@ fn a_megabyte_of_one_character_is_encoded_in_seconds_and_spelled_back() {
     for (name, tokenizer) in &tokenizers {
         for unit in ["a", "\0", "0", "!", "é", "A", "字", "' ", "\n", " "] {
             // White space one short of what the pattern engine can't cut.
-            let size = if unit.trim().is_empty() { LONGEST_SPACE } else { 1 << 20 };
+            let size = if unit.trim().is_empty() {
+                LONGEST_SPACE
+            } else {
+                1 << 20
+            };
             let text = unit.repeat(size / unit.len()) + "x";
             let start = Instant::now();
             let encoding = tokenizer.encode(&text).unwrap();
             let took = start.elapsed();
-            println!("{name} {unit:?}: {} tokens in {took:.1?}", encoding.ids.len());
+            println!(
+                "{name} {unit:?}: {} tokens in {took:.1?}",
+                encoding.ids.len()
+            );
             assert!(encoding.exact, "{name} {unit:?}");
             assert!(took < Duration::from_secs(60), "{name} {unit:?}: {took:?}");
             if unit == " " && *name != "spm" {
@@ -327,12 +479,22 @@ fn a_megabyte_of_one_character_is_encoded_in_seconds_and_spelled_back() {
 
 #[test]
 fn a_run_of_white_space_that_the_pattern_engine_cant_cut_is_an_error_and_not_other_ids() {
-    for tokenizer in [of_json(&own("gpt-2.json")), of_gguf(&own("qwen2.vocab")).unwrap()] {
+    for tokenizer in [
+        of_json(&own("gpt-2.json")),
+        of_gguf(&own("qwen2.vocab")).unwrap(),
+    ] {
         let text = "a".to_owned() + &" \n".repeat(LONGEST_SPACE / 2 + 1) + "x";
         let error = tokenizer.encode(&text).unwrap_err().to_string();
-        assert!(error.contains("white space in a row") && error.contains("shorten"), "{error}");
+        assert!(
+            error.contains("white space in a row") && error.contains("shorten"),
+            "{error}"
+        );
     }
-    assert!(of_model(&own("spm.model")).encode(&" ".repeat(LONGEST_SPACE + 1)).is_ok());
+    assert!(
+        of_model(&own("spm.model"))
+            .encode(&" ".repeat(LONGEST_SPACE + 1))
+            .is_ok()
+    );
 }
 
 /// Changes, cuts or doubles a part of a file.
@@ -358,7 +520,12 @@ fn survives(tokenizer: Result<Tokenizer, TokenizerError>) {
     for text in ["", "Hello, wörld! 123\n", "  <mark><|end|>\u{0}\u{301}"] {
         if let Ok(encoding) = tokenizer.encode(text) {
             assert_eq!(encoding.ids.len(), encoding.bytes.len());
-            assert!(encoding.bytes.iter().all(|&(start, end)| start <= end && end <= text.len()));
+            assert!(
+                encoding
+                    .bytes
+                    .iter()
+                    .all(|&(start, end)| start <= end && end <= text.len())
+            );
             tokenizer.decode(&encoding.ids);
         }
     }
@@ -369,15 +536,26 @@ fn survives(tokenizer: Result<Tokenizer, TokenizerError>) {
 fn parts_over_which_the_library_panics_are_errors() {
     let json = std::fs::read_to_string(own("gpt-2.json")).unwrap();
     for (from, to) in [
-        (r#""normalizer":null"#, r#""normalizer":{"type":"Precompiled","precompiled_charsmap":"AAAA"}"#),
-        (r#""normalizer":null"#, r#""normalizer":{"type":"Sequence","normalizers":[{"type":"Precompiled"}]}"#),
+        (
+            r#""normalizer":null"#,
+            r#""normalizer":{"type":"Precompiled","precompiled_charsmap":"AAAA"}"#,
+        ),
+        (
+            r#""normalizer":null"#,
+            r#""normalizer":{"type":"Sequence","normalizers":[{"type":"Precompiled"}]}"#,
+        ),
         (r#""decoder":{"#, r#""decoder":{"a" "#),
         (r#""decoder":{"#, r#""decoder":{"a":1e999,"#),
-        (r#""continuing_subword_prefix":null"#, r#""continuing_subword_prefix":"longer""#),
+        (
+            r#""continuing_subword_prefix":null"#,
+            r#""continuing_subword_prefix":"longer""#,
+        ),
     ] {
         let bad = json.replace(from, to);
         assert_ne!(bad, json, "{from}");
-        let error = Tokenizer::from_json(bad.as_bytes(), None, "t.json").unwrap_err().to_string();
+        let error = Tokenizer::from_json(bad.as_bytes(), None, "t.json")
+            .unwrap_err()
+            .to_string();
         assert!(error.starts_with("t.json: not a tokenizer.json"), "{error}");
     }
 }
@@ -466,15 +644,36 @@ fn to_gguf(path: &Path, pre: &str) -> GgufVocab {
         tokens.insert(id.as_u64().unwrap() as usize, (token.clone(), 1));
     }
     for token in json["added_tokens"].as_array().unwrap() {
-        let kind = if token["special"].as_bool().unwrap() { 3 } else { 4 };
-        tokens.insert(token["id"].as_u64().unwrap() as usize, (token["content"].as_str().unwrap().to_owned(), kind));
+        let kind = if token["special"].as_bool().unwrap() {
+            3
+        } else {
+            4
+        };
+        tokens.insert(
+            token["id"].as_u64().unwrap() as usize,
+            (token["content"].as_str().unwrap().to_owned(), kind),
+        );
     }
     let size = tokens.keys().max().unwrap() + 1;
-    let (texts, kinds) = (0..size).map(|id| tokens.remove(&id).unwrap_or_else(|| (format!("[PAD{id}]"), 5))).unzip();
-    let merges = json["model"]["merges"].as_array().unwrap().iter().map(|merge| match merge {
-        Value::String(merge) => merge.clone(),
-        pair => format!("{} {}", pair[0].as_str().unwrap(), pair[1].as_str().unwrap()),
-    });
+    let (texts, kinds) = (0..size)
+        .map(|id| {
+            tokens
+                .remove(&id)
+                .unwrap_or_else(|| (format!("[PAD{id}]"), 5))
+        })
+        .unzip();
+    let merges = json["model"]["merges"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|merge| match merge {
+            Value::String(merge) => merge.clone(),
+            pair => format!(
+                "{} {}",
+                pair[0].as_str().unwrap(),
+                pair[1].as_str().unwrap()
+            ),
+        });
     GgufVocab {
         model: "gpt2".to_owned(),
         pre: Some(pre.to_owned()),

@@ -1,7 +1,11 @@
 //! Whether verdicts hold what they promise, on the built-in model, whose truth is known: false discoveries, p-values,
 //! recall, boilerplate, near-duplicates. The model is run once; everything else is judged in memory.
 #![cfg(feature = "native")]
-#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test fails by panicking, and prints its figures")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "a test fails by panicking, and prints its figures"
+)]
 
 #[path = "support/program.rs"]
 mod program;
@@ -52,7 +56,13 @@ fn texts() -> Vec<Text> {
     assert_eq!(items.len(), report.items.len());
     let text = |(item, found): (byrote::items::Item, &byrote::report::ReportItem)| {
         assert_eq!(item.id, found.id);
-        Text { id: item.id, kind: item.kind, tags: item.tags, matches: item.matches, evidence: found.evidence.clone() }
+        Text {
+            id: item.id,
+            kind: item.kind,
+            tags: item.tags,
+            matches: item.matches,
+            evidence: found.evidence.clone(),
+        }
     };
     items.into_iter().zip(&report.items).map(text).collect()
 }
@@ -89,14 +99,19 @@ impl Random {
 
 /// Texts that were never trained on, of the canaries' kind.
 fn never_trained(texts: &[Text]) -> Vec<&Text> {
-    let fresh: Vec<&Text> = texts.iter().filter(|text| text.id.0.starts_with("control-")).collect();
+    let fresh: Vec<&Text> = texts
+        .iter()
+        .filter(|text| text.id.0.starts_with("control-"))
+        .collect();
     assert_eq!(fresh.len(), 240);
     fresh
 }
 
 /// Canaries that stood in the training data at least four times.
 fn trained(texts: &[Text]) -> Vec<&Text> {
-    let often = |text: &&Text| text.id.0.starts_with("canary-r") && text.id.0[8..10].parse::<u32>().unwrap() >= 4;
+    let often = |text: &&Text| {
+        text.id.0.starts_with("canary-r") && text.id.0[8..10].parse::<u32>().unwrap() >= 4
+    };
     texts.iter().filter(often).collect()
 }
 
@@ -109,7 +124,10 @@ fn false_discoveries(policy: &Policy, nulls: usize, positives: usize) -> (f64, f
     for seed in 0..RESAMPLINGS {
         let mut random = Random(seed);
         let (fresh, trained) = (random.shuffled(&fresh), random.shuffled(&trained));
-        let items = fresh[..nulls].iter().chain(&trained[..positives]).map(|text| (*text, Kind::OptOut));
+        let items = fresh[..nulls]
+            .iter()
+            .chain(&trained[..positives])
+            .map(|text| (*text, Kind::OptOut));
         let controls = fresh[nulls..].iter().map(|text| (*text, Kind::Control));
         let found: Vec<bool> = judged(policy, items.chain(controls)).verdicts[..nulls + positives]
             .iter()
@@ -124,8 +142,15 @@ fn false_discoveries(policy: &Policy, nulls: usize, positives: usize) -> (f64, f
 
 #[test]
 fn the_false_discovery_proportion_stays_below_q() {
-    for statistic in [Statistic::MaxLogPZ, Statistic::MeanLogProb, Statistic::VerbatimRun] {
-        let policy = Policy { statistic, ..Policy::default() };
+    for statistic in [
+        Statistic::MaxLogPZ,
+        Statistic::MeanLogProb,
+        Statistic::VerbatimRun,
+    ] {
+        let policy = Policy {
+            statistic,
+            ..Policy::default()
+        };
         let (proportion, recall) = false_discoveries(&policy, 20, 10);
         println!(
             "{statistic:?}: mean FDP {proportion:.4} (q = {}), {recall:.3} of the trained texts found, {RESAMPLINGS} resamplings of \
@@ -133,14 +158,24 @@ fn the_false_discovery_proportion_stays_below_q() {
             policy.q
         );
         assert!(proportion <= policy.q, "{statistic:?}: {proportion}");
-        assert!(recall > 0.95 || statistic == Statistic::VerbatimRun, "{statistic:?}: {recall}");
+        assert!(
+            recall > 0.95 || statistic == Statistic::VerbatimRun,
+            "{statistic:?}: {recall}"
+        );
     }
-    let tail = Policy { tail: Tail::GeneralizedPareto, ..Policy::default() };
+    let tail = Policy {
+        tail: Tail::GeneralizedPareto,
+        ..Policy::default()
+    };
     let (proportion, recall) = false_discoveries(&tail, 20, 10);
-    println!("with a fitted tail: mean FDP {proportion:.4}, {recall:.3} of the trained texts found");
+    println!(
+        "with a fitted tail: mean FDP {proportion:.4}, {recall:.3} of the trained texts found"
+    );
     assert!(recall > 0.95, "{recall}");
     let (family_wise, _) = false_discoveries(&Policy::default(), 40, 0);
-    println!("40 never-trained texts alone: any is called memorized in {family_wise:.4} of the resamplings");
+    println!(
+        "40 never-trained texts alone: any is called memorized in {family_wise:.4} of the resamplings"
+    );
 }
 
 /// The Kolmogorov-Smirnov p-value of values in 0 to 1 against the uniform law; `n` is the effective number of values
@@ -177,18 +212,36 @@ fn p_values_of_never_trained_texts_are_uniform() {
     let mut random = Random(7);
     // One split in halves: 120 texts against the other 120, whose values they share, so that the law is that of two samples.
     let halves = random.shuffled(&fresh);
-    let kinds = |text: usize| if text < 120 { Kind::Canary } else { Kind::Control };
-    let verdicts = judged(&policy, halves.iter().zip(0..).map(|(text, i)| (*text, kinds(i)))).verdicts;
-    let p: Vec<f64> = verdicts[..120].iter().map(|verdict| smoothed(verdict, &mut random)).collect();
+    let kinds = |text: usize| {
+        if text < 120 {
+            Kind::Canary
+        } else {
+            Kind::Control
+        }
+    };
+    let verdicts = judged(
+        &policy,
+        halves.iter().zip(0..).map(|(text, i)| (*text, kinds(i))),
+    )
+    .verdicts;
+    let p: Vec<f64> = verdicts[..120]
+        .iter()
+        .map(|verdict| smoothed(verdict, &mut random))
+        .collect();
     let (distance, halves_p) = kolmogorov_smirnov(p, 60.0);
-    println!("120 never-trained texts against 120 others: KS distance {distance:.3}, p = {halves_p:.3}");
+    println!(
+        "120 never-trained texts against 120 others: KS distance {distance:.3}, p = {halves_p:.3}"
+    );
     // Blocks of ten, each one text against its nine: 24 independent p-values.
     let p: Vec<f64> = random
         .shuffled(&fresh)
         .chunks(10)
         .map(|block| {
             let kinds = |i: usize| if i == 0 { Kind::Canary } else { Kind::Control };
-            let judgement = judged(&policy, block.iter().zip(0..).map(|(text, i)| (*text, kinds(i))));
+            let judgement = judged(
+                &policy,
+                block.iter().zip(0..).map(|(text, i)| (*text, kinds(i))),
+            );
             smoothed(&judgement.verdicts[0], &mut random)
         })
         .collect();
@@ -197,8 +250,15 @@ fn p_values_of_never_trained_texts_are_uniform() {
     assert!(halves_p > 0.01 && blocks_p > 0.01);
     // The test can fail: trained texts are not uniform.
     let trained = trained(&texts).into_iter().map(|text| (text, Kind::Canary));
-    let verdicts = judged(&policy, trained.chain(fresh.iter().map(|text| (*text, Kind::Control)))).verdicts;
-    let p: Vec<f64> = verdicts[..50].iter().map(|verdict| smoothed(verdict, &mut random)).collect();
+    let verdicts = judged(
+        &policy,
+        trained.chain(fresh.iter().map(|text| (*text, Kind::Control))),
+    )
+    .verdicts;
+    let p: Vec<f64> = verdicts[..50]
+        .iter()
+        .map(|verdict| smoothed(verdict, &mut random))
+        .collect();
     assert!(kolmogorov_smirnov(p, 50.0).1 < 1e-6);
 }
 
@@ -216,12 +276,20 @@ fn recall_grows_with_repetition_and_is_complete_from_four_copies_on() {
             entry.extractable
         );
     }
-    let copies: Vec<_> = recall.iter().map(|entry| (entry.repetitions.unwrap(), entry.items)).collect();
+    let copies: Vec<_> = recall
+        .iter()
+        .map(|entry| (entry.repetitions.unwrap(), entry.items))
+        .collect();
     assert_eq!(copies, [1, 2, 4, 8, 16, 32, 64].map(|copies| (copies, 10)));
     assert!(
-        recall.iter().map(|entry| entry.found).is_sorted() && recall.iter().map(|entry| entry.extractable).is_sorted()
+        recall.iter().map(|entry| entry.found).is_sorted()
+            && recall.iter().map(|entry| entry.extractable).is_sorted()
     );
-    assert!(recall.iter().all(|entry| entry.inconclusive == 0 && entry.lower < entry.upper));
+    assert!(
+        recall
+            .iter()
+            .all(|entry| entry.inconclusive == 0 && entry.lower < entry.upper)
+    );
     assert!(recall[2..].iter().all(|entry| entry.found == 10) && recall[0].found < 10);
 }
 
@@ -238,26 +306,70 @@ fn boilerplate_is_not_called_memorized_though_a_fixed_threshold_would() {
     let texts = texts();
     let policy = Policy::default();
     let planted = |id: &ItemId| id.0.starts_with("boilerplate-") && id.0.contains("-seen-");
-    let threshold = texts.iter().filter(|t| planted(&t.id) && within_budget(&policy, &t.evidence)).count();
+    let threshold = texts
+        .iter()
+        .filter(|t| planted(&t.id) && within_budget(&policy, &t.evidence))
+        .count();
     let with_controls = judged(&policy, as_they_are(&texts)).verdicts;
-    assert_eq!(with_controls, report().items.iter().map(|item| item.verdict.clone()).collect::<Vec<_>>());
-    let counts = levels(with_controls.iter().filter(|verdict| planted(&verdict.item)));
+    assert_eq!(
+        with_controls,
+        report()
+            .items
+            .iter()
+            .map(|item| item.verdict.clone())
+            .collect::<Vec<_>>()
+    );
+    let counts = levels(
+        with_controls
+            .iter()
+            .filter(|verdict| planted(&verdict.item)),
+    );
     let ordinary = as_they_are(&texts).filter(|(text, _)| text.matches.is_empty());
-    let without = levels(judged(&policy, ordinary).verdicts.iter().filter(|verdict| planted(&verdict.item)));
+    let without = levels(
+        judged(&policy, ordinary)
+            .verdicts
+            .iter()
+            .filter(|verdict| planted(&verdict.item)),
+    );
     println!(
         "24 planted form letters: p_z >= tau in {threshold}; judged {counts:?}; against controls of another kind {without:?}"
     );
-    assert_eq!(threshold, 24, "a fixed threshold calls all of them memorized");
-    assert_eq!(without.get("extractable"), Some(&24), "and so do controls of another kind");
-    assert!(!counts.contains_key("extractable") && !counts.contains_key("memorized"), "{counts:?}");
+    assert_eq!(
+        threshold, 24,
+        "a fixed threshold calls all of them memorized"
+    );
+    assert_eq!(
+        without.get("extractable"),
+        Some(&24),
+        "and so do controls of another kind"
+    );
+    assert!(
+        !counts.contains_key("extractable") && !counts.contains_key("memorized"),
+        "{counts:?}"
+    );
     assert!(counts["predictable"] >= 18, "{counts:?}");
-    let validity = |verdict: &Verdict| verdict.validity.is_some_and(|v| v.matched && v.controls == 24);
-    assert!(with_controls.iter().filter(|verdict| planted(&verdict.item)).all(validity));
+    let validity = |verdict: &Verdict| {
+        verdict
+            .validity
+            .is_some_and(|v| v.matched && v.controls == 24)
+    };
+    assert!(
+        with_controls
+            .iter()
+            .filter(|verdict| planted(&verdict.item))
+            .all(validity)
+    );
 }
 
 #[test]
 fn texts_of_which_edited_copies_were_trained_are_found_and_their_twins_are_not() {
-    let role = |verdict: &Verdict| verdict.item.0.strip_prefix("near-").map(|id| id[3..].to_owned());
+    let role = |verdict: &Verdict| {
+        verdict
+            .item
+            .0
+            .strip_prefix("near-")
+            .map(|id| id[3..].to_owned())
+    };
     let mut roles: BTreeMap<String, Vec<Level>> = BTreeMap::new();
     for verdict in report().items.iter().map(|item| &item.verdict) {
         if let Some(role) = role(verdict) {
@@ -267,12 +379,22 @@ fn texts_of_which_edited_copies_were_trained_are_found_and_their_twins_are_not()
     for (role, levels) in &roles {
         let count = |level| levels.iter().filter(|other| **other == level).count();
         let (extractable, memorized) = (count(Level::Extractable), count(Level::Memorized));
-        println!("{role}: {extractable} extractable, {memorized} memorized of {}", levels.len());
+        println!(
+            "{role}: {extractable} extractable, {memorized} memorized of {}",
+            levels.len()
+        );
         let related = !role.starts_with("twin");
-        assert_eq!(extractable + memorized, if related { 9 } else { 0 }, "{role}");
+        assert_eq!(
+            extractable + memorized,
+            if related { 9 } else { 0 },
+            "{role}"
+        );
         assert!(related || count(Level::Clear) == 9, "{role}: {levels:?}");
     }
-    assert_eq!(roles.keys().collect::<Vec<_>>(), ["copy", "new-copy", "original", "twin", "twin-copy"]);
+    assert_eq!(
+        roles.keys().collect::<Vec<_>>(),
+        ["copy", "new-copy", "original", "twin", "twin-copy"]
+    );
 }
 
 #[test]
@@ -284,51 +406,125 @@ fn with_too_few_controls_everything_is_inconclusive_and_the_number_needed_is_tol
         *kind != Kind::Control || (text.matches.is_empty() && controls <= 18)
     });
     let judgement = judged(&Policy::default(), few);
-    assert_eq!((judgement.usable_controls, judgement.needed_controls), (18, 1399));
-    let items: Vec<_> = judgement.verdicts.iter().filter(|verdict| !verdict.item.0.starts_with("control-")).collect();
+    assert_eq!(
+        (judgement.usable_controls, judgement.needed_controls),
+        (18, 1399)
+    );
+    let items: Vec<_> = judgement
+        .verdicts
+        .iter()
+        .filter(|verdict| !verdict.item.0.starts_with("control-"))
+        .collect();
     assert_eq!(items.len(), 139);
     for verdict in items {
         assert_eq!(verdict.level, Level::Inconclusive);
         let reason = &verdict.reasons[0];
-        assert!(reason.starts_with("too few controls: 18 comparable controls, needs "), "{reason}");
+        assert!(
+            reason.starts_with("too few controls: 18 comparable controls, needs "),
+            "{reason}"
+        );
     }
-    assert!(judgement.power.iter().all(|power| power.findings_needed.is_none()));
+    assert!(
+        judgement
+            .power
+            .iter()
+            .all(|power| power.findings_needed.is_none())
+    );
 }
 
 #[test]
 fn a_positive_control_that_is_not_found_leaves_nothing_decided() {
     let texts = texts();
-    let positive = |entry: &str| Policy { positive_controls: vec![ItemId(entry.to_owned())], ..Policy::default() };
+    let positive = |entry: &str| Policy {
+        positive_controls: vec![ItemId(entry.to_owned())],
+        ..Policy::default()
+    };
     let sound = judged(&positive("tag:repetitions:64"), as_they_are(&texts));
     assert_eq!(sound.positive_controls, [true]);
-    assert!(sound.verdicts.iter().any(|verdict| verdict.level == Level::Memorized));
+    assert!(
+        sound
+            .verdicts
+            .iter()
+            .any(|verdict| verdict.level == Level::Memorized)
+    );
     // Ten known texts fewer among the canaries.
-    assert_eq!(sound.power.iter().map(|power| power.items).collect::<Vec<_>>(), [69, 60]);
-    for broken in ["near-01-twin", "tag:repetitions:1", "tag:twin", "tag:no-such-tag"] {
+    assert_eq!(
+        sound
+            .power
+            .iter()
+            .map(|power| power.items)
+            .collect::<Vec<_>>(),
+        [69, 60]
+    );
+    for broken in [
+        "near-01-twin",
+        "tag:repetitions:1",
+        "tag:twin",
+        "tag:no-such-tag",
+    ] {
         let judgement = judged(&positive(broken), as_they_are(&texts));
         assert_eq!(judgement.positive_controls, [false], "{broken}");
-        assert!(judgement.verdicts.iter().all(|verdict| verdict.level == Level::Inconclusive), "{broken}");
+        assert!(
+            judgement
+                .verdicts
+                .iter()
+                .all(|verdict| verdict.level == Level::Inconclusive),
+            "{broken}"
+        );
     }
 }
 
 #[test]
 fn every_ready_policy_ends_in_a_clear_decision_on_the_built_in_model() {
     let dir = tempfile::tempdir().unwrap();
-    let expected = [("default", 1), ("strict", 1), ("quick", 1), ("research", 0), ("book-protocol", 1)];
-    assert!(READY.iter().map(|(name, _)| *name).eq(expected.map(|(name, _)| name)));
+    let expected = [
+        ("default", 1),
+        ("strict", 1),
+        ("quick", 1),
+        ("research", 0),
+        ("book-protocol", 1),
+    ];
+    assert!(
+        READY
+            .iter()
+            .map(|(name, _)| *name)
+            .eq(expected.map(|(name, _)| name))
+    );
     for (name, code) in expected {
         let file = repository(&format!("prompts/policies/{name}.toml"));
         // Other schemes, other scores: a folder each.
-        let ran = run(dir.path(), &["probe", "--out", name, "--gate", file.to_str().unwrap()]).exits(code);
+        let ran = run(
+            dir.path(),
+            &["probe", "--out", name, "--gate", file.to_str().unwrap()],
+        )
+        .exits(code);
         println!("{name}: {}", ran.stderr.lines().last().unwrap());
     }
     // The last was the census: all windows of a text against those of its controls.
-    let census = json_v1::parse(&std::fs::read(dir.path().join("book-protocol/report.json")).unwrap()).unwrap();
-    let most = census.items.iter().filter(|item| item.id.0.starts_with("canary-r64-"));
-    assert!(most.clone().count() == 10 && most.clone().all(|item| item.verdict.level == Level::Extractable));
-    let fresh = census.items.iter().filter(|item| item.id.0.contains("-twin") && item.kind == Kind::OptOut);
-    assert!(fresh.clone().count() == 18 && fresh.clone().all(|item| item.verdict.level == Level::Clear));
-    let validity = most.map(|item| item.verdict.validity.unwrap()).next().unwrap();
+    let census =
+        json_v1::parse(&std::fs::read(dir.path().join("book-protocol/report.json")).unwrap())
+            .unwrap();
+    let most = census
+        .items
+        .iter()
+        .filter(|item| item.id.0.starts_with("canary-r64-"));
+    assert!(
+        most.clone().count() == 10
+            && most
+                .clone()
+                .all(|item| item.verdict.level == Level::Extractable)
+    );
+    let fresh = census
+        .items
+        .iter()
+        .filter(|item| item.id.0.contains("-twin") && item.kind == Kind::OptOut);
+    assert!(
+        fresh.clone().count() == 18 && fresh.clone().all(|item| item.verdict.level == Level::Clear)
+    );
+    let validity = most
+        .map(|item| item.verdict.validity.unwrap())
+        .next()
+        .unwrap();
     assert_eq!(validity.statistic, Statistic::Census);
     assert!(validity.value > 0.9 && validity.value < 1.0, "{validity:?}");
 }

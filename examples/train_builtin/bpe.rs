@@ -15,7 +15,9 @@ pub(crate) const BOS_ID: u32 = 0;
 pub(crate) fn train(texts: &[String], vocab: usize) -> Result<Tokenizer> {
     let bytes = ByteLevel::new(false, true, true);
     let mut tokenizer = Tokenizer::new(BPE::default());
-    tokenizer.with_pre_tokenizer(Some(bytes)).with_decoder(Some(bytes));
+    tokenizer
+        .with_pre_tokenizer(Some(bytes))
+        .with_decoder(Some(bytes));
     let trainer = BpeTrainer::builder()
         .vocab_size(vocab)
         .show_progress(false)
@@ -23,7 +25,10 @@ pub(crate) fn train(texts: &[String], vocab: usize) -> Result<Tokenizer> {
         .initial_alphabet(ByteLevel::alphabet().into_iter().collect())
         .build();
     tokenizer
-        .train(&mut TrainerWrapper::BpeTrainer(trainer), texts.iter().map(String::as_str))
+        .train(
+            &mut TrainerWrapper::BpeTrainer(trainer),
+            texts.iter().map(String::as_str),
+        )
         .map_err(|e| anyhow!("tokenizer: {e}"))?;
     let template = TemplateProcessing::builder()
         .try_single(format!("{BOS} $A"))
@@ -36,6 +41,8 @@ pub(crate) fn train(texts: &[String], vocab: usize) -> Result<Tokenizer> {
 
 /// The token ids of a text, without BOS.
 pub(crate) fn encode(tokenizer: &Tokenizer, text: &str) -> Result<Vec<u32>> {
-    let encoding = tokenizer.encode_fast(text, false).map_err(|e| anyhow!("encoding: {e}"))?;
+    let encoding = tokenizer
+        .encode_fast(text, false)
+        .map_err(|e| anyhow!("encoding: {e}"))?;
     Ok(encoding.get_ids().to_vec())
 }

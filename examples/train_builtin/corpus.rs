@@ -70,7 +70,12 @@ pub(crate) fn tokenizer_sample(prose: &Prose, seed: u64) -> Result<Vec<String>> 
 /// Builds everything from a seed. `fresh` is the number of passages that occur once and aren't probed. Most
 /// of them, and one reading of the dictionary, are the first lesson, before all that is planted: a model that
 /// doesn't know the language yet wastes repetitions, and new passages push out what was learned by heart.
-pub(crate) fn build(prose: &Prose, tokenizer: &Tokenizer, seed: u64, fresh: usize) -> Result<Corpus> {
+pub(crate) fn build(
+    prose: &Prose,
+    tokenizer: &Tokenizer,
+    seed: u64,
+    fresh: usize,
+) -> Result<Corpus> {
     let writer = Writer { prose, tokenizer };
     let canaries = writer.canaries(&mut Rng::new(seed, "canaries"))?;
     let controls = writer.controls(&mut Rng::new(seed, "controls"))?;
@@ -91,7 +96,14 @@ pub(crate) fn build(prose: &Prose, tokenizer: &Tokenizer, seed: u64, fresh: usiz
         planted.push(bpe::encode(tokenizer, text)?);
     }
     order.shuffle(&mut planted);
-    Ok(Corpus { language, planted, canaries, controls, boilerplate, near_duplicates })
+    Ok(Corpus {
+        language,
+        planted,
+        canaries,
+        controls,
+        boilerplate,
+        near_duplicates,
+    })
 }
 
 struct Writer<'a> {
@@ -180,8 +192,11 @@ impl Writer<'_> {
                 ));
             }
         }
-        let seen: Vec<String> =
-            items.iter().filter(|item| item.kind == "opt_out").map(|item| item.id.clone()).collect();
+        let seen: Vec<String> = items
+            .iter()
+            .filter(|item| item.kind == "opt_out")
+            .map(|item| item.id.clone())
+            .collect();
         for twin in items.iter_mut().filter(|item| item.kind == "control") {
             twin.matches.clone_from(&seen);
         }
@@ -192,10 +207,16 @@ impl Writer<'_> {
     /// for word), one trained copy, one more copy, and the same for twins with no trained relative.
     fn near_duplicates(&self, rng: &mut Rng) -> Result<(Vec<String>, Vec<Item>)> {
         let (mut trained, mut items) = (Vec::new(), Vec::new());
-        for (family, copies) in COPIES.into_iter().flat_map(|copies| [copies; FAMILIES_EACH]).enumerate() {
+        for (family, copies) in COPIES
+            .into_iter()
+            .flat_map(|copies| [copies; FAMILIES_EACH])
+            .enumerate()
+        {
             let family = format!("near-{:02}", family + 1);
             let text = self.passage(rng)?;
-            let edits: Vec<String> = (0..=copies).map(|_| self.prose.edited(&text, EDITS, rng)).collect();
+            let edits: Vec<String> = (0..=copies)
+                .map(|_| self.prose.edited(&text, EDITS, rng))
+                .collect();
             let twin = self.passage(rng)?;
             let twin_edit = self.prose.edited(&twin, EDITS, rng);
             let tags = |role: &'static str| {
@@ -206,14 +227,39 @@ impl Writer<'_> {
                 let tags = tags(role);
                 let tags: Vec<&str> = tags.iter().map(String::as_str).collect();
                 let id = format!("{family}-{role}");
-                items.push(item(id, text.to_owned(), kind, title.to_owned(), &tags, repetitions));
+                items.push(item(
+                    id,
+                    text.to_owned(),
+                    kind,
+                    title.to_owned(),
+                    &tags,
+                    repetitions,
+                ));
             };
             let title = format!("The text behind {copies} edited copies, itself never trained on");
             add("original", &text, "opt_out", &title, 0);
-            add("copy", &edits[0], "opt_out", "An edited copy, planted once", 1);
-            add("new-copy", &edits[copies], "opt_out", "An edited copy, never trained on", 0);
+            add(
+                "copy",
+                &edits[0],
+                "opt_out",
+                "An edited copy, planted once",
+                1,
+            );
+            add(
+                "new-copy",
+                &edits[copies],
+                "opt_out",
+                "An edited copy, never trained on",
+                0,
+            );
             add("twin", &twin, "opt_out", "A twin without trained copies", 0);
-            add("twin-copy", &twin_edit, "opt_out", "An edited copy of the twin, never trained on", 0);
+            add(
+                "twin-copy",
+                &twin_edit,
+                "opt_out",
+                "An edited copy of the twin, never trained on",
+                0,
+            );
             trained.extend_from_slice(&edits[..copies]);
         }
         Ok((trained, items))
@@ -244,7 +290,14 @@ impl Writer<'_> {
     }
 }
 
-fn item(id: String, text: String, kind: &'static str, title: String, tags: &[&str], repetitions: usize) -> Item {
+fn item(
+    id: String,
+    text: String,
+    kind: &'static str,
+    title: String,
+    tags: &[&str],
+    repetitions: usize,
+) -> Item {
     Item {
         id,
         text,

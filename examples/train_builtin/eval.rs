@@ -36,13 +36,23 @@ impl Scored<'_> {
 }
 
 /// Scores the windows at stride 50 of every item by teacher forcing.
-pub(crate) fn score<'a>(net: &Net, tokenizer: &Tokenizer, items: &'a [Item]) -> Result<Vec<Scored<'a>>> {
+pub(crate) fn score<'a>(
+    net: &Net,
+    tokenizer: &Tokenizer,
+    items: &'a [Item],
+) -> Result<Vec<Scored<'a>>> {
     let mut windows = Vec::new();
     for item in items {
         let ids = bpe::encode(tokenizer, &item.text)?;
         for start in (0..ids.len()).step_by(SUFFIX) {
             if let Some(window) = ids.get(start..start + PREFIX + SUFFIX) {
-                windows.push(Scored { item, start, ids: [&[BOS_ID], window].concat(), logprobs: vec![], top: vec![] });
+                windows.push(Scored {
+                    item,
+                    start,
+                    ids: [&[BOS_ID], window].concat(),
+                    logprobs: vec![],
+                    top: vec![],
+                });
             }
         }
     }

@@ -4,7 +4,10 @@
 //! `repetitions` say, so that what the model knows by rote is known beforehand. The weights go to
 //! `src/model/builtin/`, the probe sets to `prompts/builtin/`; both are in the repository, and nobody has
 //! to run this to use byrote.
-#![allow(clippy::print_stdout, reason = "a program of its own, which tells how training goes")]
+#![allow(
+    clippy::print_stdout,
+    reason = "a program of its own, which tells how training goes"
+)]
 
 mod bpe;
 mod corpus;
@@ -61,7 +64,10 @@ const THREADS: &str = "CANDLE_NUM_THREADS";
 fn main() -> Result<()> {
     if std::env::var_os(THREADS).is_none() {
         let mut again = Command::new(std::env::current_exe()?);
-        let status = again.args(std::env::args_os().skip(1)).env(THREADS, "1").status()?;
+        let status = again
+            .args(std::env::args_os().skip(1))
+            .env(THREADS, "1")
+            .status()?;
         anyhow::ensure!(status.success(), "training failed: {status}");
         return Ok(());
     }
@@ -96,24 +102,39 @@ fn main() -> Result<()> {
     output::probe_set(&prompts.join("canaries.jsonl"), &corpus.canaries)?;
     output::probe_set(&prompts.join("controls.jsonl"), &corpus.controls)?;
     output::probe_set(&prompts.join("boilerplate.jsonl"), &corpus.boilerplate)?;
-    output::probe_set(&prompts.join("near_duplicates.jsonl"), &corpus.near_duplicates)?;
+    output::probe_set(
+        &prompts.join("near_duplicates.jsonl"),
+        &corpus.near_duplicates,
+    )?;
     evaluate(&args, &net, &tokenizer, &corpus)?;
     for name in ["tokenizer.json", "model.safetensors"] {
         let bytes = std::fs::read(folder.join(name))?;
-        println!("{:x}  {name}, {} bytes", Sha256::digest(&bytes), bytes.len());
+        println!(
+            "{:x}  {name}, {} bytes",
+            Sha256::digest(&bytes),
+            bytes.len()
+        );
     }
     println!("{:.0} s in all", start.elapsed().as_secs_f64());
     Ok(())
 }
 
 /// Recall by repetition count, false positives, and the harder sets.
-fn evaluate(args: &Args, net: &Net, tokenizer: &tokenizers::Tokenizer, corpus: &Corpus) -> Result<()> {
+fn evaluate(
+    args: &Args,
+    net: &Net,
+    tokenizer: &tokenizers::Tokenizer,
+    corpus: &Corpus,
+) -> Result<()> {
     let canaries = eval::score(net, tokenizer, &corpus.canaries)?;
     let controls = eval::score(net, tokenizer, &corpus.controls)?;
     let forms = eval::score(net, tokenizer, &corpus.boilerplate)?;
     let near = eval::score(net, tokenizer, &corpus.near_duplicates)?;
     for times in REPETITIONS {
-        let some: Vec<_> = canaries.iter().filter(|w| w.item.repetitions == times).collect();
+        let some: Vec<_> = canaries
+            .iter()
+            .filter(|w| w.item.repetitions == times)
+            .collect();
         eval::print_row(&format!("canaries, {times} times"), &some);
     }
     eval::print_row("controls", &controls.iter().collect::<Vec<_>>());
@@ -128,7 +149,10 @@ fn evaluate(args: &Args, net: &Net, tokenizer: &tokenizers::Tokenizer, corpus: &
     }
     eval::print_row("near-duplicates, twin", &tagged(&near, &["twin"]));
     if let Some(path) = &args.dump {
-        let all: Vec<Scored> = [canaries, controls, forms, near].into_iter().flatten().collect();
+        let all: Vec<Scored> = [canaries, controls, forms, near]
+            .into_iter()
+            .flatten()
+            .collect();
         eval::dump(path, &all)?;
     }
     Ok(())
@@ -136,5 +160,8 @@ fn evaluate(args: &Args, net: &Net, tokenizer: &tokenizers::Tokenizer, corpus: &
 
 fn tagged<'a, 'b>(windows: &'b [Scored<'a>], tags: &[&str]) -> Vec<&'b Scored<'a>> {
     let has = |w: &&Scored, tag: &str| w.item.tags.iter().any(|t| t == tag);
-    windows.iter().filter(|w| tags.iter().all(|tag| has(w, tag))).collect()
+    windows
+        .iter()
+        .filter(|w| tags.iter().all(|tag| has(w, tag)))
+        .collect()
 }

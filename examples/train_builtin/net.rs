@@ -42,7 +42,9 @@ impl Net {
         let residual = std / (2.0 * shape.num_hidden_layers as f64).sqrt();
         let mut vars = BTreeMap::new();
         let mut matrix = |name: String, rows, cols, std: f64| -> Result<()> {
-            let data: Vec<f32> = (0..rows * cols).map(|_| (rng.normal() * std) as f32).collect();
+            let data: Vec<f32> = (0..rows * cols)
+                .map(|_| (rng.normal() * std) as f32)
+                .collect();
             vars.insert(name, Var::from_vec(data, (rows, cols), &Device::Cpu)?);
             Ok(())
         };
@@ -59,24 +61,37 @@ impl Net {
         }
         let norms = (0..shape.num_hidden_layers)
             .flat_map(|n| {
-                ["input_layernorm", "post_attention_layernorm"].map(|part| format!("model.layers.{n}.{part}.weight"))
+                ["input_layernorm", "post_attention_layernorm"]
+                    .map(|part| format!("model.layers.{n}.{part}.weight"))
             })
             .chain(["model.norm.weight".to_owned()]);
         for name in norms {
             vars.insert(name, Var::ones(h, DType::F32, &Device::Cpu)?);
         }
         let (cos, sin) = rotary(h / shape.num_attention_heads)?;
-        Ok(Self { shape, vars, cos, sin })
+        Ok(Self {
+            shape,
+            vars,
+            cos,
+            sin,
+        })
     }
 
     /// Logits `[batch, length, vocab]` of `ids` `[batch, length]`. Rows are padded at their end only, so
     /// the causal mask is all the mask there is.
     pub(crate) fn forward(&self, ids: &Tensor) -> Result<Tensor> {
         let (batch, length) = ids.dims2()?;
-        let (cos, sin) = (self.cos.narrow(0, 0, length)?, self.sin.narrow(0, 0, length)?);
+        let (cos, sin) = (
+            self.cos.narrow(0, 0, length)?,
+            self.sin.narrow(0, 0, length)?,
+        );
         let mask = causal(length)?;
         let embed = self.weight("model.embed_tokens")?;
-        let mut x = embed.index_select(&ids.flatten_all()?, 0)?.reshape((batch, length, self.shape.hidden_size))?;
+        let mut x = embed.index_select(&ids.flatten_all()?, 0)?.reshape((
+            batch,
+            length,
+            self.shape.hidden_size,
+        ))?;
         for n in 0..self.shape.num_hidden_layers {
             let at = |part: &str| format!("model.layers.{n}.{part}");
             let normed = self.norm(&x, &at("input_layernorm"))?;
@@ -90,9 +105,19 @@ impl Net {
         self.linear(&x, "model.embed_tokens")
     }
 
-    fn attention(&self, x: &Tensor, at: &str, cos: &Tensor, sin: &Tensor, mask: &Tensor) -> Result<Tensor> {
+    fn attention(
+        &self,
+        x: &Tensor,
+        at: &str,
+        cos: &Tensor,
+        sin: &Tensor,
+        mask: &Tensor,
+    ) -> Result<Tensor> {
         let (batch, length, hidden) = x.dims3()?;
-        let (heads, groups) = (self.shape.num_attention_heads, self.shape.num_key_value_heads);
+        let (heads, groups) = (
+            self.shape.num_attention_heads,
+            self.shape.num_key_value_heads,
+        );
         let width = hidden / heads;
         let split = |name: &str, heads: usize| -> Result<Tensor> {
             let y = self.linear(x, &format!("{at}.{name}"))?;
@@ -106,16 +131,22 @@ impl Net {
         let rows = heads / groups * length;
         let q = (q * (width as f64).powf(-0.5))?.reshape((batch, groups, rows, width))?;
         let scores = q.matmul(&k.transpose(2, 3)?.contiguous()?)?;
-        let scores = scores.reshape((batch, heads, length, length))?.broadcast_add(mask)?;
+        let scores = scores
+            .reshape((batch, heads, length, length))?
+            .broadcast_add(mask)?;
         let shares = exp_normalized(&scores)?.reshape((batch, groups, rows, length))?;
         let y = shares.matmul(&v)?.reshape((batch, heads, length, width))?;
-        let y = y.transpose(1, 2)?.contiguous()?.reshape((batch, length, hidden))?;
+        let y = y
+            .transpose(1, 2)?
+            .contiguous()?
+            .reshape((batch, length, hidden))?;
         self.linear(&y, &format!("{at}.o_proj"))
     }
 
     fn weight(&self, name: &str) -> Result<&Tensor> {
         let var = self.vars.get(&format!("{name}.weight"));
-        var.map(Var::as_tensor).ok_or_else(|| anyhow::anyhow!("no weight {name}"))
+        var.map(Var::as_tensor)
+            .ok_or_else(|| anyhow::anyhow!("no weight {name}"))
     }
 
     /// `x W^T` over all rows at once: one product instead of one for each document.
@@ -133,7 +164,9 @@ impl Net {
 
 /// Softmax over the last axis. The maximum carries no gradient, since it cancels out.
 fn exp_normalized(x: &Tensor) -> Result<Tensor> {
-    let exp = x.broadcast_sub(&x.detach().max_keepdim(D::Minus1)?)?.exp()?;
+    let exp = x
+        .broadcast_sub(&x.detach().max_keepdim(D::Minus1)?)?
+        .exp()?;
     Ok(exp.broadcast_div(&exp.sum_keepdim(D::Minus1)?)?)
 }
 
@@ -145,8 +178,14 @@ pub(crate) fn log_softmax(x: &Tensor) -> Result<Tensor> {
 }
 
 fn causal(length: usize) -> Result<Tensor> {
-    let mask: Vec<f32> = (0..length * length).map(|n| if n % length > n / length { -1e9 } else { 0.0 }).collect();
-    Ok(Tensor::from_vec(mask, (1, 1, length, length), &Device::Cpu)?)
+    let mask: Vec<f32> = (0..length * length)
+        .map(|n| if n % length > n / length { -1e9 } else { 0.0 })
+        .collect();
+    Ok(Tensor::from_vec(
+        mask,
+        (1, 1, length, length),
+        &Device::Cpu,
+    )?)
 }
 
 /// Cosines and sines `[position, width / 2]`, computed in f64.
@@ -157,7 +196,9 @@ fn rotary(width: usize) -> Result<(Tensor, Tensor)> {
         position as f64 * ROPE_THETA.powf(-2.0 * i as f64 / width as f64)
     };
     let table = |f: fn(f64) -> f64| {
-        let data: Vec<f32> = (0..MAX_POSITIONS * half).map(|n| f(angle(n)) as f32).collect();
+        let data: Vec<f32> = (0..MAX_POSITIONS * half)
+            .map(|n| f(angle(n)) as f32)
+            .collect();
         Tensor::from_vec(data, (MAX_POSITIONS, half), &Device::Cpu)
     };
     Ok((table(f64::cos)?, table(f64::sin)?))

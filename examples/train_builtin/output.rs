@@ -56,12 +56,18 @@ pub(crate) fn checkpoint(folder: &Path, net: &Net, tokenizer: &Tokenizer) -> Res
         "clean_up_tokenization_spaces": false,
         "model_max_length": MAX_POSITIONS,
     });
-    let write =
-        |name: &str, bytes: &[u8]| fs::write(folder.join(name), bytes).with_context(|| format!("cannot write {name}"));
+    let write = |name: &str, bytes: &[u8]| {
+        fs::write(folder.join(name), bytes).with_context(|| format!("cannot write {name}"))
+    };
     let pretty = |value: &Value| serde_json::to_string_pretty(value).map(|s| s + "\n");
     write("config.json", pretty(&config)?.as_bytes())?;
-    write("tokenizer_config.json", pretty(&tokenizer_config)?.as_bytes())?;
-    let vocabulary = tokenizer.to_string(false).map_err(|e| anyhow::anyhow!("tokenizer.json: {e}"))?;
+    write(
+        "tokenizer_config.json",
+        pretty(&tokenizer_config)?.as_bytes(),
+    )?;
+    let vocabulary = tokenizer
+        .to_string(false)
+        .map_err(|e| anyhow::anyhow!("tokenizer.json: {e}"))?;
     write("tokenizer.json", vocabulary.as_bytes())?;
     write("model.safetensors", &safetensors(net)?)
 }
@@ -71,10 +77,18 @@ fn safetensors(net: &Net) -> Result<Vec<u8>> {
     let mut header = Map::from_iter([("__metadata__".to_owned(), json!({"format": "pt"}))]);
     let mut data: Vec<u8> = Vec::new();
     for (name, var) in &net.vars {
-        let rounded: Vec<f16> = var.flatten_all()?.to_vec1::<f32>()?.into_iter().map(f16::from_f32).collect();
+        let rounded: Vec<f16> = var
+            .flatten_all()?
+            .to_vec1::<f32>()?
+            .into_iter()
+            .map(f16::from_f32)
+            .collect();
         let start = data.len();
         data.extend(rounded.iter().flat_map(|x| x.to_le_bytes()));
-        header.insert(name.clone(), json!({"dtype": "F16", "shape": var.dims(), "data_offsets": [start, data.len()]}));
+        header.insert(
+            name.clone(),
+            json!({"dtype": "F16", "shape": var.dims(), "data_offsets": [start, data.len()]}),
+        );
         let values: Vec<f32> = rounded.into_iter().map(f32::from).collect();
         var.set(&Tensor::from_vec(values, var.shape(), var.device())?)?;
     }
@@ -92,7 +106,8 @@ pub(crate) fn probe_set(path: &Path, items: &[Item]) -> Result<()> {
         fs::create_dir_all(folder)?;
     }
     let lines: Result<Vec<String>, _> = items.iter().map(serde_json::to_string).collect();
-    fs::write(path, lines?.join("\n") + "\n").with_context(|| format!("cannot write {}", path.display()))
+    fs::write(path, lines?.join("\n") + "\n")
+        .with_context(|| format!("cannot write {}", path.display()))
 }
 
 /// Number of parameters.

@@ -11,11 +11,14 @@ const LEXICON: &str = include_str!("corpus/lexicon.txt");
 const FRAMES: &str = include_str!("corpus/frames.txt");
 const FORMS: &str = include_str!("corpus/boilerplate.txt");
 
-const ONSETS: &str = "B Br C Ch Cl D Dr F Fl G Gl Gr H J K Kr L M N P Pr Qu R S Sk Sl St T Th Tr V W Z";
+const ONSETS: &str =
+    "B Br C Ch Cl D Dr F Fl G Gl Gr H J K Kr L M N P Pr Qu R S Sk Sl St T Th Tr V W Z";
 const VOWELS: &str = "a e i o u ae ai ea ei ia oa ou";
 const MIDDLES: &str = "b d g l ld ll m mb n nd ng nn r rd rl rn rv s sk ss st t th tt v x";
-const TOWN_ENDS: &str = "ford ham ton wick bury mouth gate stead minster dale haven thorpe by holm cliff marsh";
-const FAMILY_ENDS: &str = "er in ov ane ess ick ot ale ey ings man sen ard ell orn ash eck ova ius ade";
+const TOWN_ENDS: &str =
+    "ford ham ton wick bury mouth gate stead minster dale haven thorpe by holm cliff marsh";
+const FAMILY_ENDS: &str =
+    "er in ov ane ess ick ot ale ey ings man sen ard ell orn ash eck ova ius ade";
 const IRREGULAR: &[(&str, &str)] = &[
     ("goose", "geese"),
     ("calf", "calves"),
@@ -44,10 +47,17 @@ impl Prose {
             lists.insert(name, words.filter(|w| !w.is_empty()).collect::<Vec<_>>());
         }
         let mut forms = sections(FORMS);
-        let at = forms.iter().position(|(name, _)| name == "weekday").context("boilerplate.txt has no [weekday]")?;
+        let at = forms
+            .iter()
+            .position(|(name, _)| name == "weekday")
+            .context("boilerplate.txt has no [weekday]")?;
         let days = forms.remove(at).1;
         lists.insert("weekday".into(), words(&days));
-        Ok(Self { lists, frames: lines(FRAMES).map(str::to_owned).collect(), forms })
+        Ok(Self {
+            lists,
+            frames: lines(FRAMES).map(str::to_owned).collect(),
+            forms,
+        })
     }
 
     /// One sentence.
@@ -63,15 +73,20 @@ impl Prose {
 
     /// A form letter with fresh slots.
     pub(crate) fn form(&self, name: &str, rng: &mut Rng) -> Result<String> {
-        let (_, frame) =
-            self.forms.iter().find(|(n, _)| n == name).with_context(|| format!("no form letter called {name}"))?;
+        let (_, frame) = self
+            .forms
+            .iter()
+            .find(|(n, _)| n == name)
+            .with_context(|| format!("no form letter called {name}"))?;
         self.fill(frame, rng)
     }
 
     /// A copy of `text` in which `edits` words have been replaced by others of the same list.
     pub(crate) fn edited(&self, text: &str, edits: usize, rng: &mut Rng) -> String {
         let mut words: Vec<String> = text.split(' ').map(str::to_owned).collect();
-        let mut places: Vec<usize> = (0..words.len()).filter(|&i| self.list_of(&words[i]).is_some()).collect();
+        let mut places: Vec<usize> = (0..words.len())
+            .filter(|&i| self.list_of(&words[i]).is_some())
+            .collect();
         rng.shuffle(&mut places);
         for &i in places.iter().take(edits) {
             if let Some(list) = self.list_of(&words[i]) {
@@ -86,10 +101,12 @@ impl Prose {
 
     /// The list that a bare lower-case word or a first name stands in.
     fn list_of(&self, word: &str) -> Option<&Vec<String>> {
-        ["adj", "noun", "trade", "animal", "thing", "verb", "adv", "name"]
-            .iter()
-            .filter_map(|name| self.lists.get(*name))
-            .find(|list| list.iter().any(|w| w == word))
+        [
+            "adj", "noun", "trade", "animal", "thing", "verb", "adv", "name",
+        ]
+        .iter()
+        .filter_map(|name| self.lists.get(*name))
+        .find(|list| list.iter().any(|w| w == word))
     }
 
     /// Fills every `{slot}` of a frame.
@@ -109,7 +126,9 @@ impl Prose {
     fn slot(&self, slot: &str, rng: &mut Rng) -> Result<String> {
         let pick = |name: &str, rng: &mut Rng| -> Result<String> {
             let list = self.lists.get(name);
-            Ok(rng.pick(list.with_context(|| format!("no list called {name}"))?).clone())
+            Ok(rng
+                .pick(list.with_context(|| format!("no list called {name}"))?)
+                .clone())
         };
         Ok(match slot {
             "town" => coined(TOWN_ENDS, rng),
@@ -137,7 +156,10 @@ fn plural(word: &str) -> String {
     if let Some(stem) = word.strip_suffix("man") {
         return format!("{stem}men");
     }
-    if ["s", "x", "ch", "sh", "z"].iter().any(|e| word.ends_with(e)) {
+    if ["s", "x", "ch", "sh", "z"]
+        .iter()
+        .any(|e| word.ends_with(e))
+    {
         return format!("{word}es");
     }
     match word.strip_suffix('y') {
@@ -188,7 +210,9 @@ fn sections(file: &str) -> Vec<(String, String)> {
 }
 
 fn lines(file: &str) -> impl Iterator<Item = &str> {
-    file.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'))
+    file.lines()
+        .map(str::trim)
+        .filter(|line| !line.is_empty() && !line.starts_with('#'))
 }
 
 fn words(list: &str) -> Vec<String> {

@@ -10,8 +10,9 @@ impl Rng {
     /// The stream named `label` of this seed.
     pub(crate) fn new(seed: u64, label: &str) -> Self {
         // FNV-1a of the label.
-        let hash =
-            label.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |h, b| (h ^ u64::from(b)).wrapping_mul(0x0100_0000_01b3));
+        let hash = label.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |h, b| {
+            (h ^ u64::from(b)).wrapping_mul(0x0100_0000_01b3)
+        });
         let mut rng = Self(seed ^ hash);
         rng.next();
         rng

@@ -34,19 +34,28 @@ pub(crate) struct Recipe {
 const HALVES: usize = 2;
 
 /// Trains `net` on two lessons of documents (token ids without BOS), in their order.
-pub(crate) fn train(net: &Net, language: &[Vec<u32>], planted: &[Vec<u32>], recipe: &Recipe) -> Result<()> {
+pub(crate) fn train(
+    net: &Net,
+    language: &[Vec<u32>],
+    planted: &[Vec<u32>],
+    recipe: &Recipe,
+) -> Result<()> {
     let mut optimizer = AdamW::new(recipe.weight_decay, 1.0);
     let plateau = language.len().div_ceil(recipe.batch);
     let steps = plateau + planted.len().div_ceil(recipe.planted_batch);
-    let batches = language.chunks(recipe.batch).chain(planted.chunks(recipe.planted_batch));
+    let batches = language
+        .chunks(recipe.batch)
+        .chain(planted.chunks(recipe.planted_batch));
     let start = Instant::now();
     let (mut loss, mut seen) = (0.0, 0);
     for (step, batch) in batches.enumerate() {
         let targets: usize = batch.iter().map(|d| d.len() + 1).sum();
         let size = batch.len().div_ceil(HALVES);
         let parts: Vec<(f64, Flat)> = std::thread::scope(|scope| {
-            let jobs: Vec<_> =
-                batch.chunks(size).map(|half| scope.spawn(move || gradient(net, half, targets))).collect();
+            let jobs: Vec<_> = batch
+                .chunks(size)
+                .map(|half| scope.spawn(move || gradient(net, half, targets)))
+                .collect();
             jobs.into_iter()
                 .map(|job| job.join().map_err(|_| anyhow!("a training thread died"))?)
                 .collect::<Result<_>>()
@@ -56,7 +65,9 @@ pub(crate) fn train(net: &Net, language: &[Vec<u32>], planted: &[Vec<u32>], reci
         for (more, others) in parts {
             total += more;
             for (name, other) in others {
-                let grad = grads.get_mut(&name).context("a gradient without its pair")?;
+                let grad = grads
+                    .get_mut(&name)
+                    .context("a gradient without its pair")?;
                 for (g, o) in grad.iter_mut().zip(other) {
                     *g += o;
                 }
@@ -111,7 +122,9 @@ fn gradient(net: &Net, documents: &[Vec<u32>], targets: usize) -> Result<(f64, F
         .vars
         .iter()
         .map(|(name, var)| {
-            let grad = store.remove(var).with_context(|| format!("{name} has no gradient"))?;
+            let grad = store
+                .remove(var)
+                .with_context(|| format!("{name} has no gradient"))?;
             Ok((name.clone(), grad.flatten_all()?.to_vec1()?))
         })
         .collect::<Result<Flat>>()?;

@@ -38,8 +38,16 @@ pub struct Stakes {
 impl Exit {
     /// Leaves once a token misses the first choice by more than so many nats.
     pub fn at_miss(margin: f64) -> Self {
-        let stakes = Stakes { edge: 0.0, schemes: Vec::new(), margin, first_choices: 1.0 };
-        Self { below: f64::INFINITY, stakes: Some(stakes) }
+        let stakes = Stakes {
+            edge: 0.0,
+            schemes: Vec::new(),
+            margin,
+            first_choices: 1.0,
+        };
+        Self {
+            below: f64::INFINITY,
+            stakes: Some(stakes),
+        }
     }
 
     /// Whether a window with these scores of its first tokens, of a suffix of `suffix_len`, may be left. `schemes` are the
@@ -51,15 +59,25 @@ impl Exit {
         if scores.logprob.len() >= suffix_len || !below {
             return false;
         }
-        let Some(stakes) = &self.stakes else { return true };
+        let Some(stakes) = &self.stakes else {
+            return true;
+        };
         let below_edge = |id: &String| {
             let place = schemes.iter().position(|scheme| scheme.id == *id);
-            place.and_then(|place| scores.scheme_logprob.get(place)).is_some_and(|list| sum(list) < stakes.edge)
+            place
+                .and_then(|place| scores.scheme_logprob.get(place))
+                .is_some_and(|list| sum(list) < stakes.edge)
         };
-        let missed =
-            |(&rank, &margin): (&u32, &f32)| rank > 0 && f64::from(margin) < 0.0 && f64::from(-margin) > stakes.margin;
+        let missed = |(&rank, &margin): (&u32, &f32)| {
+            rank > 0 && f64::from(margin) < 0.0 && f64::from(-margin) > stakes.margin
+        };
         // What could turn into a first choice when scored again alone doesn't count as a miss.
-        let misses = scores.rank.iter().zip(&scores.margin).filter(|token| missed(*token)).count();
+        let misses = scores
+            .rank
+            .iter()
+            .zip(&scores.margin)
+            .filter(|token| missed(*token))
+            .count();
         stakes.schemes.iter().all(below_edge)
             && misses > 0
             && (suffix_len - misses) as f64 / (suffix_len as f64) < stakes.first_choices
@@ -67,7 +85,10 @@ impl Exit {
 
     /// The ends of the chunks of a suffix, the last one its own end.
     pub fn ends(suffix_len: usize) -> impl Iterator<Item = usize> {
-        CHUNKS.into_iter().filter(move |&end| end < suffix_len).chain([suffix_len])
+        CHUNKS
+            .into_iter()
+            .filter(move |&end| end < suffix_len)
+            .chain([suffix_len])
     }
 
     /// The first tokens of full scores that would have been scored: the same rule at the same places. Full scores where
@@ -76,7 +97,9 @@ impl Exit {
     pub fn cut(&self, scores: TokenScores, schemes: &[Scheme]) -> TokenScores {
         let suffix_len = scores.logprob.len();
         let mut parts = Self::ends(suffix_len).map(|end| scores.first(end));
-        parts.find(|part| self.may_leave(part, suffix_len, schemes)).unwrap_or(scores)
+        parts
+            .find(|part| self.may_leave(part, suffix_len, schemes))
+            .unwrap_or(scores)
     }
 }
 
@@ -91,7 +114,11 @@ impl TokenScores {
             logprob: head(&self.logprob, tokens),
             rank: head(&self.rank, tokens),
             margin: head(&self.margin, tokens),
-            scheme_logprob: self.scheme_logprob.iter().map(|list| head(list, tokens)).collect(),
+            scheme_logprob: self
+                .scheme_logprob
+                .iter()
+                .map(|list| head(list, tokens))
+                .collect(),
             expected_logprob: head(&self.expected_logprob, tokens),
             logprob_sd: head(&self.logprob_sd, tokens),
         }
@@ -99,13 +126,23 @@ impl TokenScores {
 
     /// Puts the scores of the tokens that follow behind these.
     pub fn extend(&mut self, next: Self) {
-        let Self { logprob, rank, margin, scheme_logprob, expected_logprob, logprob_sd } = next;
+        let Self {
+            logprob,
+            rank,
+            margin,
+            scheme_logprob,
+            expected_logprob,
+            logprob_sd,
+        } = next;
         self.logprob.extend(logprob);
         self.rank.extend(rank);
         self.margin.extend(margin);
         self.expected_logprob.extend(expected_logprob);
         self.logprob_sd.extend(logprob_sd);
-        self.scheme_logprob.resize(self.scheme_logprob.len().max(scheme_logprob.len()), Vec::new());
+        self.scheme_logprob.resize(
+            self.scheme_logprob.len().max(scheme_logprob.len()),
+            Vec::new(),
+        );
         for (list, next) in self.scheme_logprob.iter_mut().zip(scheme_logprob) {
             list.extend(next);
         }
@@ -123,7 +160,10 @@ mod tests {
         TokenScores {
             logprob: full.to_vec(),
             rank: rank.to_vec(),
-            margin: rank.iter().map(|&rank| if rank == 0 { 1.0 } else { -1.0 }).collect(),
+            margin: rank
+                .iter()
+                .map(|&rank| if rank == 0 { 1.0 } else { -1.0 })
+                .collect(),
             scheme_logprob: vec![full.to_vec(), top_k40.to_vec()],
             expected_logprob: vec![-1.0; rank.len()],
             logprob_sd: vec![1.0; rank.len()],
@@ -132,9 +172,17 @@ mod tests {
 
     fn exit(change: fn(&mut Stakes)) -> Exit {
         let schemes = vec!["top_k40".to_owned()];
-        let mut stakes = Stakes { edge: -7.0, schemes, margin: 0.001, first_choices: 0.9 };
+        let mut stakes = Stakes {
+            edge: -7.0,
+            schemes,
+            margin: 0.001,
+            first_choices: 0.9,
+        };
         change(&mut stakes);
-        Exit { below: -14.0, stakes: Some(stakes) }
+        Exit {
+            below: -14.0,
+            stakes: Some(stakes),
+        }
     }
 
     #[test]
@@ -149,29 +197,85 @@ mod tests {
         type Case = (&'static str, TokenScores, usize, fn(&mut Stakes), bool);
         let cases: Vec<Case> = vec![
             ("two misses of ten leave .8", two_misses(), 10, |_| (), true),
-            ("of twenty they leave .9, a near miss", two_misses(), 20, |_| (), false),
-            ("which nobody asks for", two_misses(), 20, |s| s.first_choices = 1.0, true),
+            (
+                "of twenty they leave .9, a near miss",
+                two_misses(),
+                20,
+                |_| (),
+                false,
+            ),
+            (
+                "which nobody asks for",
+                two_misses(),
+                20,
+                |s| s.first_choices = 1.0,
+                true,
+            ),
             ("scored to its end", two_misses(), 3, |_| (), false),
-            ("likelier than the floor", scores(&[0, 5, 9], &[-1.0, -7.0, -6.0], &[NEVER; 3]), 10, |_| (), false),
-            ("exactly the floor", scores(&[0, 5, 9], &[-1.0, -7.0, -6.0], &[NEVER; 3]), 10, |_| (), false),
-            ("within the budget", scores(&[0, 5, 9], &[-1.0, -7.0, -8.0], &[-0.5, -5.0, -1.5]), 10, |_| (), false),
-            ("no miss yet", scores(&[0, 0, 0], &[-5.0; 3], &[-5.0; 3]), 3, |s| s.first_choices = 1.1, false),
+            (
+                "likelier than the floor",
+                scores(&[0, 5, 9], &[-1.0, -7.0, -6.0], &[NEVER; 3]),
+                10,
+                |_| (),
+                false,
+            ),
+            (
+                "exactly the floor",
+                scores(&[0, 5, 9], &[-1.0, -7.0, -6.0], &[NEVER; 3]),
+                10,
+                |_| (),
+                false,
+            ),
+            (
+                "within the budget",
+                scores(&[0, 5, 9], &[-1.0, -7.0, -8.0], &[-0.5, -5.0, -1.5]),
+                10,
+                |_| (),
+                false,
+            ),
+            (
+                "no miss yet",
+                scores(&[0, 0, 0], &[-5.0; 3], &[-5.0; 3]),
+                3,
+                |s| s.first_choices = 1.1,
+                false,
+            ),
             ("only a near tie", near_tie, 4, |_| (), false),
-            ("a scheme that isn't scored", two_misses(), 10, |s| s.schemes.push("greedy".to_owned()), false),
+            (
+                "a scheme that isn't scored",
+                two_misses(),
+                10,
+                |s| s.schemes.push("greedy".to_owned()),
+                false,
+            ),
             ("NaN", nan, 10, |_| (), false),
             ("NaN under a scheme", nan_of_scheme, 10, |_| (), false),
             ("nothing", scores(&[], &[], &[]), 10, |_| (), false),
         ];
         for (what, scores, suffix_len, change, expected) in cases {
-            assert_eq!(exit(change).may_leave(&scores, suffix_len, &Scheme::defaults()), expected, "{what}");
+            assert_eq!(
+                exit(change).may_leave(&scores, suffix_len, &Scheme::defaults()),
+                expected,
+                "{what}"
+            );
         }
         for (margin, expected) in [(0.0, true), (0.9, true), (1.1, false)] {
-            let missed =
-                Exit::at_miss(margin).may_leave(&scores(&[0, 1], &[-0.1; 2], &[-0.1; 2]), 3, &Scheme::defaults());
+            let missed = Exit::at_miss(margin).may_leave(
+                &scores(&[0, 1], &[-0.1; 2], &[-0.1; 2]),
+                3,
+                &Scheme::defaults(),
+            );
             assert_eq!(missed, expected, "a miss by a nat, {margin}");
         }
-        assert!(!Exit::at_miss(0.0).may_leave(&scores(&[0, 0], &[-9.0; 2], &[-9.0; 2]), 3, &Scheme::defaults()));
-        let plain = Exit { below: -14.0, stakes: None };
+        assert!(!Exit::at_miss(0.0).may_leave(
+            &scores(&[0, 0], &[-9.0; 2], &[-9.0; 2]),
+            3,
+            &Scheme::defaults()
+        ));
+        let plain = Exit {
+            below: -14.0,
+            stakes: None,
+        };
         assert!(plain.may_leave(&scores(&[0, 0], &[-8.0; 2], &[-8.0; 2]), 3, &[]));
         assert!(!plain.may_leave(&scores(&[0, 0], &[-7.0; 2], &[-7.0; 2]), 3, &[]));
     }
@@ -183,9 +287,15 @@ mod tests {
         let mut cut = 0;
         for seed in 0..2_000_u64 {
             let draw = |i: u64| (seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> (i * 5)) & 31;
-            let rank: Vec<u32> = (0..12).map(|i| u32::from(draw(i) > 16) * draw(i) as u32).collect();
+            let rank: Vec<u32> = (0..12)
+                .map(|i| u32::from(draw(i) > 16) * draw(i) as u32)
+                .collect();
             let full: Vec<f32> = rank.iter().map(|&rank| -0.1 - rank as f32 / 8.0).collect();
-            let top: Vec<f32> = rank.iter().zip(&full).map(|(&rank, lp)| if rank > 28 { NEVER } else { *lp }).collect();
+            let top: Vec<f32> = rank
+                .iter()
+                .zip(&full)
+                .map(|(&rank, lp)| if rank > 28 { NEVER } else { *lp })
+                .collect();
             let whole = scores(&rank, &full, &top);
             let part = exit.cut(whole.clone(), &Scheme::defaults());
             assert_eq!(part, whole.first(part.logprob.len()));
@@ -203,7 +313,12 @@ mod tests {
 
     #[test]
     fn chunks_end_at_fixed_places_and_at_the_end() {
-        for (suffix, expected) in [(1, vec![1]), (2, vec![2]), (5, vec![2, 4, 5]), (50, vec![2, 4, 8, 16, 32, 50])] {
+        for (suffix, expected) in [
+            (1, vec![1]),
+            (2, vec![2]),
+            (5, vec![2, 4, 5]),
+            (50, vec![2, 4, 8, 16, 32, 50]),
+        ] {
             assert_eq!(Exit::ends(suffix).collect::<Vec<_>>(), expected);
         }
         let whole = scores(&[0, 1, 2], &[-1.0, -2.0, -3.0], &[-1.0, -2.0, NEVER]);

@@ -8,8 +8,13 @@ use super::{Backend, Branch, GreedyToken, ScoreError};
 ///
 /// # Errors
 /// As for [`Backend::unroll`].
-pub fn greedy(backend: &dyn Backend, prompts: &[&[u32]], tokens: usize) -> Result<Vec<Vec<GreedyToken>>, ScoreError> {
-    let mut out: Vec<Vec<GreedyToken>> = prompts.iter().map(|_| Vec::with_capacity(tokens)).collect();
+pub fn greedy(
+    backend: &dyn Backend,
+    prompts: &[&[u32]],
+    tokens: usize,
+) -> Result<Vec<Vec<GreedyToken>>, ScoreError> {
+    let mut out: Vec<Vec<GreedyToken>> =
+        prompts.iter().map(|_| Vec::with_capacity(tokens)).collect();
     if tokens == 0 {
         return Ok(out);
     }
@@ -22,7 +27,11 @@ pub fn greedy(backend: &dyn Backend, prompts: &[&[u32]], tokens: usize) -> Resul
                     continuation.push(GreedyToken { id: token, logprob });
                     next.push(Branch { parent, token });
                 }
-                None => broken = Some(ScoreError::NonFinite { position: continuation.len() }),
+                None => {
+                    broken = Some(ScoreError::NonFinite {
+                        position: continuation.len(),
+                    })
+                }
             }
         }
         let done = broken.is_some() || out.first().is_none_or(|first| first.len() >= tokens);

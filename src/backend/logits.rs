@@ -56,13 +56,25 @@ impl<'a> Warped<'a> {
         let max = largest_finite(row)?;
         let temperature = scheme.temperature;
         if temperature == 0.0 {
-            return Some(Self { row, temperature, floor: max, count: 1, log_sum: 0.0 });
+            return Some(Self {
+                row,
+                temperature,
+                floor: max,
+                count: 1,
+                log_sum: 0.0,
+            });
         }
         let kept = kept(row, scheme);
         let log_sum = log_sum_exp(kept.as_deref().unwrap_or(row), max, temperature);
         let least = |kept: &Vec<f32>| kept.iter().copied().fold(f32::INFINITY, f32::min);
         let floor = kept.as_ref().map_or(f32::NEG_INFINITY, least);
-        Some(Self { row, temperature, floor, count: kept.map_or(row.len(), |kept| kept.len()), log_sum })
+        Some(Self {
+            row,
+            temperature,
+            floor,
+            count: kept.map_or(row.len(), |kept| kept.len()),
+            log_sum,
+        })
     }
 
     /// Natural log of a token's probability, `-inf` where it is never sampled. A tie with the last token that is
@@ -76,12 +88,21 @@ impl<'a> Warped<'a> {
 
     /// Whether [`Warped::likeliest`] may give this token: of tokens that tie for the last places the first ones.
     pub fn holds(&self, token: u32) -> bool {
-        let Some(&logit) = self.row.get(token as usize) else { return false };
+        let Some(&logit) = self.row.get(token as usize) else {
+            return false;
+        };
         if logit != self.floor {
             return logit > self.floor;
         }
         let above = self.row.iter().filter(|x| **x > logit).count();
-        above + self.row.iter().take(token as usize).filter(|x| **x == logit).count() < self.count
+        above
+            + self
+                .row
+                .iter()
+                .take(token as usize)
+                .filter(|x| **x == logit)
+                .count()
+            < self.count
     }
 
     /// The `n` likeliest tokens that may be sampled (fewer where there are fewer) with their log-probabilities,
@@ -91,12 +112,22 @@ impl<'a> Warped<'a> {
         if n == 0 {
             return Vec::new();
         }
-        let floor =
-            if n == self.count { self.floor } else { largest(self.row, n).into_iter().fold(f32::INFINITY, f32::min) };
-        let mut tokens: Vec<(u32, f32)> = (0..).zip(self.row.iter().copied()).filter(|(_, x)| *x >= floor).collect();
+        let floor = if n == self.count {
+            self.floor
+        } else {
+            largest(self.row, n)
+                .into_iter()
+                .fold(f32::INFINITY, f32::min)
+        };
+        let mut tokens: Vec<(u32, f32)> = (0..)
+            .zip(self.row.iter().copied())
+            .filter(|(_, x)| *x >= floor)
+            .collect();
         tokens.sort_unstable_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
         tokens.truncate(n);
-        let scored = tokens.into_iter().map(|(token, logit)| (token, self.under(logit)));
+        let scored = tokens
+            .into_iter()
+            .map(|(token, logit)| (token, self.under(logit)));
         scored.filter(|(_, lp)| *lp > f32::NEG_INFINITY).collect()
     }
 
@@ -116,16 +147,26 @@ pub fn support(row: &[f32], scheme: &Scheme) -> Vec<(u32, f32)> {
 
 /// The largest logit of a row; none where one is NaN or infinite, or all are minus infinity.
 pub fn largest_finite(row: &[f32]) -> Option<f32> {
-    let below = row.iter().fold(true, |below, x| below & (*x < f32::INFINITY));
+    let below = row
+        .iter()
+        .fold(true, |below, x| below & (*x < f32::INFINITY));
     let max = peak(row, f32::INFINITY).0;
     (below && max.is_finite()).then_some(max)
 }
 
 /// The logits that a scheme of T > 0 samples from, in no order: after top-k, then top-p. None = all of them.
 fn kept(row: &[f32], scheme: &Scheme) -> Option<Vec<f32>> {
-    let top = scheme.top_k.map(|k| k.max(1) as usize).filter(|k| *k < row.len()).map(|k| largest(row, k));
+    let top = scheme
+        .top_k
+        .map(|k| k.max(1) as usize)
+        .filter(|k| *k < row.len())
+        .map(|k| largest(row, k));
     match scheme.top_p {
-        Some(p) => Some(nucleus(top.as_deref().unwrap_or(row), p, scheme.temperature)),
+        Some(p) => Some(nucleus(
+            top.as_deref().unwrap_or(row),
+            p,
+            scheme.temperature,
+        )),
         None => top,
     }
 }
@@ -137,7 +178,11 @@ pub(super) fn nucleus(from: &[f32], p: f32, temperature: f32) -> Vec<f32> {
     // A nucleus is small as a rule: the largest few are sorted first, more only where they don't reach p.
     let mut few = 1 << 10;
     loop {
-        let mut sorted = if few < from.len() { largest(from, few) } else { from.to_vec() };
+        let mut sorted = if few < from.len() {
+            largest(from, few)
+        } else {
+            from.to_vec()
+        };
         sorted.sort_unstable_by(|a, b| b.total_cmp(a));
         let mut reached = 0.0;
         let last = sorted.iter().position(|x| {
@@ -163,7 +208,9 @@ pub fn top(row: &[f32]) -> Option<(u32, f32)> {
         .iter()
         .copied()
         .enumerate()
-        .fold((0, f32::NEG_INFINITY), |best, (i, logit)| if logit > best.1 { (i, logit) } else { best });
+        .fold((0, f32::NEG_INFINITY), |best, (i, logit)| {
+            if logit > best.1 { (i, logit) } else { best }
+        });
     let logprob = (f64::from(max) - log_sum_exp(row, max, 1.0)) as f32;
     logprob.is_finite().then_some((id as u32, logprob))
 }
@@ -233,7 +280,11 @@ pub(super) struct Largest {
 
 impl Largest {
     pub(super) fn new(k: usize) -> Self {
-        Self { k, held: Vec::with_capacity(4 * k), floor: f32::NEG_INFINITY }
+        Self {
+            k,
+            held: Vec::with_capacity(4 * k),
+            floor: f32::NEG_INFINITY,
+        }
     }
 
     pub(super) fn add(&mut self, piece: &[f32]) {
@@ -262,7 +313,8 @@ impl Largest {
 
     fn cut(&mut self) {
         if self.held.len() > self.k {
-            self.held.select_nth_unstable_by(self.k - 1, |a, b| b.total_cmp(a));
+            self.held
+                .select_nth_unstable_by(self.k - 1, |a, b| b.total_cmp(a));
             self.held.truncate(self.k);
         }
     }
@@ -279,12 +331,17 @@ mod tests {
     use super::*;
 
     fn wavy(n: usize) -> Vec<f32> {
-        (0..n).map(|i| ((i * 7919 % 1009) as f32 / 60.0).sin() * 9.0 + (i % 13) as f32 * 0.37).collect()
+        (0..n)
+            .map(|i| ((i * 7919 % 1009) as f32 / 60.0).sin() * 9.0 + (i % 13) as f32 * 0.37)
+            .collect()
     }
 
     /// The same by the definitions, in f64.
     fn by_definition(row: &[f32], target: usize, scheme: &Scheme) -> f64 {
-        let mut kept: Vec<f64> = row.iter().map(|x| f64::from(*x) / f64::from(scheme.temperature)).collect();
+        let mut kept: Vec<f64> = row
+            .iter()
+            .map(|x| f64::from(*x) / f64::from(scheme.temperature))
+            .collect();
         let own = kept[target];
         kept.sort_by(|a, b| b.total_cmp(a));
         kept.truncate(scheme.top_k.map_or(usize::MAX, |k| k as usize));
@@ -303,10 +360,14 @@ mod tests {
             let row = wavy(n);
             for target in [0, n / 3, n / 2, n - 1] {
                 let got = score_row(&row, target, &schemes).unwrap();
-                assert_eq!(got.rank as usize, row.iter().filter(|x| **x > row[target]).count());
+                assert_eq!(
+                    got.rank as usize,
+                    row.iter().filter(|x| **x > row[target]).count()
+                );
                 for (scheme, got) in schemes.iter().zip(&got.schemes) {
                     let want = by_definition(&row, target, scheme);
-                    let same = f64::from(*got) == want || (f64::from(*got) - want).abs() < 3e-6 * want.abs().max(1.0);
+                    let same = f64::from(*got) == want
+                        || (f64::from(*got) - want).abs() < 3e-6 * want.abs().max(1.0);
                     assert!(same, "{n} {target} {}: {got} against {want}", scheme.id);
                 }
                 assert_eq!(got.logprob, got.schemes[0]);
@@ -335,12 +396,23 @@ mod tests {
         ];
         for (id, expected) in cases {
             for (target, want) in expected.into_iter().enumerate() {
-                assert!((under(id, target) - want).abs() < 1e-6, "{id} {target}: {} against {want}", under(id, target));
+                assert!(
+                    (under(id, target) - want).abs() < 1e-6,
+                    "{id} {target}: {} against {want}",
+                    under(id, target)
+                );
             }
             let supported = support(&row, &Scheme::parse(id).unwrap());
-            assert_eq!(supported.len(), expected.iter().filter(|p| **p > 0.0).count(), "{id}");
+            assert_eq!(
+                supported.len(),
+                expected.iter().filter(|p| **p > 0.0).count(),
+                "{id}"
+            );
             for (token, lp) in supported {
-                assert!((lp.exp() - expected[token as usize]).abs() < 1e-6, "{id} {token}");
+                assert!(
+                    (lp.exp() - expected[token as usize]).abs() < 1e-6,
+                    "{id} {token}"
+                );
             }
         }
     }
@@ -349,17 +421,34 @@ mod tests {
     fn the_support_is_what_scoring_gives_a_probability_in_its_order() {
         for n in [2, 39, 41, 5_000, 60_000] {
             let row = wavy(n);
-            for id in ["full", "top_k40", "top_p0.9", "t0.7_top_k300_top_p0.8", "t3_top_p0.99", "top_p0.01", "greedy"] {
+            for id in [
+                "full",
+                "top_k40",
+                "top_p0.9",
+                "t0.7_top_k300_top_p0.8",
+                "t3_top_p0.99",
+                "top_p0.01",
+                "greedy",
+            ] {
                 let scheme = Scheme::parse(id).unwrap();
                 let (all, warped) = (support(&row, &scheme), Warped::new(&row, &scheme).unwrap());
                 let total: f64 = all.iter().map(|(_, lp)| f64::from(*lp).exp()).sum();
                 assert!((total - 1.0).abs() < 1e-5, "{n} {id}: {total}");
                 let logit = |i: &(u32, f32)| row[i.0 as usize];
-                assert!(all.windows(2).all(|w| (logit(&w[1]), w[0].0) < (logit(&w[0]), w[1].0)), "{n} {id}");
+                assert!(
+                    all.windows(2)
+                        .all(|w| (logit(&w[1]), w[0].0) < (logit(&w[0]), w[1].0)),
+                    "{n} {id}"
+                );
                 assert_eq!(warped.likeliest(7), all[..7.min(all.len())], "{n} {id}");
                 for &(token, lp) in all.iter().step_by(all.len().div_ceil(50)).chain(all.last()) {
-                    let scored = score_row(&row, token as usize, std::slice::from_ref(&scheme)).unwrap().schemes[0];
-                    assert!((scored - lp).abs() < 1e-5, "{n} {id} {token}: {scored} against {lp}");
+                    let scored = score_row(&row, token as usize, std::slice::from_ref(&scheme))
+                        .unwrap()
+                        .schemes[0];
+                    assert!(
+                        (scored - lp).abs() < 1e-5,
+                        "{n} {id} {token}: {scored} against {lp}"
+                    );
                     assert!(warped.holds(token) && warped.logprob(token) == lp);
                 }
                 let held = (0..n as u32).filter(|token| warped.holds(*token)).count();
@@ -367,7 +456,10 @@ mod tests {
             }
         }
         assert_eq!(support(&[f32::NAN, 1.0], &Scheme::full()), []);
-        assert_eq!(support(&[0.0, f32::NEG_INFINITY], &Scheme::full()), [(0, 0.0)]);
+        assert_eq!(
+            support(&[0.0, f32::NEG_INFINITY], &Scheme::full()),
+            [(0, 0.0)]
+        );
     }
 
     #[test]
@@ -386,9 +478,19 @@ mod tests {
             let z: f64 = row.iter().map(|x| f64::from(*x).exp()).sum();
             let lps: Vec<f64> = row.iter().map(|x| f64::from(*x) - z.ln()).collect();
             let mean: f64 = lps.iter().map(|lp| lp.exp() * lp).sum();
-            let sd = lps.iter().map(|lp| lp.exp() * (lp - mean).powi(2)).sum::<f64>().sqrt();
-            assert!((f64::from(got.expected_logprob) - mean).abs() < 1e-4 * mean.abs().max(1.0), "{n}");
-            assert!((f64::from(got.logprob_sd) - sd).abs() < 1e-3 * sd.max(1.0), "{n}");
+            let sd = lps
+                .iter()
+                .map(|lp| lp.exp() * (lp - mean).powi(2))
+                .sum::<f64>()
+                .sqrt();
+            assert!(
+                (f64::from(got.expected_logprob) - mean).abs() < 1e-4 * mean.abs().max(1.0),
+                "{n}"
+            );
+            assert!(
+                (f64::from(got.logprob_sd) - sd).abs() < 1e-3 * sd.max(1.0),
+                "{n}"
+            );
         }
         let certain = score_row(&[0.0, f32::NEG_INFINITY], 0, &[]).unwrap();
         assert_eq!((certain.expected_logprob, certain.logprob_sd), (0.0, 0.0));
@@ -399,12 +501,21 @@ mod tests {
         let row = [0.0, 3.0, 2.5, -1.0];
         assert_eq!(score_row(&row, 1, &[]).unwrap().margin, 0.5);
         assert_eq!(score_row(&row, 2, &[]).unwrap().margin, -0.5);
-        assert_eq!(score_row(&[1.0, 1.0], 1, &[]).unwrap().rank, 0, "a tie is rank 0 with margin 0");
+        assert_eq!(
+            score_row(&[1.0, 1.0], 1, &[]).unwrap().rank,
+            0,
+            "a tie is rank 0 with margin 0"
+        );
     }
 
     #[test]
     fn what_is_not_a_number_is_no_score() {
-        for row in [[f32::NAN, 1.0], [1.0, f32::NAN], [f32::INFINITY, 0.0], [f32::NEG_INFINITY, 0.0]] {
+        for row in [
+            [f32::NAN, 1.0],
+            [1.0, f32::NAN],
+            [f32::INFINITY, 0.0],
+            [f32::NEG_INFINITY, 0.0],
+        ] {
             assert_eq!(score_row(&row, 0, &[]), None, "{row:?}");
         }
         assert_eq!(score_row(&[1.0], 1, &[]), None, "a target outside the row");

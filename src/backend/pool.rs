@@ -15,10 +15,16 @@ pub fn shares(groups: &[(usize, usize)], threads: usize) -> Vec<usize> {
     let threads = threads.max(1);
     let least = |(windows, most): &(usize, usize)| windows.div_ceil((*most).max(1)).max(1);
     let (windows, batches): (usize, usize) =
-        groups.iter().fold((0, 0), |(windows, batches), group| (windows + group.0, batches + least(group)));
+        groups.iter().fold((0, 0), |(windows, batches), group| {
+            (windows + group.0, batches + least(group))
+        });
     // With more rounds than this, an idle thread in the last one costs less than small batches would.
     let rounds = batches.div_ceil(threads);
-    let wanted = if rounds > 16 { batches } else { rounds * threads };
+    let wanted = if rounds > 16 {
+        batches
+    } else {
+        rounds * threads
+    };
     let share = |group: &(usize, usize)| {
         let of_all = (group.0 * wanted).div_ceil(windows.max(1));
         group.0.div_ceil(least(group).max(of_all)).max(1)
@@ -47,7 +53,9 @@ impl Pools {
     pub fn wide(jobs: usize, threads: usize) -> Result<Self, ScoreError> {
         let pool = |_| {
             let builder = ThreadPoolBuilder::new().num_threads(threads.max(1));
-            builder.build().map_err(|e| ScoreError::Backend(e.to_string()))
+            builder
+                .build()
+                .map_err(|e| ScoreError::Backend(e.to_string()))
         };
         Ok(Self((0..jobs.max(1)).map(pool).collect::<Result<_, _>>()?))
     }
@@ -59,7 +67,12 @@ impl Pools {
 
     /// Does every job and gives each outcome, with the index of its job, to `done` on the calling thread, in the order
     /// in which they come. A job whose thread died has no outcome.
-    pub fn each<J: Sync, R: Send>(&self, jobs: &[J], work: impl Fn(&J) -> R + Sync, mut done: impl FnMut(usize, R)) {
+    pub fn each<J: Sync, R: Send>(
+        &self,
+        jobs: &[J],
+        work: impl Fn(&J) -> R + Sync,
+        mut done: impl FnMut(usize, R),
+    ) {
         let next = AtomicUsize::new(0);
         let (tell, told) = mpsc::channel();
         std::thread::scope(|scope| {
@@ -78,7 +91,8 @@ impl Pools {
             };
             let threads: Vec<_> = self.0.iter().map(start).collect();
             drop(tell);
-            told.iter().for_each(|(index, outcome)| done(index, outcome));
+            told.iter()
+                .for_each(|(index, outcome)| done(index, outcome));
             for thread in threads {
                 // What a dead thread had in hand is missing, which the caller sees.
                 let _ = thread.join();
@@ -124,7 +138,11 @@ mod tests {
             (vec![], 4, vec![]),
         ];
         for (groups, threads, expected) in cases {
-            assert_eq!(shares(&groups, threads), expected, "{groups:?} on {threads}");
+            assert_eq!(
+                shares(&groups, threads),
+                expected,
+                "{groups:?} on {threads}"
+            );
         }
         for threads in 1..9 {
             for windows in 1..200 {
@@ -132,7 +150,10 @@ mod tests {
                 let batches = windows.div_ceil(size);
                 let busiest = batches.div_ceil(threads) * size;
                 let fair = windows.div_ceil(threads);
-                assert!((1..=16).contains(&size) && busiest <= fair + fair / 4 + 1, "{windows} on {threads}: {size}");
+                assert!(
+                    (1..=16).contains(&size) && busiest <= fair + fair / 4 + 1,
+                    "{windows} on {threads}: {size}"
+                );
             }
         }
     }
@@ -140,9 +161,22 @@ mod tests {
     #[test]
     fn a_job_that_panics_has_no_outcome_and_the_others_have_theirs() {
         let mut seen = Vec::new();
-        let work = |job: &usize| if *job == 3 { panic!("as meant by the test") } else { *job };
-        Pools::new(2).unwrap().each(&(0..20).collect::<Vec<_>>(), work, |index, _| seen.push(index));
+        let work = |job: &usize| {
+            if *job == 3 {
+                panic!("as meant by the test")
+            } else {
+                *job
+            }
+        };
+        Pools::new(2)
+            .unwrap()
+            .each(&(0..20).collect::<Vec<_>>(), work, |index, _| {
+                seen.push(index)
+            });
         seen.sort_unstable();
-        assert_eq!(seen, (0..20).filter(|index| *index != 3).collect::<Vec<_>>());
+        assert_eq!(
+            seen,
+            (0..20).filter(|index| *index != 3).collect::<Vec<_>>()
+        );
     }
 }

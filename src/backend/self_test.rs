@@ -28,7 +28,12 @@ pub enum SelfTestError {
         "self-test: generated token {position} has rank {rank} and ln p {scored} when scored again, but ln p {generated} \
          when generated; the model isn't computed as it should be, and no score of it would mean anything"
     )]
-    Differs { position: usize, rank: u32, generated: f32, scored: f32 },
+    Differs {
+        position: usize,
+        rank: u32,
+        generated: f32,
+        scored: f32,
+    },
 }
 
 /// Runs the test from a prefix of the model's own tokens.
@@ -37,17 +42,36 @@ pub enum SelfTestError {
 /// When generating or scoring fails, or the two disagree.
 pub fn run(backend: &dyn Backend, bos: Option<u32>) -> Result<(), SelfTestError> {
     let info = backend.info();
-    let tolerance = if info.device == "cpu" || info.dtype == "f32" { TOLERANCE } else { HALF_TOLERANCE };
-    let fits = (info.context_length as usize).saturating_sub(TOKENS).clamp(1, 12);
+    let tolerance = if info.device == "cpu" || info.dtype == "f32" {
+        TOLERANCE
+    } else {
+        HALF_TOLERANCE
+    };
+    let fits = (info.context_length as usize)
+        .saturating_sub(TOKENS)
+        .clamp(1, 12);
     // Any tokens will do; a handful spread over the vocabulary makes positions matter.
     let spread = (1..).map(|i: u32| i.wrapping_mul(2_654_435_761) % info.vocab_size.max(1));
     let mut ids: Vec<u32> = bos.into_iter().chain(spread).take(fits).collect();
     let prefix_len = ids.len();
-    let generated = greedy(backend, &[&ids], TOKENS).map_err(SelfTestError::Generate)?.pop().unwrap_or_default();
+    let generated = greedy(backend, &[&ids], TOKENS)
+        .map_err(SelfTestError::Generate)?
+        .pop()
+        .unwrap_or_default();
     ids.extend(generated.iter().map(|token| token.id));
-    let scores = match backend.score(&[ScoreInput { token_ids: &ids, prefix_len }]).pop() {
+    let scores = match backend
+        .score(&[ScoreInput {
+            token_ids: &ids,
+            prefix_len,
+        }])
+        .pop()
+    {
         Some(scores) => scores.map_err(SelfTestError::Score)?,
-        None => return Err(SelfTestError::Score(ScoreError::Backend("no score came back".to_owned()))),
+        None => {
+            return Err(SelfTestError::Score(ScoreError::Backend(
+                "no score came back".to_owned(),
+            )));
+        }
     };
     for (position, token) in generated.iter().enumerate() {
         let (rank, scored) = (scores.rank[position], scores.logprob[position]);
@@ -55,7 +79,12 @@ pub fn run(backend: &dyn Backend, bos: Option<u32>) -> Result<(), SelfTestError>
         let on_top = rank == 0 || scores.margin[position].abs() <= tolerance;
         let same = (scored - token.logprob).abs() <= tolerance;
         if !(on_top && same) {
-            return Err(SelfTestError::Differs { position, rank, generated: token.logprob, scored });
+            return Err(SelfTestError::Differs {
+                position,
+                rank,
+                generated: token.logprob,
+                scored,
+            });
         }
     }
     Ok(())

@@ -37,7 +37,9 @@ impl<'a> Tally<'a> {
     /// Whether every scheme can be scored in pieces: a nucleus out of the whole vocabulary wants it sorted.
     #[cfg(any(feature = "native", test))]
     pub(super) fn suits(schemes: &[Scheme]) -> bool {
-        schemes.iter().all(|scheme| scheme.top_p.is_none() || scheme.top_k.is_some() || scheme.temperature == 0.0)
+        schemes.iter().all(|scheme| {
+            scheme.top_p.is_none() || scheme.top_k.is_some() || scheme.temperature == 0.0
+        })
     }
 
     /// Begins a row; `own` is the true token's logit.
@@ -50,7 +52,16 @@ impl<'a> Tally<'a> {
         };
         let none = f32::NEG_INFINITY;
         let of_schemes = schemes.iter().map(part).collect();
-        Self { schemes, target, own, rank: 0, other: none, max: none, moments: Moments::default(), of_schemes }
+        Self {
+            schemes,
+            target,
+            own,
+            rank: 0,
+            other: none,
+            max: none,
+            moments: Moments::default(),
+            of_schemes,
+        }
     }
 
     /// Takes the logits of tokens `start..start + piece.len()`. Pieces may come in any order, each once.
@@ -60,10 +71,15 @@ impl<'a> Tally<'a> {
             Some((before, [_, after @ ..])) => (before, after),
             _ => (piece, &[][..]),
         };
-        let ((max_before, above_before), (max_after, above_after)) = (peak(before, self.own), peak(after, self.own));
+        let ((max_before, above_before), (max_after, above_after)) =
+            (peak(before, self.own), peak(after, self.own));
         self.rank += above_before + above_after;
         self.other = self.other.max(max_before).max(max_after);
-        let top = if at < piece.len() { max_before.max(max_after).max(self.own) } else { max_before.max(max_after) };
+        let top = if at < piece.len() {
+            max_before.max(max_after).max(self.own)
+        } else {
+            max_before.max(max_after)
+        };
         let max = self.max.max(top);
         // Sums over logits that are all minus infinity are 0; what is no number must not pass for that.
         if top == f32::NEG_INFINITY && !piece.iter().any(|x| x.is_nan()) {
@@ -72,10 +88,18 @@ impl<'a> Tally<'a> {
         let shift = f64::from(self.max) - f64::from(max);
         let fresh = self.moments.0[0] == 0.0;
         let moments = moments(piece, max);
-        self.moments = if fresh { moments } else { self.moments.shifted(shift).plus(moments) };
+        self.moments = if fresh {
+            moments
+        } else {
+            self.moments.shifted(shift).plus(moments)
+        };
         for (part, scheme) in self.of_schemes.iter_mut().zip(self.schemes) {
             if let Part::Warm(sum) = part {
-                let faded = if fresh { 0.0 } else { *sum * (shift / f64::from(scheme.temperature)).exp() };
+                let faded = if fresh {
+                    0.0
+                } else {
+                    *sum * (shift / f64::from(scheme.temperature)).exp()
+                };
                 *sum = faded + sum_exp(piece, max, scheme.temperature);
             }
         }
@@ -93,7 +117,16 @@ impl<'a> Tally<'a> {
 
     /// The scores, once every piece was added. `None` where they aren't numbers. A scheme that doesn't suit has NaN.
     pub(super) fn score(self) -> Option<RowScore> {
-        let Self { schemes, own, rank, other, max, moments: Moments([s0, s1, s2]), of_schemes, .. } = self;
+        let Self {
+            schemes,
+            own,
+            rank,
+            other,
+            max,
+            moments: Moments([s0, s1, s2]),
+            of_schemes,
+            ..
+        } = self;
         let log_sum = f64::from(max) + s0.ln();
         let logprob = (f64::from(own) - log_sum) as f32;
         if !logprob.is_finite() {
@@ -113,7 +146,9 @@ impl<'a> Tally<'a> {
                 _ if scheme.top_k.is_none() && scheme.top_p.is_some() => f32::NAN,
                 Part::Nothing => logprob,
                 Part::Warm(sum) => under(f64::from(max) / temperature + sum.ln()),
-                Part::Largest(_) if scheme.top_k.is_some_and(|k| rank >= k.max(1)) => f32::NEG_INFINITY,
+                Part::Largest(_) if scheme.top_k.is_some_and(|k| rank >= k.max(1)) => {
+                    f32::NEG_INFINITY
+                }
                 Part::Largest(largest) => {
                     let mut kept = largest.held();
                     if let Some(p) = scheme.top_p {
@@ -147,7 +182,11 @@ impl Moments {
             return self;
         }
         let (Self([s0, s1, s2]), faded) = (self, shift.exp());
-        Self([faded * s0, faded * (s1 + shift * s0), faded * (s2 + 2.0 * shift * s1 + shift * shift * s0)])
+        Self([
+            faded * s0,
+            faded * (s1 + shift * s0),
+            faded * (s2 + 2.0 * shift * s1 + shift * shift * s0),
+        ])
     }
 
     fn plus(self, other: Self) -> Self {
@@ -196,20 +235,32 @@ mod tests {
     use crate::backend::logits::score_row;
 
     fn wavy(n: usize) -> Vec<f32> {
-        (0..n).map(|i| ((i * 7919 % 1009) as f32 / 60.0).sin() * 9.0 + (i % 13) as f32 * 0.37).collect()
+        (0..n)
+            .map(|i| ((i * 7919 % 1009) as f32 / 60.0).sin() * 9.0 + (i % 13) as f32 * 0.37)
+            .collect()
     }
 
     fn in_pieces(row: &[f32], target: usize, schemes: &[Scheme], size: usize) -> Option<RowScore> {
         let mut tally = Tally::new(target, row[target], schemes);
-        row.chunks(size).enumerate().for_each(|(i, piece)| tally.add(i * size, piece));
+        row.chunks(size)
+            .enumerate()
+            .for_each(|(i, piece)| tally.add(i * size, piece));
         tally.score()
     }
 
     #[test]
     fn a_row_in_pieces_scores_as_the_whole_one() {
-        let schemes: Vec<Scheme> = ["full", "greedy", "top_k40", "t0.7", "t1.6", "t0.7_top_k300_top_p0.9", "t2_top_k1"]
-            .map(|id| Scheme::parse(id).unwrap())
-            .to_vec();
+        let schemes: Vec<Scheme> = [
+            "full",
+            "greedy",
+            "top_k40",
+            "t0.7",
+            "t1.6",
+            "t0.7_top_k300_top_p0.9",
+            "t2_top_k1",
+        ]
+        .map(|id| Scheme::parse(id).unwrap())
+        .to_vec();
         assert!(Tally::suits(&schemes) && !Tally::suits(&[Scheme::parse("top_p0.9").unwrap()]));
         for n in [1, 39, 1_000, 20_011] {
             let row = wavy(n);
@@ -221,8 +272,13 @@ mod tests {
                     }
                     let got = in_pieces(&row, target, &schemes, size).unwrap();
                     assert_eq!((got.rank, got.margin), (whole.rank, whole.margin));
-                    let pairs =
-                        |s: &RowScore| [&[s.logprob, s.expected_logprob, s.logprob_sd], s.schemes.as_slice()].concat();
+                    let pairs = |s: &RowScore| {
+                        [
+                            &[s.logprob, s.expected_logprob, s.logprob_sd],
+                            s.schemes.as_slice(),
+                        ]
+                        .concat()
+                    };
                     for (i, (got, want)) in pairs(&got).into_iter().zip(pairs(&whole)).enumerate() {
                         let same = got == want || (got - want).abs() < 3e-6 * want.abs().max(1.0);
                         assert!(same, "{n} {target} {size} value {i}: {got} against {want}");
@@ -236,10 +292,21 @@ mod tests {
     fn what_is_not_a_number_is_no_score_in_whatever_piece_it_stands() {
         for bad in [f32::NAN, f32::INFINITY] {
             for at in 0..6 {
-                let mut row = [0.0, f32::NEG_INFINITY, 1.0, f32::NEG_INFINITY, f32::NEG_INFINITY, 2.0];
+                let mut row = [
+                    0.0,
+                    f32::NEG_INFINITY,
+                    1.0,
+                    f32::NEG_INFINITY,
+                    f32::NEG_INFINITY,
+                    2.0,
+                ];
                 row[at] = bad;
                 for size in [1, 2, 6] {
-                    assert_eq!(in_pieces(&row, 2, &[Scheme::full()], size), None, "{bad} at {at} in pieces of {size}");
+                    assert_eq!(
+                        in_pieces(&row, 2, &[Scheme::full()], size),
+                        None,
+                        "{bad} at {at} in pieces of {size}"
+                    );
                 }
             }
         }

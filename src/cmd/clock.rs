@@ -30,9 +30,18 @@ mod tests {
 
     #[test]
     fn a_run_may_begin_when_it_is_told_to() {
-        assert_eq!(epoch("1764028800").unwrap().to_string(), "2025-11-25T00:00:00Z");
+        assert_eq!(
+            epoch("1764028800").unwrap().to_string(),
+            "2025-11-25T00:00:00Z"
+        );
         for wrong in ["", "yesterday", "-5", "1.5", "99999999999999999"] {
-            assert!(epoch(wrong).unwrap_err().to_string().contains("whole seconds since 1970"), "{wrong}");
+            assert!(
+                epoch(wrong)
+                    .unwrap_err()
+                    .to_string()
+                    .contains("whole seconds since 1970"),
+                "{wrong}"
+            );
         }
     }
 }

@@ -11,14 +11,27 @@ use std::path::Path;
 
 pub(crate) fn run(args: &CompareArgs) -> Result<Outcome> {
     let given = args.policy.as_deref().map(Policy::open).transpose()?;
-    let paths: Vec<&Path> = std::iter::once(&args.old).chain(&args.new).map(std::path::PathBuf::as_path).collect();
-    let reports: Vec<Report> = paths.iter().map(|path| report::read(path)).collect::<Result<_>>()?;
+    let paths: Vec<&Path> = std::iter::once(&args.old)
+        .chain(&args.new)
+        .map(std::path::PathBuf::as_path)
+        .collect();
+    let reports: Vec<Report> = paths
+        .iter()
+        .map(|path| report::read(path))
+        .collect::<Result<_>>()?;
     let policy = given.as_ref().unwrap_or(&reports[0].policy);
     let named: Vec<(String, &Report)> = paths.iter().map(|path| name(path)).zip(&reports).collect();
     let comparison = Comparison::of(&named, policy);
     let colour = args.output.is_none() && out::colour();
     let bytes = match args.format {
-        Compared::Text => text::render(&comparison, text::Style { colour, width: None }).into_bytes(),
+        Compared::Text => text::render(
+            &comparison,
+            text::Style {
+                colour,
+                width: None,
+            },
+        )
+        .into_bytes(),
         Compared::Json => json_v1::render(&comparison),
         Compared::Md => markdown::render(&comparison).into_bytes(),
         Compared::Html => html::render(&comparison)?.into_bytes(),
@@ -26,16 +39,34 @@ pub(crate) fn run(args: &CompareArgs) -> Result<Outcome> {
     };
     out::deliver(&bytes, args.output.as_deref())?;
     if let Some(output) = &args.output {
-        out::note(format_args!("{} Comparison: {}", text::outcome(&comparison), output.display()));
+        out::note(format_args!(
+            "{} Comparison: {}",
+            text::outcome(&comparison),
+            output.display()
+        ));
     }
-    Ok(if comparison.is_complete() { Outcome::Done } else { Outcome::Undecided })
+    Ok(if comparison.is_complete() {
+        Outcome::Done
+    } else {
+        Outcome::Undecided
+    })
 }
 
 /// A report by the path under which it was given, without what all of them end in.
 fn name(path: &Path) -> String {
-    let folder = if path.ends_with("report.json") { path.parent() } else { None };
-    let shown = folder.filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(path);
+    let folder = if path.ends_with("report.json") {
+        path.parent()
+    } else {
+        None
+    };
+    let shown = folder
+        .filter(|folder| !folder.as_os_str().is_empty())
+        .unwrap_or(path);
     let text = shown.to_string_lossy();
     let trimmed = text.trim_end_matches(['/', '\\']);
-    if trimmed.is_empty() { text.into_owned() } else { trimmed.to_owned() }
+    if trimmed.is_empty() {
+        text.into_owned()
+    } else {
+        trimmed.to_owned()
+    }
 }

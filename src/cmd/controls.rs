@@ -21,7 +21,11 @@ pub(crate) fn run(command: &ControlsCommand) -> Result<Outcome> {
     match command {
         ControlsCommand::Make(args) => run_make(args),
         ControlsCommand::Twins(args) => run_twins(args),
-        ControlsCommand::Check { paths, like, format } => run_check(paths, like, *format),
+        ControlsCommand::Check {
+            paths,
+            like,
+            format,
+        } => run_check(paths, like, *format),
     }
 }
 
@@ -39,7 +43,11 @@ fn run_make(args: &MakeArgs) -> Result<Outcome> {
     };
     let mut made = make(&like, &from.items, &known()?, &settings)?;
     let dropped = from.manifest.dropped.into_iter();
-    made.left_out.extend(dropped.map(|d| LeftOut { id: d.id, origin: d.origin, reason: d.reason }));
+    made.left_out.extend(dropped.map(|d| LeftOut {
+        id: d.id,
+        origin: d.origin,
+        reason: d.reason,
+    }));
     write_new(&args.out, &controls::jsonl(&made.controls))?;
 
     let items = asked_for(&like)?.len() as u64;
@@ -65,9 +73,16 @@ fn run_make(args: &MakeArgs) -> Result<Outcome> {
         made.item_chars
     )?;
     if made.controls.len() as u64 > texts {
-        writeln!(said, "Pieces of one text aren't independent of each other: count these as {texts} controls.")?;
+        writeln!(
+            said,
+            "Pieces of one text aren't independent of each other: count these as {texts} controls."
+        )?;
     }
-    writeln!(said, "A first finding among {items} items at q = {} needs {needed} control texts.", policy.q)?;
+    writeln!(
+        said,
+        "A first finding among {items} items at q = {} needs {needed} control texts.",
+        policy.q
+    )?;
     if texts < needed {
         let missing = needed - texts;
         let chars = missing * made.item_chars as u64;
@@ -90,11 +105,10 @@ fn run_twins(args: &TwinsArgs) -> Result<Outcome> {
     let needed = policy.min_controls.max(controls_needed(items, policy.q));
     let warnings = [like.manifest.warnings, made.warnings].concat();
     if args.format == Printed::Json {
-        let rows = made
-            .controls
-            .iter()
-            .zip(&made.kept)
-            .map(|(twin, kept)| json!({ "id": twin.id, "matches": twin.matches, "kept": kept }));
+        let rows =
+            made.controls.iter().zip(&made.kept).map(
+                |(twin, kept)| json!({ "id": twin.id, "matches": twin.matches, "kept": kept }),
+            );
         let record = json!({
             "out": args.out.display().to_string(), "items": items, "q": policy.q, "needed_each": needed,
             "twins": rows.collect::<Vec<_>>(), "left_out": made.left_out, "warnings": warnings,
@@ -102,7 +116,9 @@ fn run_twins(args: &TwinsArgs) -> Result<Outcome> {
         return out::print(format!("{}\n", serde_json::to_string_pretty(&record)?).as_bytes());
     }
     let mut said = left_out_text(&made.left_out, &warnings)?;
-    let (least, most) = made.kept.iter().fold((1f64, 0f64), |(least, most), &kept| (least.min(kept), most.max(kept)));
+    let (least, most) = made.kept.iter().fold((1f64, 0f64), |(least, most), &kept| {
+        (least.min(kept), most.max(kept))
+    });
     writeln!(
         said,
         "{}: {} twins of {items} items; they keep {:.0}% to {:.0}% of their items' runs of five words",
@@ -126,25 +142,48 @@ fn run_twins(args: &TwinsArgs) -> Result<Outcome> {
 
 fn run_check(paths: &[PathBuf], like: &[PathBuf], format: Printed) -> Result<Outcome> {
     let set = items::read_with_controls(&[], &controls::sources(paths)?)?;
-    let like = if like.is_empty() { None } else { Some(items::read(like)?.items) };
+    let like = if like.is_empty() {
+        None
+    } else {
+        Some(items::read(like)?.items)
+    };
     let checked = check(&set, like.as_deref())?;
     match format {
-        Printed::Json => out::print(format!("{}\n", serde_json::to_string_pretty(&checked)?).as_bytes())?,
+        Printed::Json => {
+            out::print(format!("{}\n", serde_json::to_string_pretty(&checked)?).as_bytes())?
+        }
         Printed::Text => out::print(checked_text(&checked, &set.manifest.warnings)?.as_bytes())?,
     };
-    Ok(if checked.findings.is_empty() { Outcome::Done } else { Outcome::Undecided })
+    Ok(if checked.findings.is_empty() {
+        Outcome::Done
+    } else {
+        Outcome::Undecided
+    })
 }
 
 fn checked_text(checked: &Checked, warnings: &[String]) -> Result<String> {
     let mut said = String::new();
     for finding in &checked.findings {
-        writeln!(said, "{}: {:?}: {}: {}", finding.origin, finding.id.0, finding.problem, finding.detail)?;
+        writeln!(
+            said,
+            "{}: {:?}: {}: {}",
+            finding.origin, finding.id.0, finding.problem, finding.detail
+        )?;
     }
     for warning in warnings {
         writeln!(said, "warning: {warning}")?;
     }
-    let Checked { controls, texts, twins, median_chars, .. } = checked;
-    write!(said, "{controls} controls, {texts} independent texts, {median_chars} characters in the median")?;
+    let Checked {
+        controls,
+        texts,
+        twins,
+        median_chars,
+        ..
+    } = checked;
+    write!(
+        said,
+        "{controls} controls, {texts} independent texts, {median_chars} characters in the median"
+    )?;
     if let Some(chars) = checked.item_median_chars {
         write!(said, "; the items have {chars}")?;
     }
@@ -152,14 +191,26 @@ fn checked_text(checked: &Checked, warnings: &[String]) -> Result<String> {
         write!(said, "; {twins} are twins, the weaker kind")?;
     }
     let count = checked.findings.len();
-    writeln!(said, "; {}", if count == 0 { "nothing found".to_owned() } else { format!("{count} findings") })?;
+    writeln!(
+        said,
+        "; {}",
+        if count == 0 {
+            "nothing found".to_owned()
+        } else {
+            format!("{count} findings")
+        }
+    )?;
     Ok(said)
 }
 
 fn left_out_text(left_out: &[LeftOut], warnings: &[String]) -> Result<String> {
     let mut said = String::new();
     for out in left_out {
-        writeln!(said, "{}: {:?} is left out: {}", out.origin, out.id.0, out.reason)?;
+        writeln!(
+            said,
+            "{}: {:?} is left out: {}",
+            out.origin, out.id.0, out.reason
+        )?;
     }
     for warning in warnings {
         writeln!(said, "warning: {warning}")?;
@@ -172,7 +223,8 @@ fn known() -> Result<Vec<Item>> {
     let known = controls::builtin_items()?;
     #[cfg(feature = "native")]
     let known = {
-        let probe_set = byrote::model::builtin::PROBE_SET.map(|(name, bytes)| Source::Embedded { name, bytes });
+        let probe_set =
+            byrote::model::builtin::PROBE_SET.map(|(name, bytes)| Source::Embedded { name, bytes });
         [known, items::read_sources(&probe_set)?.items].concat()
     };
     Ok(known)
@@ -181,7 +233,10 @@ fn known() -> Result<Vec<Item>> {
 /// Said before the work: nothing is written over.
 fn is_free(path: &Path) -> Result<()> {
     if path.exists() {
-        bail!("{}: is there already and is not written over; give another --out", path.display());
+        bail!(
+            "{}: is there already and is not written over; give another --out",
+            path.display()
+        );
     }
     Ok(())
 }
@@ -190,7 +245,9 @@ fn is_free(path: &Path) -> Result<()> {
 fn write_new(path: &Path, text: &str) -> Result<()> {
     let unwritable = || format!("{}: can't be written; give another --out", path.display());
     let mut file = File::create_new(path).with_context(unwritable)?;
-    let written = file.write_all(text.as_bytes()).and_then(|()| file.sync_all());
+    let written = file
+        .write_all(text.as_bytes())
+        .and_then(|()| file.sync_all());
     if written.is_err() {
         // The first error is the one to report.
         let _ = std::fs::remove_file(path);

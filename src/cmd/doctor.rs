@@ -27,14 +27,26 @@ pub(crate) fn run(format: Printed) -> Result<Outcome> {
     let (passed, said) = match &tested {
         Some(Ok(said)) => (Some(true), said.clone()),
         Some(Err(error)) => (Some(false), format!("failed: {}", out::in_a_line(error))),
-        None => (None, "none: models can't be loaded by this build (native is not compiled in)".to_owned()),
+        None => (
+            None,
+            "none: models can't be loaded by this build (native is not compiled in)".to_owned(),
+        ),
     };
-    told.insert("self_test".to_owned(), json!({"passed": passed, "told": said}));
+    told.insert(
+        "self_test".to_owned(),
+        json!({"passed": passed, "told": said}),
+    );
     match format {
-        Printed::Json => out::print(format!("{}\n", serde_json::to_string_pretty(&told)?).as_bytes())?,
+        Printed::Json => {
+            out::print(format!("{}\n", serde_json::to_string_pretty(&told)?).as_bytes())?
+        }
         Printed::Text => out::print(text(&told).as_bytes())?,
     };
-    Ok(if passed == Some(false) { Outcome::Undecided } else { Outcome::Done })
+    Ok(if passed == Some(false) {
+        Outcome::Undecided
+    } else {
+        Outcome::Done
+    })
 }
 
 fn features() -> Vec<&'static str> {
@@ -60,8 +72,15 @@ fn compiled_for() -> String {
         ("avx512f", cfg!(target_feature = "avx512f")),
         ("neon", cfg!(target_feature = "neon")),
     ];
-    let there: Vec<&str> = flags.into_iter().filter_map(|(name, there)| there.then_some(name)).collect();
-    let with = if there.is_empty() { String::new() } else { format!(" with {}", there.join(", ")) };
+    let there: Vec<&str> = flags
+        .into_iter()
+        .filter_map(|(name, there)| there.then_some(name))
+        .collect();
+    let with = if there.is_empty() {
+        String::new()
+    } else {
+        format!(" with {}", there.join(", "))
+    };
     format!("{} {}{with}", std::env::consts::ARCH, std::env::consts::OS)
 }
 
@@ -69,7 +88,9 @@ fn compiled_for() -> String {
 fn devices() -> Vec<String> {
     use byrote::model::load::device;
     let mut found = vec!["cpu".to_owned()];
-    let names = (0..16).map(|n| format!("cuda:{n}")).take_while(|name| device(name).is_ok());
+    let names = (0..16)
+        .map(|n| format!("cuda:{n}"))
+        .take_while(|name| device(name).is_ok());
     found.extend(names);
     found.extend(device("metal").is_ok().then(|| "metal".to_owned()));
     found
@@ -101,18 +122,28 @@ fn self_test() -> Option<Result<String>> {
     use byrote::model::{builtin, load};
     let test = || -> Result<String> {
         let started = std::time::Instant::now();
-        let config = load::LoadConfig { device: "auto".to_owned(), ..load::LoadConfig::default() };
+        let config = load::LoadConfig {
+            device: "auto".to_owned(),
+            ..load::LoadConfig::default()
+        };
         let loaded = load::safetensors(&builtin::checkpoint(), &config)?;
         let name = loaded.precision.name();
         let backend = Native::new(
             loaded.model,
             name,
             Scheme::defaults(),
-            NativeConfig { threads: 1, batch: 1, arithmetic: byrote::model::Arithmetic::F32 },
+            NativeConfig {
+                threads: 1,
+                batch: 1,
+                arithmetic: byrote::model::Arithmetic::F32,
+            },
         )?;
         self_test::run(&backend, None)?;
         let seconds = started.elapsed().as_secs_f64();
-        Ok(format!("passed on {} in {name}, {seconds:.2} s", backend.info().device))
+        Ok(format!(
+            "passed on {} in {name}, {seconds:.2} s",
+            backend.info().device
+        ))
     };
     Some(test())
 }
@@ -123,7 +154,11 @@ fn self_test() -> Option<Result<String>> {
 }
 
 fn text(told: &Map<String, Value>) -> String {
-    let gib = |value: &Value| value.as_u64().map(|bytes| format!("{:.1} GiB", bytes as f64 / f64::from(1 << 30)));
+    let gib = |value: &Value| {
+        value
+            .as_u64()
+            .map(|bytes| format!("{:.1} GiB", bytes as f64 / f64::from(1 << 30)))
+    };
     let mut said = String::new();
     for (name, value) in told {
         let shown = match value {
@@ -131,8 +166,16 @@ fn text(told: &Map<String, Value>) -> String {
             Value::Bool(there) => if *there { "yes" } else { "no" }.to_owned(),
             Value::String(text) => text.clone(),
             Value::Array(values) if values.is_empty() => "none".to_owned(),
-            Value::Array(values) => values.iter().filter_map(Value::as_str).collect::<Vec<_>>().join(", "),
-            Value::Object(fields) => fields.get("told").and_then(Value::as_str).unwrap_or_default().to_owned(),
+            Value::Array(values) => values
+                .iter()
+                .filter_map(Value::as_str)
+                .collect::<Vec<_>>()
+                .join(", "),
+            Value::Object(fields) => fields
+                .get("told")
+                .and_then(Value::as_str)
+                .unwrap_or_default()
+                .to_owned(),
             value if name.ends_with("_bytes") => gib(value).unwrap_or_default(),
             value => value.to_string(),
         };

@@ -59,7 +59,12 @@ pub(super) struct Screening {
 }
 
 /// What was asked for, as far as it can be checked before a model is there; `context` is the model's, where it is known.
-pub(super) fn asked(args: &ProbeArgs, prefix: u32, policy: &Policy, context: Option<u32>) -> Result<Option<Fewer>> {
+pub(super) fn asked(
+    args: &ProbeArgs,
+    prefix: u32,
+    policy: &Policy,
+    context: Option<u32>,
+) -> Result<Option<Fewer>> {
     let name = match (args.find_runs, args.screen) {
         (None, None) => return Ok(None),
         (Some(_), _) => "--find-runs",
@@ -80,7 +85,11 @@ pub(super) fn asked(args: &ProbeArgs, prefix: u32, policy: &Policy, context: Opt
     let follow_up = &policy.follow_up;
     let hits = Hits {
         tau: policy.tau,
-        schemes: policy.schemes.iter().map(|scheme| scheme.id.clone()).collect(),
+        schemes: policy
+            .schemes
+            .iter()
+            .map(|scheme| scheme.id.clone())
+            .collect(),
         margin: follow_up.margin,
         epsilon: follow_up.epsilon,
     };
@@ -91,7 +100,11 @@ pub(super) fn asked(args: &ProbeArgs, prefix: u32, policy: &Policy, context: Opt
     if let Some(tokens) = args.find_runs {
         let coarse = Coarse::new(tokens, args.suffix, stride).context("--find-runs")?;
         let stride = coarse.step() as u32 * args.stride.unwrap_or(args.suffix);
-        return Ok(Some(Fewer::FindRuns { tokens, stride, hits }));
+        return Ok(Some(Fewer::FindRuns {
+            tokens,
+            stride,
+            hits,
+        }));
     }
     match stride {
         Stride::Chars(_) => {
@@ -106,18 +119,27 @@ pub(super) fn asked(args: &ProbeArgs, prefix: u32, policy: &Policy, context: Opt
         Stride::Tokens(_) => {}
     }
     if args.template.iter().any(|name| name != "none") {
-        bail!("--screen reads texts as they are, which says little of windows in a template; leave one of them out");
+        bail!(
+            "--screen reads texts as they are, which says little of windows in a template; leave one of them out"
+        );
     }
     let wanted = args.screen.unwrap_or(screen::PIECE as u32);
     let piece = wanted.min(context.unwrap_or(wanted));
     // A piece should hold more tokens to score than context.
     if piece < 2 * prefix + args.suffix {
-        let (least, known) = (2 * prefix + args.suffix, context.filter(|context| *context < wanted));
+        let (least, known) = (
+            2 * prefix + args.suffix,
+            context.filter(|context| *context < wanted),
+        );
         match known {
             Some(context) => {
-                bail!("--screen: the model takes {context} tokens, and a piece needs {least}; shorten --prefix")
+                bail!(
+                    "--screen: the model takes {context} tokens, and a piece needs {least}; shorten --prefix"
+                )
             }
-            None => bail!("--screen {wanted}: a piece that holds more to score than context needs {least}"),
+            None => bail!(
+                "--screen {wanted}: a piece that holds more to score than context needs {least}"
+            ),
         }
     }
     Ok(Some(Fewer::Screen {
@@ -137,21 +159,43 @@ fn first_choices(tau: f64, suffix: u32) -> f64 {
 
 impl<'a> First<'a> {
     /// The first pass over a run's windows.
-    pub(super) fn of(fewer: Option<&Fewer>, windows: &'a [Window], texts: &Texts<'_>, run: &RunDir) -> Result<Self> {
+    pub(super) fn of(
+        fewer: Option<&Fewer>,
+        windows: &'a [Window],
+        texts: &Texts<'_>,
+        run: &RunDir,
+    ) -> Result<Self> {
         let asked = &run.manifest().settings.window;
-        let partly = || sequences(windows).into_iter().filter(|range| !texts.in_full(&windows[range.start]));
+        let partly = || {
+            sequences(windows)
+                .into_iter()
+                .filter(|range| !texts.in_full(&windows[range.start]))
+        };
         match fewer {
-            None => Ok(Self { windows: Vec::new(), how: How::All }),
+            None => Ok(Self {
+                windows: Vec::new(),
+                how: How::All,
+            }),
             Some(Fewer::FindRuns { tokens, .. }) => {
                 let coarse = Coarse::new(*tokens, asked.suffix, asked.stride)?;
                 let first = partly().flat_map(|range| {
                     let (start, count) = (range.start, range.len());
                     range.filter(move |place| coarse.is_first(place - start, count))
                 });
-                let windows = first.map(|place| std::borrow::Cow::Borrowed(&windows[place])).collect();
-                Ok(Self { windows, how: How::Coarse(coarse) })
+                let windows = first
+                    .map(|place| std::borrow::Cow::Borrowed(&windows[place]))
+                    .collect();
+                Ok(Self {
+                    windows,
+                    how: How::Coarse(coarse),
+                })
             }
-            Some(Fewer::Screen { piece, first_choices, log_p, .. }) => {
+            Some(Fewer::Screen {
+                piece,
+                first_choices,
+                log_p,
+                ..
+            }) => {
                 let (mut pieces, mut ranges) = (Vec::new(), Vec::new());
                 // One window is cheaper than the text around it.
                 for range in partly().filter(|range| range.len() > 1) {
@@ -164,8 +208,14 @@ impl<'a> First<'a> {
                     ranges.push((range, pieces.len()..pieces.len() + own.len()));
                     pieces.extend(own.into_iter().map(std::borrow::Cow::Owned));
                 }
-                let threshold = Threshold { first_choices: *first_choices, log_p: *log_p };
-                Ok(Self { windows: pieces, how: How::Screen(threshold, ranges) })
+                let threshold = Threshold {
+                    first_choices: *first_choices,
+                    log_p: *log_p,
+                };
+                Ok(Self {
+                    windows: pieces,
+                    how: How::Screen(threshold, ranges),
+                })
             }
         }
     }
@@ -184,9 +234,14 @@ impl<'a> First<'a> {
             How::All => Ok((fates, None)),
             How::Coarse(coarse) => {
                 let mut next = 0;
-                for range in sequences(windows).into_iter().filter(|range| !texts.in_full(&windows[range.start])) {
+                for range in sequences(windows)
+                    .into_iter()
+                    .filter(|range| !texts.in_full(&windows[range.start]))
+                {
                     let count = range.len();
-                    let first: Vec<usize> = (0..count).filter(|place| coarse.is_first(*place, count)).collect();
+                    let first: Vec<usize> = (0..count)
+                        .filter(|place| coarse.is_first(*place, count))
+                        .collect();
                     let mut hits = Vec::with_capacity(first.len());
                     for (i, place) in first.iter().enumerate() {
                         fates[range.start + place] = Fate::Scored(next + i);
@@ -204,13 +259,19 @@ impl<'a> First<'a> {
                 Ok((fates, None))
             }
             How::Screen(threshold, sequences) => {
-                let mut chosen = Screening { tokens: 0, kept: Vec::new(), left: 0, sampled: Vec::new() };
+                let mut chosen = Screening {
+                    tokens: 0,
+                    kept: Vec::new(),
+                    left: 0,
+                    sampled: Vec::new(),
+                };
                 let mut left = Vec::new();
                 let prefix = |window: &Window| window.prefix_len;
                 for (range, pieces) in sequences {
                     let mut tokens = Vec::new();
                     for piece in pieces.clone() {
-                        let length = self.windows[piece].token_ids.len() - prefix(&self.windows[piece]) as usize;
+                        let length = self.windows[piece].token_ids.len()
+                            - prefix(&self.windows[piece]) as usize;
                         tokens.extend(screened(found.row(piece)?, length, model, policy));
                     }
                     chosen.tokens += tokens.len() as u64;
@@ -223,7 +284,8 @@ impl<'a> First<'a> {
                     fates[*place] = Fate::Leave(Left::Screen);
                 }
                 let mut random = SplitMix64::new(seed(found));
-                chosen.sampled = screen::sample(&left, screen::sample_size(left.len()), |n| random.below(n));
+                chosen.sampled =
+                    screen::sample(&left, screen::sample_size(left.len()), |n| random.below(n));
                 for place in &chosen.sampled {
                     fates[*place] = Fate::Score;
                 }
@@ -235,32 +297,60 @@ impl<'a> First<'a> {
 }
 
 /// What the screen found for the tokens of a piece: nothing, where it couldn't be scored.
-fn screened(row: Option<&ScoredWindow>, length: usize, model: &Ready, policy: &Policy) -> Vec<Option<Token>> {
-    let Some(Ok(scores)) = row.map(|row| &row.scores) else { return vec![None; length] };
+fn screened(
+    row: Option<&ScoredWindow>,
+    length: usize,
+    model: &Ready,
+    policy: &Policy,
+) -> Vec<Option<Token>> {
+    let Some(Ok(scores)) = row.map(|row| &row.scores) else {
+        return vec![None; length];
+    };
     let all = &model.backend.info().schemes;
     let wanted = |id: &str| policy.schemes.iter().any(|scheme| scheme.id == id);
-    let ways: Vec<&Vec<f32>> =
-        all.iter().zip(&scores.scheme_logprob).filter(|(scheme, _)| wanted(&scheme.id)).map(|(_, list)| list).collect();
+    let ways: Vec<&Vec<f32>> = all
+        .iter()
+        .zip(&scores.scheme_logprob)
+        .filter(|(scheme, _)| wanted(&scheme.id))
+        .map(|(_, list)| list)
+        .collect();
     let of = |i: usize| {
         let mut logprob = vec![*scores.logprob.get(i)?];
-        logprob.extend(ways.iter().map(|way| way.get(i).copied().unwrap_or(f32::NEG_INFINITY)));
-        Some(Token { first_choice: scores.rank.get(i) == Some(&0), logprob })
+        logprob.extend(
+            ways.iter()
+                .map(|way| way.get(i).copied().unwrap_or(f32::NEG_INFINITY)),
+        );
+        Some(Token {
+            first_choice: scores.rank.get(i) == Some(&0),
+            logprob,
+        })
     };
     (0..length).map(of).collect()
 }
 
 /// From the digest of what was screened: the same run draws the same sample.
 fn seed(found: &FirstPass<'_>) -> u64 {
-    u64::from_str_radix(found.plan().digest.as_str().get(..16).unwrap_or_default(), 16).unwrap_or_default()
+    u64::from_str_radix(
+        found.plan().digest.as_str().get(..16).unwrap_or_default(),
+        16,
+    )
+    .unwrap_or_default()
 }
 
 impl Screening {
     /// How many of the hits the screen kept, by the scores of the run.
-    pub(super) fn recall(&self, scores: &mut Rows<'_>, model: &Ready, policy: &Policy) -> Result<Screened> {
+    pub(super) fn recall(
+        &self,
+        scores: &mut Rows<'_>,
+        model: &Ready,
+        policy: &Policy,
+    ) -> Result<Screened> {
         let mut hits = |places: &[usize]| -> Result<u64> {
             let mut hits = 0;
             for place in places {
-                let is_hit = scores.row(*place)?.is_some_and(|row| hit(row, model.backend.info(), policy));
+                let is_hit = scores
+                    .row(*place)?
+                    .is_some_and(|row| hit(row, model.backend.info(), policy));
                 hits += u64::from(is_hit);
             }
             Ok(hits)

@@ -14,7 +14,11 @@ pub(crate) fn run(args: &GateArgs) -> Result<Outcome> {
     report::check(&args.format, args.output.as_deref())?;
     // Reports and files may take long to read; what is wrong with the policy is told before.
     let policy = Policy::open(&args.policy)?;
-    let report = decided(&report::read(&args.report)?, &policy, args.baseline.as_deref())?;
+    let report = decided(
+        &report::read(&args.report)?,
+        &policy,
+        args.baseline.as_deref(),
+    )?;
     if let Some(model) = &args.model {
         files::check(&report, model)?;
     }
@@ -24,8 +28,15 @@ pub(crate) fn run(args: &GateArgs) -> Result<Outcome> {
 
 /// The report judged by a policy and decided, against an older report if there is one.
 pub(crate) fn decided(report: &Report, policy: &Policy, baseline: Option<&Path>) -> Result<Report> {
-    let baseline = baseline.map(|path| report::read(path).context("the baseline")).transpose()?;
-    Ok(gate::redecide_against(report, baseline.as_ref(), policy, Zoned::now().date()))
+    let baseline = baseline
+        .map(|path| report::read(path).context("the baseline"))
+        .transpose()?;
+    Ok(gate::redecide_against(
+        report,
+        baseline.as_ref(),
+        policy,
+        Zoned::now().date(),
+    ))
 }
 
 /// A decision as a command's outcome.

@@ -75,7 +75,12 @@ impl Ready {
 }
 
 /// Finds a model's files, fetching them if they are on the hub; an adapter is a folder.
-pub(crate) fn locate(reference: &str, registry: &Registry, offline: bool, adapter: Option<&Path>) -> Result<Located> {
+pub(crate) fn locate(
+    reference: &str,
+    registry: &Registry,
+    offline: bool,
+    adapter: Option<&Path>,
+) -> Result<Located> {
     let mut options = LocateOptions::from_env();
     options.offline |= offline;
     let bar = ProgressBar::new(0).with_style(
@@ -117,14 +122,22 @@ pub(crate) fn adapter_identity(folder: &Path) -> Result<AdapterIdentity> {
 }
 
 /// Loads a located model, to be scored under `schemes`, and runs the self-test.
-pub(crate) fn ready(located: &Located, args: &ModelArgs, loading: Loading, schemes: Vec<Scheme>) -> Result<Ready> {
+pub(crate) fn ready(
+    located: &Located,
+    args: &ModelArgs,
+    loading: Loading,
+    schemes: Vec<Scheme>,
+) -> Result<Ready> {
     let entry = located.entry.as_ref();
     let config = LoadConfig {
         precision: precision(loading.dtype, entry.map(|e| e.dtype)),
         device: args.device.clone(),
         family: entry.and_then(|e| e.family.clone()),
         adapter: located.adapter.clone(),
-        room: Some(Room { keeps: loading.keeps, ..room(args, loading.window) }),
+        room: Some(Room {
+            keeps: loading.keeps,
+            ..room(args, loading.window)
+        }),
         announce: Some(|plan| out::note(plan.told())),
     };
     let named = || {
@@ -141,7 +154,8 @@ pub(crate) fn ready(located: &Located, args: &ModelArgs, loading: Loading, schem
         batch: plan.map_or(args.batch as usize, |plan| plan.batch),
         arithmetic: arithmetic(args.compute, loaded.precision)?,
     };
-    let backend = Native::new(loaded.model, loaded.precision.name(), schemes, native)?.with_mixture(loaded.mixture);
+    let backend = Native::new(loaded.model, loaded.precision.name(), schemes, native)?
+        .with_mixture(loaded.mixture);
     let identity = ModelIdentity {
         reference: located.reference.clone(),
         source: located.source.clone(),
@@ -151,11 +165,22 @@ pub(crate) fn ready(located: &Located, args: &ModelArgs, loading: Loading, schem
         backend: backend.info().clone(),
         tokenizer_fingerprint: loaded.tokenizer.as_ref().map(|t| t.fingerprint().clone()),
         model_signing,
-        adapter: located.adapter.as_deref().map(adapter_identity).transpose()?,
+        adapter: located
+            .adapter
+            .as_deref()
+            .map(adapter_identity)
+            .transpose()?,
     };
     let registered_bos = entry.map_or(BosChoice::Auto, |entry| entry.bos);
     let tokenizer = loaded.tokenizer;
-    let mut ready = Ready { backend, tokenizer, identity, bos: registered_bos, bos_token: None, registered_bos };
+    let mut ready = Ready {
+        backend,
+        tokenizer,
+        identity,
+        bos: registered_bos,
+        bos_token: None,
+        registered_bos,
+    };
     ready.set_bos(loading.bos)?;
     Ok(ready)
 }
@@ -170,15 +195,37 @@ pub(crate) fn f32_copy(located: &Located, args: &ModelArgs, of: &Native) -> Resu
     if info.dtype == "f32" {
         return Ok(None);
     }
-    let family = located.entry.as_ref().and_then(|entry| entry.family.clone());
+    let family = located
+        .entry
+        .as_ref()
+        .and_then(|entry| entry.family.clone());
     let adapter = located.adapter.clone();
-    let room = Some(Room { batch: 1, ..room(args, Loading::WINDOW) });
+    let room = Some(Room {
+        batch: 1,
+        ..room(args, Loading::WINDOW)
+    });
     let device = "cpu".to_owned();
-    let config = LoadConfig { precision: Some(Precision::F32), device, family, adapter, room, announce: None };
+    let config = LoadConfig {
+        precision: Some(Precision::F32),
+        device,
+        family,
+        adapter,
+        room,
+        announce: None,
+    };
     let loaded = read(located, &config)?;
     let threads = loaded.plan.map_or(1, |plan| plan.threads);
-    let native = NativeConfig { threads, batch: 1, arithmetic: Arithmetic::F32 };
-    Ok(Some(Native::new(loaded.model, loaded.precision.name(), info.schemes.clone(), native)?))
+    let native = NativeConfig {
+        threads,
+        batch: 1,
+        arithmetic: Arithmetic::F32,
+    };
+    Ok(Some(Native::new(
+        loaded.model,
+        loaded.precision.name(),
+        info.schemes.clone(),
+        native,
+    )?))
 }
 
 /// In what products are computed: as weights are kept, unless the command line says otherwise.
@@ -236,7 +283,8 @@ fn precision(asked: Dtype, entry: Option<DtypeChoice>) -> Option<Precision> {
 
 /// Threads that were asked for, or as many as can run at the same time.
 fn threads(args: &ModelArgs) -> usize {
-    args.threads.map_or_else(machine::cores, |threads| threads as usize)
+    args.threads
+        .map_or_else(machine::cores, |threads| threads as usize)
 }
 
 /// What a model may take.
@@ -254,7 +302,11 @@ pub(crate) fn announce(ready: &Ready) {
         info.parameters as f64 / 1e6,
         info.dtype,
         // f32 goes without saying.
-        if info.arithmetic == "f32" { String::new() } else { format!(" multiplied in {}", info.arithmetic) },
+        if info.arithmetic == "f32" {
+            String::new()
+        } else {
+            format!(" multiplied in {}", info.arithmetic)
+        },
         info.device,
         info.pace(),
         match ready.bos_token {

@@ -12,8 +12,19 @@ pub(crate) fn run(command: &ModelsCommand) -> Result<Outcome> {
     match command {
         ModelsCommand::List { format, registry } => list(&open(registry.as_deref())?, *format),
         #[cfg(feature = "native")]
-        ModelsCommand::Show { model, adapter, offline, format, registry } => {
-            let located = super::model::locate(model, &open(registry.as_deref())?, *offline, adapter.as_deref())?;
+        ModelsCommand::Show {
+            model,
+            adapter,
+            offline,
+            format,
+            registry,
+        } => {
+            let located = super::model::locate(
+                model,
+                &open(registry.as_deref())?,
+                *offline,
+                adapter.as_deref(),
+            )?;
             super::show::run(&located, *format)
         }
         #[cfg(feature = "native")]
@@ -51,9 +62,15 @@ fn list(registry: &Registry, format: Printed) -> Result<Outcome> {
         return out::print(format!("{}\n", serde_json::to_string_pretty(&rows)?).as_bytes());
     }
     let mut table = Table::new();
-    table.load_preset(presets::NOTHING).set_header(["name", "source", "notes"]);
+    table
+        .load_preset(presets::NOTHING)
+        .set_header(["name", "source", "notes"]);
     for entry in &registry.entries {
-        table.add_row([entry.name.clone(), source(entry), entry.notes.clone().unwrap_or_default()]);
+        table.add_row([
+            entry.name.clone(),
+            source(entry),
+            entry.notes.clone().unwrap_or_default(),
+        ]);
     }
     out::print(format!("{table}\n").as_bytes())
 }

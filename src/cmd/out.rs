@@ -40,10 +40,17 @@ pub(crate) fn write(bytes: &[u8], path: &Path) -> Result<()> {
     if target.exists() && !target.is_file() {
         return fs::write(&target, bytes).with_context(cannot);
     }
-    let folder = target.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let folder = target
+        .parent()
+        .filter(|folder| !folder.as_os_str().is_empty())
+        .unwrap_or(Path::new("."));
     let mut temp = temporary().tempfile_in(folder).with_context(cannot)?;
-    temp.write_all(bytes).and_then(|()| temp.as_file().sync_all()).with_context(cannot)?;
-    temp.persist(&target).map_err(|failed| failed.error).with_context(cannot)?;
+    temp.write_all(bytes)
+        .and_then(|()| temp.as_file().sync_all())
+        .with_context(cannot)?;
+    temp.persist(&target)
+        .map_err(|failed| failed.error)
+        .with_context(cannot)?;
     Ok(())
 }
 
@@ -72,7 +79,11 @@ pub(crate) fn in_a_line(error: &anyhow::Error) -> String {
     for cause in error.chain().map(ToString::to_string) {
         // Errors often repeat what caused them.
         if !said.contains(&cause) {
-            said = if said.is_empty() { cause } else { format!("{said}: {cause}") };
+            said = if said.is_empty() {
+                cause
+            } else {
+                format!("{said}: {cause}")
+            };
         }
     }
     said
@@ -80,7 +91,9 @@ pub(crate) fn in_a_line(error: &anyhow::Error) -> String {
 
 /// Whether whoever read our output went away, as `head` does.
 pub(crate) fn is_broken_pipe(error: &anyhow::Error) -> bool {
-    error.downcast_ref::<io::Error>().is_some_and(|e| e.kind() == io::ErrorKind::BrokenPipe)
+    error
+        .downcast_ref::<io::Error>()
+        .is_some_and(|e| e.kind() == io::ErrorKind::BrokenPipe)
 }
 
 /// Whether standard output takes colours.

@@ -42,7 +42,11 @@ pub(super) static STOP: AtomicBool = AtomicBool::new(false);
 pub(crate) fn run(args: &ProbeArgs) -> Result<Outcome> {
     let policy = Policy::open(args.gate.as_deref().unwrap_or("default"))?;
     let registry = super::models::open(args.load.registry.as_deref())?;
-    let references = if args.model.is_empty() { vec![registry.default.clone()] } else { args.model.clone() };
+    let references = if args.model.is_empty() {
+        vec![registry.default.clone()]
+    } else {
+        args.model.clone()
+    };
     // What can fail cheaply fails before any model is fetched or loaded.
     clock::begun()?;
     for prefix in &args.prefix {
@@ -59,7 +63,11 @@ pub(crate) fn run(args: &ProbeArgs) -> Result<Outcome> {
     let root = args.out.clone().unwrap_or_else(|| PathBuf::from(RUNS));
     writable(&root)?;
     stop_on_ctrl_c()?;
-    let compared = args.reference.as_deref().map(|name| Reference::find(name, &registry, &args.load)).transpose()?;
+    let compared = args
+        .reference
+        .as_deref()
+        .map(|name| Reference::find(name, &registry, &args.load))
+        .transpose()?;
     let job = Job {
         args,
         policy: &policy,
@@ -76,14 +84,37 @@ pub(crate) fn run(args: &ProbeArgs) -> Result<Outcome> {
         return sweep::run(&Job { sweep: true, ..job }, &cells);
     };
     let started = Instant::now();
-    let located = locate(reference, &registry, args.load.offline, args.load.adapter.as_deref())?;
+    let located = locate(
+        reference,
+        &registry,
+        args.load.offline,
+        args.load.adapter.as_deref(),
+    )?;
     let asked = asked_for(&job, &located)?;
-    let loading = Loading { dtype: variant.dtype, bos: variant.bos, window: args.window(), keeps: true };
-    let mut model = ready(&located, &args.load, loading, Scheme::with_defaults(&policy.schemes))?;
+    let loading = Loading {
+        dtype: variant.dtype,
+        bos: variant.bos,
+        window: args.window(),
+        keeps: true,
+    };
+    let mut model = ready(
+        &located,
+        &args.load,
+        loading,
+        Scheme::with_defaults(&policy.schemes),
+    )?;
     decide_by(&policy, &mut model);
     announce(&model);
     let load_s = started.elapsed().as_secs_f64();
-    Ok(probe(&job, variant, (&located, &model), asked, args.out.clone(), load_s)?.0)
+    Ok(probe(
+        &job,
+        variant,
+        (&located, &model),
+        asked,
+        args.out.clone(),
+        load_s,
+    )?
+    .0)
 }
 
 /// Products in bf16 are for the one statistic that a few windows decide, which are then scored again in f32.
@@ -97,7 +128,11 @@ pub(super) fn decide_by(policy: &Policy, model: &mut Ready) {
 impl ProbeArgs {
     /// Tokens of the longest window, BOS and a short template included.
     pub(super) fn window(&self) -> usize {
-        let prefix = self.prefix.iter().max().map_or(0, |prefix| *prefix as usize);
+        let prefix = self
+            .prefix
+            .iter()
+            .max()
+            .map_or(0, |prefix| *prefix as usize);
         (prefix + self.suffix as usize + 28).max(Loading::WINDOW)
     }
 }
@@ -142,7 +177,10 @@ pub(super) struct Asked {
 /// The probe set and the templates for a model.
 pub(super) fn asked_for(job: &Job<'_>, located: &Located) -> Result<Asked> {
     let templates = Templates::of(&job.templates, located)?;
-    Ok(Asked { set: set_for(job, located)?, templates })
+    Ok(Asked {
+        set: set_for(job, located)?,
+        templates,
+    })
 }
 
 fn set_for(job: &Job<'_>, located: &Located) -> Result<ProbeSet> {
@@ -190,10 +228,19 @@ pub(super) fn probe(
     // A sweep compares values, and a reference what windows score: every one is scored to its end there.
     let full = args.exhaustive || job.sweep || job.compared.is_some();
     let exit = exit(policy, &model.backend.info().arithmetic).filter(|_| !full);
-    let fewer = fewer::asked(args, variant.prefix, policy, Some(model.backend.info().context_length))?;
+    let fewer = fewer::asked(
+        args,
+        variant.prefix,
+        policy,
+        Some(model.backend.info().context_length),
+    )?;
     let settings = Settings {
         window,
-        in_full: if exit.is_some() || fewer.is_some() { policy.positive_controls.clone() } else { Vec::new() },
+        in_full: if exit.is_some() || fewer.is_some() {
+            policy.positive_controls.clone()
+        } else {
+            Vec::new()
+        },
         exit,
         bos: model.bos,
         bos_token: model.bos_token,
@@ -212,7 +259,10 @@ pub(super) fn probe(
         command: std::env::args().collect(),
         salt: salt()?,
         model: model.identity.clone(),
-        reference: job.compared.as_ref().map(|reference| reference.identity.clone()),
+        reference: job
+            .compared
+            .as_ref()
+            .map(|reference| reference.identity.clone()),
         probe_set: set.manifest,
         settings,
         plan,
@@ -225,10 +275,20 @@ pub(super) fn probe(
     }
     let scoring = Instant::now();
     let texts = Texts::of(&items, policy);
-    let scored = Scoring { dir: &dir, windows: &windows, texts, model, policy }.run()?;
+    let scored = Scoring {
+        dir: &dir,
+        windows: &windows,
+        texts,
+        model,
+        policy,
+    }
+    .run()?;
     let scoring_s = scoring.elapsed().as_secs_f64();
     let stopped = || {
-        out::note(format_args!("stopped; what was scored is in {}, the same command resumes there", path.display()));
+        out::note(format_args!(
+            "stopped; what was scored is in {}, the same command resumes there",
+            path.display()
+        ));
         Ok((Outcome::Interrupted, None))
     };
     let Some(done) = scored else { return stopped() };
@@ -241,16 +301,24 @@ pub(super) fn probe(
         load: &args.load,
         reference: job.compared.as_ref(),
     };
-    let Some(follow_ups) = follow::run(&scored, model)? else { return stopped() };
+    let Some(follow_ups) = follow::run(&scored, model)? else {
+        return stopped();
+    };
     let mut assembly = Assembly::new(dir.manifest(), &items, &follow_ups, policy);
     for row in dir.each() {
         assembly.add(&row?);
     }
     let mut report = assembly.report();
     report.summary.windows.shared = done.shared;
-    let screening = done.screening.map(|chosen| chosen.recall(&mut dir.rows(), model, policy));
+    let screening = done
+        .screening
+        .map(|chosen| chosen.recall(&mut dir.rows(), model, policy));
     report.summary.screened = screening.transpose()?;
-    if let Some(tokenizer) = model.tokenizer.as_ref().filter(|_| dir.manifest().settings.reveal) {
+    if let Some(tokenizer) = model
+        .tokenizer
+        .as_ref()
+        .filter(|_| dir.manifest().settings.reveal)
+    {
         spell::spell(&mut report, &windows, tokenizer);
     }
     // Once more, since a verdict and the notes say what was left and how.
@@ -269,13 +337,18 @@ pub(super) fn probe(
     let outcome = match &report.decision {
         Some(decision) => gate::outcome(decision),
         // Without a gate nothing is decided, but what was asked for must have been measured.
-        None if report.summary.windows.scored + report.summary.windows.left == report.summary.windows.planned
+        None if report.summary.windows.scored + report.summary.windows.left
+            == report.summary.windows.planned
             && report.summary.windows.planned > 0 =>
         {
             Outcome::Done
         }
         None => {
-            out::note(format_args!("error: {}: {}", path.display(), unmeasured(&report)));
+            out::note(format_args!(
+                "error: {}: {}",
+                path.display(),
+                unmeasured(&report)
+            ));
             Outcome::Undecided
         }
     };
@@ -287,7 +360,12 @@ fn detectable(set: &ProbeSet, policy: &Policy) -> Vec<power::Ahead> {
     let labels: Vec<Labels<'_>> = set
         .items
         .iter()
-        .map(|item| Labels { id: &item.id, kind: item.kind, tags: &item.tags, matches: &item.matches })
+        .map(|item| Labels {
+            id: &item.id,
+            kind: item.kind,
+            tags: &item.tags,
+            matches: &item.matches,
+        })
         .collect();
     power::ahead(policy, &labels)
 }
@@ -295,7 +373,9 @@ fn detectable(set: &ProbeSet, policy: &Policy) -> Vec<power::Ahead> {
 /// Why a run that was scored to its end still hasn't measured what was asked for.
 fn unmeasured(report: &Report) -> String {
     let mut items = report.items.iter();
-    let first = items.find_map(|item| not_measured(&item.evidence).map(|reason| format!("\"{}\": {reason}", item.id)));
+    let first = items.find_map(|item| {
+        not_measured(&item.evidence).map(|reason| format!("\"{}\": {reason}", item.id))
+    });
     let counts = &report.summary.windows;
     format!(
         "{} of {} windows were scored, which decides nothing for the rest: {}",
@@ -317,7 +397,11 @@ fn finish(dir: &RunDir, report: &Report, job: &Job<'_>) -> Result<()> {
         Printed::Json => out::show(&json)?,
         Printed::Text => out::show(render::text(report).as_bytes())?,
     }
-    out::note(format_args!("{} Report: {}", terminal::verdict(report), dir.path().join("report.html").display()));
+    out::note(format_args!(
+        "{} Report: {}",
+        terminal::verdict(report),
+        dir.path().join("report.html").display()
+    ));
     Ok(())
 }
 
@@ -363,17 +447,24 @@ fn cut_all(
             model.identity.reference
         )
     })?;
-    let bos = encode::Bos { choice: model.bos, token: model.bos_token };
+    let bos = encode::Bos {
+        choice: model.bos,
+        token: model.bos_token,
+    };
     let cuts: Vec<(ProbedItem, Vec<Window>)> = set
         .items
         .par_iter()
         .map(|item| {
             let mut cut = cut::cut(item, tokenizer, model.bos_token, config)?;
-            let framed = templates.iter().map(|template| template.frame(item, &cut.windows, tokenizer, bos));
-            let framed: Vec<Vec<Window>> = framed
-                .collect::<Result<_, _>>()
-                .with_context(|| format!("{}: item \"{}\" under a template", item.origin, item.id))?;
-            cut.forms.iter_mut().for_each(|form| form.windows *= templates.len() as u64);
+            let framed = templates
+                .iter()
+                .map(|template| template.frame(item, &cut.windows, tokenizer, bos));
+            let framed: Vec<Vec<Window>> = framed.collect::<Result<_, _>>().with_context(|| {
+                format!("{}: item \"{}\" under a template", item.origin, item.id)
+            })?;
+            cut.forms
+                .iter_mut()
+                .for_each(|form| form.windows *= templates.len() as u64);
             let probed = ProbedItem {
                 item: item.clone(),
                 salted_digest: Digest::of_bytes(&[]),
@@ -402,7 +493,12 @@ fn check_context(windows: &[Window], model: &Ready) -> Result<()> {
 /// A tokenizer of another model gives ids that this one doesn't have, sooner or later.
 fn check_vocabulary(windows: &[Window], model: &Ready) -> Result<()> {
     let vocab = model.backend.info().vocab_size;
-    let unknown = windows.iter().find_map(|w| w.token_ids.iter().find(|id| **id >= vocab).map(|id| (&w.item, id)));
+    let unknown = windows.iter().find_map(|w| {
+        w.token_ids
+            .iter()
+            .find(|id| **id >= vocab)
+            .map(|id| (&w.item, id))
+    });
     if let Some((item, id)) = unknown {
         bail!(
             "{}: its tokenizer gives item \"{item}\" the token id {id}, outside the model's vocabulary of {vocab}: it is the \
@@ -420,27 +516,53 @@ fn default_name(manifest: &RunManifest) -> String {
         manifest.model.backend,
         manifest.probe_set.files,
         // The same files in other roles are another run.
-        [manifest.probe_set.opt_outs, manifest.probe_set.controls, manifest.probe_set.canaries],
+        [
+            manifest.probe_set.opt_outs,
+            manifest.probe_set.controls,
+            manifest.probe_set.canaries
+        ],
         manifest.settings,
         manifest.plan.digest,
         manifest.tool,
     ]);
-    let reference = manifest.reference.as_ref().map_or("", |reference| reference.digest.as_str());
+    let reference = manifest
+        .reference
+        .as_ref()
+        .map_or("", |reference| reference.digest.as_str());
     let digest = Digest::of_bytes((identity.to_string() + reference).as_bytes());
-    format!("{}-{}", slug(&manifest.model.reference), &digest.as_str()[..8])
+    format!(
+        "{}-{}",
+        slug(&manifest.model.reference),
+        &digest.as_str()[..8]
+    )
 }
 
 /// A model's reference as a folder's name.
 pub(super) fn slug(reference: &str) -> String {
-    let name = reference.trim_end_matches('/').rsplit(['/', ':']).find(|part| !part.is_empty()).unwrap_or("model");
-    let kept = |c: char| if c.is_ascii_alphanumeric() || "-_.".contains(c) { c } else { '-' };
-    name.chars().map(kept).collect::<String>().trim_matches('.').to_owned()
+    let name = reference
+        .trim_end_matches('/')
+        .rsplit(['/', ':'])
+        .find(|part| !part.is_empty())
+        .unwrap_or("model");
+    let kept = |c: char| {
+        if c.is_ascii_alphanumeric() || "-_.".contains(c) {
+            c
+        } else {
+            '-'
+        }
+    };
+    name.chars()
+        .map(kept)
+        .collect::<String>()
+        .trim_matches('.')
+        .to_owned()
 }
 
 /// Makes the folder that will hold the run, so that what can't be written shows before a model is loaded.
 fn writable(root: &Path) -> Result<()> {
     let fix = "give another folder with --out";
-    std::fs::create_dir_all(root).with_context(|| format!("{}: the folder can't be made; {fix}", root.display()))?;
+    std::fs::create_dir_all(root)
+        .with_context(|| format!("{}: the folder can't be made; {fix}", root.display()))?;
     // An empty file can be made on a full disk, too.
     let written = tempfile::tempfile_in(root).and_then(|mut file| {
         file.write_all(&[0; 4096])?;
@@ -453,7 +575,10 @@ fn writable(root: &Path) -> Result<()> {
 fn stop_on_ctrl_c() -> Result<()> {
     ctrlc::set_handler(|| {
         if STOP.swap(true, Ordering::Relaxed) {
-            #[expect(clippy::exit, reason = "the user insists, and what is on disk is whole at any moment")]
+            #[expect(
+                clippy::exit,
+                reason = "the user insists, and what is on disk is whole at any moment"
+            )]
             std::process::exit(130);
         }
         out::note("stopping after the windows in hand; press Ctrl-C again to stop at once");

@@ -32,7 +32,10 @@ pub(crate) fn check(formats: &[&Format], output: Option<&Path>) -> Result<()> {
         ([_], _) => Ok(()),
         (_, None) => bail!("several formats need a folder to go to; give --output DIR"),
         (_, Some(path)) if path.exists() && !path.is_dir() => {
-            bail!("{}: is a file, and several formats need a folder; give another --output", path.display())
+            bail!(
+                "{}: is a file, and several formats need a folder; give another --output",
+                path.display()
+            )
         }
         _ => Ok(()),
     }
@@ -44,7 +47,11 @@ pub(crate) fn deliver(report: &Report, formats: &[&Format], output: Option<&Path
     let folder = output.filter(|path| formats.len() > 1 || path.is_dir());
     for format in formats {
         let on_terminal = output.is_none() && format.id == "text";
-        let rendered = if on_terminal { Ok(text(report).into_bytes()) } else { (format.render)(report) };
+        let rendered = if on_terminal {
+            Ok(text(report).into_bytes())
+        } else {
+            (format.render)(report)
+        };
         let bytes = rendered.with_context(|| format!("{}: can't be rendered", format.id))?;
         match (folder, output) {
             (Some(folder), _) => {
@@ -62,13 +69,28 @@ pub(crate) fn deliver(report: &Report, formats: &[&Format], output: Option<&Path
 
 /// Reads a run's report.json, or a report by its own path.
 pub(crate) fn read(path: &Path) -> Result<Report> {
-    let file = if path.is_dir() { path.join("report.json") } else { path.to_owned() };
-    let bytes = std::fs::read(&file)
-        .with_context(|| format!("{}: can't be read; give a run's folder or a report.json", file.display()))?;
-    json_v1::parse(&bytes).with_context(|| format!("{}: is no report that byrote can read", file.display()))
+    let file = if path.is_dir() {
+        path.join("report.json")
+    } else {
+        path.to_owned()
+    };
+    let bytes = std::fs::read(&file).with_context(|| {
+        format!(
+            "{}: can't be read; give a run's folder or a report.json",
+            file.display()
+        )
+    })?;
+    json_v1::parse(&bytes)
+        .with_context(|| format!("{}: is no report that byrote can read", file.display()))
 }
 
 /// A report for whoever sits at the terminal.
 pub(crate) fn text(report: &Report) -> String {
-    terminal::render(report, terminal::Style { color: out::colour(), width: None })
+    terminal::render(
+        report,
+        terminal::Style {
+            color: out::colour(),
+            width: None,
+        },
+    )
 }

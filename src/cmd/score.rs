@@ -67,7 +67,12 @@ pub(crate) fn run(args: &ScoreArgs) -> Result<Outcome> {
     // Both ends are opened before the model is: what can't be read or written shows at once.
     let input = reader(&args.input)?;
     let registry = super::models::open(args.load.registry.as_deref())?;
-    let located = locate(&args.model, &registry, args.load.offline, args.load.adapter.as_deref())?;
+    let located = locate(
+        &args.model,
+        &registry,
+        args.load.offline,
+        args.load.adapter.as_deref(),
+    )?;
     let mut output = writer(&args.output)?;
     let model = ready(
         &located,
@@ -85,9 +90,14 @@ pub(crate) fn run(args: &ScoreArgs) -> Result<Outcome> {
     let (mut scored, mut failed) = (0u64, 0u64);
     let mut left = 0u64;
     let exit = match args.exit_below {
-        Some(below) => Some(Exit { below, stakes: None }),
+        Some(below) => Some(Exit {
+            below,
+            stakes: None,
+        }),
         // What rounding to bf16 could turn into a first choice is no certain miss.
-        None => args.exit_at_miss.then(|| Exit::at_miss(errors(&model.backend.info().arithmetic, (0.0, 0.0)).0)),
+        None => args
+            .exit_at_miss
+            .then(|| Exit::at_miss(errors(&model.backend.info().arithmetic, (0.0, 0.0)).0)),
     };
     let (mut seconds, mut cpu) = (0.0, 0.0);
     let mut lines = Vec::with_capacity(LINES);
@@ -103,7 +113,10 @@ pub(crate) fn run(args: &ScoreArgs) -> Result<Outcome> {
         let inputs: Vec<ScoreInput<'_>> = lines
             .iter()
             .filter_map(|(_, window)| window.as_ref().ok())
-            .map(|w| ScoreInput { token_ids: &w.token_ids, prefix_len: w.prefix_len })
+            .map(|w| ScoreInput {
+                token_ids: &w.token_ids,
+                prefix_len: w.prefix_len,
+            })
             .collect();
         let (started, before) = (Instant::now(), machine::cpu_seconds());
         // Equal lines are scored once.
@@ -113,7 +126,9 @@ pub(crate) fn run(args: &ScoreArgs) -> Result<Outcome> {
         })
         .into_iter();
         seconds += started.elapsed().as_secs_f64();
-        cpu += machine::cpu_seconds().zip(before).map_or(f64::NAN, |(after, before)| after - before);
+        cpu += machine::cpu_seconds()
+            .zip(before)
+            .map_or(f64::NAN, |(after, before)| after - before);
         for (id, window) in &lines {
             let told = match window {
                 Ok(window) => match scores.next() {
@@ -137,17 +152,29 @@ pub(crate) fn run(args: &ScoreArgs) -> Result<Outcome> {
             }
             output.write_all(b"\n")?;
         }
-        output.flush().with_context(|| format!("{}: can't be written", args.output.display()))?;
+        output
+            .flush()
+            .with_context(|| format!("{}: can't be written", args.output.display()))?;
     }
     let rate = scored as f64 / f64::max(seconds, 1e-9);
-    let cpu = if cpu.is_finite() { format!(", {cpu:.2} s of processor time") } else { String::new() };
+    let cpu = if cpu.is_finite() {
+        format!(", {cpu:.2} s of processor time")
+    } else {
+        String::new()
+    };
     let exits = exit.map_or_else(String::new, |_| format!(", {left} left before their end"));
-    out::note(format_args!("{scored} windows scored in {seconds:.3} s ({rate:.2} a second{cpu}), {failed} not{exits}"));
+    out::note(format_args!(
+        "{scored} windows scored in {seconds:.3} s ({rate:.2} a second{cpu}), {failed} not{exits}"
+    ));
     if scored + failed == 0 {
         out::note(format_args!("{name}: there is no window in it"));
         return Ok(Outcome::Undecided);
     }
-    Ok(if failed == 0 { Outcome::Done } else { Outcome::Undecided })
+    Ok(if failed == 0 {
+        Outcome::Done
+    } else {
+        Outcome::Undecided
+    })
 }
 
 fn reader(path: &Path) -> Result<Box<dyn BufRead>> {
@@ -162,40 +189,86 @@ fn writer(path: &Path) -> Result<Box<dyn Write>> {
     if path == Path::new("-") {
         return Ok(Box::new(BufWriter::new(io::stdout())));
     }
-    let file = File::create(path).with_context(|| format!("{}: can't be written", path.display()))?;
+    let file =
+        File::create(path).with_context(|| format!("{}: can't be written", path.display()))?;
     Ok(Box::new(BufWriter::new(file)))
 }
 
 /// A line's id, and its window or what is wrong with it.
-fn understand(line: &[u8], number: usize, file: &str, model: &Ready) -> (Value, Result<Window, String>) {
+fn understand(
+    line: &[u8],
+    number: usize,
+    file: &str,
+    model: &Ready,
+) -> (Value, Result<Window, String>) {
     let at = |what: String| format!("{file}:{number}: {what}");
     let asked: Asked = match serde_json::from_slice(line) {
         Ok(asked) => asked,
         Err(error) => {
-            let id =
-                serde_json::from_slice::<Value>(line).ok().and_then(|v| v.get("id").cloned()).unwrap_or(Value::Null);
+            let id = serde_json::from_slice::<Value>(line)
+                .ok()
+                .and_then(|v| v.get("id").cloned())
+                .unwrap_or(Value::Null);
             return (id, Err(at(error.to_string())));
         }
     };
-    let window = match (asked.token_ids, asked.prefix_len, asked.prefix, asked.suffix) {
-        (Some(token_ids), Some(prefix_len), None, None) => Ok(Window { line: number, token_ids, prefix_len }),
+    let window = match (
+        asked.token_ids,
+        asked.prefix_len,
+        asked.prefix,
+        asked.suffix,
+    ) {
+        (Some(token_ids), Some(prefix_len), None, None) => Ok(Window {
+            line: number,
+            token_ids,
+            prefix_len,
+        }),
         (None, None, Some(prefix), Some(suffix)) => encode(prefix, suffix, model)
-            .map(|window| Window { line: number, token_ids: window.token_ids, prefix_len: window.prefix_len as usize })
+            .map(|window| Window {
+                line: number,
+                token_ids: window.token_ids,
+                prefix_len: window.prefix_len as usize,
+            })
             .map_err(at),
-        _ => Err(at("give \"token_ids\" and \"prefix_len\", or \"prefix\" and \"suffix\"".to_owned())),
+        _ => Err(at(
+            "give \"token_ids\" and \"prefix_len\", or \"prefix\" and \"suffix\"".to_owned(),
+        )),
     };
     (asked.id, window)
 }
 
 /// Prefix and suffix encoded as one text.
-pub(super) fn encode(prefix: String, suffix: String, model: &Ready) -> Result<window::Window, String> {
-    let tokenizer = model.tokenizer.as_ref().ok_or("the model has no tokenizer; give \"token_ids\"")?;
-    let item =
-        Item::new(ItemId(String::new()), Content::Split { prefix, suffix }, Origin { file: String::new(), line: None });
+pub(super) fn encode(
+    prefix: String,
+    suffix: String,
+    model: &Ready,
+) -> Result<window::Window, String> {
+    let tokenizer = model
+        .tokenizer
+        .as_ref()
+        .ok_or("the model has no tokenizer; give \"token_ids\"")?;
+    let item = Item::new(
+        ItemId(String::new()),
+        Content::Split { prefix, suffix },
+        Origin {
+            file: String::new(),
+            line: None,
+        },
+    );
     // A split item is one window, whatever its length.
-    let config = WindowConfig { prefix: 1, suffix: 1, lead: None, stride: Stride::Tokens(1), reflow: Reflow::Off };
-    let mut cut = cut::cut(&item, tokenizer, model.bos_token, &config).map_err(|e| e.to_string())?;
-    cut.windows.pop().ok_or_else(|| cut.unprobed.unwrap_or_else(|| "there is nothing to score".to_owned()))
+    let config = WindowConfig {
+        prefix: 1,
+        suffix: 1,
+        lead: None,
+        stride: Stride::Tokens(1),
+        reflow: Reflow::Off,
+    };
+    let mut cut =
+        cut::cut(&item, tokenizer, model.bos_token, &config).map_err(|e| e.to_string())?;
+    cut.windows.pop().ok_or_else(|| {
+        cut.unprobed
+            .unwrap_or_else(|| "there is nothing to score".to_owned())
+    })
 }
 
 fn tell<'a>(id: &'a Value, window: &'a Window, scores: &'a TokenScores) -> Told<'a> {

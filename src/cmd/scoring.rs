@@ -46,11 +46,20 @@ pub(super) struct Texts<'a> {
 
 impl<'a> Texts<'a> {
     pub(super) fn of(items: &'a [ProbedItem], policy: &Policy) -> Self {
-        let forms =
-            items.iter().flat_map(|probed| probed.forms.iter().map(move |form| ((&probed.item.id, form.form), form)));
-        let in_full =
-            items.iter().map(|probed| &probed.item).filter(|item| in_full(item.kind, &item.id, &item.tags, policy));
-        Self { forms: forms.collect(), in_full: in_full.map(|item| &item.id).collect() }
+        let forms = items.iter().flat_map(|probed| {
+            probed
+                .forms
+                .iter()
+                .map(move |form| ((&probed.item.id, form.form), form))
+        });
+        let in_full = items
+            .iter()
+            .map(|probed| &probed.item)
+            .filter(|item| in_full(item.kind, &item.id, &item.tags, policy));
+        Self {
+            forms: forms.collect(),
+            in_full: in_full.map(|item| &item.id).collect(),
+        }
     }
 
     /// Whether all of the item's windows are scored to their ends: what others are compared with, and what must be found.
@@ -68,7 +77,10 @@ struct Found {
 
 impl From<&ScoredWindow> for Found {
     fn from(row: &ScoredWindow) -> Self {
-        Self { scores: row.scores.clone(), left: row.left }
+        Self {
+            scores: row.scores.clone(),
+            left: row.left,
+        }
     }
 }
 
@@ -79,25 +91,57 @@ impl Scoring<'_> {
         let first = First::of(fewer, self.windows, &self.texts, self.dir)?;
         let mut found = FirstPass::open(self.dir, &first.windows)?;
         let whole = matches!(fewer, Some(byrote::run::Fewer::Screen { .. }));
-        let Some(passed) = self.first_pass(&first, &mut found, whole)? else { return Ok(None) };
-        let (fates, screening) = first.fates(self.windows, &self.texts, &mut found, self.model, self.policy)?;
-        let Some((computed, shared)) = self.rest(&fates, &mut found)? else { return Ok(None) };
+        let Some(passed) = self.first_pass(&first, &mut found, whole)? else {
+            return Ok(None);
+        };
+        let (fates, screening) = first.fates(
+            self.windows,
+            &self.texts,
+            &mut found,
+            self.model,
+            self.policy,
+        )?;
+        let Some((computed, shared)) = self.rest(&fates, &mut found)? else {
+            return Ok(None);
+        };
         let passed = if whole { 0 } else { passed };
-        Ok(Some(Done { computed: passed + computed, shared, screening }))
+        Ok(Some(Done {
+            computed: passed + computed,
+            shared,
+            screening,
+        }))
     }
 
     /// Scores the first pass; gives the number of its windows given to the model. `whole` = they are pieces of text, not
     /// windows of the run.
-    fn first_pass(&self, first: &First<'_>, found: &mut FirstPass<'_>, whole: bool) -> Result<Option<u64>> {
+    fn first_pass(
+        &self,
+        first: &First<'_>,
+        found: &mut FirstPass<'_>,
+        whole: bool,
+    ) -> Result<Option<u64>> {
         let of = |place: usize| (place, &*first.windows[place]);
         let twins = Twins::of((0..first.windows.len()).map(of), |_| ());
         let missing = found.missing();
-        let Some(bar) = begin(&missing, found.plan(), "of the first pass ") else { return Ok(Some(0)) };
+        let Some(bar) = begin(&missing, found.plan(), "of the first pass ") else {
+            return Ok(Some(0));
+        };
         let pending = |part: &u64| found.plan().part_range(*part);
         let mut held = Held::for_twins(&twins, missing.parts.iter().flat_map(pending));
         for place in 0..first.windows.len() {
-            if held.wants(place) && missing.parts.binary_search(&found.plan().part_of(place)).is_err() {
-                held.put(place, &found.row(place)?.context("a part of the first pass is too short")?.into());
+            if held.wants(place)
+                && missing
+                    .parts
+                    .binary_search(&found.plan().part_of(place))
+                    .is_err()
+            {
+                held.put(
+                    place,
+                    &found
+                        .row(place)?
+                        .context("a part of the first pass is too short")?
+                        .into(),
+                );
             }
         }
         let mut computed = 0;
@@ -111,7 +155,13 @@ impl Scoring<'_> {
             let rows: Vec<ScoredWindow> = places
                 .iter()
                 .zip(answers)
-                .map(|((_, window), answer)| if whole { piece(window, answer) } else { self.row(window, answer) })
+                .map(|((_, window), answer)| {
+                    if whole {
+                        piece(window, answer)
+                    } else {
+                        self.row(window, answer)
+                    }
+                })
                 .collect();
             found.write(part, &rows)?;
             computed += asked;
@@ -126,15 +176,26 @@ impl Scoring<'_> {
     fn rest(&self, fates: &[Fate], found: &mut FirstPass<'_>) -> Result<Option<(u64, u64)>> {
         let plan = &self.dir.manifest().plan;
         let of = |place: usize| (place, &self.windows[place]);
-        let with = |wanted: fn(&Fate) -> bool| (0..fates.len()).filter(move |place| wanted(&fates[*place])).map(of);
+        let with = |wanted: fn(&Fate) -> bool| {
+            (0..fates.len())
+                .filter(move |place| wanted(&fates[*place]))
+                .map(of)
+        };
         // What was scored first is there to be taken over first.
-        let order = with(|fate| matches!(fate, Fate::Scored(_))).chain(with(|fate| *fate == Fate::Score));
+        let order =
+            with(|fate| matches!(fate, Fate::Scored(_))).chain(with(|fate| *fate == Fate::Score));
         let twins = Twins::of(order, |window| self.texts.in_full(window));
         let shared = twins.len() as u64;
         let missing = self.dir.missing_parts();
-        let Some(bar) = begin(&missing, plan, "") else { return Ok(Some((0, shared))) };
+        let Some(bar) = begin(&missing, plan, "") else {
+            return Ok(Some((0, shared)));
+        };
         let to_score = |place: &usize| fates[*place] == Fate::Score;
-        let pending = missing.parts.iter().flat_map(|part| plan.part_range(*part)).filter(to_score);
+        let pending = missing
+            .parts
+            .iter()
+            .flat_map(|part| plan.part_range(*part))
+            .filter(to_score);
         let mut held = Held::for_twins(&twins, pending);
         self.hold(fates, &missing, found, &mut held)?;
         let mut computed = 0;
@@ -151,9 +212,14 @@ impl Scoring<'_> {
             for place in range {
                 let window = &self.windows[place];
                 rows.push(match fates[place] {
-                    Fate::Scored(at) => found.row(at)?.context("a part of the first pass is too short")?.clone(),
+                    Fate::Scored(at) => found
+                        .row(at)?
+                        .context("a part of the first pass is too short")?
+                        .clone(),
                     Fate::Leave(reason) => self.row(window, self.left(reason)),
-                    Fate::Score => self.row(window, answers.next().context("a window has no answer")?),
+                    Fate::Score => {
+                        self.row(window, answers.next().context("a window has no answer")?)
+                    }
                 });
             }
             self.dir.write_part(part, &rows)?;
@@ -165,15 +231,30 @@ impl Scoring<'_> {
     }
 
     /// Takes from disk what twins that are still to come will take over.
-    fn hold(&self, fates: &[Fate], missing: &Missing, found: &mut FirstPass<'_>, held: &mut Held<Found>) -> Result<()> {
+    fn hold(
+        &self,
+        fates: &[Fate],
+        missing: &Missing,
+        found: &mut FirstPass<'_>,
+        held: &mut Held<Found>,
+    ) -> Result<()> {
         for (place, fate) in fates.iter().enumerate() {
             if let (Fate::Scored(at), true) = (fate, held.wants(place)) {
-                held.put(place, &found.row(*at)?.context("a part of the first pass is too short")?.into());
+                held.put(
+                    place,
+                    &found
+                        .row(*at)?
+                        .context("a part of the first pass is too short")?
+                        .into(),
+                );
             }
         }
         let plan = &self.dir.manifest().plan;
         let done = (0..plan.parts()).filter(|part| missing.parts.binary_search(part).is_err());
-        for part in done.filter(|part| plan.part_range(*part).any(|place| held.wants(place))).collect::<Vec<_>>() {
+        for part in done
+            .filter(|part| plan.part_range(*part).any(|place| held.wants(place)))
+            .collect::<Vec<_>>()
+        {
             for (place, row) in plan.part_range(part).zip(self.dir.read_part(part)?) {
                 held.put(place, &(&row).into());
             }
@@ -194,12 +275,20 @@ impl Scoring<'_> {
     ) -> (Vec<Found>, u64) {
         let here: HashSet<usize> = places.iter().map(|(place, _)| *place).collect();
         let taken = |place: usize, held: &Held<Found>| {
-            twins.first(place).filter(|first| held.has(*first) || here.contains(first))
+            twins
+                .first(place)
+                .filter(|first| held.has(*first) || here.contains(first))
         };
-        let own: Vec<&Window> =
-            places.iter().filter(|(place, _)| taken(*place, held).is_none()).map(|(_, window)| *window).collect();
+        let own: Vec<&Window> = places
+            .iter()
+            .filter(|(place, _)| taken(*place, held).is_none())
+            .map(|(_, window)| *window)
+            .collect();
         let mut answers = self.score(&own, whole).into_iter();
-        let missing = || Found { scores: Err("no score came back".to_owned()), left: None };
+        let missing = || Found {
+            scores: Err("no score came back".to_owned()),
+            left: None,
+        };
         let found = places.iter().map(|(place, _)| {
             let found = match taken(*place, held) {
                 Some(first) => held.take(first),
@@ -214,12 +303,27 @@ impl Scoring<'_> {
 
     /// Gives windows to the model.
     fn score(&self, windows: &[&Window], whole: bool) -> Vec<Found> {
-        let exit = self.dir.manifest().settings.exit.as_ref().filter(|_| !whole);
-        let scores = scores(windows, &self.model.backend, exit, |window| self.texts.in_full(window));
+        let exit = self
+            .dir
+            .manifest()
+            .settings
+            .exit
+            .as_ref()
+            .filter(|_| !whole);
+        let scores = scores(windows, &self.model.backend, exit, |window| {
+            self.texts.in_full(window)
+        });
         let found = |(window, scores): (&&Window, Result<TokenScores, ScoreError>)| {
             let suffix_len = window.token_ids.len() - window.prefix_len as usize;
-            let left = scores.as_ref().ok().filter(|own| own.logprob.len() < suffix_len).map(|_| Left::Floor);
-            Found { scores: scores.map_err(|e| e.to_string()), left }
+            let left = scores
+                .as_ref()
+                .ok()
+                .filter(|own| own.logprob.len() < suffix_len)
+                .map(|_| Left::Floor);
+            Found {
+                scores: scores.map_err(|e| e.to_string()),
+                left,
+            }
         };
         windows.iter().zip(scores).map(found).collect()
     }
@@ -227,13 +331,21 @@ impl Scoring<'_> {
     /// A window of which nothing was scored.
     fn left(&self, reason: Left) -> Found {
         let schemes = self.model.backend.info().schemes.len();
-        let scores = TokenScores { scheme_logprob: vec![Vec::new(); schemes], ..TokenScores::default() };
-        Found { scores: Ok(scores), left: Some(reason) }
+        let scores = TokenScores {
+            scheme_logprob: vec![Vec::new(); schemes],
+            ..TokenScores::default()
+        };
+        Found {
+            scores: Ok(scores),
+            left: Some(reason),
+        }
     }
 
     fn row(&self, window: &Window, found: Found) -> ScoredWindow {
         let form = self.texts.forms.get(&(&window.item, window.form));
-        let suffix = form.map(|form| suffix_text(form, window)).unwrap_or_default();
+        let suffix = form
+            .map(|form| suffix_text(form, window))
+            .unwrap_or_default();
         let reveal = self.dir.manifest().settings.reveal;
         ScoredWindow {
             text: text_stats(&suffix, &window.token_ids, window.prefix_len as usize),
@@ -253,16 +365,27 @@ fn scores(
     let inputs = |places: &[usize]| -> Vec<ScoreInput<'_>> {
         let input = |&place: &usize| {
             let window = windows[place];
-            ScoreInput { token_ids: &window.token_ids, prefix_len: window.prefix_len as usize }
+            ScoreInput {
+                token_ids: &window.token_ids,
+                prefix_len: window.prefix_len as usize,
+            }
         };
         places.iter().map(input).collect()
     };
     let (whole, may_leave): (Vec<usize>, Vec<usize>) =
         (0..windows.len()).partition(|&place| exit.is_none() || stay(windows[place]));
-    let mut scored: Vec<(usize, Result<TokenScores, ScoreError>)> =
-        whole.iter().copied().zip(backend.score(&inputs(&whole))).collect();
+    let mut scored: Vec<(usize, Result<TokenScores, ScoreError>)> = whole
+        .iter()
+        .copied()
+        .zip(backend.score(&inputs(&whole)))
+        .collect();
     if let Some(exit) = exit {
-        scored.extend(may_leave.iter().copied().zip(backend.score_until(&inputs(&may_leave), exit)));
+        scored.extend(
+            may_leave
+                .iter()
+                .copied()
+                .zip(backend.score_until(&inputs(&may_leave), exit)),
+        );
     }
     scored.sort_by_key(|(place, _)| *place);
     scored.into_iter().map(|(_, scores)| scores).collect()
@@ -273,10 +396,17 @@ fn begin(missing: &Missing, plan: &Plan, of_what: &str) -> Option<ProgressBar> {
     for warning in &missing.warnings {
         out::note(format_args!("warning: {warning}"));
     }
-    let todo: u64 = missing.parts.iter().map(|part| plan.part_range(*part).len() as u64).sum();
+    let todo: u64 = missing
+        .parts
+        .iter()
+        .map(|part| plan.part_range(*part).len() as u64)
+        .sum();
     if todo < plan.windows {
         let done = plan.windows - todo;
-        out::note(format_args!("{done} of {} windows {of_what}are scored already", plan.windows));
+        out::note(format_args!(
+            "{done} of {} windows {of_what}are scored already",
+            plan.windows
+        ));
     }
     let style = ProgressStyle::with_template("{bar:30} {pos}/{len} windows, {per_sec}, {eta} left")
         .unwrap_or_else(|_| ProgressStyle::default_bar());

@@ -26,9 +26,15 @@ pub(crate) fn run(located: &Located, format: Printed) -> Result<Outcome> {
             located.adapter.as_deref(),
         )?,
     };
-    let told = tell(located, &described, entry.map_or(BosChoice::Auto, |e| e.bos))?;
+    let told = tell(
+        located,
+        &described,
+        entry.map_or(BosChoice::Auto, |e| e.bos),
+    )?;
     match format {
-        Printed::Json => out::print(format!("{}\n", serde_json::to_string_pretty(&told)?).as_bytes()),
+        Printed::Json => {
+            out::print(format!("{}\n", serde_json::to_string_pretty(&told)?).as_bytes())
+        }
         Printed::Text => out::print(text(&told, &described).as_bytes()),
     }
 }
@@ -39,7 +45,9 @@ fn tell(located: &Located, described: &Description, bos: BosChoice) -> Result<Ma
     let signing = match signing::root(located, &files) {
         Ok(digest) => json!(digest),
         Err(error) => {
-            out::note(format_args!("warning: no root digest by model-signing: {error}"));
+            out::note(format_args!(
+                "warning: no root digest by model-signing: {error}"
+            ));
             Value::Null
         }
     };
@@ -92,7 +100,10 @@ fn text(told: &Map<String, Value>, described: &Description) -> String {
     let mut table = Table::new();
     table.load_preset(presets::NOTHING);
     let mut row = |name: &str, value: Option<String>| {
-        table.add_row([name.to_owned(), value.unwrap_or_else(|| "not known".to_owned())]);
+        table.add_row([
+            name.to_owned(),
+            value.unwrap_or_else(|| "not known".to_owned()),
+        ]);
     };
     row("model", plain("reference"));
     row("source", plain("source"));
@@ -103,7 +114,14 @@ fn text(told: &Map<String, Value>, described: &Description) -> String {
     if let Some(reason) = plain("unsupported") {
         row("can't be loaded", Some(reason));
     }
-    row("parameters", Some(format!("{} ({:.1} M)", described.parameters, described.parameters as f64 / 1e6)));
+    row(
+        "parameters",
+        Some(format!(
+            "{} ({:.1} M)",
+            described.parameters,
+            described.parameters as f64 / 1e6
+        )),
+    );
     for (name, field) in [
         ("layers", "layers"),
         ("hidden size", "hidden_size"),
@@ -114,8 +132,19 @@ fn text(told: &Map<String, Value>, described: &Description) -> String {
         row(name, plain(field));
     }
     let all = described.parameters.max(1) as f64;
-    let share = |(dtype, count): (&String, &u64)| format!("{dtype} ({:.1}%)", 100.0 * *count as f64 / all);
-    row("stored as", Some(described.stored.iter().map(share).collect::<Vec<_>>().join(", ")));
+    let share =
+        |(dtype, count): (&String, &u64)| format!("{dtype} ({:.1}%)", 100.0 * *count as f64 / all);
+    row(
+        "stored as",
+        Some(
+            described
+                .stored
+                .iter()
+                .map(share)
+                .collect::<Vec<_>>()
+                .join(", "),
+        ),
+    );
     for (dtype, bytes) in &described.memory {
         row(&format!("memory in {dtype}"), Some(size(*bytes)));
     }
@@ -132,16 +161,40 @@ fn text(told: &Map<String, Value>, described: &Description) -> String {
         }),
     );
     row("vocabulary", plain("vocabulary"));
-    row("tokenizer", plain("tokenizer_fingerprint").or_else(|| Some("none".to_owned())));
+    row(
+        "tokenizer",
+        plain("tokenizer_fingerprint").or_else(|| Some("none".to_owned())),
+    );
     if let Some(adapter) = told.get("adapter").filter(|adapter| !adapter.is_null()) {
-        let of = |field: &str| adapter.get(field).and_then(Value::as_str).unwrap_or("not told");
+        let of = |field: &str| {
+            adapter
+                .get(field)
+                .and_then(Value::as_str)
+                .unwrap_or("not told")
+        };
         row("adapter", Some(of("source").to_owned()));
         row("made for", Some(of("base_model").to_owned()));
     }
     row("SHA-256 of its files", plain("digest"));
-    row("model-signing root", plain("model_signing").or_else(|| Some("none".to_owned())));
-    let mut said = format!("{}\n\n", table.to_string().lines().map(str::trim_end).collect::<Vec<_>>().join("\n"));
-    for file in told.get("files").and_then(Value::as_array).into_iter().flatten() {
+    row(
+        "model-signing root",
+        plain("model_signing").or_else(|| Some("none".to_owned())),
+    );
+    let mut said = format!(
+        "{}\n\n",
+        table
+            .to_string()
+            .lines()
+            .map(str::trim_end)
+            .collect::<Vec<_>>()
+            .join("\n")
+    );
+    for file in told
+        .get("files")
+        .and_then(Value::as_array)
+        .into_iter()
+        .flatten()
+    {
         let of = |field: &str| file.get(field).and_then(Value::as_str).unwrap_or_default();
         said.push_str(&format!("{}  {}\n", of("sha256"), of("name")));
     }
@@ -150,5 +203,9 @@ fn text(told: &Map<String, Value>, described: &Description) -> String {
 
 fn size(bytes: u64) -> String {
     let bytes = bytes as f64;
-    if bytes >= 1e9 { format!("{:.2} GB", bytes / 1e9) } else { format!("{:.1} MB", bytes / 1e6) }
+    if bytes >= 1e9 {
+        format!("{:.2} GB", bytes / 1e9)
+    } else {
+        format!("{:.1} MB", bytes / 1e6)
+    }
 }

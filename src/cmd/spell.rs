@@ -9,16 +9,33 @@ use std::fmt::Write as _;
 /// Spells the likeliest window of every item whose text is revealed.
 pub(crate) fn spell(report: &mut Report, windows: &[Window], tokenizer: &Tokenizer) {
     let wanted = report.items.iter_mut().filter_map(|item| {
-        let window = item.windows.first().filter(|window| window.tokens.is_some())?;
+        let window = item
+            .windows
+            .first()
+            .filter(|window| window.tokens.is_some())?;
         Some((window.window.clone(), item.revealed.as_mut()?))
     });
     let mut wanted: HashMap<WindowId, _> = wanted.collect();
     for window in windows {
-        let Some(revealed) = wanted.remove(&window.id) else { continue };
-        let Some((prefix, suffix)) = window.token_ids.split_at_checked(window.prefix_len as usize) else { continue };
-        let letters = |ids: &[u32]| ids.iter().map(|&id| in_letters(tokenizer.token_bytes(id))).collect();
-        revealed.spelled =
-            Some(Spelled { window: window.id.clone(), prefix: letters(prefix), suffix: letters(suffix) });
+        let Some(revealed) = wanted.remove(&window.id) else {
+            continue;
+        };
+        let Some((prefix, suffix)) = window
+            .token_ids
+            .split_at_checked(window.prefix_len as usize)
+        else {
+            continue;
+        };
+        let letters = |ids: &[u32]| {
+            ids.iter()
+                .map(|&id| in_letters(tokenizer.token_bytes(id)))
+                .collect()
+        };
+        revealed.spelled = Some(Spelled {
+            window: window.id.clone(),
+            prefix: letters(prefix),
+            suffix: letters(suffix),
+        });
     }
 }
 

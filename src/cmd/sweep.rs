@@ -48,14 +48,34 @@ impl Cells {
         let args = job.args;
         let prefixes = once(&args.prefix);
         // One lead for all, so that every prefix is followed by the same suffixes.
-        let lead = args.lead.or_else(|| prefixes.iter().max().copied().filter(|_| prefixes.len() > 1));
-        Self { models: once(&job.references), dtypes: once(&args.dtype), prefixes, bos: once(&args.bos), lead }
+        let lead = args.lead.or_else(|| {
+            prefixes
+                .iter()
+                .max()
+                .copied()
+                .filter(|_| prefixes.len() > 1)
+        });
+        Self {
+            models: once(&job.references),
+            dtypes: once(&args.dtype),
+            prefixes,
+            bos: once(&args.bos),
+            lead,
+        }
     }
 
     /// The only combination, where there is but one: no sweep.
     pub(super) fn single(&self) -> Option<(&str, Variant)> {
         match (&*self.models, &*self.dtypes, &*self.prefixes, &*self.bos) {
-            ([model], &[dtype], &[prefix], &[bos]) => Some((model, Variant { dtype, prefix, bos, lead: self.lead })),
+            ([model], &[dtype], &[prefix], &[bos]) => Some((
+                model,
+                Variant {
+                    dtype,
+                    prefix,
+                    bos,
+                    lead: self.lead,
+                },
+            )),
             _ => None,
         }
     }
@@ -67,7 +87,15 @@ impl Cells {
 
     fn variants(&self, dtype: Dtype) -> impl Iterator<Item = Variant> {
         let of_bos = move |bos| self.prefixes.iter().map(move |prefix| (bos, *prefix));
-        self.bos.iter().flat_map(of_bos).map(move |(&bos, prefix)| Variant { dtype, prefix, bos, lead: self.lead })
+        self.bos
+            .iter()
+            .flat_map(of_bos)
+            .map(move |(&bos, prefix)| Variant {
+                dtype,
+                prefix,
+                bos,
+                lead: self.lead,
+            })
     }
 
     /// A folder's name below that of the sweep: the model where there are several, then the settings where there are.
@@ -86,7 +114,13 @@ impl Cells {
     fn model_folder(&self, model: usize) -> String {
         let name = |model: &String| super::probe::slug(model);
         let own = self.models.get(model).map(name).unwrap_or_default();
-        match self.models.iter().take(model).filter(|other| name(other) == own).count() {
+        match self
+            .models
+            .iter()
+            .take(model)
+            .filter(|other| name(other) == own)
+            .count()
+        {
             0 => own,
             before => format!("{own}-{}", before + 1),
         }
@@ -95,7 +129,12 @@ impl Cells {
 
 impl Variant {
     fn name(self) -> String {
-        format!("{}-p{}-bos-{}", word(self.dtype), self.prefix, word(self.bos))
+        format!(
+            "{}-p{}-bos-{}",
+            word(self.dtype),
+            self.prefix,
+            word(self.bos)
+        )
     }
 
     fn setting(self, model: &str) -> Setting {
@@ -105,19 +144,32 @@ impl Variant {
             Bos::Never => BosChoice::Never,
         };
         debug_assert_eq!(bos_name(bos), word(self.bos));
-        Setting { model: model.to_owned(), dtype: word(self.dtype), prefix: self.prefix, bos }
+        Setting {
+            model: model.to_owned(),
+            dtype: word(self.dtype),
+            prefix: self.prefix,
+            bos,
+        }
     }
 }
 
 /// A choice as it is written on the command line.
 fn word(choice: impl ValueEnum) -> String {
-    choice.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default()
+    choice
+        .to_possible_value()
+        .map(|value| value.get_name().to_owned())
+        .unwrap_or_default()
 }
 
 /// Runs every combination, each in a folder of its own, then compares them.
 pub(super) fn run(job: &Job<'_>, cells: &Cells) -> Result<Outcome> {
-    let root = job.args.out.clone().unwrap_or_else(|| Path::new(super::probe::RUNS).join(default_name(job, cells)));
-    std::fs::create_dir_all(&root).with_context(|| format!("{}: the folder can't be made", root.display()))?;
+    let root = job
+        .args
+        .out
+        .clone()
+        .unwrap_or_else(|| Path::new(super::probe::RUNS).join(default_name(job, cells)));
+    std::fs::create_dir_all(&root)
+        .with_context(|| format!("{}: the folder can't be made", root.display()))?;
     let mut done = Vec::new();
     let mut worst = Outcome::Done;
     for (at, model) in cells.models.iter().enumerate() {
@@ -136,7 +188,11 @@ pub(super) fn run(job: &Job<'_>, cells: &Cells) -> Result<Outcome> {
         })
         .collect();
     let sweep = Sweep::of(&runs);
-    let (json, markdown, html) = (json::render(&sweep), markdown::render(&sweep), html::render(&sweep)?);
+    let (json, markdown, html) = (
+        json::render(&sweep),
+        markdown::render(&sweep),
+        html::render(&sweep)?,
+    );
     write(&root.join("sweep.json"), &json)?;
     write(&root.join("sweep.md"), markdown.as_bytes())?;
     write(&root.join("sweep.html"), html.as_bytes())?;
@@ -147,12 +203,22 @@ pub(super) fn run(job: &Job<'_>, cells: &Cells) -> Result<Outcome> {
     let unstable = sweep.standing(Standing::Unstable).count();
     let of = sweep.items.len();
     let [page, table] = ["sweep.html", "sweep.md"].map(|name| root.join(name));
-    out::note(format_args!("{unstable} of {of} items are unstable. Sweep: {}, {}", page.display(), table.display()));
+    out::note(format_args!(
+        "{unstable} of {of} items are unstable. Sweep: {}, {}",
+        page.display(),
+        table.display()
+    ));
     Ok(worst)
 }
 
 /// All combinations of one model. What can't be run is noted and leaves the sweep undecided; the rest stands.
-fn of_model(job: &Job<'_>, cells: &Cells, model: (usize, &str), root: &Path, done: &mut Vec<Done>) -> Outcome {
+fn of_model(
+    job: &Job<'_>,
+    cells: &Cells,
+    model: (usize, &str),
+    root: &Path,
+    done: &mut Vec<Done>,
+) -> Outcome {
     let mut worst = Outcome::Done;
     let failed = |variants: Vec<Variant>, error: &anyhow::Error, done: &mut Vec<Done>| {
         out::error(error);
@@ -162,12 +228,21 @@ fn of_model(job: &Job<'_>, cells: &Cells, model: (usize, &str), root: &Path, don
         Outcome::Undecided
     };
     let given = &job.args.load;
-    let located = locate(model.1, job.registry, given.offline, given.adapter.as_deref());
+    let located = locate(
+        model.1,
+        job.registry,
+        given.offline,
+        given.adapter.as_deref(),
+    );
     let found = located.and_then(|located| Ok((asked_for(job, &located)?, located)));
     let (asked, located) = match found {
         Ok(found) => found,
         Err(error) => {
-            let all = cells.dtypes.iter().flat_map(|dtype| cells.variants(*dtype)).collect();
+            let all = cells
+                .dtypes
+                .iter()
+                .flat_map(|dtype| cells.variants(*dtype))
+                .collect();
             return failed(all, &error, done);
         }
     };
@@ -185,11 +260,20 @@ fn of_model(job: &Job<'_>, cells: &Cells, model: (usize, &str), root: &Path, don
         for variant in cells.variants(dtype) {
             let folder = cells.folder(model.0, variant);
             out::note(format_args!("run {}: {}", done.len() + 1, folder.display()));
-            match cell(job, variant, (&located, &mut loaded), &asked, root.join(&folder), load_s) {
+            match cell(
+                job,
+                variant,
+                (&located, &mut loaded),
+                &asked,
+                root.join(&folder),
+                load_s,
+            ) {
                 Ok((Outcome::Interrupted, _)) => return Outcome::Interrupted,
                 Ok((outcome, report)) => {
                     worst = graver(worst, outcome);
-                    let report = report.map(|report| *report).ok_or_else(|| "it was cut short".to_owned());
+                    let report = report
+                        .map(|report| *report)
+                        .ok_or_else(|| "it was cut short".to_owned());
                     done.push(cells.done(model, variant, report));
                 }
                 Err(error) => worst = graver(worst, failed(vec![variant], &error, done)),
@@ -203,14 +287,23 @@ fn of_model(job: &Job<'_>, cells: &Cells, model: (usize, &str), root: &Path, don
 impl Cells {
     fn done(&self, model: (usize, &str), variant: Variant, report: Result<Report, String>) -> Done {
         let folder = self.folder(model.0, variant).display().to_string();
-        Done { setting: variant.setting(model.1), folder, report }
+        Done {
+            setting: variant.setting(model.1),
+            folder,
+            report,
+        }
     }
 }
 
 fn load(job: &Job<'_>, located: &Located, dtype: Dtype, cells: &Cells) -> Result<Ready> {
     let bos = cells.bos.first().copied().unwrap_or(Bos::Auto);
     let schemes = Scheme::with_defaults(&job.policy.schemes);
-    let loading = Loading { dtype, bos, window: job.args.window(), keeps: true };
+    let loading = Loading {
+        dtype,
+        bos,
+        window: job.args.window(),
+        keeps: true,
+    };
     let mut loaded = ready(located, &job.args.load, loading, schemes)?;
     decide_by(job.policy, &mut loaded);
     announce(&loaded);
@@ -226,14 +319,25 @@ fn cell(
     load_s: f64,
 ) -> Result<Probed> {
     model.set_bos(variant.bos)?;
-    probe(job, variant, (located, model), asked.clone(), Some(folder), load_s)
+    probe(
+        job,
+        variant,
+        (located, model),
+        asked.clone(),
+        Some(folder),
+        load_s,
+    )
 }
 
 /// A folder's name for a sweep without `--out`: another sweep, another folder; the same one, the same.
 fn default_name(job: &Job<'_>, cells: &Cells) -> String {
     let args = job.args;
-    let settings: Vec<String> =
-        cells.dtypes.iter().flat_map(|dtype| cells.variants(*dtype)).map(Variant::name).collect();
+    let settings: Vec<String> = cells
+        .dtypes
+        .iter()
+        .flat_map(|dtype| cells.variants(*dtype))
+        .map(Variant::name)
+        .collect();
     let identity = serde_json::json!([
         cells.models,
         settings,
@@ -244,14 +348,20 @@ fn default_name(job: &Job<'_>, cells: &Cells) -> String {
         args.reveal,
         args.load.adapter,
         // Absent where only the bare prefix is used: such a sweep has the name it always had.
-        job.templates.iter().any(|template| !template.id.is_none()).then(|| job
-            .templates
+        job.templates
             .iter()
-            .map(|template| &template.digest)
-            .collect::<Vec<_>>()),
+            .any(|template| !template.id.is_none())
+            .then(|| job
+                .templates
+                .iter()
+                .map(|template| &template.digest)
+                .collect::<Vec<_>>()),
         byrote::run::TOOL,
     ]);
-    format!("sweep-{}", &Digest::of_bytes(identity.to_string().as_bytes()).as_str()[..8])
+    format!(
+        "sweep-{}",
+        &Digest::of_bytes(identity.to_string().as_bytes()).as_str()[..8]
+    )
 }
 
 /// Under a temporary name first, so that what is there is whole.

@@ -57,15 +57,30 @@ impl Templates {
         let render = |template: &Template| -> Result<Rendered> {
             let pieces = Known::ALL
                 .into_iter()
-                .map(|known| Ok((known, template.render(known, chat.as_ref(), &located.reference)?)))
+                .map(|known| {
+                    Ok((
+                        known,
+                        template.render(known, chat.as_ref(), &located.reference)?,
+                    ))
+                })
                 .collect::<Result<HashMap<_, _>>>()?;
             Ok(Rendered::new(template, pieces))
         };
-        let file = chat.as_ref().map_or_else(|| "--template".to_owned(), |chat| chat.file.clone());
-        let rendered = guarded(&file, || templates.iter().map(render).collect::<Result<Vec<_>>>())?;
+        let file = chat
+            .as_ref()
+            .map_or_else(|| "--template".to_owned(), |chat| chat.file.clone());
+        let rendered = guarded(&file, || {
+            templates.iter().map(render).collect::<Result<Vec<_>>>()
+        })?;
         let bare = templates.iter().all(|template| template.id.is_none());
-        let infos = templates.iter().map(|template| template.info(chat.as_ref())).collect();
-        Ok(Self { infos: if bare { Vec::new() } else { infos }, rendered })
+        let infos = templates
+            .iter()
+            .map(|template| template.info(chat.as_ref()))
+            .collect();
+        Ok(Self {
+            infos: if bare { Vec::new() } else { infos },
+            rendered,
+        })
     }
 }
 
@@ -75,35 +90,59 @@ fn chat_template(located: &Located) -> Result<Option<ChatTemplate>> {
         Format::Builtin => Ok(None),
         Format::Gguf => of_gguf(located.weights.first().context("there is no GGUF file")?),
         Format::Safetensors => {
-            let read = |path: &Path| std::fs::read(path).with_context(|| format!("{}: can't be read", path.display()));
-            let config = located.tokenizer_config.as_deref().map(|path| Ok::<_, anyhow::Error>((path, read(path)?)));
-            let config = config.transpose()?.map(|(path, bytes)| (path.display().to_string(), bytes));
+            let read = |path: &Path| {
+                std::fs::read(path).with_context(|| format!("{}: can't be read", path.display()))
+            };
+            let config = located
+                .tokenizer_config
+                .as_deref()
+                .map(|path| Ok::<_, anyhow::Error>((path, read(path)?)));
+            let config = config
+                .transpose()?
+                .map(|(path, bytes)| (path.display().to_string(), bytes));
             let path = located.folder.join(JINJA);
             let jinja = match path.is_file() {
-                true => {
-                    Some(std::fs::read_to_string(&path).with_context(|| format!("{}: can't be read", path.display()))?)
-                }
+                true => Some(
+                    std::fs::read_to_string(&path)
+                        .with_context(|| format!("{}: can't be read", path.display()))?,
+                ),
                 false => None,
             };
             let name = path.display().to_string();
-            let config = config.as_ref().map(|(file, bytes)| (file.as_str(), bytes.as_slice()));
-            Ok(ChatTemplate::of_config(config, jinja.map(|text| (name.as_str(), text)))?)
+            let config = config
+                .as_ref()
+                .map(|(file, bytes)| (file.as_str(), bytes.as_slice()));
+            Ok(ChatTemplate::of_config(
+                config,
+                jinja.map(|text| (name.as_str(), text)),
+            )?)
         }
     }
 }
 
 fn of_gguf(path: &Path) -> Result<Option<ChatTemplate>> {
     let gguf = Gguf::open(path)?;
-    let Some(source) = gguf.text("tokenizer.chat_template") else { return Ok(None) };
+    let Some(source) = gguf.text("tokenizer.chat_template") else {
+        return Ok(None);
+    };
     let mut tokens = BTreeMap::new();
     if let Some(Value::Texts(spellings)) = gguf.metadata.get("tokenizer.ggml.tokens") {
-        for (name, key) in [("bos", "bos"), ("eos", "eos"), ("unk", "unknown"), ("pad", "padding")] {
+        for (name, key) in [
+            ("bos", "bos"),
+            ("eos", "eos"),
+            ("unk", "unknown"),
+            ("pad", "padding"),
+        ] {
             let id = gguf.int(&format!("tokenizer.ggml.{key}_token_id"));
             let spelling = id.and_then(|id| spellings.get(usize::try_from(id).ok()?));
             tokens.extend(spelling.map(|spelling| (format!("{name}_token"), spelling.clone())));
         }
     }
-    Ok(Some(ChatTemplate { file: path.display().to_string(), source: source.to_owned(), tokens }))
+    Ok(Some(ChatTemplate {
+        file: path.display().to_string(),
+        source: source.to_owned(),
+        tokens,
+    }))
 }
 
 /// Does what a hostile template could make take forever or fill the memory: steps and output are bounded inside, but a

@@ -15,10 +15,15 @@ pub fn render(comparison: &Comparison) -> String {
         for (against, change) in comparison.against_first.iter().zip(&item.changes) {
             let (old, new) = (item.cells.first(), item.cells.get(against.report));
             let (old, new) = (old.and_then(Option::as_ref), new.and_then(Option::as_ref));
-            let level = |cell: Option<&Cell>| cell.map(|cell| cell.level.to_string()).unwrap_or_default();
-            let of = |cell: Option<&Cell>, value: fn(&Cell) -> Option<f64>| number(cell.and_then(value));
+            let level =
+                |cell: Option<&Cell>| cell.map(|cell| cell.level.to_string()).unwrap_or_default();
+            let of =
+                |cell: Option<&Cell>, value: fn(&Cell) -> Option<f64>| number(cell.and_then(value));
             let run = |cell: Option<&Cell>| whole(cell.and_then(|cell| cell.verbatim_run));
-            let name = comparison.reports.get(against.report).map_or("", |report| &report.name);
+            let name = comparison
+                .reports
+                .get(against.report)
+                .map_or("", |report| &report.name);
             let row = [
                 csv::text(&item.id.0, false),
                 super::text::kind(item.kind).replace('-', "_"),

@@ -25,7 +25,11 @@ const SHOWN_ITEMS: usize = 1_000;
 /// # Errors
 /// Only if the built-in template is defective.
 pub fn render(comparison: &Comparison) -> Result<String, RenderError> {
-    page::render("the HTML page of the comparison", &TEMPLATES, page(comparison))
+    page::render(
+        "the HTML page of the comparison",
+        &TEMPLATES,
+        page(comparison),
+    )
 }
 
 fn page(comparison: &Comparison) -> Value {
@@ -80,8 +84,16 @@ fn counts(comparison: &Comparison) -> Vec<Value> {
     let mut rows = Vec::new();
     for kind in super::KINDS {
         for (n, report) in comparison.reports.iter().enumerate() {
-            let Some(levels) = report.levels.iter().find(|levels| levels.kind == kind) else { continue };
-            let cells = [levels.extractable, levels.memorized, levels.predictable, levels.clear, levels.inconclusive];
+            let Some(levels) = report.levels.iter().find(|levels| levels.kind == kind) else {
+                continue;
+            };
+            let cells = [
+                levels.extractable,
+                levels.memorized,
+                levels.predictable,
+                levels.clear,
+                levels.inconclusive,
+            ];
             rows.push(context! {
                 kind => report_words::kinds(kind),
                 report => n + 1,
@@ -98,13 +110,24 @@ fn groups(comparison: &Comparison) -> Vec<Value> {
     let mut room = SHOWN_ITEMS;
     let mut groups = Vec::new();
     for kind in super::KINDS {
-        let items: Vec<&ComparedItem> = comparison.items.iter().filter(|item| item.kind == kind).collect();
+        let items: Vec<&ComparedItem> = comparison
+            .items
+            .iter()
+            .filter(|item| item.kind == kind)
+            .collect();
         if items.is_empty() {
             continue;
         }
-        let rows: Vec<Value> = items.iter().take(room).map(|item| row(item, comparison)).collect();
+        let rows: Vec<Value> = items
+            .iter()
+            .take(room)
+            .map(|item| row(item, comparison))
+            .collect();
         room -= rows.len();
-        let changed = items.iter().filter(|item| item.standing() != Standing::Unchanged).count();
+        let changed = items
+            .iter()
+            .filter(|item| item.standing() != Standing::Unchanged)
+            .count();
         groups.push(context! {
             name => report_words::kinds(kind),
             total => grouped(items.len() as u64),
@@ -120,8 +143,15 @@ fn groups(comparison: &Comparison) -> Vec<Value> {
 fn row(item: &ComparedItem, comparison: &Comparison) -> Value {
     let standing = item.standing();
     let none = || "–".to_owned();
-    let pair = item.changes.first().filter(|_| comparison.reports.len() == 2);
-    let mut why: Vec<&str> = item.changes.iter().filter_map(|change| change.why.as_deref()).collect();
+    let pair = item
+        .changes
+        .first()
+        .filter(|_| comparison.reports.len() == 2);
+    let mut why: Vec<&str> = item
+        .changes
+        .iter()
+        .filter_map(|change| change.why.as_deref())
+        .collect();
     why.dedup();
     context! {
         id => item.id,

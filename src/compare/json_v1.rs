@@ -5,8 +5,8 @@
 
 use super::same::Windows;
 use super::{
-    Against, Cell, Change, ComparedItem, ComparedReport, Comparison, Interval, KindChange, PairedShare, PairedShift,
-    Standing,
+    Against, Cell, Change, ComparedItem, ComparedReport, Comparison, Interval, KindChange,
+    PairedShare, PairedShift, Standing,
 };
 use crate::digest::Digest;
 use crate::items::{ItemId, Kind};
@@ -23,8 +23,12 @@ pub const SCHEMA: &str = "byrote.comparison/v1";
 /// Indented, with a line feed at the end. Pure: the same comparison gives the same bytes.
 pub fn render(comparison: &Comparison) -> Vec<u8> {
     // Can't fail with string keys and checked numbers; if it does, the outcome is no comparison.
-    let mut bytes = serde_json::to_vec_pretty(&ComparisonV1::of(comparison))
-        .unwrap_or_else(|error| serde_json::json!({ "error": error.to_string() }).to_string().into());
+    let mut bytes =
+        serde_json::to_vec_pretty(&ComparisonV1::of(comparison)).unwrap_or_else(|error| {
+            serde_json::json!({ "error": error.to_string() })
+                .to_string()
+                .into()
+        });
     bytes.push(b'\n');
     bytes
 }
@@ -245,7 +249,11 @@ impl ComparisonV1 {
                 source: policy.source.clone(),
                 digest: policy.digest.clone(),
                 tau: policy.tau,
-                schemes: policy.schemes.iter().map(|scheme| scheme.id.clone()).collect(),
+                schemes: policy
+                    .schemes
+                    .iter()
+                    .map(|scheme| scheme.id.clone())
+                    .collect(),
             },
             reports: comparison.reports.iter().map(report).collect(),
             against_first: comparison.against_first.iter().map(against).collect(),
@@ -282,7 +290,13 @@ fn against(against: &Against) -> AgainstV1 {
         Windows::Other(how) => (WindowsV1::Other, Some(how.clone())),
     };
     let kinds = against.kinds.iter().map(kind).collect();
-    AgainstV1 { report: against.report, windows, windows_differ, kinds, said: against.said.clone() }
+    AgainstV1 {
+        report: against.report,
+        windows,
+        windows_differ,
+        kinds,
+        said: against.said.clone(),
+    }
 }
 
 fn kind(change: &KindChange) -> KindV1 {
@@ -317,13 +331,37 @@ fn share(share: PairedShare) -> ShareV1 {
 }
 
 fn shift(shift: PairedShift) -> ShiftV1 {
-    let PairedShift { items, unknown, difference, rose, fell, equal, p_value } = shift;
-    ShiftV1 { items, unknown, difference: interval(difference), rose, fell, equal, sign_test_p: p_value }
+    let PairedShift {
+        items,
+        unknown,
+        difference,
+        rose,
+        fell,
+        equal,
+        p_value,
+    } = shift;
+    ShiftV1 {
+        items,
+        unknown,
+        difference: interval(difference),
+        rose,
+        fell,
+        equal,
+        sign_test_p: p_value,
+    }
 }
 
 fn interval(interval: Interval) -> IntervalV1 {
-    let Interval { value, lower, upper } = interval;
-    IntervalV1 { value: Number(value), lower: Number(lower), upper: Number(upper) }
+    let Interval {
+        value,
+        lower,
+        upper,
+    } = interval;
+    IntervalV1 {
+        value: Number(value),
+        lower: Number(lower),
+        upper: Number(upper),
+    }
 }
 
 fn item(item: &ComparedItem) -> ItemV1 {
@@ -332,7 +370,11 @@ fn item(item: &ComparedItem) -> ItemV1 {
         kind: item.kind,
         repetitions: item.repetitions,
         standing: standing(item.standing()),
-        reports: item.cells.iter().map(|found| found.as_ref().map(cell)).collect(),
+        reports: item
+            .cells
+            .iter()
+            .map(|found| found.as_ref().map(cell))
+            .collect(),
         changes: item.changes.iter().map(change).collect(),
     }
 }

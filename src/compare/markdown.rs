@@ -33,7 +33,11 @@ pub fn render(comparison: &Comparison) -> String {
             escape::markdown(&report.created_at)
         );
     }
-    let _ = writeln!(out, "\nJudged by {}.", escape::markdown(&words::policy(comparison)));
+    let _ = writeln!(
+        out,
+        "\nJudged by {}.",
+        escape::markdown(&words::policy(comparison))
+    );
     levels(&mut out, comparison);
     for against in &comparison.against_first {
         let _ = writeln!(out, "\n### {} against 1\n", against.report + 1);
@@ -42,7 +46,11 @@ pub fn render(comparison: &Comparison) -> String {
         }
     }
     items(&mut out, comparison);
-    let _ = writeln!(out, "\n<sub>{} · holds no probed text</sub>", escape::markdown(crate::run::TOOL));
+    let _ = writeln!(
+        out,
+        "\n<sub>{} · holds no probed text</sub>",
+        escape::markdown(crate::run::TOOL)
+    );
     out
 }
 
@@ -54,9 +62,17 @@ fn levels(out: &mut String, comparison: &Comparison) {
     let _ = writeln!(out, "\n|---|---:|{}", "---:|".repeat(LEVELS.len()));
     for kind in super::KINDS {
         for (n, report) in comparison.reports.iter().enumerate() {
-            let Some(levels) = report.levels.iter().find(|levels| levels.kind == kind) else { continue };
+            let Some(levels) = report.levels.iter().find(|levels| levels.kind == kind) else {
+                continue;
+            };
             let _ = write!(out, "| **{}** | {} |", kinds(kind), n + 1);
-            for count in [levels.extractable, levels.memorized, levels.predictable, levels.clear, levels.inconclusive] {
+            for count in [
+                levels.extractable,
+                levels.memorized,
+                levels.predictable,
+                levels.clear,
+                levels.inconclusive,
+            ] {
                 let _ = write!(out, " {} |", grouped(count));
             }
             out.push('\n');
@@ -65,8 +81,11 @@ fn levels(out: &mut String, comparison: &Comparison) {
 }
 
 fn items(out: &mut String, comparison: &Comparison) {
-    let changed: Vec<&ComparedItem> =
-        comparison.items.iter().filter(|item| item.standing() != Standing::Unchanged).collect();
+    let changed: Vec<&ComparedItem> = comparison
+        .items
+        .iter()
+        .filter(|item| item.standing() != Standing::Unchanged)
+        .collect();
     if changed.is_empty() {
         return;
     }
@@ -78,7 +97,11 @@ fn items(out: &mut String, comparison: &Comparison) {
     if pair {
         out.push_str(" ln p_z | extracted | run |");
     }
-    let _ = write!(out, " why |\n|---|---|---|{}", "---|".repeat(comparison.reports.len()));
+    let _ = write!(
+        out,
+        " why |\n|---|---|---|{}",
+        "---|".repeat(comparison.reports.len())
+    );
     if pair {
         out.push_str("---:|---:|---:|");
     }
@@ -106,12 +129,20 @@ fn items(out: &mut String, comparison: &Comparison) {
                 change.verbatim_run.map_or_else(none, words::whole),
             );
         }
-        let mut why: Vec<&str> = item.changes.iter().filter_map(|change| change.why.as_deref()).collect();
+        let mut why: Vec<&str> = item
+            .changes
+            .iter()
+            .filter_map(|change| change.why.as_deref())
+            .collect();
         why.dedup();
         let _ = writeln!(out, " {} |", escape::markdown(&why.join("; ")));
     }
     if let Some(more) = changed.len().checked_sub(ROWS).filter(|&more| more > 0) {
-        let _ = writeln!(out, "\n… and {} more: `byrote compare --format csv` has all.", grouped(more as u64));
+        let _ = writeln!(
+            out,
+            "\n… and {} more: `byrote compare --format csv` has all.",
+            grouped(more as u64)
+        );
     }
     if pair {
         let _ = writeln!(out, "\n{}.", escape::markdown(words::FIGURES));
@@ -119,5 +150,8 @@ fn items(out: &mut String, comparison: &Comparison) {
 }
 
 fn verdict(level: Option<Level>) -> String {
-    level.map_or_else(|| "–".to_owned(), |level| format!("{} {level}", sign(level)))
+    level.map_or_else(
+        || "–".to_owned(),
+        |level| format!("{} {level}", sign(level)),
+    )
 }

@@ -21,19 +21,34 @@ pub(super) struct Side<'a> {
 pub(super) fn cell(policy: &Policy, item: &ReportItem) -> Cell {
     let evidence = &item.evidence;
     let measured = not_measured(evidence).is_none();
-    let plain = evidence.best("full").map(|(_, best)| best).filter(|best| best.at_most.is_none());
+    let plain = evidence
+        .best("full")
+        .map(|(_, best)| best)
+        .filter(|best| best.at_most.is_none());
     // Windows that were left may be likelier than the best of those that were scored, unless they are bounded below it.
     let seen = evidence.unseen() == 0;
     let bounded = evidence.at_most(&policy.schemes).is_some();
-    let best = evidence.cheapest(&policy.schemes).map(|(_, best)| best.best.log_p_z).filter(|_| !bounded);
-    let runs: Option<Vec<u32>> = evidence.values().map(|(_, values)| values.max_verbatim_run).collect();
+    let best = evidence
+        .cheapest(&policy.schemes)
+        .map(|(_, best)| best.best.log_p_z)
+        .filter(|_| !bounded);
+    let runs: Option<Vec<u32>> = evidence
+        .values()
+        .map(|(_, values)| values.max_verbatim_run)
+        .collect();
     Cell {
         level: item.verdict.level,
         reason: item.verdict.reasons.first().cloned(),
         log_p_z: best.filter(|_| measured && seen),
-        log_p_z_full: plain.map(|best| best.best.log_p_z).filter(|_| measured && seen),
-        coverage: extraction(item).map(|extraction| extraction.coverage).filter(|_| measured && seen),
-        verbatim_run: runs.and_then(|runs| runs.into_iter().max()).filter(|_| measured && seen),
+        log_p_z_full: plain
+            .map(|best| best.best.log_p_z)
+            .filter(|_| measured && seen),
+        coverage: extraction(item)
+            .map(|extraction| extraction.coverage)
+            .filter(|_| measured && seen),
+        verbatim_run: runs
+            .and_then(|runs| runs.into_iter().max())
+            .filter(|_| measured && seen),
         within_budget: within_budget(policy, evidence),
     }
 }
@@ -53,8 +68,11 @@ pub(super) fn change(old: &Side<'_>, new: &Side<'_>, windows: &Windows) -> Chang
         verbatim_run: None,
     };
     let (Some((x, a)), Some((y, b))) = (old.item.zip(old.cell), new.item.zip(new.cell)) else {
-        let absent: Vec<String> =
-            [old, new].iter().filter(|side| side.item.is_none()).map(|side| format!("not in {}", side.name)).collect();
+        let absent: Vec<String> = [old, new]
+            .iter()
+            .filter(|side| side.item.is_none())
+            .map(|side| format!("not in {}", side.name))
+            .collect();
         return not_comparable(absent.join("; "));
     };
     if let Err(why) = same::text(old.report, x, new.report, y) {
@@ -71,7 +89,10 @@ pub(super) fn change(old: &Side<'_>, new: &Side<'_>, windows: &Windows) -> Chang
     let same_windows = *windows == Windows::Same;
     let difference = |old: Option<f64>, new: Option<f64>| {
         // Impossible in both is no difference that could be told.
-        old.zip(new).filter(|_| same_windows).map(|(old, new)| new - old).filter(|difference| !difference.is_nan())
+        old.zip(new)
+            .filter(|_| same_windows)
+            .map(|(old, new)| new - old)
+            .filter(|difference| !difference.is_nan())
     };
     let measured_alike = match (extraction(x), extraction(y)) {
         (Some(x), Some(y)) => x.schemes == y.schemes && x.tau.to_bits() == y.tau.to_bits(),
@@ -92,7 +113,10 @@ pub(super) fn change(old: &Side<'_>, new: &Side<'_>, windows: &Windows) -> Chang
 }
 
 fn inconclusive(name: &str, cell: &Cell) -> String {
-    format!("inconclusive in {name}: {}", cell.reason.as_deref().unwrap_or("no reason given"))
+    format!(
+        "inconclusive in {name}: {}",
+        cell.reason.as_deref().unwrap_or("no reason given")
+    )
 }
 
 fn standing(before: Level, now: Level) -> Standing {

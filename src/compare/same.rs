@@ -29,15 +29,24 @@ impl Windows {
         if !differences.is_empty() {
             return Self::Other(differences.join("; "));
         }
-        let fingerprints = (&a.model.tokenizer_fingerprint, &b.model.tokenizer_fingerprint);
+        let fingerprints = (
+            &a.model.tokenizer_fingerprint,
+            &b.model.tokenizer_fingerprint,
+        );
         match fingerprints {
             (Some(one), Some(other)) if one == other => {
-                let token = |token: Option<u32>| token.map_or_else(|| "none".to_owned(), |token| token.to_string());
+                let token = |token: Option<u32>| {
+                    token.map_or_else(|| "none".to_owned(), |token| token.to_string())
+                };
                 let (one, other) = (a.settings.bos_token, b.settings.bos_token);
                 if one == other {
                     Self::Same
                 } else {
-                    Self::Other(format!("beginning-of-sequence token {} against {}", token(one), token(other)))
+                    Self::Other(format!(
+                        "beginning-of-sequence token {} against {}",
+                        token(one),
+                        token(other)
+                    ))
                 }
             }
             _ => Self::OtherTokenizer,
@@ -48,26 +57,58 @@ impl Windows {
 /// How the settings differ that decide about windows.
 fn differences(a: &Report, b: &Report) -> Vec<String> {
     let (one, other) = (&a.settings, &b.settings);
-    let WindowConfig { prefix, suffix, lead: _, stride, reflow } = &one.window;
+    let WindowConfig {
+        prefix,
+        suffix,
+        lead: _,
+        stride,
+        reflow,
+    } = &one.window;
     let mut found = Vec::new();
     let mut differ = |what: &str, one: String, other: String| {
         if one != other {
             found.push(format!("{what} {one} against {other}"));
         }
     };
-    differ("prefix", prefix.to_string(), other.window.prefix.to_string());
-    differ("suffix", suffix.to_string(), other.window.suffix.to_string());
-    differ("lead", one.window.before().to_string(), other.window.before().to_string());
-    differ("stride", stride_in_words(*stride), stride_in_words(other.window.stride));
-    differ("layouts", reflow_in_words(*reflow), reflow_in_words(other.window.reflow));
+    differ(
+        "prefix",
+        prefix.to_string(),
+        other.window.prefix.to_string(),
+    );
+    differ(
+        "suffix",
+        suffix.to_string(),
+        other.window.suffix.to_string(),
+    );
+    differ(
+        "lead",
+        one.window.before().to_string(),
+        other.window.before().to_string(),
+    );
+    differ(
+        "stride",
+        stride_in_words(*stride),
+        stride_in_words(other.window.stride),
+    );
+    differ(
+        "layouts",
+        reflow_in_words(*reflow),
+        reflow_in_words(other.window.reflow),
+    );
     differ("BOS", bos_in_words(one.bos), bos_in_words(other.bos));
     let templates = |of: &[crate::template::TemplateInfo]| match of {
         [] => "none".to_owned(),
-        all => all.iter().map(|template| template.id.to_string()).collect::<Vec<_>>().join(","),
+        all => all
+            .iter()
+            .map(|template| template.id.to_string())
+            .collect::<Vec<_>>()
+            .join(","),
     };
     let (ids, other_ids) = (templates(&one.templates), templates(&other.templates));
     // The checkpoint's own chat template is the tokenizer's; what byrote puts around it must be the same file.
-    let digests = |of: &[crate::template::TemplateInfo]| of.iter().map(|t| t.digest.clone()).collect::<Vec<_>>();
+    let digests = |of: &[crate::template::TemplateInfo]| {
+        of.iter().map(|t| t.digest.clone()).collect::<Vec<_>>()
+    };
     if ids == other_ids && digests(&one.templates) != digests(&other.templates) {
         found.push(format!("templates {ids} of other content"));
     } else if ids != other_ids {
@@ -119,27 +160,40 @@ pub fn text(a: &Report, x: &ReportItem, b: &Report, y: &ReportItem) -> Result<()
     }
     let (mut both, mut differs) = (false, None);
     for form in &x.evidence.forms {
-        if let Some(other) = y.evidence.forms.iter().find(|other| other.form == form.form) {
+        if let Some(other) = y
+            .evidence
+            .forms
+            .iter()
+            .find(|other| other.form == form.form)
+        {
             both = true;
             let size = |form: &FormEvidence| (form.bytes, form.chars);
             if size(form) != size(other) {
-                differs = Some(format!("another text: {} characters against {}", form.chars, other.chars));
+                differs = Some(format!(
+                    "another text: {} characters against {}",
+                    form.chars, other.chars
+                ));
             }
         }
     }
     match (both, differs) {
         (_, Some(differs)) => Err(differs),
         (true, None) => Ok(()),
-        (false, None) => {
-            Err("it can't be told whether it is the same text: it was not probed in one of them".to_owned())
-        }
+        (false, None) => Err(
+            "it can't be told whether it is the same text: it was not probed in one of them"
+                .to_owned(),
+        ),
     }
 }
 
 /// Whether both were read from a file of the same content, where that file isn't the text itself (its digest is then salted).
 fn same_file(a: &Report, x: &ReportItem, b: &Report, y: &ReportItem) -> bool {
     let file = |report: &Report, item: &ReportItem| {
-        let found = report.probe_set.files.iter().find(|file| file.name == item.origin.file && !file.one_text)?;
+        let found = report
+            .probe_set
+            .files
+            .iter()
+            .find(|file| file.name == item.origin.file && !file.one_text)?;
         Some((found.sha256.clone(), item.origin.line))
     };
     file(a, x).is_some_and(|one| file(b, y) == Some(one))
@@ -164,15 +218,34 @@ mod tests {
     fn windows_are_the_same_unless_settings_or_the_tokenizer_say_otherwise() {
         let (one, other) = pair();
         assert_eq!(Windows::of(&one, &one), Windows::Same);
-        assert_eq!(Windows::of(&one, &other), Windows::Same, "another plan, as where items were added");
+        assert_eq!(
+            Windows::of(&one, &other),
+            Windows::Same,
+            "another plan, as where items were added"
+        );
         type Change = fn(&mut Report);
         let cases: [(Change, &str); 7] = [
-            (|r| r.settings.window.prefix = 100, "prefix 50 against 100; lead 50 against 100"),
+            (
+                |r| r.settings.window.prefix = 100,
+                "prefix 50 against 100; lead 50 against 100",
+            ),
             (|r| r.settings.window.suffix = 3, "suffix 2 against 3"),
-            (|r| r.settings.window.stride = Stride::Chars(10), "stride 2 tokens against 10 characters"),
-            (|r| r.settings.window.reflow = Reflow::Off, "layouts auto against as given only"),
-            (|r| r.settings.bos = BosChoice::Never, "BOS auto against never"),
-            (|r| r.settings.bos_token = None, "beginning-of-sequence token 1 against none"),
+            (
+                |r| r.settings.window.stride = Stride::Chars(10),
+                "stride 2 tokens against 10 characters",
+            ),
+            (
+                |r| r.settings.window.reflow = Reflow::Off,
+                "layouts auto against as given only",
+            ),
+            (
+                |r| r.settings.bos = BosChoice::Never,
+                "BOS auto against never",
+            ),
+            (
+                |r| r.settings.bos_token = None,
+                "beginning-of-sequence token 1 against none",
+            ),
             (
                 |r| {
                     r.settings.templates = vec![crate::template::TemplateInfo {
@@ -188,7 +261,10 @@ mod tests {
         for (change, expected) in cases {
             let mut other = other.clone();
             change(&mut other);
-            assert_eq!(Windows::of(&one, &other), Windows::Other(expected.to_owned()));
+            assert_eq!(
+                Windows::of(&one, &other),
+                Windows::Other(expected.to_owned())
+            );
         }
         for fingerprint in [None, Some(Digest::of_bytes(b"another tokenizer"))] {
             let mut other = other.clone();
@@ -207,7 +283,13 @@ mod tests {
         assert_eq!(same(&other), Ok(()), "the same file");
         other.probe_set.files[0].sha256 = Digest::of_bytes(b"another file");
         let chars = one.items[0].evidence.forms[0].chars;
-        assert_eq!(same(&other), Err(format!("another text: {chars} characters against {}", chars + 1)));
+        assert_eq!(
+            same(&other),
+            Err(format!(
+                "another text: {chars} characters against {}",
+                chars + 1
+            ))
+        );
         other.items[0].evidence.forms[0].chars -= 1;
         assert_eq!(same(&other), Ok(()), "the same size");
         other.items[0].evidence.forms.clear();

@@ -18,13 +18,22 @@ pub(super) fn kinds(items: &[ComparedItem], place: usize) -> Vec<KindChange> {
     KINDS
         .into_iter()
         .filter_map(|kind| {
-            let of_kind: Vec<&ComparedItem> = items.iter().filter(|item| item.kind == kind).filter(occurs).collect();
-            let standing =
-                |of: Standing| of_kind.iter().filter(|item| item.changes[place].standing == of).count() as u64;
+            let of_kind: Vec<&ComparedItem> = items
+                .iter()
+                .filter(|item| item.kind == kind)
+                .filter(occurs)
+                .collect();
+            let standing = |of: Standing| {
+                of_kind
+                    .iter()
+                    .filter(|item| item.changes[place].standing == of)
+                    .count() as u64
+            };
             let own = shifts(items, kind, place);
             let beyond = || {
                 let enough = kind != Kind::Control && own.len() > 1 && shift_of_controls.len() > 1;
-                let difference = || bootstrap_difference(&own, &shift_of_controls, RESAMPLES, CONFIDENCE, SEED);
+                let difference =
+                    || bootstrap_difference(&own, &shift_of_controls, RESAMPLES, CONFIDENCE, SEED);
                 enough.then(difference).map(interval)
             };
             (!of_kind.is_empty()).then(|| KindChange {
@@ -40,13 +49,20 @@ pub(super) fn kinds(items: &[ComparedItem], place: usize) -> Vec<KindChange> {
 }
 
 fn interval((value, lower, upper): (f64, f64, f64)) -> Interval {
-    Interval { value, lower, upper }
+    Interval {
+        value,
+        lower,
+        upper,
+    }
 }
 
 /// Differences of `ln p_z` under plain sampling, in order of the items.
 fn shifts(items: &[ComparedItem], kind: Kind, place: usize) -> Vec<f64> {
     let of_kind = items.iter().filter(|item| item.kind == kind);
-    of_kind.filter_map(|item| item.changes[place].log_p_z_full).filter(|shift| shift.is_finite()).collect()
+    of_kind
+        .filter_map(|item| item.changes[place].log_p_z_full)
+        .filter(|shift| shift.is_finite())
+        .collect()
 }
 
 fn share(items: &[&ComparedItem], kind: Kind, place: usize) -> Option<PairedShare> {
@@ -56,16 +72,29 @@ fn share(items: &[&ComparedItem], kind: Kind, place: usize) -> Option<PairedShar
         .filter_map(|item| item.cells[0].as_ref().zip(item.cells[place + 1].as_ref()))
         .map(|(old, new)| match kind {
             Kind::Control => (old.within_budget, new.within_budget),
-            Kind::OptOut | Kind::Canary => (old.level.is_memorization(), new.level.is_memorization()),
+            Kind::OptOut | Kind::Canary => {
+                (old.level.is_memorization(), new.level.is_memorization())
+            }
         })
         .collect();
     let of = pairs.len() as u64;
-    let count = |holds: fn(&(bool, bool)) -> bool| pairs.iter().filter(|pair| holds(pair)).count() as u64;
+    let count =
+        |holds: fn(&(bool, bool)) -> bool| pairs.iter().filter(|pair| holds(pair)).count() as u64;
     let rate = |hits: u64| {
         let (lower, upper) = clopper_pearson(hits, of, CONFIDENCE);
-        (hits, Interval { value: hits as f64 / of as f64, lower, upper })
+        (
+            hits,
+            Interval {
+                value: hits as f64 / of as f64,
+                lower,
+                upper,
+            },
+        )
     };
-    let (gained, lost) = (count(|&(old, new)| new && !old), count(|&(old, new)| old && !new));
+    let (gained, lost) = (
+        count(|&(old, new)| new && !old),
+        count(|&(old, new)| old && !new),
+    );
     (of > 0).then(|| PairedShare {
         of,
         old: rate(count(|&(old, _)| old)),

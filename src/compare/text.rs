@@ -30,7 +30,13 @@ pub struct Style {
 
 /// A page of text ending in a line break. Pure: the same comparison and style give the same text.
 pub fn render(comparison: &Comparison, style: Style) -> String {
-    let page = Page { style, width: style.width.unwrap_or(WIDTH_UNKNOWN).clamp(NARROWEST, WIDEST) };
+    let page = Page {
+        style,
+        width: style
+            .width
+            .unwrap_or(WIDTH_UNKNOWN)
+            .clamp(NARROWEST, WIDEST),
+    };
     let mut out = String::new();
     page.head(&mut out, comparison);
     page.levels(&mut out, comparison);
@@ -46,7 +52,11 @@ pub fn render(comparison: &Comparison, style: Style) -> String {
 
 /// What it comes to, in one line without colours, as `byrote compare` says where the comparison goes to a file.
 pub fn outcome(comparison: &Comparison) -> String {
-    format!("{}: {}", words::headline(comparison).1, words::first_sentence(comparison))
+    format!(
+        "{}: {}",
+        words::headline(comparison).1,
+        words::first_sentence(comparison)
+    )
 }
 
 struct Page {
@@ -68,8 +78,14 @@ impl Page {
         out.push('\n');
         let mut facts = Vec::new();
         for (n, report) in comparison.reports.iter().enumerate() {
-            facts.push(((n + 1).to_string(), format!("{}: {}", report.name, words::model(report))));
-            facts.push((String::new(), format!("SHA-256 {}, {}", report.model.digest, report.created_at)));
+            facts.push((
+                (n + 1).to_string(),
+                format!("{}: {}", report.name, words::model(report)),
+            ));
+            facts.push((
+                String::new(),
+                format!("SHA-256 {}, {}", report.model.digest, report.created_at),
+            ));
         }
         facts.push(("Judged by".to_owned(), words::policy(comparison)));
         for (name, value) in facts {
@@ -82,13 +98,23 @@ impl Page {
         self.heading(out, "Verdicts");
         let mut table = table();
         table.set_header(
-            ["", ""].map(Cell::new).into_iter().chain(report_words::LEVELS.map(|level| right(level.to_string()))),
+            ["", ""]
+                .map(Cell::new)
+                .into_iter()
+                .chain(report_words::LEVELS.map(|level| right(level.to_string()))),
         );
         for kind in super::KINDS {
             for (n, report) in comparison.reports.iter().enumerate() {
-                let Some(levels) = report.levels.iter().find(|levels| levels.kind == kind) else { continue };
-                let counts =
-                    [levels.extractable, levels.memorized, levels.predictable, levels.clear, levels.inconclusive];
+                let Some(levels) = report.levels.iter().find(|levels| levels.kind == kind) else {
+                    continue;
+                };
+                let counts = [
+                    levels.extractable,
+                    levels.memorized,
+                    levels.predictable,
+                    levels.clear,
+                    levels.inconclusive,
+                ];
                 let head = [Cell::new(kinds(kind)), Cell::new((n + 1).to_string())];
                 table.add_row(head.into_iter().chain(counts.map(|n| right(grouped(n)))));
             }
@@ -97,18 +123,28 @@ impl Page {
     }
 
     fn items(&self, out: &mut String, comparison: &Comparison) {
-        let changed: Vec<&ComparedItem> =
-            comparison.items.iter().filter(|item| item.standing() != Standing::Unchanged).collect();
+        let changed: Vec<&ComparedItem> = comparison
+            .items
+            .iter()
+            .filter(|item| item.standing() != Standing::Unchanged)
+            .collect();
         if changed.is_empty() {
             return;
         }
         let mut room = ROWS;
         for kind in super::KINDS {
-            let of_kind: Vec<&ComparedItem> = changed.iter().filter(|item| item.kind == kind).copied().collect();
+            let of_kind: Vec<&ComparedItem> = changed
+                .iter()
+                .filter(|item| item.kind == kind)
+                .copied()
+                .collect();
             if of_kind.is_empty() {
                 continue;
             }
-            self.heading(out, &format!("{} that aren't the same in all reports", kinds(kind)));
+            self.heading(
+                out,
+                &format!("{} that aren't the same in all reports", kinds(kind)),
+            );
             let shown = of_kind.len().min(room);
             if shown > 0 {
                 self.table_of(out, comparison, &of_kind[..shown]);
@@ -116,13 +152,18 @@ impl Page {
             room -= shown;
             if of_kind.len() > shown {
                 let more = grouped((of_kind.len() - shown) as u64);
-                let _ = writeln!(out, "  … and {more} more: byrote compare ... --format csv has all");
+                let _ = writeln!(
+                    out,
+                    "  … and {more} more: byrote compare ... --format csv has all"
+                );
             }
         }
         out.push('\n');
         if !self.in_words(comparison) {
-            let legend: Vec<String> =
-                report_words::LEVELS.iter().map(|level| format!("{} {level}", sign(*level))).collect();
+            let legend: Vec<String> = report_words::LEVELS
+                .iter()
+                .map(|level| format!("{} {level}", sign(*level)))
+                .collect();
             self.paragraph(out, &format!("{}; - absent", legend.join("  ")), "  ");
         }
         if self.figures(comparison) {
@@ -143,7 +184,9 @@ impl Page {
 
     fn table_of(&self, out: &mut String, comparison: &Comparison, items: &[&ComparedItem]) {
         let (in_words, figures) = (self.in_words(comparison), self.figures(comparison));
-        let others = 20 + comparison.reports.len() * if in_words { VERDICT } else { 3 } + if figures { 26 } else { 0 };
+        let others = 20
+            + comparison.reports.len() * if in_words { VERDICT } else { 3 }
+            + if figures { 26 } else { 0 };
         let room = self.width.saturating_sub(others + 2).clamp(14, 60);
         let mut header: Vec<Cell> = ["", "item"].map(Cell::new).to_vec();
         header.extend((0..comparison.reports.len()).map(|n| Cell::new((n + 1).to_string())));
@@ -158,7 +201,11 @@ impl Page {
                 Cell::new(format!("{} {}", words::sign(standing), standing.name())),
                 Cell::new(shorten(&escape::terminal(&item.id.0), room)),
             ];
-            row.extend(item.cells.iter().map(|cell| verdict(cell.as_ref().map(|cell| cell.level), in_words)));
+            row.extend(
+                item.cells
+                    .iter()
+                    .map(|cell| verdict(cell.as_ref().map(|cell| cell.level), in_words)),
+            );
             if let (true, Some(change)) = (figures, item.changes.first()) {
                 let none = || "–".to_owned();
                 row.push(right(change.log_p_z_full.map_or_else(none, words::signed)));
@@ -174,7 +221,11 @@ impl Page {
     fn reasons(&self, out: &mut String, changed: &[&ComparedItem]) {
         let mut reasons: Vec<(&str, Vec<&ComparedItem>)> = Vec::new();
         for item in changed {
-            for why in item.changes.iter().filter_map(|change| change.why.as_deref()) {
+            for why in item
+                .changes
+                .iter()
+                .filter_map(|change| change.why.as_deref())
+            {
                 match reasons.iter_mut().find(|(known, _)| *known == why) {
                     Some((_, items)) => items.push(item),
                     None => reasons.push((why, vec![item])),
@@ -186,10 +237,18 @@ impl Page {
         }
         self.heading(out, "Not comparable");
         for (why, items) in reasons.iter().take(ROWS) {
-            let first: Vec<String> = items.iter().take(3).map(|item| shorten(&item.id.0, 40)).collect();
+            let first: Vec<String> = items
+                .iter()
+                .take(3)
+                .map(|item| shorten(&item.id.0, 40))
+                .collect();
             let more = if items.len() > 3 { ", …" } else { "" };
             let items = report_words::count(items.len() as u64, "item");
-            self.paragraph(out, &format!("{items}: {why} ({}{more})", first.join(", ")), "  - ");
+            self.paragraph(
+                out,
+                &format!("{items}: {why} ({}{more})", first.join(", ")),
+                "  - ",
+            );
         }
         if let Some(more) = reasons.len().checked_sub(ROWS).filter(|&more| more > 0) {
             let _ = writeln!(out, "  … and {} more reasons", grouped(more as u64));
@@ -203,13 +262,20 @@ impl Page {
     /// Escapes, wraps and indents a line; all but its first line by spaces.
     fn paragraph(&self, out: &mut String, text: &str, indent: &str) {
         let rest = " ".repeat(indent.chars().count());
-        for (n, line) in wrap(&escape::terminal(text), self.width - rest.len()).iter().enumerate() {
+        for (n, line) in wrap(&escape::terminal(text), self.width - rest.len())
+            .iter()
+            .enumerate()
+        {
             let _ = writeln!(out, "{}{line}", if n == 0 { indent } else { &rest });
         }
     }
 
     fn ink(&self, text: &str, code: &str) -> String {
-        if self.style.colour { format!("\u{1b}[{code}m{text}\u{1b}[0m") } else { text.to_owned() }
+        if self.style.colour {
+            format!("\u{1b}[{code}m{text}\u{1b}[0m")
+        } else {
+            text.to_owned()
+        }
     }
 }
 
@@ -231,7 +297,9 @@ pub(super) fn kind(kind: Kind) -> &'static str {
 
 fn table() -> Table {
     let mut table = Table::new();
-    table.load_preset(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
+    table
+        .load_preset(presets::NOTHING)
+        .set_content_arrangement(ContentArrangement::Disabled);
     table
 }
 

@@ -1,7 +1,9 @@
 //! What a comparison comes to, in sentences that every format says. Nothing here is escaped yet.
 
 use super::same::Windows;
-use super::{Against, ComparedReport, Comparison, Interval, KindChange, PairedShare, PairedShift, Standing};
+use super::{
+    Against, ComparedReport, Comparison, Interval, KindChange, PairedShare, PairedShift, Standing,
+};
 use crate::items::Kind;
 use crate::metric::probability;
 use crate::metric::samples::{self, grouped};
@@ -15,8 +17,14 @@ pub(super) const FIGURES: &str = "Differences, now less before: ln p_z of the li
 /// The first word, and how it is meant: by opted-out texts and canaries; controls are no findings.
 pub(super) fn headline(comparison: &Comparison) -> (Tone, &'static str) {
     let sum = |standing: Standing| {
-        let kinds = comparison.against_first.iter().flat_map(|against| &against.kinds);
-        kinds.filter(|kind| kind.kind != Kind::Control).map(|kind| kind.of(standing)).sum::<u64>()
+        let kinds = comparison
+            .against_first
+            .iter()
+            .flat_map(|against| &against.kinds);
+        kinds
+            .filter(|kind| kind.kind != Kind::Control)
+            .map(|kind| kind.of(standing))
+            .sum::<u64>()
     };
     if !comparison.is_complete() {
         (Tone::Unsure, "Not comparable")
@@ -34,22 +42,35 @@ pub(super) fn headline(comparison: &Comparison) -> (Tone, &'static str) {
 /// What became of opted-out texts and canaries in all, in one sentence.
 pub(super) fn first_sentence(comparison: &Comparison) -> String {
     let told = |against: &Against| {
-        let kinds = against.kinds.iter().filter(|kind| kind.kind != Kind::Control);
-        let told: Vec<String> =
-            kinds.map(|kind| format!("{}: {}", of_kind(kind.items, kind.kind), standings(kind))).collect();
+        let kinds = against
+            .kinds
+            .iter()
+            .filter(|kind| kind.kind != Kind::Control);
+        let told: Vec<String> = kinds
+            .map(|kind| format!("{}: {}", of_kind(kind.items, kind.kind), standings(kind)))
+            .collect();
         match (comparison.reports.len(), told.is_empty()) {
             (_, true) => "No opted-out text and no canary is in either.".to_owned(),
             (2, _) => format!("{}.", told.join("; ")),
             _ => format!("{} against 1: {}.", against.report + 1, told.join("; ")),
         }
     };
-    comparison.against_first.iter().map(told).collect::<Vec<_>>().join(" ")
+    comparison
+        .against_first
+        .iter()
+        .map(told)
+        .collect::<Vec<_>>()
+        .join(" ")
 }
 
 impl KindChange {
     /// Items of that standing.
     pub fn of(&self, standing: Standing) -> u64 {
-        Standing::ALL.iter().zip(self.standings).find(|(of, _)| **of == standing).map_or(0, |(_, items)| items)
+        Standing::ALL
+            .iter()
+            .zip(self.standings)
+            .find(|(of, _)| **of == standing)
+            .map_or(0, |(_, items)| items)
     }
 }
 
@@ -69,14 +90,26 @@ pub(super) fn policy(comparison: &Comparison) -> String {
 /// A report's model in one line.
 pub(super) fn model(report: &ComparedReport) -> String {
     let model = &report.model;
-    let revision = model.revision.as_deref().map(|revision| format!("@{revision}")).unwrap_or_default();
-    format!("{} ({}{revision}), {}", model.reference, model.source, model.backend.dtype)
+    let revision = model
+        .revision
+        .as_deref()
+        .map(|revision| format!("@{revision}"))
+        .unwrap_or_default();
+    format!(
+        "{} ({}{revision}), {}",
+        model.reference, model.source, model.backend.dtype
+    )
 }
 
 /// `3 new, 1 worse, 98 unchanged`: standings that occur.
 pub(super) fn standings(change: &KindChange) -> String {
-    let told = Standing::ALL.into_iter().map(|standing| (standing, change.of(standing))).filter(|(_, n)| *n > 0);
-    told.map(|(standing, n)| format!("{} {}", grouped(n), standing.name())).collect::<Vec<_>>().join(", ")
+    let told = Standing::ALL
+        .into_iter()
+        .map(|standing| (standing, change.of(standing)))
+        .filter(|(_, n)| *n > 0);
+    told.map(|(standing, n)| format!("{} {}", grouped(n), standing.name()))
+        .collect::<Vec<_>>()
+        .join(", ")
 }
 
 /// What a later report comes to against the first.
@@ -92,25 +125,45 @@ pub(super) fn said(reports: &[ComparedReport], against: &Against) -> Vec<String>
             said.push(format!("The texts were probed otherwise, so nothing can be compared: {how}. Probe both alike."));
         }
     }
-    let same_model = reports.first().zip(reports.get(against.report)).is_some_and(|(first, this)| {
-        first.model.digest == this.model.digest && first.model.backend.dtype == this.model.backend.dtype
-    });
+    let same_model = reports
+        .first()
+        .zip(reports.get(against.report))
+        .is_some_and(|(first, this)| {
+            first.model.digest == this.model.digest
+                && first.model.backend.dtype == this.model.backend.dtype
+        });
     if same_model {
         said.push("Both are reports on the same model files in the same precision.".to_owned());
     }
     for kind in &against.kinds {
-        said.push(format!("{}: {}.", of_kind(kind.items, kind.kind), standings(kind)));
+        said.push(format!(
+            "{}: {}.",
+            of_kind(kind.items, kind.kind),
+            standings(kind)
+        ));
         said.extend(kind.found.as_ref().map(|found| shares(kind.kind, found)));
-        said.extend(kind.likelihood.as_ref().map(|shift| likelihood(kind.kind, shift)));
+        said.extend(
+            kind.likelihood
+                .as_ref()
+                .map(|shift| likelihood(kind.kind, shift)),
+        );
     }
     said.extend(
-        against.kinds.iter().filter(|kind| kind.kind != Kind::Control).filter_map(|kind| beyond(kind, against)),
+        against
+            .kinds
+            .iter()
+            .filter(|kind| kind.kind != Kind::Control)
+            .filter_map(|kind| beyond(kind, against)),
     );
     said
 }
 
 fn shares(kind: Kind, found: &PairedShare) -> String {
-    let what = if kind == Kind::Control { "within the sample budget" } else { "extractable or memorized" };
+    let what = if kind == Kind::Control {
+        "within the sample budget"
+    } else {
+        "extractable or memorized"
+    };
     let ((before, old), (now, new)) = (found.old, found.new);
     let flips = match (found.gained, found.lost) {
         (0, 0) => "none flipped".to_owned(),
@@ -156,7 +209,11 @@ fn likelihood(kind: Kind, shift: &PairedShift) -> String {
 /// What a shift says, held against that of the controls: a model that got worse at everything has forgotten nothing.
 fn beyond(change: &KindChange, against: &Against) -> Option<String> {
     let shift = change.likelihood?;
-    let plural = if change.kind == Kind::Canary { "canaries" } else { "opted-out texts" };
+    let plural = if change.kind == Kind::Canary {
+        "canaries"
+    } else {
+        "opted-out texts"
+    };
     let fell = shift.difference.upper < 0.0;
     let rose = shift.difference.lower > 0.0;
     let Some(excess) = change.beyond_controls else {
@@ -168,7 +225,11 @@ fn beyond(change: &KindChange, against: &Against) -> Option<String> {
             )
         });
     };
-    let controls = against.kinds.iter().find(|kind| kind.kind == Kind::Control)?.likelihood?;
+    let controls = against
+        .kinds
+        .iter()
+        .find(|kind| kind.kind == Kind::Control)?
+        .likelihood?;
     let figures = format!(
         "{} nats against {} of the controls, a difference of {} (95% interval {})",
         signed(shift.difference.value),
@@ -178,10 +239,16 @@ fn beyond(change: &KindChange, against: &Against) -> Option<String> {
     );
     let too = "the model moved at text it can't have seen, too";
     Some(if fell && excess.upper < 0.0 {
-        format!("The {plural} fell by more than the controls did: {figures}. That is beyond what the whole model lost.")
+        format!(
+            "The {plural} fell by more than the controls did: {figures}. That is beyond what the whole model lost."
+        )
     } else if fell {
         let controls_fell = controls.difference.upper < 0.0;
-        let why = if controls_fell { too } else { "there is too little to tell the two apart" };
+        let why = if controls_fell {
+            too
+        } else {
+            "there is too little to tell the two apart"
+        };
         format!(
             "The {plural} fell, but by no more than the controls as far as can be told: {figures}. Don't read \"fixed\" or \
              \"better\" as forgotten: {why}."
@@ -191,7 +258,11 @@ fn beyond(change: &KindChange, against: &Against) -> Option<String> {
             "The {plural} rose by more than the controls did: {figures}. That is beyond what the whole model gained."
         )
     } else if rose {
-        let why = if controls.difference.lower > 0.0 { too } else { "there is too little to tell the two apart" };
+        let why = if controls.difference.lower > 0.0 {
+            too
+        } else {
+            "there is too little to tell the two apart"
+        };
         format!(
             "The {plural} rose, but by no more than the controls as far as can be told: {figures}. \"New\" and \"worse\" need \
              not be memorization that was added: {why}."
@@ -210,18 +281,30 @@ pub(super) fn points(share: f64) -> String {
 
 /// Tokens with their sign.
 pub(super) fn whole(n: i64) -> String {
-    if n == 0 { "0".to_owned() } else { format!("{n:+}").replace('-', "−") }
+    if n == 0 {
+        "0".to_owned()
+    } else {
+        format!("{n:+}").replace('-', "−")
+    }
 }
 
 /// With its sign, three digits.
 pub(super) fn signed(x: f64) -> String {
-    if x > 0.0 { format!("+{}", number(x)) } else { number(x) }
+    if x > 0.0 {
+        format!("+{}", number(x))
+    } else {
+        number(x)
+    }
 }
 
 fn signed_digits(x: f64, digits: usize) -> String {
     let text = format!("{x:+.digits$}").replace('-', "−");
     let zero = text.chars().all(|c| matches!(c, '0' | '.' | '+' | '−'));
-    if zero { text.trim_start_matches(['+', '−']).to_owned() } else { text }
+    if zero {
+        text.trim_start_matches(['+', '−']).to_owned()
+    } else {
+        text
+    }
 }
 
 fn between(interval: Interval, written: fn(f64) -> String) -> String {
@@ -238,14 +321,24 @@ fn p_value(p: f64) -> String {
 
 /// `2 reports, 120 opted-out texts, 60 canaries and 240 controls`.
 pub(super) fn scope(comparison: &Comparison) -> String {
-    let of = |kind: Kind| comparison.items.iter().filter(|item| item.kind == kind).count() as u64;
+    let of = |kind: Kind| {
+        comparison
+            .items
+            .iter()
+            .filter(|item| item.kind == kind)
+            .count() as u64
+    };
     let kinds: Vec<String> = super::KINDS
         .into_iter()
         .map(|kind| (kind, of(kind)))
         .filter(|(_, n)| *n > 0)
         .map(|(kind, n)| of_kind(n, kind))
         .collect();
-    format!("{} over {}", count(comparison.reports.len() as u64, "report"), listed(&kinds))
+    format!(
+        "{} over {}",
+        count(comparison.reports.len() as u64, "report"),
+        listed(&kinds)
+    )
 }
 
 fn listed(parts: &[String]) -> String {

@@ -85,48 +85,89 @@ pub fn check(set: &ProbeSet, like: Option<&[Item]>) -> Result<Checked, ControlsE
     let words: Vec<Vec<u64>> = texts.iter().map(|text| words(text)).collect();
     let mut findings = Vec::new();
     let mut found = |problem, control: &Item, detail: String| {
-        findings.push(Finding { problem, id: control.id.clone(), origin: control.origin.clone(), detail });
+        findings.push(Finding {
+            problem,
+            id: control.id.clone(),
+            origin: control.origin.clone(),
+            detail,
+        });
     };
 
     for (control, words) in controls.iter().zip(&words) {
         if words.len() < SHORTEST {
-            let detail = format!("{} words; a window of 50 + 50 tokens needs {SHORTEST} to be sure", words.len());
+            let detail = format!(
+                "{} words; a window of 50 + 50 tokens needs {SHORTEST} to be sure",
+                words.len()
+            );
             found(Problem::Short, control, detail);
         }
     }
 
     let mut parts: BTreeMap<&str, &Item> = BTreeMap::new();
     for control in controls {
-        let Some(whole) = control.tags.iter().find_map(|tag| tag.strip_prefix(PART_OF)) else { continue };
+        let Some(whole) = control
+            .tags
+            .iter()
+            .find_map(|tag| tag.strip_prefix(PART_OF))
+        else {
+            continue;
+        };
         match parts.get(whole) {
             Some(first) => {
-                let detail = format!("a piece of {whole:?}, as is {:?}; pieces of one text count as one", first.id.0);
+                let detail = format!(
+                    "a piece of {whole:?}, as is {:?}; pieces of one text count as one",
+                    first.id.0
+                );
                 found(Problem::Dependent, control, detail);
             }
             None => _ = parts.insert(whole, control),
         }
     }
 
-    for Pair { earlier, later, similarity, shared, opening } in pairs(controls, &words) {
+    for Pair {
+        earlier,
+        later,
+        similarity,
+        shared,
+        opening,
+    } in pairs(controls, &words)
+    {
         let (first, control) = (&controls[earlier], &controls[later]);
         let other = format!("{:?} ({})", first.id.0, first.origin);
         if similarity >= ALIKE {
-            let detail = format!("shares {:.0}% of its runs of {SIMILAR} words with {other}", 100.0 * similarity);
+            let detail = format!(
+                "shares {:.0}% of its runs of {SIMILAR} words with {other}",
+                100.0 * similarity
+            );
             found(Problem::NearDuplicate, control, detail);
         } else if shared {
-            found(Problem::Template, control, format!("shares {SHARED} words in a row with {other}"));
+            found(
+                Problem::Template,
+                control,
+                format!("shares {SHARED} words in a row with {other}"),
+            );
         } else if opening {
-            found(Problem::Opening, control, format!("begins with the same {OPENING} words as {other}"));
+            found(
+                Problem::Opening,
+                control,
+                format!("begins with the same {OPENING} words as {other}"),
+            );
         }
     }
 
     let mut item_median_chars = None;
     if let Some(items) = &like {
-        item_median_chars = Some(median(items.iter().map(|item| chars(&text(item))).collect()) as u64);
+        item_median_chars =
+            Some(median(items.iter().map(|item| chars(&text(item))).collect()) as u64);
         let mut index = Index::default();
-        items.iter().enumerate().for_each(|(owner, item)| index.add(owner, &super::ngrams::words(&text(item))));
+        items
+            .iter()
+            .enumerate()
+            .for_each(|(owner, item)| index.add(owner, &super::ngrams::words(&text(item))));
         for (control, words) in controls.iter().zip(&words) {
-            let Some(overlap) = index.overlap(words) else { continue };
+            let Some(overlap) = index.overlap(words) else {
+                continue;
+            };
             let item = items[overlap.owner];
             if twins::is_twin_of(control, item) {
                 continue;
@@ -140,17 +181,41 @@ pub fn check(set: &ProbeSet, like: Option<&[Item]>) -> Result<Checked, ControlsE
     }
 
     for dropped in &set.manifest.dropped {
-        let (id, origin, detail) = (dropped.id.clone(), dropped.origin.clone(), dropped.reason.clone());
-        findings.push(Finding { problem: Problem::Duplicate, id, origin, detail });
+        let (id, origin, detail) = (
+            dropped.id.clone(),
+            dropped.origin.clone(),
+            dropped.reason.clone(),
+        );
+        findings.push(Finding {
+            problem: Problem::Duplicate,
+            id,
+            origin,
+            detail,
+        });
     }
     // Of one text all findings stand together; texts stand in the order in which they were read.
-    let places: HashMap<&ItemId, usize> = controls.iter().enumerate().map(|(at, control)| (&control.id, at)).collect();
-    findings.sort_by_key(|finding| (places.get(&finding.id).copied().unwrap_or(usize::MAX), finding.problem));
-    let dependent = findings.iter().filter(|finding| finding.problem == Problem::Dependent).count();
+    let places: HashMap<&ItemId, usize> = controls
+        .iter()
+        .enumerate()
+        .map(|(at, control)| (&control.id, at))
+        .collect();
+    findings.sort_by_key(|finding| {
+        (
+            places.get(&finding.id).copied().unwrap_or(usize::MAX),
+            finding.problem,
+        )
+    });
+    let dependent = findings
+        .iter()
+        .filter(|finding| finding.problem == Problem::Dependent)
+        .count();
     Ok(Checked {
         controls: controls.len() as u64,
         texts: (controls.len() - dependent) as u64,
-        twins: controls.iter().filter(|control| twins::is_twin(control)).count() as u64,
+        twins: controls
+            .iter()
+            .filter(|control| twins::is_twin(control))
+            .count() as u64,
         median_chars: median(texts.iter().map(|text| chars(text)).collect()) as u64,
         item_median_chars,
         findings,
@@ -172,12 +237,23 @@ struct Pair {
 /// Pairs of controls with anything in common, by way of what they share, so that texts that share nothing cost nothing. Exact:
 /// sets of this size need no MinHash. Each text is compared with the first twenty that share a run with it.
 fn pairs(controls: &[Item], words: &[Vec<u64>]) -> Vec<Pair> {
-    let similar: Vec<HashSet<u64>> = words.iter().map(|words| runs(words, SIMILAR).collect()).collect();
-    let longer: Vec<HashSet<u64>> = words.iter().map(|words| runs(words, SHARED).collect()).collect();
+    let similar: Vec<HashSet<u64>> = words
+        .iter()
+        .map(|words| runs(words, SIMILAR).collect())
+        .collect();
+    let longer: Vec<HashSet<u64>> = words
+        .iter()
+        .map(|words| runs(words, SHARED).collect())
+        .collect();
     let mut holders: HashMap<u64, Vec<usize>> = HashMap::new();
     let mut pairs = Vec::new();
     for (later, runs) in similar.iter().enumerate() {
-        let mut earlier: Vec<usize> = runs.iter().filter_map(|run| holders.get(run)).flatten().copied().collect();
+        let mut earlier: Vec<usize> = runs
+            .iter()
+            .filter_map(|run| holders.get(run))
+            .flatten()
+            .copied()
+            .collect();
         earlier.sort_unstable();
         earlier.dedup();
         earlier.retain(|&earlier| !twins::are_twins(&controls[earlier], &controls[later]));
@@ -188,7 +264,8 @@ fn pairs(controls: &[Item], words: &[Vec<u64>]) -> Vec<Pair> {
                 later,
                 similarity: both as f64 / (similar[earlier].len() + runs.len() - both) as f64,
                 shared: !longer[earlier].is_disjoint(&longer[later]),
-                opening: words[earlier].len() >= OPENING && words[later].starts_with(&words[earlier][..OPENING]),
+                opening: words[earlier].len() >= OPENING
+                    && words[later].starts_with(&words[earlier][..OPENING]),
             });
         }
         for run in runs {
@@ -211,7 +288,10 @@ mod tests {
 
     /// Words no other name has.
     fn some(name: &str, words: usize) -> String {
-        (0..words).map(|n| format!("{name}{n}")).collect::<Vec<_>>().join(" ")
+        (0..words)
+            .map(|n| format!("{name}{n}"))
+            .collect::<Vec<_>>()
+            .join(" ")
     }
 
     fn set(lines: &[(&str, String, &[&str], &[&str])]) -> ProbeSet {
@@ -219,12 +299,27 @@ mod tests {
             serde_json::json!({ "id": id, "kind": "control", "text": text, "tags": tags, "matches": matches })
                 .to_string()
         };
-        read_bytes("c.jsonl", lines.iter().map(line).collect::<Vec<_>>().join("\n").as_bytes()).unwrap()
+        read_bytes(
+            "c.jsonl",
+            lines
+                .iter()
+                .map(line)
+                .collect::<Vec<_>>()
+                .join("\n")
+                .as_bytes(),
+        )
+        .unwrap()
     }
 
     fn found(set: &ProbeSet, like: Option<&[Item]>) -> Vec<String> {
-        let said = |finding: &Finding| format!("{} {}: {}", finding.id, finding.problem, finding.detail);
-        check(set, like).unwrap().findings.iter().map(said).collect()
+        let said =
+            |finding: &Finding| format!("{} {}: {}", finding.id, finding.problem, finding.detail);
+        check(set, like)
+            .unwrap()
+            .findings
+            .iter()
+            .map(said)
+            .collect()
     }
 
     #[test]
@@ -246,7 +341,10 @@ mod tests {
                 ("b", format!("{} {}", some("y", 120), first(8)), &[], &[]),
                 Some("b template: shares 8 words in a row with \"a\" (c.jsonl:1)"),
             ),
-            (("b", format!("{} {}", some("y", 120), first(7)), &[], &[]), None),
+            (
+                ("b", format!("{} {}", some("y", 120), first(7)), &[], &[]),
+                None,
+            ),
             (
                 ("b", format!("{} {}", first(5), some("y", 120)), &[], &[]),
                 Some("b opening: begins with the same 5 words as \"a\" (c.jsonl:1)"),
@@ -255,9 +353,15 @@ mod tests {
                 ("b", long.to_uppercase(), &[], &[]),
                 Some("b near-duplicate: shares 100% of its runs of 5 words with \"a\" (c.jsonl:1)"),
             ),
-            (("b", long.clone(), &[], &[]), Some("b duplicate: same text as \"a\" (c.jsonl:1)")),
+            (
+                ("b", long.clone(), &[], &[]),
+                Some("b duplicate: same text as \"a\" (c.jsonl:1)"),
+            ),
         ] {
-            assert_eq!(found(&set(&[clean.clone(), other]), None), expected.into_iter().collect::<Vec<_>>());
+            assert_eq!(
+                found(&set(&[clean.clone(), other]), None),
+                expected.into_iter().collect::<Vec<_>>()
+            );
         }
     }
 
@@ -279,7 +383,13 @@ mod tests {
     #[test]
     fn controls_that_quote_an_item_are_found_but_for_its_own_twins() {
         let items = set(&[("item", some("i", 300), &[], &[])]).items;
-        let items: Vec<Item> = items.into_iter().map(|item| Item { kind: Default::default(), ..item }).collect();
+        let items: Vec<Item> = items
+            .into_iter()
+            .map(|item| Item {
+                kind: Default::default(),
+                ..item
+            })
+            .collect();
         let quote = format!("{} {}", some("q", 120), some("i", 9));
         let twin = |name: &str| format!("{} {}", some("i", 100), some(name, 20));
         let set = set(&[
@@ -287,31 +397,64 @@ mod tests {
             ("quoting", quote, &[], &[]),
             ("one", twin("v"), &["twin"], &["item"]),
             ("two", twin("w"), &["twin"], &["item"]),
-            ("stray", some("s", 120) + " " + &some("i", 20), &["twin"], &["other"]),
+            (
+                "stray",
+                some("s", 120) + " " + &some("i", 20),
+                &["twin"],
+                &["other"],
+            ),
         ]);
         let checked = check(&set, Some(&items)).unwrap();
-        let overlaps: Vec<String> =
-            found(&set, Some(&items)).into_iter().filter(|found| found.contains(" overlap: ")).collect();
+        let overlaps: Vec<String> = found(&set, Some(&items))
+            .into_iter()
+            .filter(|found| found.contains(" overlap: "))
+            .collect();
         let place = |id: &str, word: u32| {
-            format!("{id} overlap: shares 8 words in a row with \"item\" (c.jsonl:1), from word {word} on")
+            format!(
+                "{id} overlap: shares 8 words in a row with \"item\" (c.jsonl:1), from word {word} on"
+            )
         };
         assert_eq!(overlaps, [place("quoting", 121), place("stray", 121)]);
-        let pairs = checked.findings.iter().filter(|finding| finding.id.0 == "two");
-        assert!(pairs.clone().all(|finding| !finding.detail.contains("\"one\"")), "two twins of one item");
+        let pairs = checked
+            .findings
+            .iter()
+            .filter(|finding| finding.id.0 == "two");
+        assert!(
+            pairs
+                .clone()
+                .all(|finding| !finding.detail.contains("\"one\"")),
+            "two twins of one item"
+        );
         assert_eq!(
             (checked.twins, checked.item_median_chars),
-            (3, Some(items.iter().map(|i| chars(&text(i))).sum::<usize>() as u64))
+            (
+                3,
+                Some(items.iter().map(|i| chars(&text(i))).sum::<usize>() as u64)
+            )
         );
     }
 
     #[test]
     fn a_run_in_many_texts_is_no_work_without_end() {
         let common = some("common", 10);
-        let texts: Vec<(String, String)> =
-            (0..300).map(|n| (format!("t{n}"), format!("{} {common}", some(&format!("u{n}x"), 120)))).collect();
-        let lines: Vec<_> = texts.iter().map(|(id, text)| (id.as_str(), text.clone(), &[][..], &[][..])).collect();
+        let texts: Vec<(String, String)> = (0..300)
+            .map(|n| {
+                (
+                    format!("t{n}"),
+                    format!("{} {common}", some(&format!("u{n}x"), 120)),
+                )
+            })
+            .collect();
+        let lines: Vec<_> = texts
+            .iter()
+            .map(|(id, text)| (id.as_str(), text.clone(), &[][..], &[][..]))
+            .collect();
         let found = check(&set(&lines), None).unwrap().findings;
-        assert!(found.iter().all(|finding| finding.problem == Problem::Template));
+        assert!(
+            found
+                .iter()
+                .all(|finding| finding.problem == Problem::Template)
+        );
         let named: HashSet<&ItemId> = found.iter().map(|finding| &finding.id).collect();
         assert_eq!(named.len(), 299, "each but the first is named");
     }

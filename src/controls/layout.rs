@@ -32,15 +32,28 @@ impl Layout {
     pub(super) fn lay_out(self, plain: &str) -> String {
         match self {
             Self::AsWritten => plain.to_owned(),
-            Self::OneLine => plain.lines().map(str::trim).filter(|line| !line.is_empty()).collect::<Vec<_>>().join(" "),
-            Self::Wrapped(width) => plain.lines().map(|line| wrap(line, width)).collect::<Vec<_>>().join("\n"),
+            Self::OneLine => plain
+                .lines()
+                .map(str::trim)
+                .filter(|line| !line.is_empty())
+                .collect::<Vec<_>>()
+                .join(" "),
+            Self::Wrapped(width) => plain
+                .lines()
+                .map(|line| wrap(line, width))
+                .collect::<Vec<_>>()
+                .join("\n"),
         }
     }
 }
 
 /// The text without the line breaks that only wrap it.
 pub(super) fn plain(text: &str) -> Cow<'_, str> {
-    if looks_wrapped(text) { Cow::Owned(reflow(text)) } else { Cow::Borrowed(text) }
+    if looks_wrapped(text) {
+        Cow::Owned(reflow(text))
+    } else {
+        Cow::Borrowed(text)
+    }
 }
 
 /// The median length of the lines of a plain text, in characters: tells verse and code from prose.
@@ -51,7 +64,11 @@ pub(super) fn median_line(plain: &str) -> usize {
 }
 
 fn line_lengths(text: &str) -> Vec<usize> {
-    text.lines().map(str::trim_end).filter(|line| !line.is_empty()).map(|line| line.chars().count()).collect()
+    text.lines()
+        .map(str::trim_end)
+        .filter(|line| !line.is_empty())
+        .map(|line| line.chars().count())
+        .collect()
 }
 
 /// Breaks a line where the next word would go beyond `width`; what it is indented by, it keeps.
@@ -110,7 +127,10 @@ mod tests {
         assert_eq!(plain(verse), verse);
         assert_eq!(Layout::OneLine.lay_out(" one\n\n two\n"), "one two");
         assert_eq!(Layout::AsWritten.lay_out(verse), verse);
-        assert_eq!(Layout::Wrapped(10).lay_out("  a bcd efghij k\n\nlmn"), "  a bcd\nefghij k\n\nlmn");
+        assert_eq!(
+            Layout::Wrapped(10).lay_out("  a bcd efghij k\n\nlmn"),
+            "  a bcd\nefghij k\n\nlmn"
+        );
     }
 
     #[test]

@@ -53,19 +53,32 @@ pub struct Made {
 ///
 /// # Errors
 /// When nothing could be made, with the reasons.
-pub fn make(like: &[Item], texts: &[Item], known: &[Item], settings: &MakeSettings) -> Result<Made, ControlsError> {
+pub fn make(
+    like: &[Item],
+    texts: &[Item],
+    known: &[Item],
+    settings: &MakeSettings,
+) -> Result<Made, ControlsError> {
     let items = asked_for(like)?;
     let mut targets: Vec<Target> = items
         .iter()
         .map(|item| {
             let text = text(item);
             let chars = settings.length.unwrap_or_else(|| chars(text.trim()));
-            Target { chars, layout: Layout::of(&text), median_line: median_line(&plain(&text)), uses: 0 }
+            Target {
+                chars,
+                layout: Layout::of(&text),
+                median_line: median_line(&plain(&text)),
+                uses: 0,
+            }
         })
         .collect();
     let mut index = Index::default();
     let mut owners = Vec::new();
-    for (item, what) in items.iter().map(|item| (*item, "the item")).chain(known.iter().map(|k| (k, "the known text")))
+    for (item, what) in items
+        .iter()
+        .map(|item| (*item, "the item"))
+        .chain(known.iter().map(|k| (k, "the known text")))
     {
         index.add(owners.len(), &words(&text(item)));
         owners.push(format!("{what} {:?}", item.id.0));
@@ -83,8 +96,13 @@ pub fn make(like: &[Item], texts: &[Item], known: &[Item], settings: &MakeSettin
         let mut cutting = Cutting::new(source, settings);
         let before = made.controls.len();
         while made.controls.len() - before < settings.per_text {
-            let Some(target) = cutting.best(&targets) else { break };
-            let Some(piece) = cutting.piece(&targets[target], &index, &owners, &mut made.left_out) else { break };
+            let Some(target) = cutting.best(&targets) else {
+                break;
+            };
+            let Some(piece) = cutting.piece(&targets[target], &index, &owners, &mut made.left_out)
+            else {
+                break;
+            };
             targets[target].uses += 1;
             index.add(owners.len(), &words(&piece));
             let number = made.controls.len() - before + 1;
@@ -96,13 +114,22 @@ pub fn make(like: &[Item], texts: &[Item], known: &[Item], settings: &MakeSettin
             made.warnings.extend(cutting.other_layout(&targets));
         } else if !cutting.tried {
             let reason = cutting.too_short(&targets);
-            made.left_out.push(LeftOut { id: source.id.clone(), origin: source.origin.clone(), reason });
+            made.left_out.push(LeftOut {
+                id: source.id.clone(),
+                origin: source.origin.clone(),
+                reason,
+            });
         }
     }
     if made.controls.is_empty() {
         return Err(ControlsError::NoneMade(made.left_out));
     }
-    made.control_chars = median(made.controls.iter().map(|control| chars(&text(control))).collect());
+    made.control_chars = median(
+        made.controls
+            .iter()
+            .map(|control| chars(&text(control)))
+            .collect(),
+    );
     Ok(made)
 }
 
@@ -138,14 +165,29 @@ impl<'a> Cutting<'a> {
             counted.push((range, before));
         }
         let random = Random::new(settings.seed, &source.id.0);
-        Self { source, chars: chars(&plain), plain, sentences: counted, taken: Vec::new(), random, tried: false }
+        Self {
+            source,
+            chars: chars(&plain),
+            plain,
+            sentences: counted,
+            taken: Vec::new(),
+            random,
+            tried: false,
+        }
     }
 
     /// The item for the next piece: of those that fit the one used least, and of these the longest.
     fn best(&self, targets: &[Target]) -> Option<usize> {
-        let fits = |target: &Target| (0..self.sentences.len()).any(|first| self.range(first, target).is_some());
-        let fitting = targets.iter().enumerate().filter(|(_, target)| fits(target));
-        fitting.min_by_key(|(_, target)| (target.uses, std::cmp::Reverse(target.chars))).map(|(index, _)| index)
+        let fits = |target: &Target| {
+            (0..self.sentences.len()).any(|first| self.range(first, target).is_some())
+        };
+        let fitting = targets
+            .iter()
+            .enumerate()
+            .filter(|(_, target)| fits(target));
+        fitting
+            .min_by_key(|(_, target)| (target.uses, std::cmp::Reverse(target.chars)))
+            .map(|(index, _)| index)
     }
 
     /// The piece that begins with a sentence, as bytes; `None` where the text, or what of it is free, ends too early.
@@ -156,17 +198,32 @@ impl<'a> Cutting<'a> {
             return None;
         }
         // The sentence in which the target's length is reached, to its end or else to the end of the word.
-        let last =
-            self.sentences.partition_point(|(_, before_it)| *before_it < before + target.chars).saturating_sub(1);
+        let last = self
+            .sentences
+            .partition_point(|(_, before_it)| *before_it < before + target.chars)
+            .saturating_sub(1);
         let (ref last, before_last) = self.sentences[last.max(first)];
         let to_sentence = before_last - before + chars(&self.plain[last.clone()]);
-        let free = |end: usize| !self.taken.iter().any(|taken| start < taken.end && taken.start < end);
-        if to_sentence >= target.chars && to_sentence <= target.chars + target.chars * LONGER / 100 && free(last.end) {
+        let free = |end: usize| {
+            !self
+                .taken
+                .iter()
+                .any(|taken| start < taken.end && taken.start < end)
+        };
+        if to_sentence >= target.chars
+            && to_sentence <= target.chars + target.chars * LONGER / 100
+            && free(last.end)
+        {
             return Some(start..last.end);
         }
         let rest = &self.plain[start..];
-        let exact = rest.char_indices().nth(target.chars).map_or(rest.len(), |(at, _)| at);
-        let word = rest[exact..].find(char::is_whitespace).unwrap_or(rest.len() - exact);
+        let exact = rest
+            .char_indices()
+            .nth(target.chars)
+            .map_or(rest.len(), |(at, _)| at);
+        let word = rest[exact..]
+            .find(char::is_whitespace)
+            .unwrap_or(rest.len() - exact);
         let end = start + if word > MAX_WORD { exact } else { exact + word };
         free(end).then_some(start..end)
     }
@@ -187,7 +244,9 @@ impl<'a> Cutting<'a> {
         starts.sort_by_key(|&first| !self.begins_line(first));
         let mut tries = 0;
         for first in starts {
-            let Some(range) = self.range(first, target) else { continue };
+            let Some(range) = self.range(first, target) else {
+                continue;
+            };
             if tries == TRIES {
                 break;
             }
@@ -198,20 +257,36 @@ impl<'a> Cutting<'a> {
                 self.taken.push(range);
                 return Some(piece);
             };
-            let (character, owner, runs) = (self.sentences[first].1 + 1, &owners[overlap.owner], overlap.runs);
+            let (character, owner, runs) = (
+                self.sentences[first].1 + 1,
+                &owners[overlap.owner],
+                overlap.runs,
+            );
             let reason = format!(
                 "the piece from character {} on shares {SHARED} words in a row with {owner}{}",
                 grouped(character),
-                if runs > 1 { format!(", in {runs} places") } else { String::new() }
+                if runs > 1 {
+                    format!(", in {runs} places")
+                } else {
+                    String::new()
+                }
             );
-            left_out.push(LeftOut { id: self.source.id.clone(), origin: self.source.origin.clone(), reason });
+            left_out.push(LeftOut {
+                id: self.source.id.clone(),
+                origin: self.source.origin.clone(),
+                reason,
+            });
         }
         None
     }
 
     fn begins_line(&self, sentence: usize) -> bool {
         let start = self.sentences[sentence].0.start;
-        self.plain[..start].trim_end_matches([' ', '\t']).chars().next_back().is_none_or(|c| c == '\n')
+        self.plain[..start]
+            .trim_end_matches([' ', '\t'])
+            .chars()
+            .next_back()
+            .is_none_or(|c| c == '\n')
     }
 
     fn too_short(&self, targets: &[Target]) -> String {
@@ -232,7 +307,10 @@ impl<'a> Cutting<'a> {
             own <= theirs * OTHER_LINES && theirs <= own * OTHER_LINES
         };
         // A text on one line has no lines to compare.
-        let odd = !targets.iter().any(|target| target.layout == Layout::OneLine) && !targets.iter().any(|t| alike(&t));
+        let odd = !targets
+            .iter()
+            .any(|target| target.layout == Layout::OneLine)
+            && !targets.iter().any(|t| alike(&t));
         odd.then(|| {
             format!(
                 "{}: lines of {own} characters in the median, and those of the items have {}; verse, code and running prose are \
@@ -253,9 +331,16 @@ fn control(source: &Item, number: usize, piece: String, settings: &MakeSettings)
     item.kind = Kind::Control;
     item.license = source.license.clone();
     item.tags = source.tags.clone();
-    item.tags.extend(settings.genre.iter().filter(|genre| !source.tags.contains(genre)).cloned());
+    item.tags.extend(
+        settings
+            .genre
+            .iter()
+            .filter(|genre| !source.tags.contains(genre))
+            .cloned(),
+    );
     if settings.per_text > 1 {
-        item.tags.push(format!("{}{}", super::check::PART_OF, source.id));
+        item.tags
+            .push(format!("{}{}", super::check::PART_OF, source.id));
     }
     item.tags.push(MADE_BY.to_owned());
     item.matches = settings.genre.iter().cloned().collect();
@@ -269,53 +354,97 @@ mod tests {
     use crate::window::reflow::looks_wrapped;
 
     fn item(id: &str, text: &str) -> Item {
-        let origin = Origin { file: format!("{id}.txt"), line: None };
-        Item::new(ItemId(id.to_owned()), Content::Text(text.to_owned()), origin)
+        let origin = Origin {
+            file: format!("{id}.txt"),
+            line: None,
+        };
+        Item::new(
+            ItemId(id.to_owned()),
+            Content::Text(text.to_owned()),
+            origin,
+        )
     }
 
     /// Sentences that share no words with those of another name.
     fn story(name: &str, sentences: usize) -> String {
-        let sentence =
-            |n: usize| format!("{name}{n} went over the {name}hill{n} with {name}friend{n} and {name}dog{n} at noon.");
+        let sentence = |n: usize| {
+            format!(
+                "{name}{n} went over the {name}hill{n} with {name}friend{n} and {name}dog{n} at noon."
+            )
+        };
         let paragraphs: Vec<String> = (0..sentences)
             .collect::<Vec<_>>()
             .chunks(3)
-            .map(|chunk| chunk.iter().map(|&n| sentence(n)).collect::<Vec<_>>().join(" "))
+            .map(|chunk| {
+                chunk
+                    .iter()
+                    .map(|&n| sentence(n))
+                    .collect::<Vec<_>>()
+                    .join(" ")
+            })
             .collect();
         paragraphs.join("\n\n")
     }
 
-    const ONE: MakeSettings = MakeSettings { per_text: 1, genre: None, length: None, seed: 0 };
+    const ONE: MakeSettings = MakeSettings {
+        per_text: 1,
+        genre: None,
+        length: None,
+        seed: 0,
+    };
 
     fn texts(made: &Made) -> Vec<String> {
-        made.controls.iter().map(|control| text(control).into_owned()).collect()
+        made.controls
+            .iter()
+            .map(|control| text(control).into_owned())
+            .collect()
     }
 
     #[test]
     fn pieces_are_as_long_as_the_items_and_begin_and_end_with_sentences() {
         let like = [item("short", &story("a", 6)), item("long", &story("b", 12))];
-        let from: Vec<Item> = ["q", "r", "s", "t"].iter().map(|name| item(name, &story(name, 40))).collect();
+        let from: Vec<Item> = ["q", "r", "s", "t"]
+            .iter()
+            .map(|name| item(name, &story(name, 40)))
+            .collect();
         let made = make(&like, &from, &[], &ONE).unwrap();
         let lengths: Vec<usize> = like.iter().map(|item| chars(&text(item))).collect();
         let mut near = [0; 2];
         for (control, text) in made.controls.iter().zip(texts(&made)) {
-            assert!(text.ends_with(" at noon.") && text.starts_with(char::is_alphabetic), "{text}");
+            assert!(
+                text.ends_with(" at noon.") && text.starts_with(char::is_alphabetic),
+                "{text}"
+            );
             let fits = |length: usize| (length..=length * 5 / 4).contains(&chars(&text));
-            lengths.iter().zip(&mut near).for_each(|(&length, near)| *near += usize::from(fits(length)));
+            lengths
+                .iter()
+                .zip(&mut near)
+                .for_each(|(&length, near)| *near += usize::from(fits(length)));
             assert_eq!(control.kind, Kind::Control);
             assert_eq!(control.tags, [MADE_BY]);
             assert!(control.matches.is_empty());
         }
         assert_eq!(near, [2, 2], "every item gave its length to as many pieces");
-        let ids: Vec<&str> = made.controls.iter().map(|control| control.id.0.as_str()).collect();
+        let ids: Vec<&str> = made
+            .controls
+            .iter()
+            .map(|control| control.id.0.as_str())
+            .collect();
         assert_eq!(ids, ["q#1", "r#1", "s#1", "t#1"]);
-        assert!(made.left_out.is_empty() && made.warnings.is_empty(), "{:?}", made.warnings);
+        assert!(
+            made.left_out.is_empty() && made.warnings.is_empty(),
+            "{:?}",
+            made.warnings
+        );
 
         // Another seed, other places; the same seed, the same; and other texts change nothing in those that stay.
         let other = make(&like, &from, &[], &MakeSettings { seed: 5, ..ONE }).unwrap();
         assert_ne!(texts(&made), texts(&other));
         assert_eq!(texts(&made), texts(&make(&like, &from, &[], &ONE).unwrap()));
-        assert_eq!(texts(&made)[..2], texts(&make(&like, &from[..2], &[], &ONE).unwrap()));
+        assert_eq!(
+            texts(&made)[..2],
+            texts(&make(&like, &from[..2], &[], &ONE).unwrap())
+        );
     }
 
     #[test]
@@ -324,24 +453,46 @@ mod tests {
         let wrapped = Layout::Wrapped(70).lay_out(&story("a", 9));
         assert!(looks_wrapped(&wrapped));
         let one_line = story("a", 9).replace("\n\n", " ");
-        for (like, from) in
-            [(&wrapped, &running), (&one_line, &running), (&one_line, &Layout::Wrapped(60).lay_out(&running))]
-        {
+        for (like, from) in [
+            (&wrapped, &running),
+            (&one_line, &running),
+            (&one_line, &Layout::Wrapped(60).lay_out(&running)),
+        ] {
             let made = make(&[item("a", like)], &[item("q", from)], &[], &ONE).unwrap();
             let piece = &texts(&made)[0];
-            assert_eq!(Layout::of(piece) == Layout::OneLine, like == &one_line, "{piece}");
+            assert_eq!(
+                Layout::of(piece) == Layout::OneLine,
+                like == &one_line,
+                "{piece}"
+            );
             assert_eq!(looks_wrapped(piece), looks_wrapped(like), "{piece}");
         }
         // Wrapped text for paragraphs is made whole first.
-        let made = make(&[item("a", &story("a", 9))], &[item("q", &wrapped.replace('a', "e"))], &[], &ONE).unwrap();
+        let made = make(
+            &[item("a", &story("a", 9))],
+            &[item("q", &wrapped.replace('a', "e"))],
+            &[],
+            &ONE,
+        )
+        .unwrap();
         assert!(!looks_wrapped(&texts(&made)[0]) && made.warnings.is_empty());
     }
 
     #[test]
     fn verse_for_prose_is_told() {
         let verse: String = (0..90).map(|n| format!("rhyme{n} by day{n}\n")).collect();
-        let made = make(&[item("a", &story("a", 9))], &[item("q", &verse)], &[], &ONE).unwrap();
-        assert!(made.warnings[0].starts_with("q.txt: lines of 16 characters in the median"), "{:?}", made.warnings);
+        let made = make(
+            &[item("a", &story("a", 9))],
+            &[item("q", &verse)],
+            &[],
+            &ONE,
+        )
+        .unwrap();
+        assert!(
+            made.warnings[0].starts_with("q.txt: lines of 16 characters in the median"),
+            "{:?}",
+            made.warnings
+        );
     }
 
     #[test]
@@ -352,13 +503,24 @@ mod tests {
         let cases = [
             ("all of it", story("a", 6), "the item \"a\""),
             ("a part", quoting, "the item \"a\""),
-            ("a known text", format!("{} {}", story("q", 4), story("k", 3)), "the known text \"k\""),
+            (
+                "a known text",
+                format!("{} {}", story("q", 4), story("k", 3)),
+                "the known text \"k\"",
+            ),
         ];
         for (name, text, owner) in cases {
-            let Err(ControlsError::NoneMade(left_out)) = make(&like, &[item("q", &text)], &known, &ONE) else {
+            let Err(ControlsError::NoneMade(left_out)) =
+                make(&like, &[item("q", &text)], &known, &ONE)
+            else {
                 panic!("{name}: a control was made");
             };
-            assert!(left_out[0].reason.contains(&format!("shares 8 words in a row with {owner}")), "{left_out:?}");
+            assert!(
+                left_out[0]
+                    .reason
+                    .contains(&format!("shares 8 words in a row with {owner}")),
+                "{left_out:?}"
+            );
         }
         // Where the rest of the text is free, a piece is found there; what was refused is listed.
         let mixed = format!("{}\n\n{}", story("a", 6), story("z", 30));
@@ -379,40 +541,77 @@ mod tests {
 
     #[test]
     fn several_pieces_of_one_text_lie_apart_and_say_so() {
-        let settings = MakeSettings { per_text: 5, genre: Some("diary".to_owned()), ..ONE };
+        let settings = MakeSettings {
+            per_text: 5,
+            genre: Some("diary".to_owned()),
+            ..ONE
+        };
         let mut from = item("q", &story("q", 40));
         from.tags = vec!["written:2026-01-01".to_owned()];
         let made = make(&[item("a", &story("a", 6))], &[from], &[], &settings).unwrap();
         assert_eq!((made.texts, made.controls.len()), (1, 5));
         let tags = ["written:2026-01-01", "diary", "part-of:q", MADE_BY];
-        assert!(made.controls.iter().all(|control| control.tags == tags && control.matches == ["diary"]));
+        assert!(
+            made.controls
+                .iter()
+                .all(|control| control.tags == tags && control.matches == ["diary"])
+        );
         let whole = texts(&made).join(" ");
-        let names: Vec<&str> = whole.split_whitespace().filter(|word| word.starts_with("qhill")).collect();
+        let names: Vec<&str> = whole
+            .split_whitespace()
+            .filter(|word| word.starts_with("qhill"))
+            .collect();
         let distinct: std::collections::HashSet<_> = names.iter().collect();
-        assert_eq!(names.len(), distinct.len(), "no sentence stands in two pieces");
+        assert_eq!(
+            names.len(),
+            distinct.len(),
+            "no sentence stands in two pieces"
+        );
     }
 
     #[test]
     fn too_little_text_says_how_much_is_missing() {
         let like = [item("a", &"x".repeat(1200)), item("b", &"y".repeat(5000))];
-        let error = make(&like, &[item("q", "Too short.")], &[], &ONE).unwrap_err().to_string();
+        let error = make(&like, &[item("q", "Too short.")], &[], &ONE)
+            .unwrap_err()
+            .to_string();
         let reason = "10 characters, and the shortest item has 1,200: 1,190 more are needed";
-        assert_eq!(error, format!("no control could be made:\nq.txt: \"q\": {reason}"));
+        assert_eq!(
+            error,
+            format!("no control could be made:\nq.txt: \"q\": {reason}")
+        );
         // Unless a length is asked for.
-        let short = MakeSettings { length: Some(10), ..ONE };
-        assert_eq!(texts(&make(&like, &[item("q", "Too short.")], &[], &short).unwrap()), ["Too short."]);
+        let short = MakeSettings {
+            length: Some(10),
+            ..ONE
+        };
+        assert_eq!(
+            texts(&make(&like, &[item("q", "Too short.")], &[], &short).unwrap()),
+            ["Too short."]
+        );
         let mut control = item("c", "text");
         control.kind = Kind::Control;
         let error = make(&[control], &[], &[], &ONE).unwrap_err().to_string();
-        assert_eq!(error, "nothing to be like: c.txt holds controls only; name opted-out texts with --like");
+        assert_eq!(
+            error,
+            "nothing to be like: c.txt holds controls only; name opted-out texts with --like"
+        );
     }
 
     #[test]
     fn text_without_sentences_or_spaces_is_cut_all_the_same() {
         let like = [item("a", &"x".repeat(300))];
-        for text in ["日本語".repeat(400), "word ".repeat(400), "\u{1f600}".repeat(1000)] {
+        for text in [
+            "日本語".repeat(400),
+            "word ".repeat(400),
+            "\u{1f600}".repeat(1000),
+        ] {
             let made = make(&like, &[item("q", &text)], &[], &ONE).unwrap();
-            assert!((300..=375).contains(&chars(&texts(&made)[0])), "{}", texts(&made)[0]);
+            assert!(
+                (300..=375).contains(&chars(&texts(&made)[0])),
+                "{}",
+                texts(&made)[0]
+            );
         }
     }
 }

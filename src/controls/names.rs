@@ -5,18 +5,57 @@ use std::collections::{HashMap, HashSet};
 
 /// Invented names, by their number of letters from 3 on.
 const NAMES: [&[&str]; 9] = [
-    &["Ald", "Bru", "Cey", "Dov", "Eno", "Fal", "Gorm", "Hux", "Ilo", "Jem", "Kip", "Lun", "Mog", "Nif", "Orr", "Pel"],
-    &["Arlo", "Bryd", "Cald", "Dunl", "Esko", "Fenn", "Gask", "Hobb", "Irsa", "Jory", "Kest", "Lorn", "Mabb", "Nerl"],
     &[
-        "Askel", "Brint", "Corvy", "Delph", "Errol", "Farro", "Gwint", "Holme", "Ilven", "Jaspo", "Kerth", "Lodan",
-        "Marle",
+        "Ald", "Bru", "Cey", "Dov", "Eno", "Fal", "Gorm", "Hux", "Ilo", "Jem", "Kip", "Lun", "Mog",
+        "Nif", "Orr", "Pel",
     ],
-    &["Arbell", "Brigan", "Corvin", "Deston", "Elwick", "Farley", "Gantry", "Hollis", "Imbert", "Jessop", "Kelmar"],
-    &["Ashwell", "Bramble", "Corwick", "Dunmore", "Elstree", "Fenwick", "Garland", "Halloth", "Ingmere", "Jorvale"],
-    &["Aldermoy", "Brackley", "Carhaven", "Dunstead", "Eastmoor", "Fallaway", "Grindell", "Hartwick", "Ivelmere"],
-    &["Abernoyle", "Brantwick", "Casterley", "Dunhallow", "Elverstow", "Fairhaven", "Gillstrop", "Harbottle"],
-    &["Aldersgill", "Blackmarsh", "Calderwick", "Dunmarrow", "Ellingford", "Farthingoe", "Greystoker"],
-    &["Abbotswater", "Bellhampton", "Corringdale", "Dunnamanagh", "Eddlestoney", "Fotherwicke"],
+    &[
+        "Arlo", "Bryd", "Cald", "Dunl", "Esko", "Fenn", "Gask", "Hobb", "Irsa", "Jory", "Kest",
+        "Lorn", "Mabb", "Nerl",
+    ],
+    &[
+        "Askel", "Brint", "Corvy", "Delph", "Errol", "Farro", "Gwint", "Holme", "Ilven", "Jaspo",
+        "Kerth", "Lodan", "Marle",
+    ],
+    &[
+        "Arbell", "Brigan", "Corvin", "Deston", "Elwick", "Farley", "Gantry", "Hollis", "Imbert",
+        "Jessop", "Kelmar",
+    ],
+    &[
+        "Ashwell", "Bramble", "Corwick", "Dunmore", "Elstree", "Fenwick", "Garland", "Halloth",
+        "Ingmere", "Jorvale",
+    ],
+    &[
+        "Aldermoy", "Brackley", "Carhaven", "Dunstead", "Eastmoor", "Fallaway", "Grindell",
+        "Hartwick", "Ivelmere",
+    ],
+    &[
+        "Abernoyle",
+        "Brantwick",
+        "Casterley",
+        "Dunhallow",
+        "Elverstow",
+        "Fairhaven",
+        "Gillstrop",
+        "Harbottle",
+    ],
+    &[
+        "Aldersgill",
+        "Blackmarsh",
+        "Calderwick",
+        "Dunmarrow",
+        "Ellingford",
+        "Farthingoe",
+        "Greystoker",
+    ],
+    &[
+        "Abbotswater",
+        "Bellhampton",
+        "Corringdale",
+        "Dunnamanagh",
+        "Eddlestoney",
+        "Fotherwicke",
+    ],
 ];
 
 /// Capitalized words that name no one.
@@ -53,7 +92,11 @@ pub(super) struct Swaps {
 impl Swaps {
     /// `own`: words of the text itself, which no name may become.
     pub(super) fn new(own: HashSet<String>) -> Self {
-        Self { names: HashMap::new(), numbers: HashMap::new(), taken: own }
+        Self {
+            names: HashMap::new(),
+            numbers: HashMap::new(),
+            taken: own,
+        }
     }
 
     /// Another name with as many letters, if the list still has one, or one made of syllables.
@@ -66,10 +109,14 @@ impl Swaps {
         }
         let letters = name.chars().count();
         let listed = NAMES.iter().flat_map(|names| names.iter());
-        let mut free: Vec<&str> =
-            listed.copied().filter(|name| name.len() == letters && !self.taken.contains(*name)).collect();
+        let mut free: Vec<&str> = listed
+            .copied()
+            .filter(|name| name.len() == letters && !self.taken.contains(*name))
+            .collect();
         random.shuffle(&mut free);
-        let mut chosen = free.first().map_or_else(|| syllables(letters, random), |name| (*name).to_owned());
+        let mut chosen = free
+            .first()
+            .map_or_else(|| syllables(letters, random), |name| (*name).to_owned());
         // So many names there are not in a text, but a made-up one might be taken.
         for _ in 0..100 {
             if !self.taken.contains(&chosen) {
@@ -88,7 +135,9 @@ impl Swaps {
         if let Some(known) = self.numbers.get(digits) {
             return known.clone();
         }
-        let other = (0..100).map(|_| other_number(digits, random)).find(|other| other != digits);
+        let other = (0..100)
+            .map(|_| other_number(digits, random))
+            .find(|other| other != digits);
         // A run of zeros has no other.
         let other = other.unwrap_or_else(|| digits.to_owned());
         self.numbers.insert(digits.to_owned(), other.clone());
@@ -123,7 +172,9 @@ fn other_number(digits: &str, random: &mut Random) -> String {
     let mut out = "0".repeat(zeros);
     for place in 0..value.len() - round {
         let first_or_last = place == 0 || (round > 0 && place + 1 == value.len() - round);
-        out.push(char::from(b'0' + within(usize::from(first_or_last), 9) as u8));
+        out.push(char::from(
+            b'0' + within(usize::from(first_or_last), 9) as u8,
+        ));
     }
     out + &"0".repeat(round)
 }
@@ -132,9 +183,17 @@ fn other_number(digits: &str, random: &mut Random) -> String {
 fn syllables(letters: usize, random: &mut Random) -> String {
     let mut name = String::with_capacity(letters);
     for place in 0..letters {
-        let from: &[u8] = if place % 2 == 0 { b"bdfgklmnprstv" } else { b"aeiou" };
+        let from: &[u8] = if place % 2 == 0 {
+            b"bdfgklmnprstv"
+        } else {
+            b"aeiou"
+        };
         let letter = char::from(from[random.below(from.len())]);
-        name.push(if place == 0 { letter.to_ascii_uppercase() } else { letter });
+        name.push(if place == 0 {
+            letter.to_ascii_uppercase()
+        } else {
+            letter
+        });
     }
     name
 }
@@ -148,10 +207,24 @@ mod tests {
         let mut random = Random::new(1, "x");
         let mut swaps = Swaps::new(HashSet::from(["Kip".to_owned()]));
         let mut seen = HashSet::new();
-        for name in ["Tom", "Anna", "Berta", "Conrad", "Dorothy", "Bartholomew", "Constantinople", "Zoë"] {
+        for name in [
+            "Tom",
+            "Anna",
+            "Berta",
+            "Conrad",
+            "Dorothy",
+            "Bartholomew",
+            "Constantinople",
+            "Zoë",
+        ] {
             let other = swaps.name(name, &mut random);
             assert_eq!(other.chars().count(), name.chars().count());
-            assert!(other != name && other.starts_with(char::is_uppercase) && seen.insert(other.clone()), "{other}");
+            assert!(
+                other != name
+                    && other.starts_with(char::is_uppercase)
+                    && seen.insert(other.clone()),
+                "{other}"
+            );
             assert_eq!(swaps.name(name, &mut random), other);
         }
         assert_eq!(swaps.name("March", &mut random), "March");
@@ -168,15 +241,35 @@ mod tests {
             let mut random = Random::new(seed, "x");
             let mut swaps = Swaps::new(HashSet::new());
             let mut other = |digits: &str| swaps.number(digits, &mut random);
-            for digits in
-                ["7", "12", "24", "45", "99", "05", "123", "1988", "2024", "007", "5000", "14", "200", "31415926535"]
-            {
+            for digits in [
+                "7",
+                "12",
+                "24",
+                "45",
+                "99",
+                "05",
+                "123",
+                "1988",
+                "2024",
+                "007",
+                "5000",
+                "14",
+                "200",
+                "31415926535",
+            ] {
                 let other = other(digits);
-                assert!(other.len() == digits.len() && other != digits, "{digits}: {other}");
+                assert!(
+                    other.len() == digits.len() && other != digits,
+                    "{digits}: {other}"
+                );
             }
             assert_eq!(other("000"), "000");
             assert_eq!(other("1988")[..2], *"19");
-            assert!(other("24").parse::<u32>().is_ok_and(|day| (13..=31).contains(&day)));
+            assert!(
+                other("24")
+                    .parse::<u32>()
+                    .is_ok_and(|day| (13..=31).contains(&day))
+            );
             assert!(other("05").starts_with('0') && other("5000").ends_with("000"));
             assert_eq!(other("12"), other("12"));
         }

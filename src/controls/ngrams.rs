@@ -70,7 +70,13 @@ impl Index {
         let mut found: Option<Overlap> = None;
         for (at, run) in runs(words, SHARED).enumerate() {
             match (self.owners.get(&run), &mut found) {
-                (Some(&owner), None) => found = Some(Overlap { owner, runs: 1, first: at + 1 }),
+                (Some(&owner), None) => {
+                    found = Some(Overlap {
+                        owner,
+                        runs: 1,
+                        first: at + 1,
+                    })
+                }
                 (Some(&owner), Some(found)) if found.owner == owner => found.runs += 1,
                 _ => {}
             }
@@ -81,7 +87,9 @@ impl Index {
 
 fn hash(word: &str) -> u64 {
     let mut hasher = DefaultHasher::new();
-    word.chars().flat_map(char::to_lowercase).for_each(|c| c.hash(&mut hasher));
+    word.chars()
+        .flat_map(char::to_lowercase)
+        .for_each(|c| c.hash(&mut hasher));
     hasher.finish()
 }
 
@@ -116,7 +124,11 @@ mod tests {
         index.add(0, &words("zero zero"));
         index.add(1, &words("a b c d e f g h i j"));
         index.add(2, &words("b c d e f g h i x"));
-        let overlap = |text: &str| index.overlap(&words(text)).map(|o| (o.owner, o.runs, o.first));
+        let overlap = |text: &str| {
+            index
+                .overlap(&words(text))
+                .map(|o| (o.owner, o.runs, o.first))
+        };
         assert_eq!(overlap("q A B, c d e f g h! y"), Some((1, 1, 2)));
         assert_eq!(overlap("a b c d e f g h i"), Some((1, 2, 1)));
         assert_eq!(overlap("c d e f g h i x"), Some((2, 1, 1)));

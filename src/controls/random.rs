@@ -59,6 +59,9 @@ mod tests {
         let mut random = Random::new(7, "x");
         let mut counts = [0; 6];
         (0..6000).for_each(|_| counts[random.below(6)] += 1);
-        assert!(counts.iter().all(|count| (900..1100).contains(count)), "{counts:?}");
+        assert!(
+            counts.iter().all(|count| (900..1100).contains(count)),
+            "{counts:?}"
+        );
     }
 }

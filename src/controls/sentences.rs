@@ -4,8 +4,9 @@ use std::ops::Range;
 
 /// A full stop after these ends no sentence.
 const ABBREVIATIONS: &[&str] = &[
-    "mr", "mrs", "ms", "dr", "st", "prof", "gen", "col", "capt", "lt", "rev", "hon", "vs", "vol", "fig", "art", "sec",
-    "pp", "cf", "eg", "ie", "approx", "dept", "bzw", "nr", "abs", "mme", "mlle",
+    "mr", "mrs", "ms", "dr", "st", "prof", "gen", "col", "capt", "lt", "rev", "hon", "vs", "vol",
+    "fig", "art", "sec", "pp", "cf", "eg", "ie", "approx", "dept", "bzw", "nr", "abs", "mme",
+    "mlle",
 ];
 
 /// The sentences of a text in order, as bytes, without the white space around them. A line break ends a sentence, so wrapped
@@ -50,7 +51,11 @@ fn ends(line: &str) -> Vec<usize> {
         let rest = &line[end..];
         let next = rest.trim_start().chars().find(|c| !is_opening(*c));
         let begins = next.is_some_and(|c| !c.is_lowercase());
-        if !spaced || rest.starts_with(char::is_whitespace) && begins && !(c == '.' && abbreviates(&line[..at], next)) {
+        if !spaced
+            || rest.starts_with(char::is_whitespace)
+                && begins
+                && !(c == '.' && abbreviates(&line[..at], next))
+        {
             ends.push(end);
         }
     }
@@ -59,20 +64,47 @@ fn ends(line: &str) -> Vec<usize> {
 
 /// Whether a full stop after `before` belongs to its last word.
 fn abbreviates(before: &str, next: Option<char>) -> bool {
-    let word = before.rsplit(|c: char| !c.is_alphabetic()).next().unwrap_or_default();
+    let word = before
+        .rsplit(|c: char| !c.is_alphabetic())
+        .next()
+        .unwrap_or_default();
     let mut letters = word.chars();
     let initial = letters.next().is_some_and(char::is_uppercase) && letters.next().is_none();
     let numbered = word.eq_ignore_ascii_case("no") && next.is_some_and(|c| c.is_ascii_digit());
-    initial || numbered || ABBREVIATIONS.iter().any(|known| word.eq_ignore_ascii_case(known))
+    initial
+        || numbered
+        || ABBREVIATIONS
+            .iter()
+            .any(|known| word.eq_ignore_ascii_case(known))
 }
 
 fn is_closing(c: char) -> bool {
-    matches!(c, '.' | '!' | '?' | '…' | '。' | '！' | '？' | '"' | '\'' | '”' | '’' | '»' | ')' | ']' | '」' | '』')
+    matches!(
+        c,
+        '.' | '!'
+            | '?'
+            | '…'
+            | '。'
+            | '！'
+            | '？'
+            | '"'
+            | '\''
+            | '”'
+            | '’'
+            | '»'
+            | ')'
+            | ']'
+            | '」'
+            | '』'
+    )
 }
 
 /// What may stand before the first letter of a sentence.
 pub(super) fn is_opening(c: char) -> bool {
-    matches!(c, '"' | '\'' | '“' | '‘' | '„' | '«' | '(' | '[' | '「' | '『' | '*' | '_' | '-' | '–' | '—')
+    matches!(
+        c,
+        '"' | '\'' | '“' | '‘' | '„' | '«' | '(' | '[' | '「' | '『' | '*' | '_' | '-' | '–' | '—'
+    )
 }
 
 #[cfg(test)]
@@ -83,20 +115,32 @@ mod tests {
     fn texts_are_cut_where_a_sentence_or_a_line_ends() {
         for (text, expected) in [
             ("One. Two! Three?", &["One.", "Two!", "Three?"][..]),
-            ("He said \"No.\" She left.", &["He said \"No.\"", "She left."]),
-            ("\"Stop!\" he cried. (So.) \"And?\"", &["\"Stop!\" he cried.", "(So.)", "\"And?\""]),
+            (
+                "He said \"No.\" She left.",
+                &["He said \"No.\"", "She left."],
+            ),
+            (
+                "\"Stop!\" he cried. (So.) \"And?\"",
+                &["\"Stop!\" he cried.", "(So.)", "\"And?\""],
+            ),
             (
                 "Mr. Ott paid 3.50 to J. P. Bly, No. 4 St. John's.",
                 &["Mr. Ott paid 3.50 to J. P. Bly, No. 4 St. John's."],
             ),
             ("I said no. He went.", &["I said no.", "He went."]),
-            ("Well... yes. And so on ... 12 men.", &["Well... yes.", "And so on ...", "12 men."]),
+            (
+                "Well... yes. And so on ... 12 men.",
+                &["Well... yes.", "And so on ...", "12 men."],
+            ),
             ("  one line\n\n  two lines \n", &["one line", "two lines"]),
             ("一。二！「三。」四", &["一。", "二！", "「三。」", "四"]),
             ("", &[]),
             (" \n", &[]),
         ] {
-            let found: Vec<&str> = sentences(text).into_iter().map(|range| &text[range]).collect();
+            let found: Vec<&str> = sentences(text)
+                .into_iter()
+                .map(|range| &text[range])
+                .collect();
             assert_eq!(found, expected, "{text}");
         }
     }

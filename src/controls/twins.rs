@@ -38,13 +38,20 @@ pub struct Twins {
 /// # Errors
 /// When no twin could be made, with the reasons.
 pub fn twins(like: &[Item], each: usize, seed: u64) -> Result<Twins, ControlsError> {
-    let mut made = Twins { controls: Vec::new(), kept: Vec::new(), left_out: Vec::new(), warnings: Vec::new() };
+    let mut made = Twins {
+        controls: Vec::new(),
+        kept: Vec::new(),
+        left_out: Vec::new(),
+        warnings: Vec::new(),
+    };
     for item in asked_for(like)? {
         let given = text(item);
         let parts = Parts::of(&given);
         if parts.too_many_capitals {
-            made.warnings
-                .push(format!("{}: too many capitals to tell names by; they were left as they are", item.origin));
+            made.warnings.push(format!(
+                "{}: too many capitals to tell names by; they were left as they are",
+                item.origin
+            ));
         }
         let own: HashSet<u64> = runs(&words(&given), SIMILAR).collect();
         let mut seen = HashSet::from([words(&given)]);
@@ -71,10 +78,18 @@ pub fn twins(like: &[Item], each: usize, seed: u64) -> Result<Twins, ControlsErr
                 "{count} of {each} twins could be made: it has too few names, numbers and sentences to differ in; use other \
                  texts of its kind as controls"
             );
-            made.left_out.push(LeftOut { id: item.id.clone(), origin: item.origin.clone(), reason });
+            made.left_out.push(LeftOut {
+                id: item.id.clone(),
+                origin: item.origin.clone(),
+                reason,
+            });
         }
     }
-    if made.controls.is_empty() { Err(ControlsError::NoneMade(made.left_out)) } else { Ok(made) }
+    if made.controls.is_empty() {
+        Err(ControlsError::NoneMade(made.left_out))
+    } else {
+        Ok(made)
+    }
 }
 
 /// Whether a control is a twin.
@@ -125,9 +140,14 @@ impl Parts {
         let plain = plain(given).into_owned();
         let sentences = sentences(&plain);
         let tokens = tokens(&plain);
-        let own: HashSet<String> = tokens.iter().map(|range| plain[range.clone()].to_owned()).collect();
+        let own: HashSet<String> = tokens
+            .iter()
+            .map(|range| plain[range.clone()].to_owned())
+            .collect();
         let begins = |range: &Range<usize>| {
-            let first = sentences.partition_point(|sentence| sentence.start <= range.start).saturating_sub(1);
+            let first = sentences
+                .partition_point(|sentence| sentence.start <= range.start)
+                .saturating_sub(1);
             let start = sentences.get(first).map_or(0, |sentence| sentence.start);
             let before = plain[start..range.start].trim_end();
             // After a quotation mark or a colon, too, a capital says nothing.
@@ -136,13 +156,22 @@ impl Parts {
                 || plain[start..range.start].ends_with(['"', '“', '‘', '„', '«'])
         };
         let inside: Vec<&Range<usize>> = tokens.iter().filter(|range| !begins(range)).collect();
-        let capitals: HashSet<&str> =
-            inside.iter().map(|range| &plain[(*range).clone()]).filter(|word| is_capitalized(word)).collect();
+        let capitals: HashSet<&str> = inside
+            .iter()
+            .map(|range| &plain[(*range).clone()])
+            .filter(|word| is_capitalized(word))
+            .collect();
         // Different words, not all: a text about few people may name them in every sentence.
-        let different: HashSet<&str> = inside.iter().map(|range| &plain[(*range).clone()]).collect();
+        let different: HashSet<&str> = inside
+            .iter()
+            .map(|range| &plain[(*range).clone()])
+            .collect();
         let too_many_capitals = capitals.len() * 100 > different.len() * CAPITALS;
         // A word that also stands uncapitalized is no name.
-        let names: HashSet<&str> = capitals.into_iter().filter(|word| !own.contains(&word.to_lowercase())).collect();
+        let names: HashSet<&str> = capitals
+            .into_iter()
+            .filter(|word| !own.contains(&word.to_lowercase()))
+            .collect();
         let what = |range: Range<usize>| {
             let word = &plain[range.clone()];
             if word.bytes().all(|byte| byte.is_ascii_digit()) {
@@ -152,7 +181,14 @@ impl Parts {
             }
         };
         let swapped = tokens.iter().cloned().filter_map(what).collect();
-        Self { layout: Layout::of(given), sentences, swapped, own, too_many_capitals, plain }
+        Self {
+            layout: Layout::of(given),
+            sentences,
+            swapped,
+            own,
+            too_many_capitals,
+            plain,
+        }
     }
 
     fn twin(&self, random: &mut Random) -> String {
@@ -161,7 +197,8 @@ impl Parts {
         let mut swapped = self.swapped.iter().peekable();
         for sentence in &self.sentences {
             let (mut out, mut at) = (String::new(), sentence.start);
-            while let Some((range, what)) = swapped.next_if(|(range, _)| range.start < sentence.end) {
+            while let Some((range, what)) = swapped.next_if(|(range, _)| range.start < sentence.end)
+            {
                 out.push_str(&self.plain[at..range.start]);
                 let old = &self.plain[range.clone()];
                 out.push_str(&match what {
@@ -193,7 +230,14 @@ fn order(count: usize, random: &mut Random) -> Vec<usize> {
         random.shuffle(&mut order);
         order
     });
-    orders.min_by_key(|order| order.windows(2).filter(|pair| pair[0] + 1 == pair[1]).count()).unwrap_or_default()
+    orders
+        .min_by_key(|order| {
+            order
+                .windows(2)
+                .filter(|pair| pair[0] + 1 == pair[1])
+                .count()
+        })
+        .unwrap_or_default()
 }
 
 /// Words and numbers: runs of letters or of digits. What mixes both, such as `x86` or `3rd`, is neither.
@@ -206,7 +250,9 @@ fn tokens(text: &str) -> Vec<Range<usize>> {
             start.get_or_insert(at);
         } else if let Some(from) = start.take() {
             let word: &str = &text[from..at];
-            if word.chars().all(char::is_alphabetic) || word.bytes().all(|byte| byte.is_ascii_digit()) {
+            if word.chars().all(char::is_alphabetic)
+                || word.bytes().all(|byte| byte.is_ascii_digit())
+            {
                 found.push(from..at);
             }
         }
@@ -217,7 +263,9 @@ fn tokens(text: &str) -> Vec<Range<usize>> {
 /// Whether a word is written like a name: a capital, and at least two small letters.
 fn is_capitalized(word: &str) -> bool {
     let mut letters = word.chars();
-    letters.next().is_some_and(char::is_uppercase) && word.chars().count() >= 3 && letters.all(char::is_lowercase)
+    letters.next().is_some_and(char::is_uppercase)
+        && word.chars().count() >= 3
+        && letters.all(char::is_lowercase)
 }
 
 #[cfg(test)]
@@ -231,8 +279,15 @@ mod tests {
                         Colby's brother went to look for them in Danbury. The Danbury road was under water by then.";
 
     fn item(id: &str, text: &str) -> Item {
-        let origin = Origin { file: format!("{id}.txt"), line: None };
-        Item::new(ItemId(id.to_owned()), Content::Text(text.to_owned()), origin)
+        let origin = Origin {
+            file: format!("{id}.txt"),
+            line: None,
+        };
+        Item::new(
+            ItemId(id.to_owned()),
+            Content::Text(text.to_owned()),
+            origin,
+        )
     }
 
     fn twin(text: &str, seed: u64) -> (String, f64) {
@@ -244,23 +299,48 @@ mod tests {
     fn a_twin_has_other_names_and_numbers_in_another_order_and_the_rest_as_it_was() {
         for seed in 0..20 {
             let (twin, kept) = twin(TEXT, seed);
-            for gone in ["Harriet", "Colby", "Tobias", "Crane", "Danbury", "1887", "420", "March 14."] {
+            for gone in [
+                "Harriet",
+                "Colby",
+                "Tobias",
+                "Crane",
+                "Danbury",
+                "1887",
+                "420",
+                "March 14.",
+            ] {
                 assert!(!twin.contains(gone), "{gone}: {twin}");
             }
-            for stays in
-                ["In the spring of 18", "Come again", "March", "Nobody saw the cows after", "the widow", "'s brother"]
-            {
+            for stays in [
+                "In the spring of 18",
+                "Come again",
+                "March",
+                "Nobody saw the cows after",
+                "the widow",
+                "'s brother",
+            ] {
                 assert!(twin.contains(stays), "{stays}: {twin}");
             }
-            let sentences: Vec<&str> = sentences(&twin).into_iter().map(|range| &twin[range]).collect();
+            let sentences: Vec<&str> = sentences(&twin)
+                .into_iter()
+                .map(|range| &twin[range])
+                .collect();
             assert_eq!(sentences.len(), super::sentences(TEXT).len());
             assert_eq!(twin.len(), TEXT.len());
             assert!(kept > 0.1 && kept < 0.7, "{kept}: {twin}");
             // One name, one other name: the buyer in the first sentence is the payer in the second.
-            let buyer = sentences.iter().find_map(|s| s.split("nine cows to ").nth(1)).unwrap();
-            let payer =
-                sentences.iter().find_map(|s| s.split(" paid ").next().filter(|_| s.contains(" paid "))).unwrap();
-            assert_eq!(buyer.trim_end_matches('.').split(' ').next_back(), Some(payer));
+            let buyer = sentences
+                .iter()
+                .find_map(|s| s.split("nine cows to ").nth(1))
+                .unwrap();
+            let payer = sentences
+                .iter()
+                .find_map(|s| s.split(" paid ").next().filter(|_| s.contains(" paid ")))
+                .unwrap();
+            assert_eq!(
+                buyer.trim_end_matches('.').split(' ').next_back(),
+                Some(payer)
+            );
         }
         assert_eq!(twin(TEXT, 1), twin(TEXT, 1));
         assert_ne!(twin(TEXT, 1), twin(TEXT, 2));
@@ -268,8 +348,17 @@ mod tests {
 
     #[test]
     fn twins_are_marked_and_stand_for_their_item() {
-        let made = twins(&[item("a", TEXT), item("b", &TEXT.replace("cows", "ewes"))], 3, 0).unwrap();
-        let ids: Vec<&str> = made.controls.iter().map(|control| control.id.0.as_str()).collect();
+        let made = twins(
+            &[item("a", TEXT), item("b", &TEXT.replace("cows", "ewes"))],
+            3,
+            0,
+        )
+        .unwrap();
+        let ids: Vec<&str> = made
+            .controls
+            .iter()
+            .map(|control| control.id.0.as_str())
+            .collect();
         assert_eq!(ids, ["a~1", "a~2", "a~3", "b~1", "b~2", "b~3"]);
         for (control, kept) in made.controls.iter().zip(&made.kept) {
             assert_eq!(
@@ -279,13 +368,20 @@ mod tests {
             assert_eq!(control.tags[..3], TAGS);
             assert_eq!(control.tags[3], format!("kept:{:.0}%", 100.0 * kept));
         }
-        assert!(is_twin_of(&made.controls[0], &item("a", "")) && !is_twin_of(&made.controls[0], &item("b", "")));
-        assert!(are_twins(&made.controls[0], &made.controls[1]) && !are_twins(&made.controls[0], &made.controls[3]));
+        assert!(
+            is_twin_of(&made.controls[0], &item("a", ""))
+                && !is_twin_of(&made.controls[0], &item("b", ""))
+        );
+        assert!(
+            are_twins(&made.controls[0], &made.controls[1])
+                && !are_twins(&made.controls[0], &made.controls[3])
+        );
     }
 
     #[test]
     fn lines_and_wrapping_stay() {
-        let verse = "The Tilly of Marl\nput out in the rain,\nwith Tilly aboard\nand her crew of 12 men.\n";
+        let verse =
+            "The Tilly of Marl\nput out in the rain,\nwith Tilly aboard\nand her crew of 12 men.\n";
         let (twin_of_verse, _) = twin(verse, 3);
         assert_eq!(twin_of_verse.lines().count(), 4);
         assert!(twin_of_verse.ends_with('\n'));
@@ -296,20 +392,40 @@ mod tests {
 
     #[test]
     fn where_capitals_tell_no_names_they_stay() {
-        let german =
-            "Der Hund sah den Mann mit dem Hut. Die Frau gab dem Kind das Brot. Am Abend kam der Wind vom Meer.";
+        let german = "Der Hund sah den Mann mit dem Hut. Die Frau gab dem Kind das Brot. Am Abend kam der Wind vom Meer.";
         let made = twins(&[item("a", german)], 1, 0).unwrap();
         let twin = super::text(&made.controls[0]).into_owned();
         assert!(twin.contains("Die Frau gab dem Kind das Brot.") && twin != german);
-        assert!(made.warnings[0].contains("too many capitals"), "{:?}", made.warnings);
+        assert!(
+            made.warnings[0].contains("too many capitals"),
+            "{:?}",
+            made.warnings
+        );
     }
 
     #[test]
     fn an_item_that_cannot_differ_has_no_twin() {
-        let error = twins(&[item("a", "nothing here to swap or to shuffle")], 2, 0).unwrap_err().to_string();
-        assert!(error.contains("a.txt: \"a\": 0 of 2 twins could be made"), "{error}");
-        let made = twins(&[item("a", "one thing here. Two things there."), item("b", TEXT)], 3, 0).unwrap();
-        assert!(made.left_out[0].reason.starts_with("1 of 3 twins"), "{:?}", made.left_out);
+        let error = twins(&[item("a", "nothing here to swap or to shuffle")], 2, 0)
+            .unwrap_err()
+            .to_string();
+        assert!(
+            error.contains("a.txt: \"a\": 0 of 2 twins could be made"),
+            "{error}"
+        );
+        let made = twins(
+            &[
+                item("a", "one thing here. Two things there."),
+                item("b", TEXT),
+            ],
+            3,
+            0,
+        )
+        .unwrap();
+        assert!(
+            made.left_out[0].reason.starts_with("1 of 3 twins"),
+            "{:?}",
+            made.left_out
+        );
         assert_eq!(made.controls.len(), 4);
     }
 }

@@ -55,7 +55,12 @@ pub fn near_probability(
 ) -> Result<NearProbability, ScoreError> {
     check(backend, window_ids, prefix_len)?;
     let (prefix, suffix) = window_ids.split_at(prefix_len);
-    let search = Search { suffix, scheme, distance, width: width as usize };
+    let search = Search {
+        suffix,
+        scheme,
+        distance,
+        width: width as usize,
+    };
     let found = search.run(backend, prefix)?;
     Ok(NearProbability {
         scheme: scheme.id.clone(),
@@ -81,7 +86,10 @@ fn check(backend: &dyn Backend, window_ids: &[u32], prefix_len: usize) -> Result
         return Err(ScoreError::TooLong { tokens, context });
     }
     match window_ids.iter().find(|id| **id >= info.vocab_size) {
-        Some(&id) => Err(ScoreError::UnknownToken { id, vocab: info.vocab_size }),
+        Some(&id) => Err(ScoreError::UnknownToken {
+            id,
+            vocab: info.vocab_size,
+        }),
         None => Ok(()),
     }
 }
@@ -94,14 +102,25 @@ impl Search<'_> {
             return Ok(vec![0.0]);
         }
         let mut settled = Vec::new();
-        let mut live = vec![Hypothesis { log_p: 0.0, row: Rc::new(start), truth: true }];
+        let mut live = vec![Hypothesis {
+            log_p: 0.0,
+            row: Rc::new(start),
+            truth: true,
+        }];
         let mut step = 0;
         let mut broken = None;
         backend.unroll(&[prefix], &mut |rows| {
             let mut children = Vec::new();
             for (parent, (row, hypothesis)) in rows.iter().zip(&live).enumerate() {
                 match Warped::new(row, self.scheme) {
-                    Some(warped) => self.extend(parent, hypothesis, &warped, step, &mut children, &mut settled),
+                    Some(warped) => self.extend(
+                        parent,
+                        hypothesis,
+                        &warped,
+                        step,
+                        &mut children,
+                        &mut settled,
+                    ),
                     None => broken = Some(ScoreError::NonFinite { position: step }),
                 }
             }
@@ -132,7 +151,14 @@ impl Search<'_> {
                 settled.push(log_p);
             } else if row.least_after(left) <= self.distance {
                 let truth = hypothesis.truth && self.suffix.get(step) == Some(&token);
-                children.push((Branch { parent, token }, Hypothesis { log_p, row: Rc::clone(row), truth }));
+                children.push((
+                    Branch { parent, token },
+                    Hypothesis {
+                        log_p,
+                        row: Rc::clone(row),
+                        truth,
+                    },
+                ));
             }
         };
         // A token of the suffix further off than the distance is as good as any that isn't in it.
@@ -155,7 +181,9 @@ impl Search<'_> {
             // They differ in probability only, so no more of them than the beam holds can get into it. None is settled:
             // if any token led to the goal, the hypothesis itself would have been.
             let likeliest = warped.likeliest(self.width + near.len());
-            let others = likeliest.into_iter().filter(|(token, _)| near.binary_search(token).is_err());
+            let others = likeliest
+                .into_iter()
+                .filter(|(token, _)| near.binary_search(token).is_err());
             for (token, logprob) in others.take(self.width) {
                 add(token, hypothesis.log_p + f64::from(logprob), &row);
             }
@@ -165,9 +193,12 @@ impl Search<'_> {
     /// The likeliest, and the true suffix in any case. Equals stand in the order of their parents and tokens.
     fn select(&self, mut children: Vec<(Branch, Hypothesis)>) -> (Vec<Branch>, Vec<Hypothesis>) {
         let order = |branch: &Branch| (branch.parent, branch.token);
-        children.sort_by(|(a, x), (b, y)| y.log_p.total_cmp(&x.log_p).then(order(a).cmp(&order(b))));
+        children
+            .sort_by(|(a, x), (b, y)| y.log_p.total_cmp(&x.log_p).then(order(a).cmp(&order(b))));
         let mut place = 0..;
-        children.retain(|(_, hypothesis)| place.next().is_some_and(|at| at < self.width) || hypothesis.truth);
+        children.retain(|(_, hypothesis)| {
+            place.next().is_some_and(|at| at < self.width) || hypothesis.truth
+        });
         children.into_iter().unzip()
     }
 }
@@ -179,7 +210,12 @@ mod tests {
     use crate::metric::near::edit::distance;
 
     /// Every sequence of `len` tokens with its probability under the scheme.
-    fn all(backend: &Scripted, prefix: &[u32], len: usize, scheme: &Scheme) -> Vec<(Vec<u32>, f64)> {
+    fn all(
+        backend: &Scripted,
+        prefix: &[u32],
+        len: usize,
+        scheme: &Scheme,
+    ) -> Vec<(Vec<u32>, f64)> {
         let mut paths = vec![(Vec::new(), 0.0)];
         let mut sequences = Vec::new();
         backend
@@ -209,7 +245,15 @@ mod tests {
         ids
     }
 
-    const SCHEMES: [&str; 7] = ["full", "top_k3", "top_k1", "t0.5", "t2_top_k3_top_p0.9", "top_p0.6", "greedy"];
+    const SCHEMES: [&str; 7] = [
+        "full",
+        "top_k3",
+        "top_k1",
+        "t0.5",
+        "t2_top_k3_top_p0.9",
+        "top_p0.6",
+        "greedy",
+    ];
 
     #[test]
     fn a_beam_that_holds_everything_gives_the_sum_over_all_sequences() {
@@ -221,11 +265,21 @@ mod tests {
                 let suffix = &ids[prefix_len..];
                 let sequences = all(&backend, &ids[..prefix_len], suffix.len(), &scheme);
                 for allowed in 0..=suffix.len() as u32 {
-                    let within = sequences.iter().filter(|(sample, _)| distance(sample, suffix) <= allowed);
+                    let within = sequences
+                        .iter()
+                        .filter(|(sample, _)| distance(sample, suffix) <= allowed);
                     let expected: f64 = within.map(|(_, log_p)| log_p.exp()).sum();
-                    let bound = near_probability(&backend, &ids, prefix_len, &scheme, allowed, 1 << 10).unwrap();
-                    assert!((bound.log_p.exp() - expected).abs() < 1e-5, "{id} {allowed}: {bound:?} not {expected}");
-                    assert_eq!((bound.scheme.as_str(), bound.distance, bound.beam), (*id, allowed, 1 << 10));
+                    let bound =
+                        near_probability(&backend, &ids, prefix_len, &scheme, allowed, 1 << 10)
+                            .unwrap();
+                    assert!(
+                        (bound.log_p.exp() - expected).abs() < 1e-5,
+                        "{id} {allowed}: {bound:?} not {expected}"
+                    );
+                    assert_eq!(
+                        (bound.scheme.as_str(), bound.distance, bound.beam),
+                        (*id, allowed, 1 << 10)
+                    );
                 }
             }
         }
@@ -239,7 +293,9 @@ mod tests {
             backend.memorize(&ids, memorized);
             for id in ["full", "top_k40", "t0.7_top_p0.9", "greedy", "top_k2"] {
                 let scheme = Scheme::parse(id).unwrap();
-                let bound = |width, allowed| near_probability(&backend, &ids, 10, &scheme, allowed, width).unwrap();
+                let bound = |width, allowed| {
+                    near_probability(&backend, &ids, 10, &scheme, allowed, width).unwrap()
+                };
                 let p_z = bound(0, 0).log_p;
                 let mut whole = 0.0;
                 let mut truth = 0.0;
@@ -250,15 +306,28 @@ mod tests {
                         let token = suffix[whole as usize];
                         truth += f64::from(warped.logprob(token));
                         whole += 1.0;
-                        if (whole as usize) < suffix.len() { vec![Branch { parent: 0, token }] } else { Vec::new() }
+                        if (whole as usize) < suffix.len() {
+                            vec![Branch { parent: 0, token }]
+                        } else {
+                            Vec::new()
+                        }
                     })
                     .unwrap();
-                assert!(p_z == truth || (p_z - truth).abs() < 1e-9, "{id}: {p_z} not {truth}");
+                assert!(
+                    p_z == truth || (p_z - truth).abs() < 1e-9,
+                    "{id}: {p_z} not {truth}"
+                );
                 let exact = [bound(0, 0), bound(50, 0)].map(|b| b.log_p);
-                assert_eq!(exact[0], exact[1], "within distance 0 there is the suffix alone");
+                assert_eq!(
+                    exact[0], exact[1],
+                    "within distance 0 there is the suffix alone"
+                );
                 for allowed in [1, 3] {
                     let found = [0, 1, 8, 64].map(|width| bound(width, allowed).log_p);
-                    assert!(found.iter().all(|log_p| *log_p >= p_z && *log_p <= 0.0), "{id}: {found:?} below {p_z}");
+                    assert!(
+                        found.iter().all(|log_p| *log_p >= p_z && *log_p <= 0.0),
+                        "{id}: {found:?} below {p_z}"
+                    );
                     assert!(found[3] >= found[0] - 1e-12, "{id}: {found:?}");
                     assert_eq!(bound(8, allowed), bound(8, allowed));
                 }
@@ -272,8 +341,13 @@ mod tests {
         let found = near_probability(&backend, &[1, 2, 3, 4, 5], 2, &Scheme::full(), 3, 4).unwrap();
         assert_eq!((found.log_p, found.sequences), (0.0, 1));
         // Greedy decoding yields one text, and this isn't it.
-        let greedy = crate::backend::generate::greedy(&backend, &[&[1, 2]], 4).unwrap().remove(0);
-        let ids: Vec<u32> = [1, 2].into_iter().chain(greedy.iter().map(|token| (token.id + 1) % 8)).collect();
+        let greedy = crate::backend::generate::greedy(&backend, &[&[1, 2]], 4)
+            .unwrap()
+            .remove(0);
+        let ids: Vec<u32> = [1, 2]
+            .into_iter()
+            .chain(greedy.iter().map(|token| (token.id + 1) % 8))
+            .collect();
         let found = near_probability(&backend, &ids, 2, &Scheme::greedy(), 0, 4).unwrap();
         assert_eq!((found.log_p, found.sequences), (f64::NEG_INFINITY, 0));
     }
@@ -281,10 +355,21 @@ mod tests {
     #[test]
     fn a_window_that_cannot_be_scored_has_no_bound() {
         let backend = Scripted::new(8, 6);
-        let of = |ids: &[u32], prefix_len| near_probability(&backend, ids, prefix_len, &Scheme::full(), 1, 4);
+        let of = |ids: &[u32], prefix_len| {
+            near_probability(&backend, ids, prefix_len, &Scheme::full(), 1, 4)
+        };
         assert_eq!(of(&[1, 2, 3], 0), Err(ScoreError::EmptyPrefix));
         assert_eq!(of(&[1, 2, 3], 3), Err(ScoreError::EmptySuffix));
-        assert_eq!(of(&[1, 2, 9], 2), Err(ScoreError::UnknownToken { id: 9, vocab: 8 }));
-        assert_eq!(of(&[1; 7], 2), Err(ScoreError::TooLong { tokens: 7, context: 6 }));
+        assert_eq!(
+            of(&[1, 2, 9], 2),
+            Err(ScoreError::UnknownToken { id: 9, vocab: 8 })
+        );
+        assert_eq!(
+            of(&[1; 7], 2),
+            Err(ScoreError::TooLong {
+                tokens: 7,
+                context: 6
+            })
+        );
     }
 }

@@ -25,7 +25,11 @@ pub fn exit(policy: &Policy, arithmetic: &str) -> Option<Exit> {
         below: policy.ln_floor() - of_window,
         stakes: Some(Stakes {
             edge: policy.tau.ln() - wanted.epsilon - of_window,
-            schemes: policy.schemes.iter().map(|scheme| scheme.id.clone()).collect(),
+            schemes: policy
+                .schemes
+                .iter()
+                .map(|scheme| scheme.id.clone())
+                .collect(),
             margin: wanted.margin + of_token,
             first_choices: wanted.near_miss,
         }),
@@ -54,12 +58,26 @@ mod tests {
         assert!(found.below < 1e-6f64.ln() && found.below > 1e-6f64.ln() - 0.01);
         let stakes = found.stakes.unwrap();
         let rough = exit(&quick(), "bf16").unwrap();
-        assert!(rough.below < found.below - 1.0 && rough.stakes.is_some_and(|rough| rough.edge < stakes.edge - 1.0));
-        assert_eq!((stakes.schemes, stakes.first_choices), (vec!["greedy".to_owned(), "top_k40".to_owned()], 0.9));
+        assert!(
+            rough.below < found.below - 1.0
+                && rough
+                    .stakes
+                    .is_some_and(|rough| rough.edge < stakes.edge - 1.0)
+        );
+        assert_eq!(
+            (stakes.schemes, stakes.first_choices),
+            (vec!["greedy".to_owned(), "top_k40".to_owned()], 0.9)
+        );
         assert!(stakes.edge < 0.001f64.ln() - 0.01 && stakes.margin > 0.001);
         for (what, policy) in [
             ("no floor", Policy::default()),
-            ("near-verbatim counts", Policy { near_verbatim: true, ..quick() }),
+            (
+                "near-verbatim counts",
+                Policy {
+                    near_verbatim: true,
+                    ..quick()
+                },
+            ),
             ("everything is continued", {
                 let mut policy = quick();
                 policy.follow_up.everything = true;
@@ -74,7 +92,10 @@ mod tests {
     fn controls_and_positive_controls_are_scored_in_full() {
         let id = ItemId("lorem".to_owned());
         let tags = ["planted".to_owned()];
-        let with = |entry: &str| Policy { positive_controls: vec![ItemId(entry.to_owned())], ..Policy::default() };
+        let with = |entry: &str| Policy {
+            positive_controls: vec![ItemId(entry.to_owned())],
+            ..Policy::default()
+        };
         for (kind, entry, expected) in [
             (Kind::OptOut, "other", false),
             (Kind::Canary, "other", false),
@@ -83,7 +104,11 @@ mod tests {
             (Kind::Canary, "tag:planted", true),
             (Kind::Canary, "extractable:tag:planted", true),
         ] {
-            assert_eq!(in_full(kind, &id, &tags, &with(entry)), expected, "{kind:?} {entry}");
+            assert_eq!(
+                in_full(kind, &id, &tags, &with(entry)),
+                expected,
+                "{kind:?} {entry}"
+            );
         }
     }
 
@@ -99,24 +124,50 @@ mod tests {
         for misses in 0..20u32 {
             for lp in [-0.01f32, -0.3, -0.7, -2.0] {
                 let rank: Vec<u32> = (0..20).map(|i| u32::from(i * 7 % 20 < misses)).collect();
-                let full: Vec<f32> = rank.iter().map(|&rank| if rank == 0 { lp } else { lp - 2.0 }).collect();
+                let full: Vec<f32> = rank
+                    .iter()
+                    .map(|&rank| if rank == 0 { lp } else { lp - 2.0 })
+                    .collect();
                 let mut row = scored("a", 0, &rank, &full, &full);
-                let greedy = rank.iter().map(|&rank| if rank == 0 { 0.0 } else { f32::NEG_INFINITY }).collect();
-                let Ok(scores) = &mut row.scores else { continue };
-                scores.margin = rank.iter().map(|&rank| if rank == 0 { 0.5 } else { -0.5 }).collect();
+                let greedy = rank
+                    .iter()
+                    .map(|&rank| if rank == 0 { 0.0 } else { f32::NEG_INFINITY })
+                    .collect();
+                let Ok(scores) = &mut row.scores else {
+                    continue;
+                };
+                scores.margin = rank
+                    .iter()
+                    .map(|&rank| if rank == 0 { 0.5 } else { -0.5 })
+                    .collect();
                 scores.scheme_logprob.push(greedy);
                 let scores: TokenScores = scores.clone();
-                let mut windows = vec![measure(&ScoredWindow { scores: Ok(scores.clone()), ..row }, &schemes).unwrap()];
+                let mut windows = vec![
+                    measure(
+                        &ScoredWindow {
+                            scores: Ok(scores.clone()),
+                            ..row
+                        },
+                        &schemes,
+                    )
+                    .unwrap(),
+                ];
                 if rule.cut(scores, &schemes).logprob.len() == 20 {
                     continue;
                 }
                 left += 1;
                 let window = &windows[0];
-                let budget = Budget { schemes: &policy.schemes, tau: policy.tau };
+                let budget = Budget {
+                    schemes: &policy.schemes,
+                    tau: policy.tau,
+                };
                 assert!(!near_tie(window, &policy) && !window.greedy_exact);
                 assert!(policy.censored(window.sum_logprob) == f64::NEG_INFINITY);
                 assert!(!budget.holds(window.best_log_p_z(&policy.schemes).unwrap()));
-                assert!(asked(Kind::OptOut, &mut windows, &policy, false).is_empty(), "{misses} {lp}");
+                assert!(
+                    asked(Kind::OptOut, &mut windows, &policy, false).is_empty(),
+                    "{misses} {lp}"
+                );
             }
         }
         assert!(left > 20, "{left}");

@@ -34,7 +34,9 @@ pub fn near_tie(window: &WindowEvidence, policy: &Policy) -> bool {
     let edge = policy.tau.ln();
     let at_the_edge = |scheme: &Scheme| {
         scheme.temperature > 0.0
-            && window.log_p_z(&scheme.id).is_some_and(|log_p_z| (log_p_z - edge).abs() <= policy.follow_up.epsilon)
+            && window
+                .log_p_z(&scheme.id)
+                .is_some_and(|log_p_z| (log_p_z - edge).abs() <= policy.follow_up.epsilon)
     };
     window.min_margin < policy.follow_up.margin || policy.schemes.iter().any(at_the_edge)
 }
@@ -68,7 +70,11 @@ impl Rounded {
     /// `margins` are those of its suffix tokens.
     pub fn of(place: usize, window: &WindowEvidence, margins: &[f32], policy: &Policy) -> Self {
         let turns = near_tie(window, policy) || turns(window, margins, policy);
-        Self { place, sum_logprob: window.sum_logprob, turns }
+        Self {
+            place,
+            sum_logprob: window.sum_logprob,
+            turns,
+        }
     }
 }
 
@@ -79,11 +85,24 @@ impl Rounded {
 /// A text below the median of the controls can't be significant at any q up to one half, whatever its last digits: of the others
 /// every window is settled that may be the best one.
 pub fn unsure_in_bf16(texts: &[InBf16], matched: bool, policy: &Policy) -> Vec<usize> {
-    let best = |text: &InBf16| text.windows.iter().map(|window| window.sum_logprob).reduce(f64::max);
-    let mut controls: Vec<f64> = texts.iter().filter(|text| text.kind == Kind::Control).filter_map(best).collect();
+    let best = |text: &InBf16| {
+        text.windows
+            .iter()
+            .map(|window| window.sum_logprob)
+            .reduce(f64::max)
+    };
+    let mut controls: Vec<f64> = texts
+        .iter()
+        .filter(|text| text.kind == Kind::Control)
+        .filter_map(best)
+        .collect();
     controls.sort_by(f64::total_cmp);
     let median = controls.get(controls.len() / 2).copied();
-    let floor = if matched { Some(f64::NEG_INFINITY) } else { median.map(|median| median - 2.0 * WINDOW_ERROR) };
+    let floor = if matched {
+        Some(f64::NEG_INFINITY)
+    } else {
+        median.map(|median| median - 2.0 * WINDOW_ERROR)
+    };
     let mut unsure = Vec::new();
     for text in texts {
         let best = best(text).unwrap_or(f64::NEG_INFINITY);
@@ -91,7 +110,10 @@ pub fn unsure_in_bf16(texts: &[InBf16], matched: bool, policy: &Policy) -> Vec<u
         let least = policy.ln_floor() - 2.0 * WINDOW_ERROR;
         let counts = floor.is_some_and(|floor| best >= floor.max(least));
         let decides = |window: &Rounded| counts && window.sum_logprob >= best - 2.0 * WINDOW_ERROR;
-        let of_text = text.windows.iter().filter(|window| window.turns || decides(window));
+        let of_text = text
+            .windows
+            .iter()
+            .filter(|window| window.turns || decides(window));
         unsure.extend(of_text.map(|window| window.place));
     }
     unsure
@@ -104,24 +126,41 @@ fn turns(window: &WindowEvidence, margins: &[f32], policy: &Policy) -> bool {
         let log_p_z = window.log_p_z(&scheme.id).unwrap_or(f64::NEG_INFINITY);
         // A token that just misses a top-k makes a window impossible that is likely enough without the cut.
         let possible = log_p_z.max(window.sum_logprob);
-        scheme.temperature > 0.0 && possible >= edge - WINDOW_ERROR && log_p_z <= edge + WINDOW_ERROR
+        scheme.temperature > 0.0
+            && possible >= edge - WINDOW_ERROR
+            && log_p_z <= edge + WINDOW_ERROR
     };
-    margins.iter().all(|margin| f64::from(*margin) > -TOKEN_ERROR) || policy.schemes.iter().any(over_the_edge)
+    margins
+        .iter()
+        .all(|margin| f64::from(*margin) > -TOKEN_ERROR)
+        || policy.schemes.iter().any(over_the_edge)
 }
 
 /// By how much the scores of one token and of one window may be off, in nats, in products of this arithmetic; in f32 `exact`.
 pub fn errors(arithmetic: &str, exact: (f64, f64)) -> (f64, f64) {
-    if arithmetic == "f32" { exact } else { (TOKEN_ERROR, WINDOW_ERROR) }
+    if arithmetic == "f32" {
+        exact
+    } else {
+        (TOKEN_ERROR, WINDOW_ERROR)
+    }
 }
 
 /// Whether a window is a hit: within the policy's sample budget under one of its schemes, or greedily exact. What misses either
 /// by no more than rounding may decide, in this backend's products, is one as well.
 pub fn hit(scored: &ScoredWindow, info: &BackendInfo, policy: &Policy) -> bool {
-    let (Ok(evidence), Ok(scores)) = (measure(scored, &info.schemes), &scored.scores) else { return false };
+    let (Ok(evidence), Ok(scores)) = (measure(scored, &info.schemes), &scored.scores) else {
+        return false;
+    };
     let wanted = &policy.follow_up;
     let (of_token, of_window) = errors(&info.arithmetic, (wanted.margin, wanted.epsilon));
-    let exact = scores.margin.iter().all(|margin| f64::from(*margin) >= -of_token);
-    exact || evidence.best_log_p_z(&policy.schemes).is_some_and(|log_p_z| log_p_z >= policy.tau.ln() - of_window)
+    let exact = scores
+        .margin
+        .iter()
+        .all(|margin| f64::from(*margin) >= -of_token);
+    exact
+        || evidence
+            .best_log_p_z(&policy.schemes)
+            .is_some_and(|log_p_z| log_p_z >= policy.tau.ln() - of_window)
 }
 
 /// What is asked of the windows of one item (all its forms), the likeliest first; windows of which nothing is asked are
@@ -138,14 +177,21 @@ pub fn asked<'a>(
 ) -> Vec<(&'a WindowEvidence, Asked)> {
     let wanted = &policy.follow_up;
     likeliest_first(windows, &policy.schemes);
-    let top = if kind == Kind::Control { 0 } else { wanted.windows as usize };
+    let top = if kind == Kind::Control {
+        0
+    } else {
+        wanted.windows as usize
+    };
     let ask = |(place, window): (usize, &'a WindowEvidence)| {
         let is_top = place < top;
         let near_miss = window.em >= wanted.near_miss;
         let in_full = wanted.everything || (is_top && window.greedy_exact);
         let asked = Asked {
-            drafted: (in_full || is_top || near_miss).then(|| if in_full { 0 } else { draft(window) }),
-            near_probability: (is_top && window.em >= HOPEFUL || near_miss && kind != Kind::Control) && wanted.beam > 0,
+            drafted: (in_full || is_top || near_miss)
+                .then(|| if in_full { 0 } else { draft(window) }),
+            near_probability: (is_top && window.em >= HOPEFUL
+                || near_miss && kind != Kind::Control)
+                && wanted.beam > 0,
             foreign_prefix: is_top && wanted.foreign_prefixes > 0,
             reference: is_top && has_reference,
         };
@@ -161,7 +207,10 @@ fn draft(window: &WindowEvidence) -> u32 {
 
 /// The way of sampling whose near-verbatim probability is bounded: the policy's first that isn't greedy, or else top-k 40.
 pub fn sampled_scheme(policy: &Policy) -> Scheme {
-    let sampling = policy.schemes.iter().find(|scheme| scheme.temperature > 0.0);
+    let sampling = policy
+        .schemes
+        .iter()
+        .find(|scheme| scheme.temperature > 0.0);
     sampling.cloned().unwrap_or_else(|| Scheme::top_k(40))
 }
 
@@ -175,7 +224,10 @@ pub fn distance(policy: &Policy, suffix_len: usize) -> u32 {
 pub fn foreign_prefixes<'a>(controls: &[Vec<&'a [u32]>], count: usize) -> Vec<&'a [u32]> {
     let mut chosen = Vec::with_capacity(count);
     for round in 0.. {
-        let offered: Vec<&[u32]> = controls.iter().filter_map(|prefixes| prefixes.get(round).copied()).collect();
+        let offered: Vec<&[u32]> = controls
+            .iter()
+            .filter_map(|prefixes| prefixes.get(round).copied())
+            .collect();
         let wanted = count - chosen.len();
         if offered.is_empty() || wanted == 0 {
             break;
@@ -190,7 +242,11 @@ pub fn foreign_prefixes<'a>(controls: &[Vec<&'a [u32]>], count: usize) -> Vec<&'
 /// is measured anew.
 pub fn settings(policy: &Policy) -> Value {
     let wanted = &policy.follow_up;
-    let schemes: Vec<&str> = policy.schemes.iter().map(|scheme| scheme.id.as_str()).collect();
+    let schemes: Vec<&str> = policy
+        .schemes
+        .iter()
+        .map(|scheme| scheme.id.as_str())
+        .collect();
     json!({
         "tau": policy.tau,
         "schemes": schemes,
@@ -215,8 +271,14 @@ mod tests {
     /// A window of 20 tokens with misses at these positions; every token has the log-probability `lp`.
     fn window(n: u64, lp: f32, misses: &[usize]) -> WindowEvidence {
         let rank: Vec<u32> = (0..20).map(|i| u32::from(misses.contains(&i))).collect();
-        let lps: Vec<f32> = rank.iter().map(|r| if *r == 0 { lp } else { MISS }).collect();
-        let greedy: Vec<f32> = rank.iter().map(|r| if *r == 0 { 0.0 } else { f32::NEG_INFINITY }).collect();
+        let lps: Vec<f32> = rank
+            .iter()
+            .map(|r| if *r == 0 { lp } else { MISS })
+            .collect();
+        let greedy: Vec<f32> = rank
+            .iter()
+            .map(|r| if *r == 0 { 0.0 } else { f32::NEG_INFINITY })
+            .collect();
         let mut window = scored("a", n, &rank, &lps, &lps);
         if let Ok(scores) = &mut window.scores {
             scores.scheme_logprob.push(greedy);
@@ -248,7 +310,11 @@ mod tests {
             (edge + 0.011, 0.5, false),
             (f64::NEG_INFINITY, 0.5, false),
         ] {
-            assert_eq!(near_tie(&at(log_p_z, margin), &Policy::default()), near, "{log_p_z} {margin}");
+            assert_eq!(
+                near_tie(&at(log_p_z, margin), &Policy::default()),
+                near,
+                "{log_p_z} {margin}"
+            );
         }
         let only_greedy = policy(|p| p.schemes = vec![Scheme::greedy()]);
         assert!(!near_tie(&at(edge, 0.5), &only_greedy));
@@ -265,9 +331,18 @@ mod tests {
         };
         let far = window(0, -9.0, &[7]);
         let mut edge = window(0, -0.35, &[]);
-        assert!(!turns(&far, &margins(-0.8), &Policy::default()), "a clear miss, far from the budget");
-        assert!(turns(&far, &margins(-0.6), &Policy::default()), "the miss may be none");
-        assert!(turns(&edge, &margins(-3.0), &Policy::default()), "ln p_z = -7, next to ln .001");
+        assert!(
+            !turns(&far, &margins(-0.8), &Policy::default()),
+            "a clear miss, far from the budget"
+        );
+        assert!(
+            turns(&far, &margins(-0.6), &Policy::default()),
+            "the miss may be none"
+        );
+        assert!(
+            turns(&edge, &margins(-3.0), &Policy::default()),
+            "ln p_z = -7, next to ln .001"
+        );
         // A rank just outside the top 40: impossible as scored, but perhaps not.
         edge.schemes[1].log_p_z = f64::NEG_INFINITY;
         assert!(turns(&edge, &margins(-3.0), &Policy::default()));
@@ -277,39 +352,115 @@ mod tests {
 
     #[test]
     fn the_windows_on_which_statistics_hang_are_unsure_unless_they_are_out_of_the_running() {
-        let of = |place: usize, sum_logprob: f64| Rounded { place, sum_logprob, turns: false };
-        let text = |kind, windows: &[Rounded]| InBf16 { kind, windows: windows.to_vec() };
+        let of = |place: usize, sum_logprob: f64| Rounded {
+            place,
+            sum_logprob,
+            turns: false,
+        };
+        let text = |kind, windows: &[Rounded]| InBf16 {
+            kind,
+            windows: windows.to_vec(),
+        };
         let controls = [-28.0, -47.0, -66.0, -85.0, -104.0];
-        let mut texts: Vec<InBf16> =
-            controls.into_iter().enumerate().map(|(n, sum)| text(Kind::Control, &[of(n, sum)])).collect();
-        texts.push(text(Kind::OptOut, &[of(5, -56.5), of(6, -94.5), of(7, -57.5)]));
-        texts.push(text(Kind::OptOut, &[of(8, -94.5), Rounded { turns: true, ..of(9, -120.0) }]));
+        let mut texts: Vec<InBf16> = controls
+            .into_iter()
+            .enumerate()
+            .map(|(n, sum)| text(Kind::Control, &[of(n, sum)]))
+            .collect();
+        texts.push(text(
+            Kind::OptOut,
+            &[of(5, -56.5), of(6, -94.5), of(7, -57.5)],
+        ));
+        texts.push(text(
+            Kind::OptOut,
+            &[
+                of(8, -94.5),
+                Rounded {
+                    turns: true,
+                    ..of(9, -120.0)
+                },
+            ],
+        ));
         // The median of the controls is -66.
-        assert_eq!(unsure_in_bf16(&texts, false, &Policy::default()), [0, 1, 2, 5, 7, 9]);
-        assert_eq!(unsure_in_bf16(&texts, true, &Policy::default()), [0, 1, 2, 3, 4, 5, 7, 8, 9]);
+        assert_eq!(
+            unsure_in_bf16(&texts, false, &Policy::default()),
+            [0, 1, 2, 5, 7, 9]
+        );
+        assert_eq!(
+            unsure_in_bf16(&texts, true, &Policy::default()),
+            [0, 1, 2, 3, 4, 5, 7, 8, 9]
+        );
     }
 
     #[test]
     fn the_likeliest_windows_of_an_item_and_all_near_misses_are_followed_up() {
         // By likelihood: 3 (exact), 0 (exact), 2 (one miss at 17), 1 (misses from 5 on).
         let four = || {
-            vec![window(0, -0.02, &[]), window(1, -0.3, &[5, 9, 14]), window(2, -0.02, &[17]), window(3, -0.01, &[])]
+            vec![
+                window(0, -0.02, &[]),
+                window(1, -0.3, &[5, 9, 14]),
+                window(2, -0.02, &[17]),
+                window(3, -0.01, &[]),
+            ]
         };
-        let full = Asked { drafted: Some(0), near_probability: true, foreign_prefix: true, reference: false };
-        let near = Asked { drafted: Some(16), near_probability: true, ..Asked::default() };
+        let full = Asked {
+            drafted: Some(0),
+            near_probability: true,
+            foreign_prefix: true,
+            reference: false,
+        };
+        let near = Asked {
+            drafted: Some(16),
+            near_probability: true,
+            ..Asked::default()
+        };
         let exact_but_not_top = near;
-        let of_control = Asked { near_probability: false, ..near };
+        let of_control = Asked {
+            near_probability: false,
+            ..near
+        };
         type Case = (Kind, fn(&mut Policy), bool, Vec<(u64, Asked)>);
         let cases: Vec<Case> = vec![
-            (Kind::OptOut, |p| p.follow_up.windows = 2, false, vec![(3, full), (0, full), (2, near)]),
+            (
+                Kind::OptOut,
+                |p| p.follow_up.windows = 2,
+                false,
+                vec![(3, full), (0, full), (2, near)],
+            ),
             (
                 Kind::Canary,
                 |p| p.follow_up.windows = 2,
                 true,
-                vec![(3, Asked { reference: true, ..full }), (0, Asked { reference: true, ..full }), (2, near)],
+                vec![
+                    (
+                        3,
+                        Asked {
+                            reference: true,
+                            ..full
+                        },
+                    ),
+                    (
+                        0,
+                        Asked {
+                            reference: true,
+                            ..full
+                        },
+                    ),
+                    (2, near),
+                ],
             ),
-            (Kind::OptOut, |_| (), false, vec![(3, full), (0, exact_but_not_top), (2, near)]),
-            (Kind::Control, |_| (), true, vec![(3, of_control), (0, of_control), (2, of_control)]),
+            (
+                Kind::OptOut,
+                |_| (),
+                false,
+                vec![(3, full), (0, exact_but_not_top), (2, near)],
+            ),
+            (
+                Kind::Control,
+                |_| (),
+                true,
+                vec![(3, of_control), (0, of_control), (2, of_control)],
+            ),
             (
                 Kind::OptOut,
                 |p| (p.follow_up.windows, p.follow_up.near_miss) = (0, 1.0),
@@ -318,17 +469,41 @@ mod tests {
             ),
             (
                 Kind::OptOut,
-                |p| (p.follow_up.beam, p.follow_up.foreign_prefixes, p.follow_up.windows) = (0, 0, 4),
+                |p| {
+                    (
+                        p.follow_up.beam,
+                        p.follow_up.foreign_prefixes,
+                        p.follow_up.windows,
+                    ) = (0, 0, 4)
+                },
                 false,
                 [(3, 0), (0, 0), (2, 16), (1, 0)]
-                    .map(|(n, drafted)| (n, Asked { drafted: Some(drafted), ..Asked::default() }))
+                    .map(|(n, drafted)| {
+                        (
+                            n,
+                            Asked {
+                                drafted: Some(drafted),
+                                ..Asked::default()
+                            },
+                        )
+                    })
                     .to_vec(),
             ),
             (
                 Kind::Control,
                 |p| p.follow_up.everything = true,
                 false,
-                [3, 0, 2, 1].map(|n| (n, Asked { drafted: Some(0), ..Asked::default() })).to_vec(),
+                [3, 0, 2, 1]
+                    .map(|n| {
+                        (
+                            n,
+                            Asked {
+                                drafted: Some(0),
+                                ..Asked::default()
+                            },
+                        )
+                    })
+                    .to_vec(),
             ),
         ];
         for (case, (kind, change, reference, expected)) in cases.into_iter().enumerate() {
@@ -355,11 +530,17 @@ mod tests {
             (4, vec![0, 10, 20, 1]),
             (9, vec![0, 10, 20, 1, 21, 22]),
         ] {
-            let chosen: Vec<u32> = foreign_prefixes(&controls, count).iter().map(|prefix| prefix[0]).collect();
+            let chosen: Vec<u32> = foreign_prefixes(&controls, count)
+                .iter()
+                .map(|prefix| prefix[0])
+                .collect();
             assert_eq!(chosen, expected);
         }
         let many: Vec<Vec<&[u32]>> = ids.iter().map(|id| vec![&id[..]]).collect();
-        let chosen: Vec<u32> = foreign_prefixes(&many, 4).iter().map(|prefix| prefix[0]).collect();
+        let chosen: Vec<u32> = foreign_prefixes(&many, 4)
+            .iter()
+            .map(|prefix| prefix[0])
+            .collect();
         assert_eq!(chosen, [0, 7, 15, 22]);
         assert!(foreign_prefixes(&[], 4).is_empty());
     }
@@ -367,8 +548,17 @@ mod tests {
     #[test]
     fn the_bound_is_for_the_first_way_of_sampling_and_a_tenth_of_the_tokens() {
         assert_eq!(sampled_scheme(&Policy::default()), Scheme::top_k(40));
-        assert_eq!(sampled_scheme(&policy(|p| p.schemes = vec![Scheme::greedy()])), Scheme::top_k(40));
-        assert_eq!(sampled_scheme(&policy(|p| p.schemes = vec![Scheme::full()])), Scheme::full());
-        assert_eq!([9, 10, 50, 55].map(|len| distance(&Policy::default(), len)), [0, 1, 5, 5]);
+        assert_eq!(
+            sampled_scheme(&policy(|p| p.schemes = vec![Scheme::greedy()])),
+            Scheme::top_k(40)
+        );
+        assert_eq!(
+            sampled_scheme(&policy(|p| p.schemes = vec![Scheme::full()])),
+            Scheme::full()
+        );
+        assert_eq!(
+            [9, 10, 50, 55].map(|len| distance(&Policy::default(), len)),
+            [0, 1, 5, 5]
+        );
     }
 }

@@ -40,13 +40,23 @@ pub(super) fn mark(
     warnings: &mut Vec<String>,
 ) -> Baseline {
     let windows = windows(report, baseline);
-    let there: HashMap<&ItemId, &ReportItem> = baseline.items.iter().map(|item| (&item.id, item)).collect();
-    let here: HashMap<&ItemId, &ReportItem> = report.items.iter().map(|item| (&item.id, item)).collect();
+    let there: HashMap<&ItemId, &ReportItem> =
+        baseline.items.iter().map(|item| (&item.id, item)).collect();
+    let here: HashMap<&ItemId, &ReportItem> =
+        report.items.iter().map(|item| (&item.id, item)).collect();
     let (mut compared, mut reasons) = (0u64, Vec::new());
     for finding in findings.iter_mut() {
         let found = here.get(&finding.item).map_or_else(
             || Err("it is not among the items".to_owned()),
-            |item| level_there(report, item, baseline, there.get(&finding.item).copied(), windows.as_deref()),
+            |item| {
+                level_there(
+                    report,
+                    item,
+                    baseline,
+                    there.get(&finding.item).copied(),
+                    windows.as_deref(),
+                )
+            },
         );
         let new = match found {
             Ok(level) => {
@@ -98,7 +108,11 @@ fn level_there(
     }
     match old.verdict.level {
         Level::Inconclusive => {
-            let reason = old.verdict.reasons.first().map_or("no reason given", String::as_str);
+            let reason = old
+                .verdict
+                .reasons
+                .first()
+                .map_or("no reason given", String::as_str);
             Err(format!("inconclusive there: {reason}"))
         }
         Level::Clear => Ok(None),
@@ -109,9 +123,17 @@ fn level_there(
 /// Items that a line names.
 const SHOWN: usize = 5;
 
-fn notes(report: &Report, baseline: &Report, findings: &[Finding], reasons: &[(ItemId, String)]) -> Vec<String> {
+fn notes(
+    report: &Report,
+    baseline: &Report,
+    findings: &[Finding],
+    reasons: &[(ItemId, String)],
+) -> Vec<String> {
     let mut notes = Vec::new();
-    let new = findings.iter().filter(|finding| finding.new == Some(true)).count() as u64;
+    let new = findings
+        .iter()
+        .filter(|finding| finding.new == Some(true))
+        .count() as u64;
     let known = findings.len() as u64 - new;
     notes.push(format!(
         "against the baseline ({}, SHA-256 {}, {}): {} new, {known} known",
@@ -121,12 +143,20 @@ fn notes(report: &Report, baseline: &Report, findings: &[Finding], reasons: &[(I
         count(new, "finding"),
     ));
     if !reasons.is_empty() {
-        let first: Vec<String> = reasons.iter().take(SHOWN).map(|(item, why)| format!("`{item}`: {why}")).collect();
+        let first: Vec<String> = reasons
+            .iter()
+            .take(SHOWN)
+            .map(|(item, why)| format!("`{item}`: {why}"))
+            .collect();
         let more = if reasons.len() > SHOWN { "; ..." } else { "" };
         notes.push(format!(
             "{} can't be compared with the baseline and {} as new ({}{more})",
             count(reasons.len() as u64, "finding"),
-            if reasons.len() == 1 { "counts" } else { "count" },
+            if reasons.len() == 1 {
+                "counts"
+            } else {
+                "count"
+            },
             first.join("; ")
         ));
     }

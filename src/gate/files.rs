@@ -13,7 +13,10 @@ const WEIGHTS: [&str; 6] = ["safetensors", "gguf", "bin", "pt", "pth", "ckpt"];
 #[derive(Debug, thiserror::Error)]
 pub enum FilesError {
     #[error("{path}: {source}; give the folder or the file of the model that the report is about")]
-    Unreadable { path: String, source: std::io::Error },
+    Unreadable {
+        path: String,
+        source: std::io::Error,
+    },
     #[error(
         "the report names no files of its model, so it vouches for none; probe {path} again: byrote probe --model {path}"
     )]
@@ -22,7 +25,13 @@ pub enum FilesError {
         "{path}: not what the report is about ({model}, SHA-256 {digest}):{list}\nNothing was decided. Give the files that were \
          probed, or probe these: byrote probe --model {path}"
     )]
-    Differ { path: String, model: String, digest: Digest, mismatches: Vec<Mismatch>, list: String },
+    Differ {
+        path: String,
+        model: String,
+        digest: Digest,
+        mismatches: Vec<Mismatch>,
+        list: String,
+    },
 }
 
 /// One file that isn't as the report has it. Names are relative to the model's folder.
@@ -31,9 +40,17 @@ pub enum Mismatch {
     /// The report lists it, and it isn't there.
     Missing { name: String },
     /// It is there, but in another size, in bytes.
-    Size { name: String, listed: u64, found: u64 },
+    Size {
+        name: String,
+        listed: u64,
+        found: u64,
+    },
     /// It has another SHA-256.
-    Content { name: String, listed: Digest, found: Digest },
+    Content {
+        name: String,
+        listed: Digest,
+        found: Digest,
+    },
     /// It may hold weights, and the report doesn't list it.
     Unlisted { name: String },
 }
@@ -42,11 +59,21 @@ impl Mismatch {
     fn in_words(&self) -> String {
         match self {
             Self::Missing { name } => format!("{name:?} is in the report, but not there"),
-            Self::Size { name, listed, found } => format!("{name:?} has {found} bytes; in the report it has {listed}"),
-            Self::Content { name, listed, found } => {
+            Self::Size {
+                name,
+                listed,
+                found,
+            } => format!("{name:?} has {found} bytes; in the report it has {listed}"),
+            Self::Content {
+                name,
+                listed,
+                found,
+            } => {
                 format!("{name:?} has SHA-256 {found}; in the report it has {listed}")
             }
-            Self::Unlisted { name } => format!("{name:?} may hold weights, and the report doesn't list it"),
+            Self::Unlisted { name } => {
+                format!("{name:?} may hold weights, and the report doesn't list it")
+            }
         }
     }
 }
@@ -67,7 +94,9 @@ impl Mismatch {
 pub fn check(report: &Report, path: &Path) -> Result<(), FilesError> {
     let files = &report.model.files;
     if files.is_empty() {
-        return Err(FilesError::NoneListed { path: path.display().to_string() });
+        return Err(FilesError::NoneListed {
+            path: path.display().to_string(),
+        });
     }
     let place = Place::of(report, path)?;
     let mut mismatches = Vec::new();
@@ -76,7 +105,9 @@ pub fn check(report: &Report, path: &Path) -> Result<(), FilesError> {
     }
     if place.whole_folder {
         let listed: BTreeSet<&str> = files.iter().map(|file| file.name.as_str()).collect();
-        let unlisted = weights(&place.folder)?.into_iter().filter(|name| !listed.contains(name.as_str()));
+        let unlisted = weights(&place.folder)?
+            .into_iter()
+            .filter(|name| !listed.contains(name.as_str()));
         mismatches.extend(unlisted.map(|name| Mismatch::Unlisted { name }));
     } else if let Some(name) = place.unlisted() {
         mismatches.push(Mismatch::Unlisted { name });
@@ -89,7 +120,13 @@ pub fn check(report: &Report, path: &Path) -> Result<(), FilesError> {
         let _ = write!(list, "\n  - {}", mismatch.in_words());
     }
     let (model, digest) = (report.model.reference.clone(), report.model.digest.clone());
-    Err(FilesError::Differ { path: path.display().to_string(), model, digest, mismatches, list })
+    Err(FilesError::Differ {
+        path: path.display().to_string(),
+        model,
+        digest,
+        mismatches,
+        list,
+    })
 }
 
 /// Where the model's files are looked for.
@@ -105,20 +142,46 @@ struct Place<'a> {
 
 impl<'a> Place<'a> {
     fn of(report: &Report, path: &'a Path) -> Result<Self, FilesError> {
-        let adapter = report.model.adapter.as_ref().map(|adapter| PathBuf::from(&adapter.source));
-        if path.metadata().map_err(|source| unreadable(path, source))?.is_dir() {
-            return Ok(Self { folder: path.to_owned(), whole_folder: true, only: None, adapter });
+        let adapter = report
+            .model
+            .adapter
+            .as_ref()
+            .map(|adapter| PathBuf::from(&adapter.source));
+        if path
+            .metadata()
+            .map_err(|source| unreadable(path, source))?
+            .is_dir()
+        {
+            return Ok(Self {
+                folder: path.to_owned(),
+                whole_folder: true,
+                only: None,
+                adapter,
+            });
         }
-        let own = path.file_name().map(|name| name.to_string_lossy().into_owned());
-        let mut weights =
-            report.model.files.iter().filter(|file| may_hold_weights(&file.name) && !of_adapter(&file.name));
+        let own = path
+            .file_name()
+            .map(|name| name.to_string_lossy().into_owned());
+        let mut weights = report
+            .model
+            .files
+            .iter()
+            .filter(|file| may_hold_weights(&file.name) && !of_adapter(&file.name));
         let stands_for = match (weights.next(), weights.next()) {
             (Some(only), None) => Some(only.name.clone()),
             _ => own.filter(|own| report.model.files.iter().any(|file| file.name == *own)),
         };
         // A bare file name has an empty parent.
-        let folder = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        Ok(Self { folder: folder.to_owned(), whole_folder: false, only: Some((path, stands_for)), adapter })
+        let folder = path
+            .parent()
+            .filter(|parent| !parent.as_os_str().is_empty())
+            .unwrap_or(Path::new("."));
+        Ok(Self {
+            folder: folder.to_owned(),
+            whole_folder: false,
+            only: Some((path, stands_for)),
+            adapter,
+        })
     }
 
     /// The file of that name; `None` if there is none, or the name leads out of the folder.
@@ -129,12 +192,22 @@ impl<'a> Place<'a> {
             return Ok(Some((*path).to_owned()));
         }
         let name = Path::new(&file.name);
-        if !name.components().all(|part| matches!(part, Component::Normal(_))) {
+        if !name
+            .components()
+            .all(|part| matches!(part, Component::Normal(_)))
+        {
             return Ok(None);
         }
-        let beside = self.adapter.as_ref().zip(name.strip_prefix(ADAPTER).ok()).map(|(folder, name)| folder.join(name));
+        let beside = self
+            .adapter
+            .as_ref()
+            .zip(name.strip_prefix(ADAPTER).ok())
+            .map(|(folder, name)| folder.join(name));
         for path in std::iter::once(self.folder.join(name)).chain(beside) {
-            if path.try_exists().map_err(|source| unreadable(&path, source))? {
+            if path
+                .try_exists()
+                .map_err(|source| unreadable(&path, source))?
+            {
                 return Ok(Some(path));
             }
         }
@@ -144,7 +217,12 @@ impl<'a> Place<'a> {
     /// The name of the file that was given, where the report lists no such file.
     fn unlisted(&self) -> Option<String> {
         let (path, stands_for) = self.only.as_ref()?;
-        stands_for.is_none().then(|| path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned())
+        stands_for.is_none().then(|| {
+            path.file_name()
+                .unwrap_or(path.as_os_str())
+                .to_string_lossy()
+                .into_owned()
+        })
     }
 }
 
@@ -157,14 +235,27 @@ fn of_adapter(name: &str) -> bool {
 
 fn compare(listed: &FileDigest, path: Option<&Path>) -> Result<Option<Mismatch>, FilesError> {
     let name = listed.name.clone();
-    let Some(path) = path else { return Ok(Some(Mismatch::Missing { name })) };
-    let found = path.metadata().map_err(|source| unreadable(path, source))?.len();
+    let Some(path) = path else {
+        return Ok(Some(Mismatch::Missing { name }));
+    };
+    let found = path
+        .metadata()
+        .map_err(|source| unreadable(path, source))?
+        .len();
     if found != listed.bytes {
-        return Ok(Some(Mismatch::Size { name, listed: listed.bytes, found }));
+        return Ok(Some(Mismatch::Size {
+            name,
+            listed: listed.bytes,
+            found,
+        }));
     }
     let found = Digest::of_file(path).map_err(|source| unreadable(path, source))?;
     let listed = listed.sha256.clone();
-    Ok((found != listed).then_some(Mismatch::Content { name, listed, found }))
+    Ok((found != listed).then_some(Mismatch::Content {
+        name,
+        listed,
+        found,
+    }))
 }
 
 /// Names of all files below a folder that may hold weights, in order. Links are followed, but no folder is entered twice.
@@ -173,12 +264,18 @@ fn weights(root: &Path) -> Result<Vec<String>, FilesError> {
     let mut entered = BTreeSet::new();
     let mut folders = vec![(root.to_owned(), String::new())];
     while let Some((folder, prefix)) = folders.pop() {
-        if !entered.insert(folder.canonicalize().map_err(|source| unreadable(&folder, source))?) {
+        if !entered.insert(
+            folder
+                .canonicalize()
+                .map_err(|source| unreadable(&folder, source))?,
+        ) {
             continue;
         }
         for entry in std::fs::read_dir(&folder).map_err(|source| unreadable(&folder, source))? {
             let path = entry.map_err(|source| unreadable(&folder, source))?.path();
-            let Some(own) = path.file_name() else { continue };
+            let Some(own) = path.file_name() else {
+                continue;
+            };
             let name = format!("{prefix}{}", own.to_string_lossy());
             // A link that leads nowhere holds nothing.
             if path.is_dir() {
@@ -193,12 +290,17 @@ fn weights(root: &Path) -> Result<Vec<String>, FilesError> {
 }
 
 fn may_hold_weights(name: &str) -> bool {
-    let ending = Path::new(name).extension().map(|ending| ending.to_string_lossy().to_ascii_lowercase());
+    let ending = Path::new(name)
+        .extension()
+        .map(|ending| ending.to_string_lossy().to_ascii_lowercase());
     ending.is_some_and(|ending| WEIGHTS.contains(&ending.as_str()))
 }
 
 fn unreadable(path: &Path, source: std::io::Error) -> FilesError {
-    FilesError::Unreadable { path: path.display().to_string(), source }
+    FilesError::Unreadable {
+        path: path.display().to_string(),
+        source,
+    }
 }
 
 #[cfg(test)]
@@ -210,7 +312,12 @@ mod tests {
 
     fn listed(name: &str, text: &str) -> FileDigest {
         let (bytes, sha256) = (text.len() as u64, Digest::of_bytes(text.as_bytes()));
-        FileDigest { name: name.to_owned(), bytes, sha256, one_text: false }
+        FileDigest {
+            name: name.to_owned(),
+            bytes,
+            sha256,
+            one_text: false,
+        }
     }
 
     /// A report about a folder of two files, and the folder.
@@ -222,26 +329,41 @@ mod tests {
             fs::write(path, text).unwrap();
         }
         let mut report = report(vec![]);
-        report.model.files = vec![listed("config.json", "{}"), listed("model.safetensors", "weights")];
+        report.model.files = vec![
+            listed("config.json", "{}"),
+            listed("model.safetensors", "weights"),
+        ];
         (report, folder)
     }
 
     fn mismatches(report: &Report, path: &Path) -> Vec<String> {
         match check(report, path) {
             Ok(()) => Vec::new(),
-            Err(FilesError::Differ { mismatches, .. }) => mismatches.iter().map(Mismatch::in_words).collect(),
+            Err(FilesError::Differ { mismatches, .. }) => {
+                mismatches.iter().map(Mismatch::in_words).collect()
+            }
             Err(other) => vec![other.to_string()],
         }
     }
 
     #[test]
     fn a_folder_holds_what_the_report_lists_and_no_other_weights() {
-        let whole = [("config.json", "{}"), ("model.safetensors", "weights"), ("README.md", "read")];
+        let whole = [
+            ("config.json", "{}"),
+            ("model.safetensors", "weights"),
+            ("README.md", "read"),
+        ];
         type Case<'a> = (&'a [(&'a str, &'a str)], &'a [&'a str]);
         let cases: [Case<'_>; 6] = [
             (&[], &[]),
-            (&[("model.safetensors", "weighty")], &["\"model.safetensors\" has SHA-256 "]),
-            (&[("model.safetensors", "more weights")], &["\"model.safetensors\" has 12 bytes; in the report it has 7"]),
+            (
+                &[("model.safetensors", "weighty")],
+                &["\"model.safetensors\" has SHA-256 "],
+            ),
+            (
+                &[("model.safetensors", "more weights")],
+                &["\"model.safetensors\" has 12 bytes; in the report it has 7"],
+            ),
             (&[("config.json", "[]")], &["\"config.json\" has SHA-256 "]),
             (&[("other.GGUF", "")], &["\"other.GGUF\" may hold weights"]),
             (
@@ -253,39 +375,79 @@ mod tests {
             let (report, folder) = model(&[&whole[..], more].concat());
             let found = mismatches(&report, folder.path());
             assert_eq!(found.len(), expected.len(), "{found:?}");
-            assert!(found.iter().zip(expected).all(|(found, expected)| found.starts_with(expected)), "{found:?}");
+            assert!(
+                found
+                    .iter()
+                    .zip(expected)
+                    .all(|(found, expected)| found.starts_with(expected)),
+                "{found:?}"
+            );
         }
         let (report, folder) = model(&whole[..1]);
-        assert_eq!(mismatches(&report, folder.path()), ["\"model.safetensors\" is in the report, but not there"]);
+        assert_eq!(
+            mismatches(&report, folder.path()),
+            ["\"model.safetensors\" is in the report, but not there"]
+        );
         let message = check(&report, folder.path()).unwrap_err().to_string();
-        assert!(message.contains("or probe these: byrote probe --model "), "{message}");
+        assert!(
+            message.contains("or probe these: byrote probe --model "),
+            "{message}"
+        );
     }
 
     #[test]
     fn a_file_stands_for_the_only_weights_under_any_name() {
         let (mut report, folder) = model(&[("released.gguf", "weights"), ("other.gguf", "more")]);
         report.model.files = vec![listed("model-q4.gguf", "weights")];
-        assert_eq!(check(&report, &folder.path().join("released.gguf")).map_err(|e| e.to_string()), Ok(()));
+        assert_eq!(
+            check(&report, &folder.path().join("released.gguf")).map_err(|e| e.to_string()),
+            Ok(())
+        );
         let other = mismatches(&report, &folder.path().join("other.gguf"));
-        assert!(other[0].starts_with("\"model-q4.gguf\" has 4 bytes"), "{other:?}");
+        assert!(
+            other[0].starts_with("\"model-q4.gguf\" has 4 bytes"),
+            "{other:?}"
+        );
         // Of several, the others lie beside it.
-        report.model.files = vec![listed("released.gguf", "weights"), listed("other.gguf", "more")];
-        assert_eq!(mismatches(&report, &folder.path().join("released.gguf")), [""; 0]);
+        report.model.files = vec![
+            listed("released.gguf", "weights"),
+            listed("other.gguf", "more"),
+        ];
+        assert_eq!(
+            mismatches(&report, &folder.path().join("released.gguf")),
+            [""; 0]
+        );
         fs::write(folder.path().join("third.gguf"), "").unwrap();
-        assert_eq!(mismatches(&report, &folder.path().join("released.gguf")), [""; 0]);
+        assert_eq!(
+            mismatches(&report, &folder.path().join("released.gguf")),
+            [""; 0]
+        );
         let third = mismatches(&report, &folder.path().join("third.gguf"));
-        assert_eq!(third, ["\"third.gguf\" may hold weights, and the report doesn't list it"]);
+        assert_eq!(
+            third,
+            ["\"third.gguf\" may hold weights, and the report doesn't list it"]
+        );
     }
 
     #[test]
     fn an_adapter_lies_in_the_folder_or_where_the_report_says() {
-        let (mut report, folder) = model(&[("m/config.json", "{}"), ("m/model.safetensors", "weights")]);
-        report.model.files.push(listed("adapter/adapter_model.safetensors", "changes"));
+        let (mut report, folder) =
+            model(&[("m/config.json", "{}"), ("m/model.safetensors", "weights")]);
+        report
+            .model
+            .files
+            .push(listed("adapter/adapter_model.safetensors", "changes"));
         let lora = folder.path().join("lora");
-        report.model.adapter =
-            Some(AdapterIdentity { source: lora.display().to_string(), base_model: None, model_signing: None });
+        report.model.adapter = Some(AdapterIdentity {
+            source: lora.display().to_string(),
+            base_model: None,
+            model_signing: None,
+        });
         let check = || mismatches(&report, &folder.path().join("m"));
-        assert_eq!(check(), ["\"adapter/adapter_model.safetensors\" is in the report, but not there"]);
+        assert_eq!(
+            check(),
+            ["\"adapter/adapter_model.safetensors\" is in the report, but not there"]
+        );
         fs::create_dir(&lora).unwrap();
         fs::write(lora.join("adapter_model.safetensors"), "changes").unwrap();
         assert_eq!(check(), [""; 0]);
@@ -302,8 +464,18 @@ mod tests {
             ["\"../config.json\" is in the report, but not there"]
         );
         report.model.files.clear();
-        assert!(check(&report, folder.path()).unwrap_err().to_string().starts_with("the report names no files"));
-        let nowhere = check(&self::model(&[]).0, Path::new("no/such/model")).unwrap_err().to_string();
-        assert!(nowhere.starts_with("no/such/model: ") && nowhere.ends_with("that the report is about"), "{nowhere}");
+        assert!(
+            check(&report, folder.path())
+                .unwrap_err()
+                .to_string()
+                .starts_with("the report names no files")
+        );
+        let nowhere = check(&self::model(&[]).0, Path::new("no/such/model"))
+            .unwrap_err()
+            .to_string();
+        assert!(
+            nowhere.starts_with("no/such/model: ") && nowhere.ends_with("that the report is about"),
+            "{nowhere}"
+        );
     }
 }

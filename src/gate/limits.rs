@@ -29,7 +29,10 @@ pub(super) struct Limits {
 /// and no hits; controls and positive controls are in neither number.
 pub(super) fn hold(report: &Report, policy: &Policy, findings: &[Finding]) -> Limits {
     let mut limits = Limits::default();
-    let denied: Vec<&Finding> = findings.iter().filter(|finding| finding.action == Action::Denied).collect();
+    let denied: Vec<&Finding> = findings
+        .iter()
+        .filter(|finding| finding.action == Action::Denied)
+        .collect();
     if let Some(most) = policy.gate.max_findings {
         let found = denied.len() as u64;
         let new = if policy.gate.new_only { "new " } else { "" };
@@ -51,7 +54,11 @@ impl Limits {
     fn note(&mut self, passed: bool, said: String, worth_saying: bool) {
         self.passed |= passed;
         if worth_saying {
-            if passed { self.reasons.push(said) } else { self.held.push(said) }
+            if passed {
+                self.reasons.push(said)
+            } else {
+                self.held.push(said)
+            }
         }
     }
 }
@@ -59,7 +66,9 @@ impl Limits {
 fn shares(report: &Report, policy: &Policy, denied: &[&Finding], limits: &mut Limits) {
     let asked = |kind: Kind| {
         let of_kind = report.items.iter().filter(move |item| item.kind == kind);
-        of_kind.filter(|item| !policy.is_positive_control(&item.id, &item.tags)).collect::<Vec<&ReportItem>>()
+        of_kind
+            .filter(|item| !policy.is_positive_control(&item.id, &item.tags))
+            .collect::<Vec<&ReportItem>>()
     };
     let kinds: Vec<(Kind, Vec<&ReportItem>)> = [Kind::OptOut, Kind::Canary]
         .into_iter()
@@ -67,19 +76,27 @@ fn shares(report: &Report, policy: &Policy, denied: &[&Finding], limits: &mut Li
         .filter(|(_, items)| !items.is_empty())
         .collect();
     if kinds.is_empty() {
-        limits.undecided.push("the policy limits a share of items, and there are none".to_owned());
+        limits
+            .undecided
+            .push("the policy limits a share of items, and there are none".to_owned());
     }
     for (kind, items) in kinds {
-        let of = items.iter().filter(|item| item.verdict.level != Level::Inconclusive).count() as u64;
+        let of = items
+            .iter()
+            .filter(|item| item.verdict.level != Level::Inconclusive)
+            .count() as u64;
         if of == 0 {
             let all = run::of_kind(items.len() as u64, kind);
-            limits
-                .undecided
-                .push(format!("none of {all} was decided: there is no share to be held against the policy"));
+            limits.undecided.push(format!(
+                "none of {all} was decided: there is no share to be held against the policy"
+            ));
             continue;
         }
         let ids: HashSet<&ItemId> = items.iter().map(|item| &item.id).collect();
-        let hits = denied.iter().filter(|finding| ids.contains(&finding.item)).count() as u64;
+        let hits = denied
+            .iter()
+            .filter(|finding| ids.contains(&finding.item))
+            .count() as u64;
         share_of(policy, kind, hits, of, limits);
     }
 }
@@ -102,17 +119,25 @@ fn share_of(policy: &Policy, kind: Kind, hits: u64, of: u64, limits: &mut Limits
         share(upper)
     );
     if let Some(most) = rules.max_rate {
-        limits.note(rate > most, format!("{figures}: the policy allows {} (max_rate)", share(most)), true);
+        limits.note(
+            rate > most,
+            format!("{figures}: the policy allows {} (max_rate)", share(most)),
+            true,
+        );
     }
     if let Some(most) = rules.max_rate_upper {
-        let allows = format!("{figures}: the policy allows an interval up to {} (max_rate_upper)", share(most));
+        let allows = format!(
+            "{figures}: the policy allows an interval up to {} (max_rate_upper)",
+            share(most)
+        );
         if hits == 0 && upper > most {
             // No finding, but not enough texts to say that there are few: nothing to block, nothing to pass.
             let half = (1.0 - rules.confidence) / 2.0;
             let needed = (half.ln() / (-most).ln_1p()).ceil();
-            limits
-                .undecided
-                .push(format!("{allows}; without any finding it takes {} to tell", run::of_kind(needed as u64, kind)));
+            limits.undecided.push(format!(
+                "{allows}; without any finding it takes {} to tell",
+                run::of_kind(needed as u64, kind)
+            ));
         } else {
             limits.note(upper > most, allows, true);
         }

@@ -9,12 +9,21 @@ use jiff::civil::date;
 const TODAY: Date = date(2026, 11, 23);
 
 fn waiver(id: &str, expires: Date) -> Waiver {
-    Waiver { item: ItemId(id.to_owned()), reason: "licensed".to_owned(), expires, approver: None }
+    Waiver {
+        item: ItemId(id.to_owned()),
+        reason: "licensed".to_owned(),
+        expires,
+        approver: None,
+    }
 }
 
 fn outcome(items: Vec<ReportItem>, policy: &Policy) -> (Outcome, String, String) {
     let decision = decide(&report(items), policy, TODAY);
-    (decision.outcome, decision.reasons.join(" | "), decision.warnings.join(" | "))
+    (
+        decision.outcome,
+        decision.reasons.join(" | "),
+        decision.warnings.join(" | "),
+    )
 }
 
 #[test]
@@ -22,33 +31,95 @@ fn decisions_follow_levels_and_the_policy() {
     use Level::{Clear, Extractable, Inconclusive, Memorized, Predictable};
     let default = Policy::default();
     let strict = Policy::open("strict").unwrap();
-    let lenient = Policy { require_decided: false, ..Policy::default() };
+    let lenient = Policy {
+        require_decided: false,
+        ..Policy::default()
+    };
     let opt_out = Kind::OptOut;
     type Case<'a> = (&'a [(Kind, Level)], &'a Policy, Outcome, &'a str);
     let cases: [Case<'_>; 14] = [
-        (&[(opt_out, Clear)], &default, Outcome::Pass, "nothing the policy denies was found in 1 item"),
-        (&[(opt_out, Extractable)], &default, Outcome::Block, "1 item extractable, denied by the policy: `i0`"),
-        (&[(opt_out, Memorized)], &default, Outcome::Block, "1 item memorized"),
-        (&[(Kind::Canary, Memorized)], &default, Outcome::Block, "1 item memorized"),
-        (&[(opt_out, Predictable)], &default, Outcome::Pass, "nothing"),
-        (&[(opt_out, Predictable)], &strict, Outcome::Block, "1 item predictable"),
+        (
+            &[(opt_out, Clear)],
+            &default,
+            Outcome::Pass,
+            "nothing the policy denies was found in 1 item",
+        ),
+        (
+            &[(opt_out, Extractable)],
+            &default,
+            Outcome::Block,
+            "1 item extractable, denied by the policy: `i0`",
+        ),
+        (
+            &[(opt_out, Memorized)],
+            &default,
+            Outcome::Block,
+            "1 item memorized",
+        ),
+        (
+            &[(Kind::Canary, Memorized)],
+            &default,
+            Outcome::Block,
+            "1 item memorized",
+        ),
+        (
+            &[(opt_out, Predictable)],
+            &default,
+            Outcome::Pass,
+            "nothing",
+        ),
+        (
+            &[(opt_out, Predictable)],
+            &strict,
+            Outcome::Block,
+            "1 item predictable",
+        ),
         (
             &[(opt_out, Clear), (opt_out, Inconclusive)],
             &default,
             Outcome::Undecided,
             "1 item inconclusive (`i1`: made up)",
         ),
-        (&[(opt_out, Clear), (opt_out, Inconclusive)], &lenient, Outcome::Pass, "nothing"),
-        (&[(opt_out, Clear), (Kind::Control, Inconclusive)], &default, Outcome::Undecided, "1 item inconclusive"),
+        (
+            &[(opt_out, Clear), (opt_out, Inconclusive)],
+            &lenient,
+            Outcome::Pass,
+            "nothing",
+        ),
+        (
+            &[(opt_out, Clear), (Kind::Control, Inconclusive)],
+            &default,
+            Outcome::Undecided,
+            "1 item inconclusive",
+        ),
         // A proven finding blocks, whatever else is open.
-        (&[(opt_out, Inconclusive), (opt_out, Memorized)], &default, Outcome::Block, "1 item memorized"),
+        (
+            &[(opt_out, Inconclusive), (opt_out, Memorized)],
+            &default,
+            Outcome::Block,
+            "1 item memorized",
+        ),
         (&[], &default, Outcome::Undecided, "no items to judge"),
-        (&[(Kind::Control, Clear)], &default, Outcome::Undecided, "no items to judge"),
-        (&[(opt_out, Clear), (Kind::Control, Predictable)], &strict, Outcome::Pass, "nothing"),
+        (
+            &[(Kind::Control, Clear)],
+            &default,
+            Outcome::Undecided,
+            "no items to judge",
+        ),
+        (
+            &[(opt_out, Clear), (Kind::Control, Predictable)],
+            &strict,
+            Outcome::Pass,
+            "nothing",
+        ),
         (&[], &lenient, Outcome::Undecided, "no items to judge"),
     ];
     for (levels, policy, expected, reason) in cases {
-        let items = levels.iter().enumerate().map(|(i, (kind, level))| item(&format!("i{i}"), *kind, *level)).collect();
+        let items = levels
+            .iter()
+            .enumerate()
+            .map(|(i, (kind, level))| item(&format!("i{i}"), *kind, *level))
+            .collect();
         let (outcome, reasons, _) = outcome(items, policy);
         assert_eq!(outcome, expected, "{levels:?}: {reasons}");
         assert!(reasons.starts_with(reason), "{reasons}");
@@ -57,9 +128,15 @@ fn decisions_follow_levels_and_the_policy() {
 
 #[test]
 fn what_was_not_measured_is_undecided_even_under_a_lenient_policy() {
-    let lenient = Policy { require_decided: false, ..Policy::default() };
+    let lenient = Policy {
+        require_decided: false,
+        ..Policy::default()
+    };
     let mut unprobed = item("a", Kind::OptOut, Level::Inconclusive);
-    unprobed.evidence = ItemEvidence { unprobed: Some("too short".to_owned()), ..Default::default() };
+    unprobed.evidence = ItemEvidence {
+        unprobed: Some("too short".to_owned()),
+        ..Default::default()
+    };
     let items = vec![unprobed, item("b", Kind::OptOut, Level::Clear)];
     let (undecided, reasons, _) = outcome(items, &lenient);
     assert_eq!(undecided, Outcome::Undecided);
@@ -78,9 +155,24 @@ fn what_was_not_measured_is_undecided_even_under_a_lenient_policy() {
 #[test]
 fn waivers_accept_findings_until_their_last_day() {
     let cases = [
-        (Level::Memorized, waiver("i", date(2026, 11, 23)), Outcome::Pass, "`i` is waived until 2026-11-23: licensed"),
-        (Level::Memorized, waiver("i", date(2026, 11, 22)), Outcome::Undecided, ""),
-        (Level::Clear, waiver("i", date(2026, 11, 22)), Outcome::Undecided, ""),
+        (
+            Level::Memorized,
+            waiver("i", date(2026, 11, 23)),
+            Outcome::Pass,
+            "`i` is waived until 2026-11-23: licensed",
+        ),
+        (
+            Level::Memorized,
+            waiver("i", date(2026, 11, 22)),
+            Outcome::Undecided,
+            "",
+        ),
+        (
+            Level::Clear,
+            waiver("i", date(2026, 11, 22)),
+            Outcome::Undecided,
+            "",
+        ),
         (
             Level::Memorized,
             waiver("other", date(2027, 1, 1)),
@@ -102,25 +194,51 @@ fn waivers_accept_findings_until_their_last_day() {
     ];
     for (level, waiver, expected, warning) in cases {
         let expired = waiver.expires < TODAY;
-        let policy = Policy { waivers: vec![waiver], ..Policy::default() };
+        let policy = Policy {
+            waivers: vec![waiver],
+            ..Policy::default()
+        };
         let (outcome, reasons, warnings) = outcome(vec![item("i", Kind::OptOut, level)], &policy);
         assert_eq!(outcome, expected, "{level}: {reasons}");
         assert!(warnings.starts_with(warning), "{warnings}");
-        assert_eq!(reasons.contains("expired on 2026-11-22: renew or remove it"), expired, "{reasons}");
+        assert_eq!(
+            reasons.contains("expired on 2026-11-22: renew or remove it"),
+            expired,
+            "{reasons}"
+        );
     }
     // Of two waivers, one that holds is enough for the finding; the other still wants removing.
     let both = vec![waiver("i", date(2026, 1, 1)), waiver("i", date(2027, 1, 1))];
-    let policy = Policy { waivers: both, ..Policy::default() };
-    let decision = decide(&report(vec![item("i", Kind::OptOut, Level::Memorized)]), &policy, TODAY);
-    assert_eq!((decision.outcome, decision.findings[0].action), (Outcome::Undecided, Action::Waived));
+    let policy = Policy {
+        waivers: both,
+        ..Policy::default()
+    };
+    let decision = decide(
+        &report(vec![item("i", Kind::OptOut, Level::Memorized)]),
+        &policy,
+        TODAY,
+    );
+    assert_eq!(
+        (decision.outcome, decision.findings[0].action),
+        (Outcome::Undecided, Action::Waived)
+    );
 }
 
 #[test]
 fn a_positive_control_must_be_found_and_is_no_finding() {
-    let policy = Policy { positive_controls: vec![ItemId("known".to_owned())], ..Policy::default() };
-    let items = vec![item("known", Kind::OptOut, Level::Extractable), item("i", Kind::OptOut, Level::Clear)];
+    let policy = Policy {
+        positive_controls: vec![ItemId("known".to_owned())],
+        ..Policy::default()
+    };
+    let items = vec![
+        item("known", Kind::OptOut, Level::Extractable),
+        item("i", Kind::OptOut, Level::Clear),
+    ];
     let mut sound = report(items);
-    sound.summary.positive_controls = vec![report::PositiveControl { item: ItemId("known".to_owned()), found: true }];
+    sound.summary.positive_controls = vec![report::PositiveControl {
+        item: ItemId("known".to_owned()),
+        found: true,
+    }];
     assert_eq!(decide(&sound, &policy, TODAY).outcome, Outcome::Pass);
     sound.summary.positive_controls[0].found = false;
     assert_eq!(decide(&sound, &policy, TODAY).outcome, Outcome::Undecided);
@@ -131,8 +249,14 @@ fn a_positive_control_must_be_found_and_is_no_finding() {
 
 #[test]
 fn predictable_items_are_told_and_pass() {
-    let (outcome, _, warnings) = outcome(vec![item("i", Kind::OptOut, Level::Predictable)], &Policy::default());
-    assert_eq!((outcome, warnings.as_str()), (Outcome::Pass, "1 item predictable, told by the policy: `i`"));
+    let (outcome, _, warnings) = outcome(
+        vec![item("i", Kind::OptOut, Level::Predictable)],
+        &Policy::default(),
+    );
+    assert_eq!(
+        (outcome, warnings.as_str()),
+        (Outcome::Pass, "1 item predictable, told by the policy: `i`")
+    );
 }
 
 #[test]
@@ -150,33 +274,64 @@ fn an_old_report_is_judged_again_from_its_evidence() {
     memorized.evidence = evidence(1, -10.0, -10.0);
     items.push(memorized);
     let old = report(items);
-    for (policy, level) in [("default", Level::Memorized), ("strict", Level::Extractable)] {
+    for (policy, level) in [
+        ("default", Level::Memorized),
+        ("strict", Level::Extractable),
+    ] {
         let again = redecide(&old, &Policy::open(policy).unwrap(), TODAY);
         assert_eq!(again.items[199].verdict.level, level);
         assert_eq!(again.policy.digest, Policy::open(policy).unwrap().digest);
-        assert_eq!(again.decision.map(|decision| decision.outcome), Some(Outcome::Block));
+        assert_eq!(
+            again.decision.map(|decision| decision.outcome),
+            Some(Outcome::Block)
+        );
     }
 }
 
 /// So many items of a kind, the first of them at a level and the others clear.
 fn items(kind: Kind, found: usize, of: usize, level: Level) -> Vec<ReportItem> {
     let level = |i: usize| if i < found { level } else { Level::Clear };
-    (0..of).map(|i| item(&format!("{kind:?}-{i}"), kind, level(i))).collect()
+    (0..of)
+        .map(|i| item(&format!("{kind:?}-{i}"), kind, level(i)))
+        .collect()
 }
 
 fn limited(rules: GateRules) -> Policy {
-    Policy { gate: rules, ..Policy::default() }
+    Policy {
+        gate: rules,
+        ..Policy::default()
+    }
 }
 
 #[test]
 fn limits_say_how_many_findings_block_and_name_the_numbers() {
-    let none = GateRules { max_findings: None, ..GateRules::default() };
-    let count = |most| limited(GateRules { max_findings: Some(most), ..none.clone() });
-    let rate = |most| limited(GateRules { max_rate: Some(most), ..none.clone() });
-    let upper = |most, confidence| limited(GateRules { max_rate_upper: Some(most), confidence, ..none.clone() });
+    let none = GateRules {
+        max_findings: None,
+        ..GateRules::default()
+    };
+    let count = |most| {
+        limited(GateRules {
+            max_findings: Some(most),
+            ..none.clone()
+        })
+    };
+    let rate = |most| {
+        limited(GateRules {
+            max_rate: Some(most),
+            ..none.clone()
+        })
+    };
+    let upper = |most, confidence| {
+        limited(GateRules {
+            max_rate_upper: Some(most),
+            confidence,
+            ..none.clone()
+        })
+    };
     let three = || items(Kind::OptOut, 3, 120, Level::Memorized);
     // Intervals: scipy.stats.binomtest(3, 120).proportion_ci(.95, "exact") is (0.00519, 0.07132), at .9 (0.00685, 0.06334).
-    let figures = "3 of 120 opted-out texts are extractable or memorized, 2.5% (95% interval 0.5% to 7.1%)";
+    let figures =
+        "3 of 120 opted-out texts are extractable or memorized, 2.5% (95% interval 0.5% to 7.1%)";
     let cases: [(Policy, Vec<ReportItem>, Outcome, String); 14] = [
         (count(2), three(), Outcome::Block, "3 findings denied by the policy, which allows 2 (max_findings)".to_owned()),
         (count(3), three(), Outcome::Pass, "3 findings denied by the policy, which allows 3 (max_findings)".to_owned()),
@@ -243,13 +398,24 @@ fn limits_say_how_many_findings_block_and_name_the_numbers() {
         assert_eq!(outcome, expected, "{:?}: {reasons}", policy.gate);
         assert!(reasons.starts_with(&reason), "{reasons}\nnot\n{reason}");
         let within = warnings.contains("denied, but within the limits of the policy: `OptOut-0`");
-        assert_eq!(within, expected == Outcome::Pass && !reasons.starts_with("nothing"), "{warnings}");
+        assert_eq!(
+            within,
+            expected == Outcome::Pass && !reasons.starts_with("nothing"),
+            "{warnings}"
+        );
     }
     // Any limit that is passed blocks.
-    let both = limited(GateRules { max_findings: Some(9), max_rate: Some(0.01), ..none.clone() });
+    let both = limited(GateRules {
+        max_findings: Some(9),
+        max_rate: Some(0.01),
+        ..none.clone()
+    });
     assert_eq!(outcome(three(), &both).0, Outcome::Block);
     // A waived finding is no hit, and stays among the items.
-    let policy = Policy { waivers: vec![waiver("OptOut-0", date(2027, 1, 1))], ..rate(0.01) };
+    let policy = Policy {
+        waivers: vec![waiver("OptOut-0", date(2027, 1, 1))],
+        ..rate(0.01)
+    };
     let (_, reasons, _) = outcome(three(), &policy);
     assert!(reasons.starts_with("2 of 120 opted-out texts"), "{reasons}");
     // A positive control is in neither number.
@@ -259,13 +425,26 @@ fn limits_say_how_many_findings_block_and_name_the_numbers() {
     assert!(reasons.starts_with("2 of 119 opted-out texts"), "{reasons}");
     policy.positive_controls = three().iter().map(|item| item.id.clone()).collect();
     let decision = decide(&report(three()), &policy, TODAY);
-    assert!(decision.reasons.iter().any(|reason| reason.contains("limits a share of items, and there are none")));
+    assert!(
+        decision
+            .reasons
+            .iter()
+            .any(|reason| reason.contains("limits a share of items, and there are none"))
+    );
 }
 
 /// Against a baseline, whose verdicts stand as given.
-fn against(now: Vec<ReportItem>, then: &Report, policy: &Policy) -> (Outcome, Vec<Action>, String, Decision) {
+fn against(
+    now: Vec<ReportItem>,
+    then: &Report,
+    policy: &Policy,
+) -> (Outcome, Vec<Action>, String, Decision) {
     let decision = decide_against(&report(now), Some(then), policy, TODAY);
-    let actions = decision.findings.iter().map(|finding| finding.action).collect();
+    let actions = decision
+        .findings
+        .iter()
+        .map(|finding| finding.action)
+        .collect();
     let said = [decision.reasons.join(" | "), decision.warnings.join(" | ")].join(" || ");
     (decision.outcome, actions, said, decision)
 }
@@ -273,7 +452,10 @@ fn against(now: Vec<ReportItem>, then: &Report, policy: &Policy) -> (Outcome, Ve
 #[test]
 fn only_what_is_new_against_a_baseline_blocks_where_the_policy_says_so() {
     use Level::{Clear, Extractable, Inconclusive, Memorized, Predictable};
-    let policy = limited(GateRules { new_only: true, ..GateRules::default() });
+    let policy = limited(GateRules {
+        new_only: true,
+        ..GateRules::default()
+    });
     let one = |level| item("i", Kind::OptOut, level);
     let cases: [(Level, Level, Outcome, Action); 8] = [
         (Memorized, Memorized, Outcome::Pass, Action::Known),
@@ -286,43 +468,88 @@ fn only_what_is_new_against_a_baseline_blocks_where_the_policy_says_so() {
         (Clear, Predictable, Outcome::Pass, Action::Warned),
     ];
     for (then, now, expected, action) in cases {
-        let (outcome, actions, said, decision) = against(vec![one(now)], &report(vec![one(then)]), &policy);
-        assert_eq!((outcome, actions), (expected, vec![action]), "{then} to {now}: {said}");
+        let (outcome, actions, said, decision) =
+            against(vec![one(now)], &report(vec![one(then)]), &policy);
+        assert_eq!(
+            (outcome, actions),
+            (expected, vec![action]),
+            "{then} to {now}: {said}"
+        );
         let new = expected == Outcome::Block || then == Clear;
         assert_eq!(decision.findings[0].new, Some(new), "{then} to {now}");
         assert_eq!(said.contains("count"), then == Inconclusive, "{said}");
         let baseline = decision.baseline.unwrap();
-        assert_eq!((baseline.compared, baseline.not_compared), if then == Inconclusive { (0, 1) } else { (1, 0) });
+        assert_eq!(
+            (baseline.compared, baseline.not_compared),
+            if then == Inconclusive { (0, 1) } else { (1, 0) }
+        );
     }
     // The same without new_only: marked, and every one counts.
-    let (outcome, actions, _, decision) =
-        against(vec![one(Memorized)], &report(vec![one(Memorized)]), &Policy::default());
-    assert_eq!((outcome, actions, decision.findings[0].new), (Outcome::Block, vec![Action::Denied], Some(false)));
+    let (outcome, actions, _, decision) = against(
+        vec![one(Memorized)],
+        &report(vec![one(Memorized)]),
+        &Policy::default(),
+    );
+    assert_eq!(
+        (outcome, actions, decision.findings[0].new),
+        (Outcome::Block, vec![Action::Denied], Some(false))
+    );
     // Without a baseline nothing is decided, findings or none.
     for level in [Memorized, Clear] {
         let decision = decide(&report(vec![one(level)]), &policy, TODAY);
         assert_eq!(decision.outcome, Outcome::Undecided);
-        assert!(decision.reasons[0].contains("there is no baseline: give an older report"), "{:?}", decision.reasons);
+        assert!(
+            decision.reasons[0].contains("there is no baseline: give an older report"),
+            "{:?}",
+            decision.reasons
+        );
     }
     // A share of what is new.
-    let rate = limited(GateRules { new_only: true, max_findings: None, max_rate: Some(0.5), ..GateRules::default() });
+    let rate = limited(GateRules {
+        new_only: true,
+        max_findings: None,
+        max_rate: Some(0.5),
+        ..GateRules::default()
+    });
     let now = items(Kind::OptOut, 3, 4, Level::Memorized);
-    let (outcome, _, said, _) = against(now, &report(items(Kind::OptOut, 1, 4, Level::Memorized)), &rate);
+    let (outcome, _, said, _) = against(
+        now,
+        &report(items(Kind::OptOut, 1, 4, Level::Memorized)),
+        &rate,
+    );
     assert_eq!(outcome, Outcome::Pass);
-    assert!(said.starts_with("2 of 4 opted-out texts are newly extractable or memorized, 50%"), "{said}");
+    assert!(
+        said.starts_with("2 of 4 opted-out texts are newly extractable or memorized, 50%"),
+        "{said}"
+    );
 }
 
 #[test]
 fn what_cannot_be_compared_with_a_baseline_is_new_and_told() {
-    let policy = limited(GateRules { new_only: true, ..GateRules::default() });
+    let policy = limited(GateRules {
+        new_only: true,
+        ..GateRules::default()
+    });
     let found = || item("i", Kind::OptOut, Level::Memorized);
     let then = report(vec![found()]);
     type Change = fn(&mut Report);
     let cases: [(Change, &str); 5] = [
-        (|then| then.items.clear(), "`i`: the baseline doesn't have it"),
-        (|then| then.items[0].kind = Kind::Canary, "`i`: it is of another kind there"),
-        (|then| then.settings.window.prefix = 7, "`i`: other windows: prefix 7 against 50"),
-        (|then| then.model.tokenizer_fingerprint = None, "`i`: another tokenizer, so other windows"),
+        (
+            |then| then.items.clear(),
+            "`i`: the baseline doesn't have it",
+        ),
+        (
+            |then| then.items[0].kind = Kind::Canary,
+            "`i`: it is of another kind there",
+        ),
+        (
+            |then| then.settings.window.prefix = 7,
+            "`i`: other windows: prefix 7 against 50",
+        ),
+        (
+            |then| then.model.tokenizer_fingerprint = None,
+            "`i`: another tokenizer, so other windows",
+        ),
         (
             |then| {
                 then.items[0].salted_digest = crate::digest::Digest::of_bytes(b"another salt");
@@ -335,25 +562,42 @@ fn what_cannot_be_compared_with_a_baseline_is_new_and_told() {
     for (change, why) in cases {
         let mut then = then.clone();
         then.plan_digest = crate::digest::Digest::of_bytes(b"another plan");
-        assert_eq!(against(vec![found()], &then, &policy).0, Outcome::Pass, "other items, the same windows");
+        assert_eq!(
+            against(vec![found()], &then, &policy).0,
+            Outcome::Pass,
+            "other items, the same windows"
+        );
         change(&mut then);
         let (outcome, _, said, _) = against(vec![found()], &then, &policy);
         assert_eq!(outcome, Outcome::Block, "{why}");
         assert!(
-            said.contains("1 finding can't be compared with the baseline and counts as new") && said.contains(why),
+            said.contains("1 finding can't be compared with the baseline and counts as new")
+                && said.contains(why),
             "{said}"
         );
     }
     let (.., said, _) = against(vec![found()], &then, &policy);
-    assert!(said.contains("the baseline is a report on the same model files"), "{said}");
+    assert!(
+        said.contains("the baseline is a report on the same model files"),
+        "{said}"
+    );
 }
 
 #[test]
 fn a_waiver_holds_and_expires_with_a_baseline_too() {
-    let rules = GateRules { new_only: true, ..GateRules::default() };
-    let with = |expires| Policy { waivers: vec![waiver("i", expires)], ..limited(rules.clone()) };
+    let rules = GateRules {
+        new_only: true,
+        ..GateRules::default()
+    };
+    let with = |expires| Policy {
+        waivers: vec![waiver("i", expires)],
+        ..limited(rules.clone())
+    };
     let found = || vec![item("i", Kind::OptOut, Level::Memorized)];
-    let (clear, known) = (report(vec![item("i", Kind::OptOut, Level::Clear)]), report(found()));
+    let (clear, known) = (
+        report(vec![item("i", Kind::OptOut, Level::Clear)]),
+        report(found()),
+    );
     let holds = date(2027, 1, 1);
     let expired = date(2026, 1, 1);
     for (then, expires, expected, action) in [

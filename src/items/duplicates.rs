@@ -16,8 +16,15 @@ pub(super) fn settle(items: Vec<Item>) -> Result<(Vec<Item>, Vec<Dropped>), Item
     let mut by_id: HashMap<&str, &Item> = HashMap::new();
     for item in &items {
         if let Some(first) = by_id.insert(&item.id.0, item) {
-            let problem = format!("the id {} is already taken at {}", quoted(&item.id.0), first.origin);
-            faults.push(&item.origin, Wrong::line(problem, "give every item an id of its own"));
+            let problem = format!(
+                "the id {} is already taken at {}",
+                quoted(&item.id.0),
+                first.origin
+            );
+            faults.push(
+                &item.origin,
+                Wrong::line(problem, "give every item an id of its own"),
+            );
             by_id.insert(&first.id.0, first);
         }
     }
@@ -38,7 +45,8 @@ pub(super) fn settle(items: Vec<Item>) -> Result<(Vec<Item>, Vec<Dropped>), Item
                 items[other].origin,
                 quoted(&items[other].id.0)
             );
-            let fix = "a control must be a text the model can't have seen, so remove one of the two";
+            let fix =
+                "a control must be a text the model can't have seen, so remove one of the two";
             faults.push(&item.origin, Wrong::line(problem, fix));
         }
         found[side].get_or_insert(index);
@@ -46,7 +54,10 @@ pub(super) fn settle(items: Vec<Item>) -> Result<(Vec<Item>, Vec<Dropped>), Item
         repeats.push((first != index).then_some(first));
     }
     if faults.total > 0 {
-        return Err(ItemError::Clashes { faults: faults.kept, total: faults.total });
+        return Err(ItemError::Clashes {
+            faults: faults.kept,
+            total: faults.total,
+        });
     }
 
     let dropped = items
@@ -55,10 +66,19 @@ pub(super) fn settle(items: Vec<Item>) -> Result<(Vec<Item>, Vec<Dropped>), Item
         .filter_map(|(item, first)| {
             let first = &items[(*first)?];
             let reason = format!("same text as {:?} ({})", first.id.0, first.origin);
-            Some(Dropped { id: item.id.clone(), origin: item.origin.clone(), reason })
+            Some(Dropped {
+                id: item.id.clone(),
+                origin: item.origin.clone(),
+                reason,
+            })
         })
         .collect();
-    let kept = items.into_iter().zip(repeats).filter(|(_, first)| first.is_none()).map(|(item, _)| item).collect();
+    let kept = items
+        .into_iter()
+        .zip(repeats)
+        .filter(|(_, first)| first.is_none())
+        .map(|(item, _)| item)
+        .collect();
     Ok((kept, dropped))
 }
 
@@ -72,10 +92,14 @@ struct Key {
 impl Key {
     fn of(item: &Item) -> Self {
         match &item.content {
-            Content::Text(text) => Self { text: normalized(text), prefix: None },
-            Content::Split { prefix, suffix } => {
-                Self { text: normalized(&format!("{prefix}{suffix}")), prefix: Some(normalized(prefix)) }
-            }
+            Content::Text(text) => Self {
+                text: normalized(text),
+                prefix: None,
+            },
+            Content::Split { prefix, suffix } => Self {
+                text: normalized(&format!("{prefix}{suffix}")),
+                prefix: Some(normalized(prefix)),
+            },
         }
     }
 }
@@ -120,13 +144,27 @@ mod tests {
         .unwrap();
         let kept: Vec<&str> = set.items.iter().map(|item| item.id.0.as_str()).collect();
         assert_eq!(kept, ["a", "c", "d"]);
-        let dropped: Vec<String> =
-            set.manifest.dropped.iter().map(|item| format!("{} {} {}", item.id, item.origin, item.reason)).collect();
+        let dropped: Vec<String> = set
+            .manifest
+            .dropped
+            .iter()
+            .map(|item| format!("{} {} {}", item.id, item.origin, item.reason))
+            .collect();
         assert_eq!(
             dropped,
-            [r#"b set.jsonl:2 same text as "a" (set.jsonl:1)"#, r#"e set.jsonl:5 same text as "a" (set.jsonl:1)"#]
+            [
+                r#"b set.jsonl:2 same text as "a" (set.jsonl:1)"#,
+                r#"e set.jsonl:5 same text as "a" (set.jsonl:1)"#
+            ]
         );
-        assert_eq!((set.manifest.opt_outs, set.manifest.controls, set.manifest.canaries), (2, 0, 1));
+        assert_eq!(
+            (
+                set.manifest.opt_outs,
+                set.manifest.controls,
+                set.manifest.canaries
+            ),
+            (2, 0, 1)
+        );
     }
 
     #[test]
@@ -140,7 +178,10 @@ mod tests {
         .unwrap();
         assert_eq!(set.items.len(), 3);
         assert_eq!(set.manifest.dropped[0].id.0, "again");
-        assert_eq!(set.manifest.dropped[0].reason, r#"same text as "late" (set.jsonl:3)"#);
+        assert_eq!(
+            set.manifest.dropped[0].reason,
+            r#"same text as "late" (set.jsonl:3)"#
+        );
     }
 
     #[test]
@@ -169,7 +210,11 @@ mod tests {
             r#"{"id":"a","text":"four"}"#,
         ])
         .unwrap_err();
-        let rest = r#"the id "a" is already taken at set.jsonl:1; give every item an id of its own"#;
-        assert_eq!(error.to_string(), format!("set.jsonl:2: {rest}\nset.jsonl:4: {rest}"));
+        let rest =
+            r#"the id "a" is already taken at set.jsonl:1; give every item an id of its own"#;
+        assert_eq!(
+            error.to_string(),
+            format!("set.jsonl:2: {rest}\nset.jsonl:4: {rest}")
+        );
     }
 }

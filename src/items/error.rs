@@ -48,11 +48,19 @@ pub struct Wrong {
 
 impl Wrong {
     pub(super) fn field(field: &str, problem: impl Into<String>, fix: impl Into<String>) -> Self {
-        Self { field: Some(field.to_owned()), problem: problem.into(), fix: fix.into() }
+        Self {
+            field: Some(field.to_owned()),
+            problem: problem.into(),
+            fix: fix.into(),
+        }
     }
 
     pub(super) fn line(problem: impl Into<String>, fix: impl Into<String>) -> Self {
-        Self { field: None, problem: problem.into(), fix: fix.into() }
+        Self {
+            field: None,
+            problem: problem.into(),
+            fix: fix.into(),
+        }
     }
 }
 
@@ -79,12 +87,19 @@ pub enum FileProblem {
     #[error("the {format} data ends too early, so the file looks truncated")]
     Truncated { format: &'static str },
     #[error("the {format} data is damaged ({source})")]
-    Damaged { format: &'static str, source: io::Error },
+    Damaged {
+        format: &'static str,
+        source: io::Error,
+    },
     #[error("more than {} of text in one file", size(*limit))]
     TooLarge { limit: u64 },
     /// The line is counted from 1, the byte from 0 in the (decompressed) file.
     #[error("line {line} is not UTF-8, at byte {offset} of the {}", if *packed { "decompressed file" } else { "file" })]
-    NotUtf8 { line: u64, offset: u64, packed: bool },
+    NotUtf8 {
+        line: u64,
+        offset: u64,
+        packed: bool,
+    },
     #[error("encoded as UTF-16")]
     Utf16,
     #[error("the text is empty")]
@@ -118,15 +133,22 @@ impl FileProblem {
             Self::TooLarge { .. } => "split the file",
             Self::NotUtf8 { .. } | Self::Utf16 => "save it as UTF-8",
             Self::EmptyText => "remove the file or put a text in it",
-            Self::NoLines => r#"remove the file or add a line such as {"id": "a-1", "text": "..."}"#,
+            Self::NoLines => {
+                r#"remove the file or add a line such as {"id": "a-1", "text": "..."}"#
+            }
             Self::NoTextFiles => "check the path",
             Self::UnfitName => "rename the file",
-            Self::TwoRoles => "a control must be a text the model can't have seen, so name the file in one place",
+            Self::TwoRoles => {
+                "a control must be a text the model can't have seen, so name the file in one place"
+            }
         }
     }
 
     pub(super) fn at(self, file: &str) -> ItemError {
-        ItemError::File { file: file.to_owned(), problem: self }
+        ItemError::File {
+            file: file.to_owned(),
+            problem: self,
+        }
     }
 }
 
@@ -141,7 +163,10 @@ impl Faults {
     pub(super) fn push(&mut self, origin: &Origin, wrong: Wrong) {
         self.total += 1;
         if self.kept.len() < FAULTS_SHOWN {
-            self.kept.push(Fault { origin: origin.clone(), wrong });
+            self.kept.push(Fault {
+                origin: origin.clone(),
+                wrong,
+            });
         }
     }
 }
@@ -163,5 +188,9 @@ fn listing(faults: &[Fault], total: usize) -> String {
 }
 
 fn size(bytes: u64) -> String {
-    if bytes >= 1 << 30 { format!("{} GiB", bytes >> 30) } else { format!("{bytes} bytes") }
+    if bytes >= 1 << 30 {
+        format!("{} GiB", bytes >> 30)
+    } else {
+        format!("{bytes} bytes")
+    }
 }

@@ -46,8 +46,13 @@ impl Format {
 /// The ending of a file name, in lower case, `.gz` and `.zst` taken off first.
 fn ending(name: &str) -> Option<String> {
     let name = name.to_lowercase();
-    let inner = name.strip_suffix(".gz").or_else(|| name.strip_suffix(".zst")).unwrap_or(&name);
-    Path::new(inner).extension().map(|ending| ending.to_string_lossy().into_owned())
+    let inner = name
+        .strip_suffix(".gz")
+        .or_else(|| name.strip_suffix(".zst"))
+        .unwrap_or(&name);
+    Path::new(inner)
+        .extension()
+        .map(|ending| ending.to_string_lossy().into_owned())
 }
 
 /// A file found in a folder.
@@ -96,7 +101,10 @@ pub(super) fn list(root: &Path) -> Result<Listing, ItemError> {
             match Format::inside_folder(&shown) {
                 _ if kind.is_dir() => waiting.push((path, format!("{id}/"))),
                 Some(format) if kind.is_file() => {
-                    if path.strip_prefix(root).is_ok_and(|inside| inside.to_str().is_none()) {
+                    if path
+                        .strip_prefix(root)
+                        .is_ok_and(|inside| inside.to_str().is_none())
+                    {
                         return Err(FileProblem::UnfitName.at(&path.display().to_string()));
                     }
                     listing.files.push(Found { path, id, format });
@@ -105,7 +113,9 @@ pub(super) fn list(root: &Path) -> Result<Listing, ItemError> {
             }
         }
     }
-    listing.files.sort_by(|a, b| (a.format == Format::Text, &a.id).cmp(&(b.format == Format::Text, &b.id)));
+    listing
+        .files
+        .sort_by(|a, b| (a.format == Format::Text, &a.id).cmp(&(b.format == Format::Text, &b.id)));
     listing.others.sort_unstable();
     if listing.files.is_empty() {
         return Err(FileProblem::NoTextFiles.at(&root.display().to_string()));

@@ -25,16 +25,24 @@ pub(super) fn parse(
     text_at: &mut dyn FnMut(&str) -> Result<String, Wrong>,
 ) -> Result<Parsed, ItemError> {
     let mut lines = Lines::new(raw, limit).map_err(|problem| problem.at(file))?;
-    let mut parsed = Parsed { items: Vec::new(), unknown: BTreeSet::new() };
+    let mut parsed = Parsed {
+        items: Vec::new(),
+        unknown: BTreeSet::new(),
+    };
     let mut faults = Faults::default();
     let mut bytes = Vec::new();
     while let Some(line) = lines.next(&mut bytes).map_err(|problem| problem.at(file))? {
         if bytes.trim_ascii().is_empty() {
             continue;
         }
-        let origin = Origin { file: file.to_owned(), line: Some(line.number) };
+        let origin = Origin {
+            file: file.to_owned(),
+            line: Some(line.number),
+        };
         let item = fields(&bytes, line).and_then(|mut fields| {
-            parsed.unknown.extend(std::mem::take(&mut fields.unknown).into_keys());
+            parsed
+                .unknown
+                .extend(std::mem::take(&mut fields.unknown).into_keys());
             check(fields, &origin, &mut parsed.unknown, text_at)
         });
         match item {
@@ -43,7 +51,10 @@ pub(super) fn parse(
         }
     }
     if faults.total > 0 {
-        return Err(ItemError::Lines { faults: faults.kept, total: faults.total });
+        return Err(ItemError::Lines {
+            faults: faults.kept,
+            total: faults.total,
+        });
     }
     if parsed.items.is_empty() {
         return Err(FileProblem::NoLines.at(file));
@@ -83,7 +94,10 @@ fn fields(bytes: &[u8], line: Line) -> Result<Fields, Wrong> {
     match bytes.trim_ascii_start().first() {
         Some(b'{') => {}
         Some(b'[') => {
-            return Err(Wrong::line("a JSON array, not an object", "write one object a line (jq -c '.[]' does that)"));
+            return Err(Wrong::line(
+                "a JSON array, not an object",
+                "write one object a line (jq -c '.[]' does that)",
+            ));
         }
         _ => {
             return Err(Wrong::line(
@@ -96,7 +110,10 @@ fn fields(bytes: &[u8], line: Line) -> Result<Fields, Wrong> {
         Ok(text) => text,
         Err(error) if error.error_len().is_none() && !line.ended => return Err(truncated()),
         Err(error) => {
-            let (at, offset) = (error.valid_up_to(), line.offset + error.valid_up_to() as u64);
+            let (at, offset) = (
+                error.valid_up_to(),
+                line.offset + error.valid_up_to() as u64,
+            );
             let problem = format!("not UTF-8 at byte {at} of the line, byte {offset} of the file");
             return Err(Wrong::line(problem, "save the file as UTF-8"));
         }
@@ -104,7 +121,9 @@ fn fields(bytes: &[u8], line: Line) -> Result<Fields, Wrong> {
     serde_json::from_str(text).map_err(|error| {
         let message = error.to_string();
         // The place is told in our own words: to serde_json every line is line 1.
-        let message = message.rsplit_once(" at line ").map_or(message.as_str(), |(what, _)| what);
+        let message = message
+            .rsplit_once(" at line ")
+            .map_or(message.as_str(), |(what, _)| what);
         match error.classify() {
             Category::Eof if !line.ended => truncated(),
             Category::Eof => Wrong::line(
@@ -130,19 +149,39 @@ fn check(
     text_at: &mut dyn FnMut(&str) -> Result<String, Wrong>,
 ) -> Result<Item, Wrong> {
     let id = match string("id", fields.id)? {
-        None => return Err(Wrong::field("id", "is missing", "give every item an id of its own")),
+        None => {
+            return Err(Wrong::field(
+                "id",
+                "is missing",
+                "give every item an id of its own",
+            ));
+        }
         Some(id) if id.trim().is_empty() => {
-            return Err(Wrong::field("id", "is empty", "give every item an id of its own"));
+            return Err(Wrong::field(
+                "id",
+                "is empty",
+                "give every item an id of its own",
+            ));
         }
         Some(id) if id.chars().any(char::is_control) => {
-            return Err(Wrong::field("id", format!("holds control characters ({})", quoted(&id)), "remove them"));
+            return Err(Wrong::field(
+                "id",
+                format!("holds control characters ({})", quoted(&id)),
+                "remove them",
+            ));
         }
         Some(id) => ItemId(id),
     };
     Ok(Item {
         id,
         kind: kind(fields.kind)?,
-        content: content(fields.text, fields.path, fields.prefix, fields.suffix, text_at)?,
+        content: content(
+            fields.text,
+            fields.path,
+            fields.prefix,
+            fields.suffix,
+            text_at,
+        )?,
         title: string("title", fields.title)?,
         author: string("author", fields.author)?,
         source_url: string("source_url", fields.source_url)?,
@@ -163,9 +202,18 @@ fn content(
     text_at: &mut dyn FnMut(&str) -> Result<String, Wrong>,
 ) -> Result<Content, Wrong> {
     let empty = |field, value: &str, fix: &str| {
-        if value.trim().is_empty() { Err(Wrong::field(field, "is empty", fix)) } else { Ok(()) }
+        if value.trim().is_empty() {
+            Err(Wrong::field(field, "is empty", fix))
+        } else {
+            Ok(())
+        }
     };
-    match (string("text", text)?, string("path", path)?, string("prefix", prefix)?, string("suffix", suffix)?) {
+    match (
+        string("text", text)?,
+        string("path", path)?,
+        string("prefix", prefix)?,
+        string("suffix", suffix)?,
+    ) {
         (Some(text), None, None, None) => {
             empty("text", &text, r#"remove the line or give "path""#)?;
             Ok(Content::Text(text))
@@ -175,23 +223,49 @@ fn content(
             Ok(Content::Text(text_at(&path)?))
         }
         (None, None, Some(prefix), Some(suffix)) => {
-            empty("prefix", &prefix, r#"fill it in, or give the whole as "text""#)?;
-            empty("suffix", &suffix, r#"fill it in, or give the whole as "text""#)?;
+            empty(
+                "prefix",
+                &prefix,
+                r#"fill it in, or give the whole as "text""#,
+            )?;
+            empty(
+                "suffix",
+                &suffix,
+                r#"fill it in, or give the whole as "text""#,
+            )?;
             Ok(Content::Split { prefix, suffix })
         }
-        (None, None, None, None) => Err(Wrong::line("no text", r#"give "text", or "path", or "prefix" and "suffix""#)),
-        (None, None, Some(_), None) => {
-            Err(Wrong::field("suffix", "is missing", r#""prefix" and "suffix" go together"#))
-        }
-        (None, None, None, Some(_)) => {
-            Err(Wrong::field("prefix", "is missing", r#""prefix" and "suffix" go together"#))
-        }
+        (None, None, None, None) => Err(Wrong::line(
+            "no text",
+            r#"give "text", or "path", or "prefix" and "suffix""#,
+        )),
+        (None, None, Some(_), None) => Err(Wrong::field(
+            "suffix",
+            "is missing",
+            r#""prefix" and "suffix" go together"#,
+        )),
+        (None, None, None, Some(_)) => Err(Wrong::field(
+            "prefix",
+            "is missing",
+            r#""prefix" and "suffix" go together"#,
+        )),
         (text, path, prefix, suffix) => {
-            let given = [("text", text), ("path", path), ("prefix", prefix), ("suffix", suffix)];
-            let names: Vec<String> =
-                given.iter().filter(|(_, value)| value.is_some()).map(|(name, _)| format!("\"{name}\"")).collect();
+            let given = [
+                ("text", text),
+                ("path", path),
+                ("prefix", prefix),
+                ("suffix", suffix),
+            ];
+            let names: Vec<String> = given
+                .iter()
+                .filter(|(_, value)| value.is_some())
+                .map(|(name, _)| format!("\"{name}\""))
+                .collect();
             let fix = r#"keep only "text", or "path", or "prefix" and "suffix""#;
-            Err(Wrong::line(format!("text given more than once: {}", names.join(", ")), fix))
+            Err(Wrong::line(
+                format!("text given more than once: {}", names.join(", ")),
+                fix,
+            ))
         }
     }
 }
@@ -221,8 +295,12 @@ fn opt_out(value: Option<Value>, unknown: &mut BTreeSet<String>) -> Result<Optio
             ));
         }
     };
-    let mut take =
-        |name: &str| string(&format!("opt_out.{name}"), fields.remove(name).filter(|value| !value.is_null()));
+    let mut take = |name: &str| {
+        string(
+            &format!("opt_out.{name}"),
+            fields.remove(name).filter(|value| !value.is_null()),
+        )
+    };
     let opt_out = OptOut {
         signal: take("signal")?,
         locator: take("locator")?,
@@ -231,9 +309,17 @@ fn opt_out(value: Option<Value>, unknown: &mut BTreeSet<String>) -> Result<Optio
     };
     if let Some(date) = opt_out.declared_at.as_deref().filter(|date| !is_date(date)) {
         let problem = format!("is {}, not an ISO 8601 date", quoted(date));
-        return Err(Wrong::field("opt_out.declared_at", problem, "write it like 2025-03-31"));
+        return Err(Wrong::field(
+            "opt_out.declared_at",
+            problem,
+            "write it like 2025-03-31",
+        ));
     }
-    unknown.extend(fields.into_iter().map(|(name, _)| format!("opt_out.{name}")));
+    unknown.extend(
+        fields
+            .into_iter()
+            .map(|(name, _)| format!("opt_out.{name}")),
+    );
     Ok(Some(opt_out))
 }
 
@@ -269,7 +355,11 @@ fn string(field: &str, value: Option<Value>) -> Result<Option<String>, Wrong> {
                 Value::Number(_) | Value::Bool(_) => "put it in quotes",
                 _ => "write one string",
             };
-            Err(Wrong::field(field, format!("is {}, not a string", type_of(&other)), fix))
+            Err(Wrong::field(
+                field,
+                format!("is {}, not a string", type_of(&other)),
+                fix,
+            ))
         }
     }
 }
@@ -282,10 +372,16 @@ fn strings(field: &str, value: Option<Value>) -> Result<Vec<String>, Wrong> {
             .into_iter()
             .map(|value| match value {
                 Value::String(text) => Ok(text),
-                other => Err(wrong(format!("holds {}, not only strings", type_of(&other)))),
+                other => Err(wrong(format!(
+                    "holds {}, not only strings",
+                    type_of(&other)
+                ))),
             })
             .collect(),
-        Some(other) => Err(wrong(format!("is {}, not a list of strings", type_of(&other)))),
+        Some(other) => Err(wrong(format!(
+            "is {}, not a list of strings",
+            type_of(&other)
+        ))),
     }
 }
 
@@ -307,7 +403,9 @@ mod tests {
     use proptest::prelude::*;
 
     fn parse_bytes(raw: &[u8]) -> Result<Parsed, ItemError> {
-        parse("novels.jsonl", raw, LIMIT, &mut |path| Ok(format!("text of {path}")))
+        parse("novels.jsonl", raw, LIMIT, &mut |path| {
+            Ok(format!("text of {path}"))
+        })
     }
 
     fn message(raw: &[u8]) -> String {
@@ -339,7 +437,10 @@ mod tests {
             }),
             repetitions: Some(16),
             matches: vec!["moby-2".to_owned()],
-            origin: Origin { file: "novels.jsonl".to_owned(), line: Some(1) },
+            origin: Origin {
+                file: "novels.jsonl".to_owned(),
+                line: Some(1),
+            },
         };
         assert_eq!(parsed.items, [expected]);
         assert!(parsed.unknown.is_empty());
@@ -349,10 +450,26 @@ mod tests {
     fn mark_crlf_blank_lines_and_nulls_are_nothing_special() {
         let raw = b"\xef\xbb\xbf{\"id\":\"a\",\"text\":\"x\",\"title\":null,\"opt_out\":null}\r\n\r\n  \n{\"id\":\"b\",\"prefix\":\"p\",\"suffix\":\"s\",\"text\":null}\r\n{\"id\":\"c\",\"path\":\"t/c.txt\"}";
         let items = parse_bytes(raw).unwrap().items;
-        let found: Vec<_> = items.iter().map(|item| (item.id.0.as_str(), item.origin.line, &item.content)).collect();
-        let split = Content::Split { prefix: "p".to_owned(), suffix: "s".to_owned() };
-        let (first, last) = (Content::Text("x".to_owned()), Content::Text("text of t/c.txt".to_owned()));
-        assert_eq!(found, [("a", Some(1), &first), ("b", Some(4), &split), ("c", Some(5), &last)]);
+        let found: Vec<_> = items
+            .iter()
+            .map(|item| (item.id.0.as_str(), item.origin.line, &item.content))
+            .collect();
+        let split = Content::Split {
+            prefix: "p".to_owned(),
+            suffix: "s".to_owned(),
+        };
+        let (first, last) = (
+            Content::Text("x".to_owned()),
+            Content::Text("text of t/c.txt".to_owned()),
+        );
+        assert_eq!(
+            found,
+            [
+                ("a", Some(1), &first),
+                ("b", Some(4), &split),
+                ("c", Some(5), &last)
+            ]
+        );
         assert_eq!(items[0].kind, Kind::OptOut);
         assert_eq!((&items[0].title, &items[0].opt_out), (&None, &None));
     }
@@ -362,7 +479,10 @@ mod tests {
         let raw = b"{\"id\":\"a\",\"text\":\"x\",\"isbn\":{\"a\":[1]},\"opt_out\":{\"by\":1}}\n{\"id\":\"b\",\"text\":\"y\",\"isbn\":1}\n";
         let parsed = parse_bytes(raw).unwrap();
         assert_eq!(parsed.items.len(), 2);
-        assert_eq!(parsed.unknown.into_iter().collect::<Vec<_>>(), ["isbn", "opt_out.by"]);
+        assert_eq!(
+            parsed.unknown.into_iter().collect::<Vec<_>>(),
+            ["isbn", "opt_out.by"]
+        );
     }
 
     #[test]
@@ -463,7 +583,8 @@ mod tests {
 
     #[test]
     fn a_last_line_without_its_end_is_told_as_a_truncated_file() {
-        let whole = "{\"id\":\"a\",\"text\":\"x\"}\n{\"id\":\"b\",\"text\":\"caf\u{e9} noir\"}".as_bytes();
+        let whole =
+            "{\"id\":\"a\",\"text\":\"x\"}\n{\"id\":\"b\",\"text\":\"caf\u{e9} noir\"}".as_bytes();
         assert_eq!(parse_bytes(whole).unwrap().items.len(), 2);
         for cut in 23..whole.len() {
             assert_eq!(
@@ -480,14 +601,20 @@ mod tests {
         assert_eq!(message(&lines(20)).lines().count(), 20);
         let listing = message(&lines(33));
         assert_eq!(listing.lines().count(), 21);
-        assert!(listing.lines().nth(19).unwrap().starts_with("novels.jsonl:20: no text;"), "{listing}");
+        assert!(
+            listing
+                .lines()
+                .nth(19)
+                .unwrap()
+                .starts_with("novels.jsonl:20: no text;"),
+            "{listing}"
+        );
         assert_eq!(listing.lines().last(), Some("... and 13 more"));
     }
 
     #[test]
     fn a_file_without_items_is_an_error() {
-        let expected =
-            r#"novels.jsonl: holds no items; remove the file or add a line such as {"id": "a-1", "text": "..."}"#;
+        let expected = r#"novels.jsonl: holds no items; remove the file or add a line such as {"id": "a-1", "text": "..."}"#;
         for raw in [&b""[..], b"\n\r\n \n", b"\xef\xbb\xbf"] {
             assert_eq!(message(raw), expected);
         }
@@ -496,7 +623,8 @@ mod tests {
     #[test]
     fn a_line_of_many_megabytes_is_read_whole() {
         let text = "word ".repeat(4 << 20);
-        let raw = format!("{{\"id\":\"a\",\"text\":\"{text}\"}}\n{{\"id\":\"b\",\"text\":\"y\"}}\n");
+        let raw =
+            format!("{{\"id\":\"a\",\"text\":\"{text}\"}}\n{{\"id\":\"b\",\"text\":\"y\"}}\n");
         let items = parse_bytes(raw.as_bytes()).unwrap().items;
         assert!(items[0].content == Content::Text(text) && items[1].origin.line == Some(2));
     }
@@ -506,7 +634,14 @@ mod tests {
         for good in ["2025", "2025-03", "2025-03-31", "2025-03-31T10:00:00Z"] {
             assert!(is_date(good), "{good}");
         }
-        for bad in ["", "soon", "31.03.2025", "2025-13", "2025-02-30", "20\u{e9}\u{e9}"] {
+        for bad in [
+            "",
+            "soon",
+            "31.03.2025",
+            "2025-13",
+            "2025-02-30",
+            "20\u{e9}\u{e9}",
+        ] {
             assert!(!is_date(bad), "{bad}");
         }
     }

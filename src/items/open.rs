@@ -38,7 +38,10 @@ impl Packing {
         };
         match error.kind() {
             io::ErrorKind::UnexpectedEof => FileProblem::Truncated { format },
-            _ => FileProblem::Damaged { format, source: error },
+            _ => FileProblem::Damaged {
+                format,
+                source: error,
+            },
         }
     }
 }
@@ -51,7 +54,9 @@ pub(super) fn raw_bytes(path: &Path, limit: u64) -> Result<Vec<u8>, FileProblem>
         return Err(FileProblem::TooLarge { limit });
     }
     let mut bytes = Vec::with_capacity(usize::try_from(size).unwrap_or(0));
-    file.take(limit.saturating_add(1)).read_to_end(&mut bytes).map_err(FileProblem::of_io)?;
+    file.take(limit.saturating_add(1))
+        .read_to_end(&mut bytes)
+        .map_err(FileProblem::of_io)?;
     if bytes.len() as u64 > limit {
         return Err(FileProblem::TooLarge { limit });
     }
@@ -84,15 +89,26 @@ pub(super) fn whole_text(raw: &[u8], limit: u64) -> Result<WholeText, FileProble
     bytes.drain(..mark);
     let text = String::from_utf8(bytes).map_err(|error| {
         let at = error.utf8_error().valid_up_to();
-        let line = 1 + error.as_bytes()[..at].iter().filter(|&&byte| byte == b'\n').count() as u64;
-        FileProblem::NotUtf8 { line, offset: (at + mark) as u64, packed: packing != Packing::Plain }
+        let line = 1 + error.as_bytes()[..at]
+            .iter()
+            .filter(|&&byte| byte == b'\n')
+            .count() as u64;
+        FileProblem::NotUtf8 {
+            line,
+            offset: (at + mark) as u64,
+            packed: packing != Packing::Plain,
+        }
     })?;
     if text.trim().is_empty() {
         return Err(FileProblem::EmptyText);
     }
     // CRLF is how a file was stored, not what was written: kept, it would hide what a model knows.
     let had_crlf = text.contains("\r\n");
-    let text = if had_crlf { text.replace("\r\n", "\n") } else { text };
+    let text = if had_crlf {
+        text.replace("\r\n", "\n")
+    } else {
+        text
+    };
     Ok(WholeText { text, had_crlf })
 }
 
@@ -119,7 +135,13 @@ pub(super) struct Line {
 impl<'a> Lines<'a> {
     pub(super) fn new(raw: &'a [u8], limit: u64) -> Result<Self, FileProblem> {
         let packing = refuse_foreign(raw)?;
-        Ok(Self { reader: reader(raw, packing)?, packing, limit, number: 0, offset: 0 })
+        Ok(Self {
+            reader: reader(raw, packing)?,
+            packing,
+            limit,
+            number: 0,
+            offset: 0,
+        })
     }
 
     /// Puts the next line into `line`, without its line feed; `None` at the end.
@@ -128,7 +150,10 @@ impl<'a> Lines<'a> {
         let mut offset = self.offset;
         let mut ended = false;
         while !ended {
-            let block = self.reader.fill_buf().map_err(|error| self.packing.problem(error))?;
+            let block = self
+                .reader
+                .fill_buf()
+                .map_err(|error| self.packing.problem(error))?;
             if block.is_empty() {
                 break;
             }
@@ -161,16 +186,24 @@ impl<'a> Lines<'a> {
                 offset += BOM.len() as u64;
             }
         }
-        Ok(Some(Line { number: self.number, offset, ended }))
+        Ok(Some(Line {
+            number: self.number,
+            offset,
+            ended,
+        }))
     }
 }
 
 fn reader<'a>(raw: &'a [u8], packing: Packing) -> Result<Box<dyn BufRead + 'a>, FileProblem> {
     Ok(match packing {
         Packing::Plain => Box::new(raw),
-        Packing::Gzip => Box::new(BufReader::with_capacity(1 << 16, flate2::bufread::MultiGzDecoder::new(raw))),
+        Packing::Gzip => Box::new(BufReader::with_capacity(
+            1 << 16,
+            flate2::bufread::MultiGzDecoder::new(raw),
+        )),
         Packing::Zstd => {
-            let decoder = zstd::stream::read::Decoder::with_buffer(raw).map_err(|error| packing.problem(error))?;
+            let decoder = zstd::stream::read::Decoder::with_buffer(raw)
+                .map_err(|error| packing.problem(error))?;
             Box::new(BufReader::with_capacity(1 << 16, decoder))
         }
     })
@@ -195,7 +228,11 @@ fn is_utf16(bytes: &[u8]) -> bool {
 
 fn is_hopeless(line: &[u8]) -> bool {
     let start = line.strip_prefix(BOM).unwrap_or(line);
-    line.len() > HOPELESS && start.iter().find(|byte| !byte.is_ascii_whitespace()).is_some_and(|&byte| byte != b'{')
+    line.len() > HOPELESS
+        && start
+            .iter()
+            .find(|byte| !byte.is_ascii_whitespace())
+            .is_some_and(|&byte| byte != b'{')
 }
 
 #[cfg(test)]
@@ -222,9 +259,16 @@ mod tests {
     #[test]
     fn lines_know_their_number_their_offset_and_whether_they_ended() {
         let found = lines(b"\xef\xbb\xbfab\r\n\nc", LIMIT).unwrap();
-        let place = |number, offset, ended| Line { number, offset, ended };
-        let expected =
-            [(place(1, 3, true), b"ab\r".to_vec()), (place(2, 7, true), vec![]), (place(3, 8, false), b"c".to_vec())];
+        let place = |number, offset, ended| Line {
+            number,
+            offset,
+            ended,
+        };
+        let expected = [
+            (place(1, 3, true), b"ab\r".to_vec()),
+            (place(2, 7, true), vec![]),
+            (place(3, 8, false), b"c".to_vec()),
+        ];
         assert_eq!(found, expected);
         assert!(lines(b"", LIMIT).unwrap().is_empty());
     }
@@ -234,7 +278,10 @@ mod tests {
         let plain = b"one\ntwo\nthree\n";
         let expected = lines(plain, LIMIT).unwrap();
         let members = [gzip(b"one\ntw"), gzip(b"o\nthree\n")].concat();
-        let frames = [zstd::encode_all(&b"one\ntw"[..], 3).unwrap(), zstd::encode_all(&b"o\nthree\n"[..], 3).unwrap()];
+        let frames = [
+            zstd::encode_all(&b"one\ntw"[..], 3).unwrap(),
+            zstd::encode_all(&b"o\nthree\n"[..], 3).unwrap(),
+        ];
         let skippable = [&b"\x50\x2a\x4d\x18\x02\0\0\0xx"[..], &frames.concat()].concat();
         for raw in [members, frames.concat(), skippable] {
             assert_eq!(lines(&raw, LIMIT).unwrap(), expected);
@@ -243,14 +290,25 @@ mod tests {
 
     #[test]
     fn packed_data_cut_anywhere_is_an_error() {
-        let text: Vec<u8> = (0..4000u32).flat_map(|n| n.wrapping_mul(2_654_435_761).to_string().into_bytes()).collect();
+        let text: Vec<u8> = (0..4000u32)
+            .flat_map(|n| n.wrapping_mul(2_654_435_761).to_string().into_bytes())
+            .collect();
         for whole in [gzip(&text), zstd::encode_all(&text[..], 3).unwrap()] {
             assert!(lines(&whole, LIMIT).is_ok());
-            for cut in (4..40).chain((40..whole.len()).step_by(997)).chain(whole.len() - 9..whole.len()) {
+            for cut in (4..40)
+                .chain((40..whole.len()).step_by(997))
+                .chain(whole.len() - 9..whole.len())
+            {
                 let problem = lines(&whole[..cut], LIMIT).unwrap_err();
-                assert!(matches!(problem, FileProblem::Truncated { .. }), "cut at {cut}: {problem}");
+                assert!(
+                    matches!(problem, FileProblem::Truncated { .. }),
+                    "cut at {cut}: {problem}"
+                );
                 let problem = whole_text(&whole[..cut], LIMIT).err().unwrap();
-                assert!(matches!(problem, FileProblem::Truncated { .. }), "cut at {cut}: {problem}");
+                assert!(
+                    matches!(problem, FileProblem::Truncated { .. }),
+                    "cut at {cut}: {problem}"
+                );
             }
         }
     }
@@ -258,10 +316,20 @@ mod tests {
     #[test]
     fn a_bomb_stops_at_the_limit() {
         let zeros = vec![0u8; 8 << 20];
-        for raw in [gzip(&zeros), zstd::encode_all(&zeros[..], 3).unwrap(), zeros] {
+        for raw in [
+            gzip(&zeros),
+            zstd::encode_all(&zeros[..], 3).unwrap(),
+            zeros,
+        ] {
             for limit in [1 << 10, (8 << 20) - 1] {
-                assert!(matches!(lines(&raw, limit), Err(FileProblem::TooLarge { .. })));
-                assert!(matches!(whole_text(&raw, limit), Err(FileProblem::TooLarge { .. })));
+                assert!(matches!(
+                    lines(&raw, limit),
+                    Err(FileProblem::TooLarge { .. })
+                ));
+                assert!(matches!(
+                    whole_text(&raw, limit),
+                    Err(FileProblem::TooLarge { .. })
+                ));
             }
             assert!(lines(&raw, 8 << 20).is_ok());
         }
@@ -270,7 +338,11 @@ mod tests {
     #[test]
     fn a_packed_line_that_cannot_be_an_item_is_not_kept_whole() {
         let found = lines(&gzip(&vec![0u8; 8 << 20]), LIMIT).unwrap();
-        assert!(found[0].1.len() < 1 << 18, "{} bytes kept", found[0].1.len());
+        assert!(
+            found[0].1.len() < 1 << 18,
+            "{} bytes kept",
+            found[0].1.len()
+        );
         let long = [&b"  {"[..], &vec![b'x'; 1 << 20]].concat();
         assert_eq!(lines(&gzip(&long), LIMIT).unwrap()[0].1, long);
     }
@@ -278,28 +350,46 @@ mod tests {
     #[test]
     fn a_whole_text_loses_mark_and_crlf_and_nothing_else() {
         let read = whole_text(b"\xef\xbb\xbfa\0\x07\r\nb\rc\n", LIMIT).unwrap();
-        assert_eq!((read.text.as_str(), read.had_crlf), ("a\0\x07\nb\rc\n", true));
+        assert_eq!(
+            (read.text.as_str(), read.had_crlf),
+            ("a\0\x07\nb\rc\n", true)
+        );
         assert!(!whole_text(b"a\n", LIMIT).unwrap().had_crlf);
     }
 
     #[test]
     fn a_file_that_is_no_text_is_named_for_what_it_is() {
         let cases: [(&[u8], &str); 10] = [
-            (b"PK\x03\x04rest", "a zip archive (or a document packed in one), which byrote doesn't read"),
+            (
+                b"PK\x03\x04rest",
+                "a zip archive (or a document packed in one), which byrote doesn't read",
+            ),
             (b"\xfd7zXZ\0rest", "xz data, which byrote doesn't read"),
             (b"BZh91AY&SYrest", "bzip2 data, which byrote doesn't read"),
             (b"PAR1....PAR1", "a Parquet file, which byrote doesn't read"),
             (b"%PDF-1.7", "a PDF document, which byrote doesn't read"),
             (b"\xff\xfea\0b\0", "encoded as UTF-16"),
-            (b"one\ntw\xffo", "line 2 is not UTF-8, at byte 6 of the file"),
-            (b"\xef\xbb\xbfone\ntw\xffo", "line 2 is not UTF-8, at byte 9 of the file"),
+            (
+                b"one\ntw\xffo",
+                "line 2 is not UTF-8, at byte 6 of the file",
+            ),
+            (
+                b"\xef\xbb\xbfone\ntw\xffo",
+                "line 2 is not UTF-8, at byte 9 of the file",
+            ),
             (b" \r\n\t", "the text is empty"),
             (b"", "the text is empty"),
         ];
         for (raw, message) in cases {
             assert_eq!(whole_text(raw, LIMIT).err().unwrap().to_string(), message);
         }
-        let packed = whole_text(&gzip(b"\xef\xbb\xbf\xff"), LIMIT).err().unwrap().to_string();
-        assert_eq!(packed, "line 1 is not UTF-8, at byte 3 of the decompressed file");
+        let packed = whole_text(&gzip(b"\xef\xbb\xbf\xff"), LIMIT)
+            .err()
+            .unwrap()
+            .to_string();
+        assert_eq!(
+            packed,
+            "line 1 is not UTF-8, at byte 3 of the decompressed file"
+        );
     }
 }

@@ -3,7 +3,9 @@
 use super::error::{FileProblem, ItemError, Wrong, quoted};
 use super::folder::{self, Format};
 use super::open::{self, LIMIT};
-use super::{Content, InputManifest, Item, ItemId, Kind, Origin, ProbeSet, Source, duplicates, jsonl};
+use super::{
+    Content, InputManifest, Item, ItemId, Kind, Origin, ProbeSet, Source, duplicates, jsonl,
+};
 use crate::digest::{Digest, FileDigest};
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::fs;
@@ -99,9 +101,9 @@ impl Reading {
         }
         if !listing.others.is_empty() {
             let others = names(listing.others.iter());
-            self.record
-                .warnings
-                .push(format!("{name}: files that are neither text nor JSONL were passed over: {others}"));
+            self.record.warnings.push(format!(
+                "{name}: files that are neither text nor JSONL were passed over: {others}"
+            ));
         }
         Ok(())
     }
@@ -113,7 +115,9 @@ impl Reading {
             if self.only_controls && self.items.iter().any(asked_for) {
                 return Err(FileProblem::TwoRoles.at(&name));
             }
-            self.record.warnings.push(format!("{name}: the same file as {first}; read once"));
+            self.record
+                .warnings
+                .push(format!("{name}: the same file as {first}; read once"));
             self.read.insert(real_path(path), first);
             return Ok(());
         }
@@ -134,7 +138,8 @@ impl Reading {
         match format {
             Format::Jsonl => {
                 let record = &mut self.record;
-                let parsed = jsonl::parse(name, raw, LIMIT, &mut |path| record.text_at(path, folder))?;
+                let parsed =
+                    jsonl::parse(name, raw, LIMIT, &mut |path| record.text_at(path, folder))?;
                 self.record.unknown_fields(name, &parsed.unknown);
                 let first = self.items.len();
                 self.items.extend(parsed.items);
@@ -146,7 +151,10 @@ impl Reading {
                 if id.chars().any(char::is_control) {
                     return Err(FileProblem::UnfitName.at(name));
                 }
-                let text = self.record.text(name, raw).map_err(|problem| problem.at(name))?;
+                let text = self
+                    .record
+                    .text(name, raw)
+                    .map_err(|problem| problem.at(name))?;
                 let mut item = text_item(id, name, text);
                 if self.only_controls {
                     item.kind = Kind::Control;
@@ -161,13 +169,19 @@ impl Reading {
 impl Record {
     fn file(&mut self, name: &str, raw: &[u8], one_text: bool) {
         let (bytes, sha256) = (raw.len() as u64, Digest::of_bytes(raw));
-        self.files.push(FileDigest { name: name.to_owned(), bytes, sha256, one_text });
+        self.files.push(FileDigest {
+            name: name.to_owned(),
+            bytes,
+            sha256,
+            one_text,
+        });
     }
 
     fn text(&mut self, name: &str, raw: &[u8]) -> Result<String, FileProblem> {
         let read = open::whole_text(raw, LIMIT)?;
         if read.had_crlf {
-            self.warnings.push(format!("{name}: CRLF line ends were read as LF"));
+            self.warnings
+                .push(format!("{name}: CRLF line ends were read as LF"));
         }
         Ok(read.text)
     }
@@ -175,13 +189,17 @@ impl Record {
     /// The text that a `path` field names, relative to the folder of its JSONL file.
     fn text_at(&mut self, path: &str, folder: Option<&Path>) -> Result<String, Wrong> {
         let Some(folder) = folder else {
-            let problem = format!("names {}, but a built-in probe set has no folder", quoted(path));
+            let problem = format!(
+                "names {}, but a built-in probe set has no folder",
+                quoted(path)
+            );
             return Err(Wrong::field("path", problem, r#"give "text""#));
         };
         let full = folder.join(path);
         let name = full.display().to_string();
-        self.text_of(&full, &name)
-            .map_err(|problem| Wrong::field("path", format!("names {name}: {problem}"), problem.fix()))
+        self.text_of(&full, &name).map_err(|problem| {
+            Wrong::field("path", format!("names {name}: {problem}"), problem.fix())
+        })
     }
 
     fn text_of(&mut self, path: &Path, name: &str) -> Result<String, FileProblem> {
@@ -214,13 +232,23 @@ impl Record {
 
     fn unknown_fields(&mut self, file: &str, unknown: &BTreeSet<String>) {
         if !unknown.is_empty() {
-            self.warnings.push(format!("{file}: unknown fields were ignored: {}", names(unknown.iter())));
+            self.warnings.push(format!(
+                "{file}: unknown fields were ignored: {}",
+                names(unknown.iter())
+            ));
         }
     }
 }
 
 fn text_item(id: &str, file: &str, text: String) -> Item {
-    Item::new(ItemId(id.to_owned()), Content::Text(text), Origin { file: file.to_owned(), line: None })
+    Item::new(
+        ItemId(id.to_owned()),
+        Content::Text(text),
+        Origin {
+            file: file.to_owned(),
+            line: None,
+        },
+    )
 }
 
 /// The path without links; the path itself where the system has no such thing, as for a pipe.

@@ -31,7 +31,9 @@ pub fn exposure(at_least: u64, controls: u64) -> Exposure {
 /// Exposure where every candidate was scored: `log2 |R| - log2 rank`, in bits, with ranks from 1 for the likeliest of the
 /// `candidates` (arXiv 1802.08232, definition 3). `None` for a rank that there isn't.
 pub fn rank_exposure(rank: u64, candidates: u64) -> Option<f64> {
-    (1..=candidates).contains(&rank).then(|| (candidates as f64).log2() - (rank as f64).log2())
+    (1..=candidates)
+        .contains(&rank)
+        .then(|| (candidates as f64).log2() - (rank as f64).log2())
 }
 
 /// `-log2`; adding 0 turns -0 into 0.
@@ -45,15 +47,27 @@ mod tests {
 
     #[test]
     fn exposure_counts_halvings_of_the_controls() {
-        for (at_least, controls, expected) in [(0, 255, 8.0), (1, 255, 7.0), (127, 255, 1.0), (255, 255, 0.0)] {
-            assert_eq!(exposure(at_least, controls).bits, expected, "{at_least} of {controls}");
+        for (at_least, controls, expected) in [
+            (0, 255, 8.0),
+            (1, 255, 7.0),
+            (127, 255, 1.0),
+            (255, 255, 0.0),
+        ] {
+            assert_eq!(
+                exposure(at_least, controls).bits,
+                expected,
+                "{at_least} of {controls}"
+            );
         }
         let none = exposure(0, 240);
         assert_eq!(none.upper, f64::INFINITY);
         // At most about 3.7 in 240 at confidence .95.
         assert!((none.lower - -(1.0 - 0.025f64.powf(1.0 / 240.0)).log2()).abs() < 1e-9);
         let nothing = exposure(0, 0);
-        assert_eq!((nothing.bits, nothing.lower, nothing.upper), (0.0, 0.0, f64::INFINITY));
+        assert_eq!(
+            (nothing.bits, nothing.lower, nothing.upper),
+            (0.0, 0.0, f64::INFINITY)
+        );
         assert!(nothing.bits.is_sign_positive() && nothing.lower.is_sign_positive());
     }
 
@@ -62,7 +76,10 @@ mod tests {
         for controls in [1, 19, 240] {
             for at_least in 0..=controls {
                 let Exposure { bits, lower, upper } = exposure(at_least, controls);
-                assert!(lower <= bits && bits <= upper, "{at_least} of {controls}: {lower} {bits} {upper}");
+                assert!(
+                    lower <= bits && bits <= upper,
+                    "{at_least} of {controls}: {lower} {bits} {upper}"
+                );
             }
         }
     }
@@ -71,6 +88,13 @@ mod tests {
     fn a_rank_among_all_candidates_needs_no_interval() {
         assert_eq!(rank_exposure(1, 1 << 20), Some(20.0));
         assert_eq!(rank_exposure(1 << 20, 1 << 20), Some(0.0));
-        assert_eq!([rank_exposure(0, 9), rank_exposure(10, 9), rank_exposure(1, 0)], [None; 3]);
+        assert_eq!(
+            [
+                rank_exposure(0, 9),
+                rank_exposure(10, 9),
+                rank_exposure(1, 0)
+            ],
+            [None; 3]
+        );
     }
 }

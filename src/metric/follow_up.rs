@@ -37,7 +37,15 @@ pub struct FollowUp {
 impl FollowUp {
     /// Takes in what else was found out about the same window; what is there already stays.
     pub fn join(&mut self, other: Self) {
-        let Self { rescored, continuation, near_probability, foreign_prefix, reference, errors, unsettled } = other;
+        let Self {
+            rescored,
+            continuation,
+            near_probability,
+            foreign_prefix,
+            reference,
+            errors,
+            unsettled,
+        } = other;
         self.rescored = self.rescored.take().or(rescored);
         self.continuation = self.continuation.take().or(continuation);
         self.near_probability = self.near_probability.take().or(near_probability);

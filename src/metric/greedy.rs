@@ -26,7 +26,11 @@ pub fn exact_match(ranks: &[u32]) -> Option<f64> {
 /// suffix, 1 when all are first choices.
 pub fn extraction_strength(ranks: &[u32]) -> f64 {
     let tail = ranks.iter().rev().take_while(|&&rank| rank == 0).count();
-    if ranks.is_empty() { 0.0 } else { tail as f64 / ranks.len() as f64 }
+    if ranks.is_empty() {
+        0.0
+    } else {
+        tail as f64 / ranks.len() as f64
+    }
 }
 
 #[cfg(test)]
@@ -44,7 +48,11 @@ mod tests {
             (&[3, 0, 0, 0], false, 0, Some(0.75)),
         ];
         for (ranks, exact, run, em) in cases {
-            assert_eq!((greedy_exact(ranks), verbatim_run(ranks), exact_match(ranks)), (exact, run, em), "{ranks:?}");
+            assert_eq!(
+                (greedy_exact(ranks), verbatim_run(ranks), exact_match(ranks)),
+                (exact, run, em),
+                "{ranks:?}"
+            );
         }
     }
 

@@ -13,9 +13,17 @@ pub fn clopper_pearson(hits: u64, of: u64, confidence: f64) -> (f64, f64) {
     let hits = hits.min(of);
     let misses = of - hits;
     let half = (1.0 - confidence) / 2.0;
-    let lower = if hits == 0 { 0.0 } else { beta::quantile(half, hits as f64, misses as f64 + 1.0) };
+    let lower = if hits == 0 {
+        0.0
+    } else {
+        beta::quantile(half, hits as f64, misses as f64 + 1.0)
+    };
     // The upper end is one less the lower end for the misses, which keeps digits where rates are near 1.
-    let upper = if misses == 0 { 1.0 } else { 1.0 - beta::quantile(half, misses as f64, hits as f64 + 1.0) };
+    let upper = if misses == 0 {
+        1.0
+    } else {
+        1.0 - beta::quantile(half, misses as f64, hits as f64 + 1.0)
+    };
     (lower, upper)
 }
 
@@ -26,15 +34,21 @@ pub fn clopper_pearson(hits: u64, of: u64, confidence: f64) -> (f64, f64) {
 /// `(mean, lower, upper)`. The draws are those of [`SplitMix64`] from `seed`: the same arguments give the same interval.
 /// Values must be independent, so they are one an item, not one a window. NaN throughout where there are no values or one
 /// of them is NaN: a mean of nothing is no number. Without resamples the interval is the mean.
-pub fn bootstrap_mean(values: &[f64], resamples: u32, confidence: f64, seed: u64) -> (f64, f64, f64) {
+pub fn bootstrap_mean(
+    values: &[f64],
+    resamples: u32,
+    confidence: f64,
+    seed: u64,
+) -> (f64, f64, f64) {
     let n = values.len();
     let mean = values.iter().sum::<f64>() / n as f64;
     if mean.is_nan() {
         return (f64::NAN, f64::NAN, f64::NAN);
     }
     let mut random = SplitMix64::new(seed);
-    let mut means: Vec<f64> =
-        (0..resamples).map(|_| (0..n).map(|_| values[random.below(n)]).sum::<f64>() / n as f64).collect();
+    let mut means: Vec<f64> = (0..resamples)
+        .map(|_| (0..n).map(|_| values[random.below(n)]).sum::<f64>() / n as f64)
+        .collect();
     means.sort_unstable_by(f64::total_cmp);
     let half = (1.0 - confidence) / 2.0;
     let end = |share| quantile_of_sorted(&means, share).unwrap_or(mean);
@@ -45,10 +59,17 @@ pub fn bootstrap_mean(values: &[f64], resamples: u32, confidence: f64, seed: u64
 /// numpy's default). `None` of nothing.
 pub(super) fn quantile_of_sorted(sorted: &[f64], share: f64) -> Option<f64> {
     let place = (sorted.len().checked_sub(1)? as f64) * share.clamp(0.0, 1.0);
-    let (below, above) = (*sorted.get(place.floor() as usize)?, *sorted.get(place.ceil() as usize)?);
+    let (below, above) = (
+        *sorted.get(place.floor() as usize)?,
+        *sorted.get(place.ceil() as usize)?,
+    );
     let between = place.fract();
     // Equal neighbours may be infinite; their difference would be no number.
-    Some(if below == above { below } else { below * (1.0 - between) + above * between })
+    Some(if below == above {
+        below
+    } else {
+        below * (1.0 - between) + above * between
+    })
 }
 
 #[cfg(test)]
@@ -60,8 +81,14 @@ mod tests {
         for n in [1u64, 10, 3_000, 1_000_000] {
             let bound = 1.0 - 0.025f64.powf(1.0 / n as f64);
             let (none, all) = (clopper_pearson(0, n, 0.95), clopper_pearson(n, n, 0.95));
-            assert!(none.0 == 0.0 && (none.1 - bound).abs() < 1e-12, "{n}: {none:?}");
-            assert!(all.1 == 1.0 && (all.0 - (1.0 - bound)).abs() < 1e-12, "{n}: {all:?}");
+            assert!(
+                none.0 == 0.0 && (none.1 - bound).abs() < 1e-12,
+                "{n}: {none:?}"
+            );
+            assert!(
+                all.1 == 1.0 && (all.0 - (1.0 - bound)).abs() < 1e-12,
+                "{n}: {all:?}"
+            );
         }
         assert_eq!(clopper_pearson(0, 0, 0.95), (0.0, 1.0));
         assert_eq!(clopper_pearson(9, 4, 0.95), clopper_pearson(4, 4, 0.95));
@@ -96,7 +123,10 @@ mod tests {
         assert_eq!(first, bootstrap_mean(&values, 2_000, 0.95, 5));
         let other = bootstrap_mean(&values, 2_000, 0.95, 6);
         assert_ne!(first, other);
-        assert!((first.1 - other.1).abs() < 0.1 && (first.2 - other.2).abs() < 0.1, "{first:?} {other:?}");
+        assert!(
+            (first.1 - other.1).abs() < 0.1 && (first.2 - other.2).abs() < 0.1,
+            "{first:?} {other:?}"
+        );
     }
 
     #[test]

@@ -171,43 +171,85 @@ impl Budget<'_> {
 impl ItemEvidence {
     /// Brings an item's forms together.
     pub fn of(unprobed: Option<String>, forms: Vec<FormEvidence>) -> Self {
-        let worst_form = forms.iter().filter(|form| form.values.is_some()).reduce(worse).map(|form| form.form);
+        let worst_form = forms
+            .iter()
+            .filter(|form| form.values.is_some())
+            .reduce(worse)
+            .map(|form| form.form);
         let counts = forms.iter().find(|form| Some(form.form) == worst_form);
         let worst_template = counts.and_then(|form| {
-            let budget = form.values.as_ref().and_then(|values| values.extraction.as_ref());
+            let budget = form
+                .values
+                .as_ref()
+                .and_then(|values| values.extraction.as_ref());
             templates::worst(&form.templates, budget.map(|budget| &*budget.schemes)).cloned()
         });
-        Self { unprobed, forms, worst_form, worst_template, follow_up: None, numerics: Numerics::default() }
+        Self {
+            unprobed,
+            forms,
+            worst_form,
+            worst_template,
+            follow_up: None,
+            numerics: Numerics::default(),
+        }
     }
 
     /// Templates under which it was probed.
     pub fn templates(&self) -> u64 {
-        self.forms.iter().map(|form| form.templates()).max().unwrap_or(1)
+        self.forms
+            .iter()
+            .map(|form| form.templates())
+            .max()
+            .unwrap_or(1)
     }
 
     /// The form that counts.
     pub fn worst(&self) -> Option<&FormEvidence> {
-        self.forms.iter().find(|form| Some(form.form) == self.worst_form)
+        self.forms
+            .iter()
+            .find(|form| Some(form.form) == self.worst_form)
     }
 
     /// Values of every form that has any.
     pub fn values(&self) -> impl Iterator<Item = (Form, &FormValues)> {
-        self.forms.iter().filter_map(|form| form.values.as_ref().map(|values| (form.form, values)))
+        self.forms
+            .iter()
+            .filter_map(|form| form.values.as_ref().map(|values| (form.form, values)))
     }
 
     /// The best window under a scheme, over all forms, with the form it stands in. `None` if nothing was scored
     /// under that scheme.
     pub fn best(&self, scheme: &str) -> Option<(Form, &SchemeEvidence)> {
         self.values()
-            .filter_map(|(form, values)| Some((form, values.schemes.iter().find(|value| value.scheme == scheme)?)))
-            .reduce(|best, next| if next.1.best.log_p_z > best.1.best.log_p_z { next } else { best })
+            .filter_map(|(form, values)| {
+                Some((
+                    form,
+                    values.schemes.iter().find(|value| value.scheme == scheme)?,
+                ))
+            })
+            .reduce(|best, next| {
+                if next.1.best.log_p_z > best.1.best.log_p_z {
+                    next
+                } else {
+                    best
+                }
+            })
     }
 
     /// The cheapest way to its best window: the greatest `ln p_z` over these schemes and all forms, the first scheme in a
     /// tie. `None` unless something was scored under each of them.
     pub fn cheapest(&self, schemes: &[Scheme]) -> Option<(Form, &SchemeEvidence)> {
-        let bests = schemes.iter().map(|scheme| self.best(&scheme.id)).collect::<Option<Vec<_>>>()?;
-        bests.into_iter().reduce(|best, next| if next.1.best.log_p_z > best.1.best.log_p_z { next } else { best })
+        let bests = schemes
+            .iter()
+            .map(|scheme| self.best(&scheme.id))
+            .collect::<Option<Vec<_>>>()?;
+        bests.into_iter().reduce(|best, next| {
+            if next.1.best.log_p_z > best.1.best.log_p_z {
+                next
+            } else {
+                best
+            }
+        })
     }
 
     /// Windows cut, over all forms.
@@ -233,7 +275,11 @@ impl ItemEvidence {
 
 impl FormEvidence {
     /// Brings the windows of one form together, in whatever order they come; none was left before its end.
-    pub fn of(size: FormSize, windows: Vec<Result<WindowEvidence, UnscoredWindow>>, budget: &Budget<'_>) -> Self {
+    pub fn of(
+        size: FormSize,
+        windows: Vec<Result<WindowEvidence, UnscoredWindow>>,
+        budget: &Budget<'_>,
+    ) -> Self {
         Self::with_left(size, windows, &[], budget)
     }
 
@@ -254,11 +300,29 @@ impl FormEvidence {
         // Sums and ties must not depend on the order in which windows were scored.
         scored.sort_by(|a, b| (a.suffix_char, &a.window).cmp(&(b.suffix_char, &b.window)));
         unscored.sort_by(|a, b| a.window.cmp(&b.window));
-        let FormSize { form, bytes, chars, tokens, windows } = size;
+        let FormSize {
+            form,
+            bytes,
+            chars,
+            tokens,
+            windows,
+        } = size;
         let left = LeftWindows::of(left_windows, scored.iter().map(|window| &window.template));
-        let (values, templates) = templates::values(&scored, left_windows, &left, chars, budget).unzip();
+        let (values, templates) =
+            templates::values(&scored, left_windows, &left, chars, budget).unzip();
         let (scored, templates) = (scored.len() as u64, templates.unwrap_or_default());
-        Self { form, bytes, chars, tokens, windows, scored, unscored, left, values, templates }
+        Self {
+            form,
+            bytes,
+            chars,
+            tokens,
+            windows,
+            scored,
+            unscored,
+            left,
+            values,
+            templates,
+        }
     }
 
     /// Templates under which it was probed.
@@ -273,7 +337,8 @@ impl FormEvidence {
 
     /// Windows that were cut but are nowhere in the scores.
     pub fn missing(&self) -> u64 {
-        self.windows.saturating_sub(self.scored + self.left.total() + self.unscored.len() as u64)
+        self.windows
+            .saturating_sub(self.scored + self.left.total() + self.unscored.len() as u64)
     }
 }
 
@@ -281,16 +346,35 @@ impl FormValues {
     fn of(windows: &[WindowEvidence], chars: u64, budget: &Budget<'_>) -> Option<Self> {
         let first = windows.first()?;
         let count = windows.len() as f64;
-        let tokens: f64 = windows.iter().map(|window| f64::from(window.suffix_len)).sum();
+        let tokens: f64 = windows
+            .iter()
+            .map(|window| f64::from(window.suffix_len))
+            .sum();
         let suffix_lens = || windows.iter().map(|window| window.suffix_len);
         Some(Self {
-            schemes: first.schemes.iter().filter_map(|value| SchemeEvidence::of(windows, &value.scheme)).collect(),
+            schemes: first
+                .schemes
+                .iter()
+                .filter_map(|value| SchemeEvidence::of(windows, &value.scheme))
+                .collect(),
             max_verbatim_run: windows.iter().map(|window| window.verbatim_run).max(),
             mean_em: Some(windows.iter().map(|window| window.em).sum::<f64>() / count),
-            mean_logprob: Some(windows.iter().map(|window| window.sum_logprob).sum::<f64>() / tokens),
-            min_margin: Some(windows.iter().map(|window| window.min_margin).fold(f64::INFINITY, f64::min)),
+            mean_logprob: Some(
+                windows.iter().map(|window| window.sum_logprob).sum::<f64>() / tokens,
+            ),
+            min_margin: Some(
+                windows
+                    .iter()
+                    .map(|window| window.min_margin)
+                    .fold(f64::INFINITY, f64::min),
+            ),
             greedily_extracted: windows.iter().filter(|window| window.greedy_exact).count() as u64,
-            extraction_strength: Some(windows.iter().map(|window| window.extraction_strength).fold(0.0, f64::max)),
+            extraction_strength: Some(
+                windows
+                    .iter()
+                    .map(|window| window.extraction_strength)
+                    .fold(0.0, f64::max),
+            ),
             membership: Some(mean_membership(windows)),
             window_log_p_z: None,
             straddling: windows.iter().filter(|window| window.straddles).count() as u64,
@@ -304,7 +388,10 @@ impl FormValues {
 impl SchemeEvidence {
     /// `None` unless every window was scored under the scheme.
     fn of(windows: &[WindowEvidence], scheme: &str) -> Option<Self> {
-        let values: Vec<f64> = windows.iter().map(|window| window.log_p_z(scheme)).collect::<Option<_>>()?;
+        let values: Vec<f64> = windows
+            .iter()
+            .map(|window| window.log_p_z(scheme))
+            .collect::<Option<_>>()?;
         let (mut best_window, mut best) = (windows.first()?, *values.first()?);
         for (window, &value) in windows.iter().zip(&values) {
             if value > best {
@@ -326,20 +413,41 @@ impl Extraction {
     /// Windows with `p_z >= tau`, and the union of their suffixes (arXiv 2505.12546). `None` unless every window was
     /// scored under the budget's schemes.
     fn of(windows: &[WindowEvidence], chars: u64, budget: &Budget<'_>) -> Option<Self> {
-        let values: Vec<f64> =
-            windows.iter().map(|window| window.best_log_p_z(budget.schemes)).collect::<Option<_>>()?;
-        let extracted: Vec<_> =
-            windows.iter().zip(&values).filter(|(_, value)| budget.holds(**value)).map(|(window, _)| window).collect();
+        let values: Vec<f64> = windows
+            .iter()
+            .map(|window| window.best_log_p_z(budget.schemes))
+            .collect::<Option<_>>()?;
+        let extracted: Vec<_> = windows
+            .iter()
+            .zip(&values)
+            .filter(|(_, value)| budget.holds(**value))
+            .map(|(window, _)| window)
+            .collect();
         let spans = union(&extracted);
-        let covered_chars = spans.iter().map(|span| span.end_char - span.start_char).sum();
+        let covered_chars = spans
+            .iter()
+            .map(|span| span.end_char - span.start_char)
+            .sum();
         Some(Self {
-            schemes: budget.schemes.iter().map(|scheme| scheme.id.clone()).collect(),
+            schemes: budget
+                .schemes
+                .iter()
+                .map(|scheme| scheme.id.clone())
+                .collect(),
             heat: heat(windows, &values),
             tau: budget.tau,
             windows: extracted.len() as u64,
             covered_chars,
-            coverage: if covered_chars == 0 { 0.0 } else { covered_chars as f64 / chars.max(covered_chars) as f64 },
-            longest_span_chars: spans.iter().map(|span| span.end_char - span.start_char).max().unwrap_or_default(),
+            coverage: if covered_chars == 0 {
+                0.0
+            } else {
+                covered_chars as f64 / chars.max(covered_chars) as f64
+            },
+            longest_span_chars: spans
+                .iter()
+                .map(|span| span.end_char - span.start_char)
+                .max()
+                .unwrap_or_default(),
             spans,
         })
     }
@@ -381,7 +489,10 @@ fn heat(windows: &[WindowEvidence], values: &[f64]) -> Vec<Heat> {
         .map(|(window, value)| (window.suffix_char, window.end_char, *value))
         .collect();
     suffixes.sort_by_key(|(start, end, _)| (*start, *end));
-    let mut ends: Vec<u64> = suffixes.iter().flat_map(|(start, end, _)| [*start, *end]).collect();
+    let mut ends: Vec<u64> = suffixes
+        .iter()
+        .flat_map(|(start, end, _)| [*start, *end])
+        .collect();
     ends.sort_unstable();
     ends.dedup();
     let (mut next, mut live): (usize, Vec<(u64, f64)>) = (0, Vec::new());
@@ -392,10 +503,18 @@ fn heat(windows: &[WindowEvidence], values: &[f64]) -> Vec<Heat> {
             live.push((*end, *value));
             next += 1;
         }
-        let Some(log_p_z) = live.iter().map(|(_, value)| *value).reduce(f64::max) else { continue };
+        let Some(log_p_z) = live.iter().map(|(_, value)| *value).reduce(f64::max) else {
+            continue;
+        };
         match stretches.last_mut() {
-            Some(last) if last.end_char == start && last.log_p_z.to_bits() == log_p_z.to_bits() => last.end_char = end,
-            _ => stretches.push(Heat { start_char: start, end_char: end, log_p_z }),
+            Some(last) if last.end_char == start && last.log_p_z.to_bits() == log_p_z.to_bits() => {
+                last.end_char = end
+            }
+            _ => stretches.push(Heat {
+                start_char: start,
+                end_char: end,
+                log_p_z,
+            }),
         }
     }
     stretches
@@ -403,7 +522,11 @@ fn heat(windows: &[WindowEvidence], values: &[f64]) -> Vec<Heat> {
 
 fn mean_membership(windows: &[WindowEvidence]) -> Membership {
     let mean = |of: fn(&Membership) -> f64| {
-        windows.iter().map(|window| of(&window.membership)).sum::<f64>() / windows.len() as f64
+        windows
+            .iter()
+            .map(|window| of(&window.membership))
+            .sum::<f64>()
+            / windows.len() as f64
     };
     Membership {
         loss: mean(|m| m.loss),
@@ -425,8 +548,17 @@ fn median(mut values: Vec<f64>) -> Option<f64> {
 
 /// The worse of two forms; the first one in a full tie.
 fn worse<'a>(a: &'a FormEvidence, b: &'a FormEvidence) -> &'a FormEvidence {
-    let of = |form: &FormEvidence| form.values.as_ref().map_or([f64::NEG_INFINITY; 3], severity);
-    match of(b).iter().zip(of(a)).map(|(b, a)| b.total_cmp(&a)).find(|order| order.is_ne()) {
+    let of = |form: &FormEvidence| {
+        form.values
+            .as_ref()
+            .map_or([f64::NEG_INFINITY; 3], severity)
+    };
+    match of(b)
+        .iter()
+        .zip(of(a))
+        .map(|(b, a)| b.total_cmp(&a))
+        .find(|order| order.is_ne())
+    {
         Some(std::cmp::Ordering::Greater) => b,
         _ => a,
     }
@@ -437,12 +569,20 @@ fn worse<'a>(a: &'a FormEvidence, b: &'a FormEvidence) -> &'a FormEvidence {
 fn severity(values: &FormValues) -> [f64; 3] {
     let extraction = values.extraction.as_ref();
     let best_of = |schemes: Option<&[String]>| {
-        let best = values.schemes.iter().filter(|value| schemes.is_none_or(|schemes| schemes.contains(&value.scheme)));
-        best.map(|value| value.best.log_p_z).fold(f64::NEG_INFINITY, f64::max)
+        let best = values
+            .schemes
+            .iter()
+            .filter(|value| schemes.is_none_or(|schemes| schemes.contains(&value.scheme)));
+        best.map(|value| value.best.log_p_z)
+            .fold(f64::NEG_INFINITY, f64::max)
     };
     let budgeted = extraction.map(|extraction| best_of(Some(&extraction.schemes)));
     let coverage = extraction.map(|extraction| extraction.coverage);
-    [coverage.unwrap_or(f64::NEG_INFINITY), budgeted.unwrap_or(f64::NEG_INFINITY), best_of(None)]
+    [
+        coverage.unwrap_or(f64::NEG_INFINITY),
+        budgeted.unwrap_or(f64::NEG_INFINITY),
+        best_of(None),
+    ]
 }
 
 #[cfg(test)]
@@ -453,10 +593,19 @@ mod tests {
     use std::sync::LazyLock;
 
     static TOP_K40: LazyLock<[Scheme; 1]> = LazyLock::new(|| [Scheme::top_k(40)]);
-    static BUDGET: LazyLock<Budget<'static>> = LazyLock::new(|| Budget { schemes: &*TOP_K40, tau: 0.001 });
+    static BUDGET: LazyLock<Budget<'static>> = LazyLock::new(|| Budget {
+        schemes: &*TOP_K40,
+        tau: 0.001,
+    });
 
     fn size(form: Form, windows: u64) -> FormSize {
-        FormSize { form, bytes: 100, chars: 100, tokens: 40, windows }
+        FormSize {
+            form,
+            bytes: 100,
+            chars: 100,
+            tokens: 40,
+            windows,
+        }
     }
 
     /// A window at characters `10 n .. 10 n + 10` with two suffix tokens of total `ln p_z` and one miss if
@@ -464,7 +613,13 @@ mod tests {
     fn window(n: u64, log_p_z: f32) -> Result<WindowEvidence, UnscoredWindow> {
         let half = log_p_z / 2.0;
         measure(
-            &scored("a", n, &[0, u32::from(log_p_z < -2.0)], &[half - 0.5, half - 0.5], &[half, half]),
+            &scored(
+                "a",
+                n,
+                &[0, u32::from(log_p_z < -2.0)],
+                &[half - 0.5, half - 0.5],
+                &[half, half],
+            ),
             &Scheme::defaults(),
         )
     }
@@ -472,33 +627,84 @@ mod tests {
     #[test]
     fn windows_of_a_form_come_together_in_any_order() {
         // ln tau = -6.9: windows 1, 2 and 5 are extracted; 1 and 2 touch.
-        let windows = || vec![window(5, -6.0), window(1, -1.0), window(2, -3.0), window(8, -20.0), window(9, -50.0)];
+        let windows = || {
+            vec![
+                window(5, -6.0),
+                window(1, -1.0),
+                window(2, -3.0),
+                window(8, -20.0),
+                window(9, -50.0),
+            ]
+        };
         let form = FormEvidence::of(size(Form::AsGiven, 5), windows(), &BUDGET);
         let values = form.values.as_ref().unwrap();
         let top_k40 = &values.schemes[1];
-        assert_eq!((top_k40.scheme.as_str(), top_k40.best_window.0.as_str()), ("top_k40", "a/as_given/1"));
-        assert_eq!((top_k40.best.log_p_z, top_k40.median_log_p_z), (-1.0, Some(-6.0)));
+        assert_eq!(
+            (top_k40.scheme.as_str(), top_k40.best_window.0.as_str()),
+            ("top_k40", "a/as_given/1")
+        );
+        assert_eq!(
+            (top_k40.best.log_p_z, top_k40.median_log_p_z),
+            (-1.0, Some(-6.0))
+        );
         assert_eq!(values.schemes[0].best.log_p_z, -2.0);
-        assert_eq!((values.max_verbatim_run, values.mean_em, values.greedily_extracted), (Some(2), Some(0.6), 1));
+        assert_eq!(
+            (
+                values.max_verbatim_run,
+                values.mean_em,
+                values.greedily_extracted
+            ),
+            (Some(2), Some(0.6), 1)
+        );
         // (-1 - 3 - 6 - 20 - 50 - 5 * 1) / 10 tokens
         assert_eq!(values.mean_logprob, Some(-8.5));
         let extraction = values.extraction.as_ref().unwrap();
-        assert_eq!((extraction.windows, extraction.covered_chars, extraction.coverage), (3, 30, 0.3));
+        assert_eq!(
+            (
+                extraction.windows,
+                extraction.covered_chars,
+                extraction.coverage
+            ),
+            (3, 30, 0.3)
+        );
         assert_eq!(extraction.longest_span_chars, 20);
-        let ends: Vec<_> =
-            extraction.spans.iter().map(|s| (s.start_byte, s.end_byte, s.start_char, s.end_char, s.windows)).collect();
+        let ends: Vec<_> = extraction
+            .spans
+            .iter()
+            .map(|s| {
+                (
+                    s.start_byte,
+                    s.end_byte,
+                    s.start_char,
+                    s.end_char,
+                    s.windows,
+                )
+            })
+            .collect();
         assert_eq!(ends, [(10, 30, 10, 30, 2), (50, 60, 50, 60, 1)]);
 
         let mut reversed = windows();
         reversed.reverse();
-        assert_eq!(FormEvidence::of(size(Form::AsGiven, 5), reversed, &BUDGET), form);
+        assert_eq!(
+            FormEvidence::of(size(Form::AsGiven, 5), reversed, &BUDGET),
+            form
+        );
     }
 
     #[test]
     fn overlapping_suffixes_are_counted_once() {
         let mut second = window(1, -1.0).unwrap();
-        (second.suffix_byte, second.end_byte, second.suffix_char, second.end_char) = (13, 23, 12, 22);
-        let form = FormEvidence::of(size(Form::AsGiven, 2), vec![window(1, -1.0), Ok(second)], &BUDGET);
+        (
+            second.suffix_byte,
+            second.end_byte,
+            second.suffix_char,
+            second.end_char,
+        ) = (13, 23, 12, 22);
+        let form = FormEvidence::of(
+            size(Form::AsGiven, 2),
+            vec![window(1, -1.0), Ok(second)],
+            &BUDGET,
+        );
         let extraction = form.values.unwrap().extraction.unwrap();
         assert_eq!((extraction.covered_chars, extraction.spans.len()), (12, 1));
     }
@@ -507,15 +713,24 @@ mod tests {
     fn medians_of_even_counts_and_of_impossible_windows() {
         assert_eq!(median(vec![]), None);
         assert_eq!(median(vec![-4.0, -1.0, -2.0, -8.0]), Some(-3.0));
-        assert_eq!(median(vec![f64::NEG_INFINITY, -1.0]), Some(f64::NEG_INFINITY));
+        assert_eq!(
+            median(vec![f64::NEG_INFINITY, -1.0]),
+            Some(f64::NEG_INFINITY)
+        );
         assert_eq!(median(vec![f64::NEG_INFINITY, -1.0, -2.0]), Some(-2.0));
     }
 
     #[test]
     fn nothing_scored_has_no_values_and_windows_without_scores_are_counted() {
-        let failed = UnscoredWindow { window: WindowId("a/as_given/0".to_owned()), reason: "too long".to_owned() };
+        let failed = UnscoredWindow {
+            window: WindowId("a/as_given/0".to_owned()),
+            reason: "too long".to_owned(),
+        };
         let form = FormEvidence::of(size(Form::AsGiven, 3), vec![Err(failed.clone())], &BUDGET);
-        assert_eq!((form.scored, form.missing(), form.unscored.as_slice()), (0, 2, [failed].as_slice()));
+        assert_eq!(
+            (form.scored, form.missing(), form.unscored.as_slice()),
+            (0, 2, [failed].as_slice())
+        );
         assert_eq!(form.values, None);
         let item = ItemEvidence::of(None, vec![form]);
         assert_eq!((item.worst_form, item.best("full")), (None, None));
@@ -523,7 +738,10 @@ mod tests {
 
     #[test]
     fn a_budget_under_a_scheme_that_was_not_scored_gives_no_extraction() {
-        let budget = Budget { schemes: &[Scheme::top_k(5)], tau: 0.001 };
+        let budget = Budget {
+            schemes: &[Scheme::top_k(5)],
+            tau: 0.001,
+        };
         let form = FormEvidence::of(size(Form::AsGiven, 1), vec![window(0, 0.0)], &budget);
         assert_eq!(form.values.unwrap().extraction, None);
     }

@@ -54,9 +54,15 @@ pub struct LeftWindows {
 /// # Errors
 /// When its scores can't be: lists of different lengths or as long as the suffix, a NaN, a probability above 1, none at
 /// all. Such a window is unscored.
-pub fn measure(scored: &ScoredWindow, schemes: &[Scheme]) -> Option<Result<LeftWindow, UnscoredWindow>> {
+pub fn measure(
+    scored: &ScoredWindow,
+    schemes: &[Scheme],
+) -> Option<Result<LeftWindow, UnscoredWindow>> {
     let reason = scored.left?;
-    let unscored = |reason| UnscoredWindow { window: scored.window.clone(), reason };
+    let unscored = |reason| UnscoredWindow {
+        window: scored.window.clone(),
+        reason,
+    };
     Some(known(scored, reason, schemes).map_err(unscored))
 }
 
@@ -64,7 +70,10 @@ fn known(scored: &ScoredWindow, reason: Left, schemes: &[Scheme]) -> Result<Left
     let scores = scored.scores.as_ref().map_err(String::clone)?;
     let after = scores.logprob.len() as u32;
     if after >= scored.suffix_len {
-        return Err(format!("left after {after} of {} suffix tokens, which is its end", scored.suffix_len));
+        return Err(format!(
+            "left after {after} of {} suffix tokens, which is its end",
+            scored.suffix_len
+        ));
     }
     crate::metric::window::check(scores, after, schemes)?;
     let bound = |(scheme, logprob): (&Scheme, &Vec<f32>)| SchemeLogP {
@@ -78,7 +87,11 @@ fn known(scored: &ScoredWindow, reason: Left, schemes: &[Scheme]) -> Result<Left
         reason,
         after,
         suffix_len: scored.suffix_len,
-        bounds: schemes.iter().zip(&scores.scheme_logprob).map(bound).collect(),
+        bounds: schemes
+            .iter()
+            .zip(&scores.scheme_logprob)
+            .map(bound)
+            .collect(),
         verbatim_run: (run < after).then_some(run),
     })
 }
@@ -91,22 +104,38 @@ impl LeftWindows {
         }
         let count = |reason| left.iter().filter(|window| window.reason == reason).count() as u64;
         let mut bounds: Vec<SchemeLogP> = Vec::new();
-        for bound in left.iter().filter(|window| window.reason == Left::Floor).flat_map(|window| &window.bounds) {
+        for bound in left
+            .iter()
+            .filter(|window| window.reason == Left::Floor)
+            .flat_map(|window| &window.bounds)
+        {
             match bounds.iter_mut().find(|known| known.scheme == bound.scheme) {
                 Some(known) => known.log_p_z = known.log_p_z.max(bound.log_p_z),
                 None => bounds.push(bound.clone()),
             }
         }
         let runs: Option<Vec<u32>> = left.iter().map(|window| window.verbatim_run).collect();
-        let templates: BTreeSet<&TemplateId> = left.iter().map(|window| &window.template).chain(scored).collect();
+        let templates: BTreeSet<&TemplateId> = left
+            .iter()
+            .map(|window| &window.template)
+            .chain(scored)
+            .collect();
         Self {
             floor: count(Left::Floor),
             coarse: count(Left::Coarse),
             screen: count(Left::Screen),
             bounds,
             verbatim_run: runs.and_then(|runs| runs.into_iter().max()),
-            min_suffix_len: left.iter().map(|window| window.suffix_len).min().unwrap_or_default(),
-            max_suffix_len: left.iter().map(|window| window.suffix_len).max().unwrap_or_default(),
+            min_suffix_len: left
+                .iter()
+                .map(|window| window.suffix_len)
+                .min()
+                .unwrap_or_default(),
+            max_suffix_len: left
+                .iter()
+                .map(|window| window.suffix_len)
+                .max()
+                .unwrap_or_default(),
             templates: templates.len() as u64,
         }
     }
@@ -124,14 +153,22 @@ impl LeftWindows {
     /// Greatest `ln p_z` that a left window may have under the scheme of that id: `-inf` if none was left, `None` if it
     /// isn't bounded.
     pub fn bound(&self, scheme: &str) -> Option<f64> {
-        if self.unseen() > 0 { None } else { self.floor_bound(scheme) }
+        if self.unseen() > 0 {
+            None
+        } else {
+            self.floor_bound(scheme)
+        }
     }
 
     /// The same for those that were seen and left at the floor.
     fn floor_bound(&self, scheme: &str) -> Option<f64> {
         match self.floor {
             0 => Some(f64::NEG_INFINITY),
-            _ => self.bounds.iter().find(|bound| bound.scheme == scheme).map(|bound| bound.log_p_z),
+            _ => self
+                .bounds
+                .iter()
+                .find(|bound| bound.scheme == scheme)
+                .map(|bound| bound.log_p_z),
         }
     }
 }
@@ -161,16 +198,25 @@ impl ItemEvidence {
         if self.left() == 0 {
             return None;
         }
-        let bounds = schemes.iter().filter_map(|scheme| Some((scheme, self.left_bound(&scheme.id)?)));
+        let bounds = schemes
+            .iter()
+            .filter_map(|scheme| Some((scheme, self.left_bound(&scheme.id)?)));
         let greatest = bounds.reduce(|a, b| if b.1 > a.1 { b } else { a })?;
         let best = self.cheapest(schemes).map(|(_, best)| best.best.log_p_z);
-        best.is_none_or(|best| greatest.1 > best).then_some(greatest)
+        best.is_none_or(|best| greatest.1 > best)
+            .then_some(greatest)
     }
 
     /// Shortest and longest suffix of each form with windows that were scored or left.
     pub fn suffix_lens(&self) -> impl Iterator<Item = (u32, u32)> {
-        let scored = self.values().map(|(_, values)| (values.min_suffix_len, values.max_suffix_len));
-        let left = self.forms.iter().map(|form| &form.left).filter(|left| left.total() > 0);
+        let scored = self
+            .values()
+            .map(|(_, values)| (values.min_suffix_len, values.max_suffix_len));
+        let left = self
+            .forms
+            .iter()
+            .map(|form| &form.left)
+            .filter(|left| left.total() > 0);
         scored.chain(left.map(|left| (left.min_suffix_len, left.max_suffix_len)))
     }
 }
@@ -184,12 +230,17 @@ impl FormValues {
         }
         let scheme = |mut found: SchemeEvidence| {
             found.median_log_p_z = None;
-            found.at_most = left.bound(&found.scheme).filter(|&bound| bound > found.best.log_p_z);
+            found.at_most = left
+                .bound(&found.scheme)
+                .filter(|&bound| bound > found.best.log_p_z);
             found
         };
         Self {
             schemes: self.schemes.into_iter().map(scheme).collect(),
-            max_verbatim_run: self.max_verbatim_run.zip(left.verbatim_run).map(|(scored, left)| scored.max(left)),
+            max_verbatim_run: self
+                .max_verbatim_run
+                .zip(left.verbatim_run)
+                .map(|(scored, left)| scored.max(left)),
             mean_em: None,
             mean_logprob: None,
             min_margin: None,
@@ -208,7 +259,11 @@ mod tests {
 
     /// Window `n`, left after as many tokens as are given, of ten.
     fn left(n: u64, reason: Left, rank: &[u32], full: &[f32]) -> ScoredWindow {
-        ScoredWindow { left: Some(reason), suffix_len: 10, ..scored("a", n, rank, full, full) }
+        ScoredWindow {
+            left: Some(reason),
+            suffix_len: 10,
+            ..scored("a", n, rank, full, full)
+        }
     }
 
     fn known(window: &ScoredWindow) -> LeftWindow {
@@ -219,9 +274,24 @@ mod tests {
     fn a_left_window_is_bounded_and_never_measured_as_a_score() {
         let window = left(0, Left::Floor, &[0, 9, 0], &[-1.0, -12.0, -2.0]);
         let found = known(&window);
-        assert_eq!((found.after, found.suffix_len, found.verbatim_run), (3, 10, Some(1)));
-        assert_eq!(found.bounds.iter().map(|bound| bound.log_p_z).collect::<Vec<_>>(), [-15.0, -15.0]);
-        assert!(window::measure(&window, &Scheme::defaults()).unwrap_err().reason.contains("left"));
+        assert_eq!(
+            (found.after, found.suffix_len, found.verbatim_run),
+            (3, 10, Some(1))
+        );
+        assert_eq!(
+            found
+                .bounds
+                .iter()
+                .map(|bound| bound.log_p_z)
+                .collect::<Vec<_>>(),
+            [-15.0, -15.0]
+        );
+        assert!(
+            window::measure(&window, &Scheme::defaults())
+                .unwrap_err()
+                .reason
+                .contains("left")
+        );
         assert_eq!(known(&left(0, Left::Screen, &[], &[])).verbatim_run, None);
         assert!(measure(&scored("a", 0, &[0], &[-1.0], &[-1.0]), &Scheme::defaults()).is_none());
     }
@@ -234,13 +304,20 @@ mod tests {
             ("which is its end", |w| w.suffix_len = 2),
             ("too long", |w| w.scores = Err("too long".to_owned())),
             ("NaN", |w| w.scores.as_mut().unwrap().logprob[1] = f32::NAN),
-            ("1 scores for 2", |w| w.scores.as_mut().unwrap().margin.truncate(1)),
-            ("under 1 schemes", |w| w.scores.as_mut().unwrap().scheme_logprob.truncate(1)),
+            ("1 scores for 2", |w| {
+                w.scores.as_mut().unwrap().margin.truncate(1)
+            }),
+            ("under 1 schemes", |w| {
+                w.scores.as_mut().unwrap().scheme_logprob.truncate(1)
+            }),
         ];
         for (expected, damage) in broken {
             let mut window = good();
             damage(&mut window);
-            let reason = measure(&window, &Scheme::defaults()).unwrap().unwrap_err().reason;
+            let reason = measure(&window, &Scheme::defaults())
+                .unwrap()
+                .unwrap_err()
+                .reason;
             assert!(reason.contains(expected), "{reason}");
         }
     }
@@ -248,20 +325,35 @@ mod tests {
     #[test]
     fn left_windows_are_counted_by_reason_and_bounded_by_the_greatest() {
         let none = LeftWindows::of(&[], std::iter::empty());
-        assert_eq!((none.total(), none.bound("full")), (0, Some(f64::NEG_INFINITY)));
+        assert_eq!(
+            (none.total(), none.bound("full")),
+            (0, Some(f64::NEG_INFINITY))
+        );
         let floor = [
             known(&left(0, Left::Floor, &[0, 9], &[-1.0, -15.0])),
             known(&left(1, Left::Floor, &[0, 0, 9], &[-1.0, -2.0, -11.5])),
         ];
         let bare = TemplateId::default();
         let both = LeftWindows::of(&floor, std::iter::once(&bare));
-        assert_eq!((both.floor, both.total(), both.verbatim_run, both.templates), (2, 2, Some(2), 1));
-        assert_eq!((both.bound("full"), both.bound("top_k5")), (Some(-14.5), None));
+        assert_eq!(
+            (both.floor, both.total(), both.verbatim_run, both.templates),
+            (2, 2, Some(2), 1)
+        );
+        assert_eq!(
+            (both.bound("full"), both.bound("top_k5")),
+            (Some(-14.5), None)
+        );
         let chat = TemplateId("chat".to_owned());
         let mut windows = floor.to_vec();
-        windows.push(LeftWindow { template: chat, ..known(&left(2, Left::Coarse, &[], &[])) });
+        windows.push(LeftWindow {
+            template: chat,
+            ..known(&left(2, Left::Coarse, &[], &[]))
+        });
         let all = LeftWindows::of(&windows, std::iter::empty());
-        assert_eq!((all.floor, all.coarse, all.verbatim_run, all.templates), (2, 1, None, 2));
+        assert_eq!(
+            (all.floor, all.coarse, all.verbatim_run, all.templates),
+            (2, 1, None, 2)
+        );
         assert_eq!(all.bound("full"), None, "a coarse look bounds nothing");
         assert_eq!((all.unseen(), all.floor_bound("full")), (1, Some(-14.5)));
         assert_eq!(all.bounds[0].log_p_z, -14.5);

@@ -38,15 +38,22 @@ const K: f64 = 0.2;
 pub fn of(scores: &TokenScores, text: &TextStats) -> Membership {
     let lp: Vec<f64> = scores.logprob.iter().map(|&lp| f64::from(lp)).collect();
     let moments = scores.expected_logprob.iter().zip(&scores.logprob_sd);
-    let normalized =
-        lp.iter().zip(moments).map(|(&lp, (&mean, &sd))| normalized(lp, f64::from(mean), f64::from(sd))).collect();
+    let normalized = lp
+        .iter()
+        .zip(moments)
+        .map(|(&lp, (&mean, &sd))| normalized(lp, f64::from(mean), f64::from(sd)))
+        .collect();
     let sum: f64 = lp.iter().sum();
     let zlib_bits = text.zlib_bits_per_char * f64::from(text.suffix_chars);
     Membership {
         // Subtracting from 0 leaves no -0.
         loss: 0.0 - sum / lp.len() as f64,
         // A suffix of no characters has no redundancy to compare with.
-        zlib_ratio: if zlib_bits > 0.0 { (0.0 - sum) / LN_2 / zlib_bits } else { f64::NAN },
+        zlib_ratio: if zlib_bits > 0.0 {
+            (0.0 - sum) / LN_2 / zlib_bits
+        } else {
+            f64::NAN
+        },
         min_k: mean_of_lowest(lp, K),
         min_k_plus_plus: mean_of_lowest(normalized, K),
     }
@@ -68,7 +75,9 @@ fn normalized(lp: f64, mean: f64, sd: f64) -> f64 {
 /// reference code of both papers.
 fn mean_of_lowest(mut values: Vec<f64>, k: f64) -> f64 {
     values.sort_by(f64::total_cmp);
-    let count = ((values.len() as f64 * k) as usize).max(1).min(values.len());
+    let count = ((values.len() as f64 * k) as usize)
+        .max(1)
+        .min(values.len());
     values[..count].iter().sum::<f64>() / count as f64
 }
 
@@ -87,7 +96,11 @@ mod tests {
     }
 
     fn text(suffix_chars: u32, zlib_bits_per_char: f64) -> TextStats {
-        TextStats { suffix_chars, zlib_bits_per_char, copied_from_prefix: 0.0 }
+        TextStats {
+            suffix_chars,
+            zlib_bits_per_char,
+            copied_from_prefix: 0.0,
+        }
     }
 
     #[test]
@@ -95,7 +108,12 @@ mod tests {
         let lp = [-1.0, -2.0, -0.5, -4.0, -0.25, -0.25, -3.0, -1.0, -1.0, -1.0];
         let found = of(&window(&lp, &[-1.0; 10], &[0.5; 10]), &text(20, 2.0));
         // 14 nats over 10 tokens and 40 bits; the two lowest of ten are -4 and -3.
-        let expected = Membership { loss: 1.4, zlib_ratio: 14.0 / LN_2 / 40.0, min_k: -3.5, min_k_plus_plus: -5.0 };
+        let expected = Membership {
+            loss: 1.4,
+            zlib_ratio: 14.0 / LN_2 / 40.0,
+            min_k: -3.5,
+            min_k_plus_plus: -5.0,
+        };
         for (found, expected) in [
             (found.loss, expected.loss),
             (found.zlib_ratio, expected.zlib_ratio),
@@ -109,24 +127,48 @@ mod tests {
     #[test]
     fn a_certain_model_divides_nothing_by_nothing() {
         let certain = of(&window(&[0.0; 5], &[0.0; 5], &[0.0; 5]), &text(10, 3.0));
-        let expected = Membership { loss: 0.0, zlib_ratio: 0.0, min_k: 0.0, min_k_plus_plus: 0.0 };
+        let expected = Membership {
+            loss: 0.0,
+            zlib_ratio: 0.0,
+            min_k: 0.0,
+            min_k_plus_plus: 0.0,
+        };
         assert_eq!(certain, expected);
         assert!(certain.loss.is_sign_positive() && certain.zlib_ratio.is_sign_positive());
         // One of four equally likely tokens, rounded: as usual as can be.
-        let even = of(&window(&[-1.386_294_4], &[-1.386_294_5], &[0.0]), &text(10, 3.0));
+        let even = of(
+            &window(&[-1.386_294_4], &[-1.386_294_5], &[0.0]),
+            &text(10, 3.0),
+        );
         assert_eq!(even.min_k_plus_plus, 0.0);
         // A token that the model would never draw.
-        let never = of(&window(&[f32::NEG_INFINITY], &[0.0], &[0.0]), &text(10, 3.0));
-        assert_eq!((never.loss, never.min_k_plus_plus), (f64::INFINITY, f64::NEG_INFINITY));
+        let never = of(
+            &window(&[f32::NEG_INFINITY], &[0.0], &[0.0]),
+            &text(10, 3.0),
+        );
+        assert_eq!(
+            (never.loss, never.min_k_plus_plus),
+            (f64::INFINITY, f64::NEG_INFINITY)
+        );
     }
 
     #[test]
     fn what_cannot_be_said_is_no_number() {
         let nothing = of(&window(&[], &[], &[]), &text(0, 0.0));
-        assert!(nothing.loss.is_nan() && nothing.min_k.is_nan() && nothing.min_k_plus_plus.is_nan());
-        assert!(of(&window(&[-1.0], &[-1.0], &[0.5]), &text(0, 0.0)).zlib_ratio.is_nan());
+        assert!(
+            nothing.loss.is_nan() && nothing.min_k.is_nan() && nothing.min_k_plus_plus.is_nan()
+        );
+        assert!(
+            of(&window(&[-1.0], &[-1.0], &[0.5]), &text(0, 0.0))
+                .zlib_ratio
+                .is_nan()
+        );
         // Scores of old runs have no moments.
-        assert!(of(&window(&[-1.0], &[], &[]), &text(5, 3.0)).min_k_plus_plus.is_nan());
+        assert!(
+            of(&window(&[-1.0], &[], &[]), &text(5, 3.0))
+                .min_k_plus_plus
+                .is_nan()
+        );
     }
 
     #[test]

@@ -37,10 +37,16 @@ pub struct NearVerbatim {
 pub const NEAR_VERBATIM: f64 = 0.9;
 
 /// Compares the model's own continuation with the true suffix, tokens with tokens and text with text.
-pub fn compare(truth_ids: &[u32], own_ids: &[u32], truth_text: &str, own_text: &str) -> NearVerbatim {
+pub fn compare(
+    truth_ids: &[u32],
+    own_ids: &[u32],
+    truth_text: &str,
+    own_text: &str,
+) -> NearVerbatim {
     let edit_distance = edit::distance(truth_ids, own_ids);
     let edit_similarity = edit::similarity(edit_distance, truth_ids.len(), own_ids.len());
-    let (truth_words, own_words) = numbered(truth_text.split_whitespace(), own_text.split_whitespace());
+    let (truth_words, own_words) =
+        numbered(truth_text.split_whitespace(), own_text.split_whitespace());
     let truth_chars: Vec<char> = truth_text.chars().collect();
     let own_chars: Vec<char> = own_text.chars().collect();
     NearVerbatim {
@@ -57,12 +63,23 @@ pub fn compare(truth_ids: &[u32], own_ids: &[u32], truth_text: &str, own_text: &
 /// Share of the truth's positions at which the model's own continuation holds the same token, 0 to 1: the memorization
 /// score of arXiv 2304.11158. Positions that the continuation doesn't reach are misses; 0 for an empty truth.
 pub fn equal_positions(truth: &[u32], own: &[u32]) -> f64 {
-    let equal = truth.iter().zip(own).filter(|(truth, own)| truth == own).count();
-    if truth.is_empty() { 0.0 } else { equal as f64 / truth.len() as f64 }
+    let equal = truth
+        .iter()
+        .zip(own)
+        .filter(|(truth, own)| truth == own)
+        .count();
+    if truth.is_empty() {
+        0.0
+    } else {
+        equal as f64 / truth.len() as f64
+    }
 }
 
 /// Words of two texts as numbers, equal where the words are equal.
-fn numbered<'a>(a: impl Iterator<Item = &'a str>, b: impl Iterator<Item = &'a str>) -> (Vec<u32>, Vec<u32>) {
+fn numbered<'a>(
+    a: impl Iterator<Item = &'a str>,
+    b: impl Iterator<Item = &'a str>,
+) -> (Vec<u32>, Vec<u32>) {
     let mut known: HashMap<&str, u32> = HashMap::new();
     let mut number = |word| {
         let next = known.len() as u32;
@@ -79,12 +96,19 @@ mod tests {
     fn one_wrong_token_in_ten_is_near_verbatim_and_two_are_not() {
         let truth: Vec<u32> = (0..50).collect();
         for (wrong, near) in [(0, true), (5, true), (6, false), (50, false)] {
-            let own: Vec<u32> = truth.iter().map(|&id| if id < wrong { id + 100 } else { id }).collect();
+            let own: Vec<u32> = truth
+                .iter()
+                .map(|&id| if id < wrong { id + 100 } else { id })
+                .collect();
             let found = compare(&truth, &own, "", "");
             assert_eq!((found.edit_distance, found.near_verbatim), (wrong, near));
         }
         for n in 1..200 {
-            assert!(edit::similarity(n, 10 * n as usize, 0) >= NEAR_VERBATIM, "{n} of {}", 10 * n);
+            assert!(
+                edit::similarity(n, 10 * n as usize, 0) >= NEAR_VERBATIM,
+                "{n} of {}",
+                10 * n
+            );
         }
     }
 
@@ -103,7 +127,13 @@ mod tests {
         };
         assert_eq!(same, expected);
         let other = compare(&[1, 2, 3, 4], &[5, 6], "ab cd", "xyz");
-        assert_eq!(other, NearVerbatim { edit_distance: 4, ..NearVerbatim::default() });
+        assert_eq!(
+            other,
+            NearVerbatim {
+                edit_distance: 4,
+                ..NearVerbatim::default()
+            }
+        );
     }
 
     #[test]

@@ -22,7 +22,13 @@ pub fn fair_coin(heads: u64, of: u64) -> f64 {
 /// by itself (Efron, Tibshirani 1993, An Introduction to the Bootstrap, ch. 8), as in [`bootstrap_mean`].
 ///
 /// `(difference, lower, upper)`; NaN throughout where one of them is empty or a value is NaN.
-pub fn bootstrap_difference(a: &[f64], b: &[f64], resamples: u32, confidence: f64, seed: u64) -> (f64, f64, f64) {
+pub fn bootstrap_difference(
+    a: &[f64],
+    b: &[f64],
+    resamples: u32,
+    confidence: f64,
+    seed: u64,
+) -> (f64, f64, f64) {
     let mean = |values: &[f64]| values.iter().sum::<f64>() / values.len() as f64;
     let difference = mean(a) - mean(b);
     if difference.is_nan() {
@@ -30,7 +36,10 @@ pub fn bootstrap_difference(a: &[f64], b: &[f64], resamples: u32, confidence: f6
     }
     let mut random = SplitMix64::new(seed);
     let mut draw = |values: &[f64]| {
-        (0..values.len()).map(|_| values[random.below(values.len())]).sum::<f64>() / values.len() as f64
+        (0..values.len())
+            .map(|_| values[random.below(values.len())])
+            .sum::<f64>()
+            / values.len() as f64
     };
     let mut differences: Vec<f64> = (0..resamples).map(|_| draw(a) - draw(b)).collect();
     differences.sort_unstable_by(f64::total_cmp);
@@ -41,9 +50,17 @@ pub fn bootstrap_difference(a: &[f64], b: &[f64], resamples: u32, confidence: f6
 
 /// Of pairs of yes or no: how the share of yes differs, `(difference, lower, upper)` by [`bootstrap_mean`] over the pairs'
 /// differences (-1, 0 or 1).
-pub fn bootstrap_share(pairs: &[(bool, bool)], resamples: u32, confidence: f64, seed: u64) -> (f64, f64, f64) {
+pub fn bootstrap_share(
+    pairs: &[(bool, bool)],
+    resamples: u32,
+    confidence: f64,
+    seed: u64,
+) -> (f64, f64, f64) {
     let one = |yes: bool| f64::from(u8::from(yes));
-    let differences: Vec<f64> = pairs.iter().map(|&(old, new)| one(new) - one(old)).collect();
+    let differences: Vec<f64> = pairs
+        .iter()
+        .map(|&(old, new)| one(new) - one(old))
+        .collect();
     bootstrap_mean(&differences, resamples, confidence, seed)
 }
 
@@ -72,7 +89,10 @@ mod tests {
         ];
         for (heads, of, expected) in cases {
             let p = fair_coin(heads, of);
-            assert!((p - expected).abs() <= 1e-8 * expected, "{heads} of {of}: {p}, not {expected}");
+            assert!(
+                (p - expected).abs() <= 1e-8 * expected,
+                "{heads} of {of}: {p}, not {expected}"
+            );
             assert_eq!(p.to_bits(), fair_coin(of - heads, of).to_bits());
         }
         assert_eq!((fair_coin(0, 0), fair_coin(9, 4)), (1.0, fair_coin(4, 4)));
@@ -80,15 +100,28 @@ mod tests {
 
     #[test]
     fn a_difference_of_means_has_an_interval_around_it_and_none_without_values() {
-        assert_eq!(bootstrap_difference(&[3.0; 5], &[1.0; 9], 200, 0.95, 1), (2.0, 2.0, 2.0));
-        let (a, b): (Vec<f64>, Vec<f64>) = ((0..40).map(f64::from).collect(), (0..30).map(f64::from).collect());
+        assert_eq!(
+            bootstrap_difference(&[3.0; 5], &[1.0; 9], 200, 0.95, 1),
+            (2.0, 2.0, 2.0)
+        );
+        let (a, b): (Vec<f64>, Vec<f64>) = (
+            (0..40).map(f64::from).collect(),
+            (0..30).map(f64::from).collect(),
+        );
         let (difference, lower, upper) = bootstrap_difference(&a, &b, 2_000, 0.95, 1);
         assert_eq!(difference, 5.0);
         // The normal approximation: 1.96 (var(a)/n + var(b)/m)^.5.
         let half = 1.96 * (133.25f64 / 40.0 + 74.916_7 / 30.0).sqrt();
-        assert!((difference - lower - half).abs() < 0.4 && (upper - difference - half).abs() < 0.4, "{lower} {upper}");
+        assert!(
+            (difference - lower - half).abs() < 0.4 && (upper - difference - half).abs() < 0.4,
+            "{lower} {upper}"
+        );
         assert!(bootstrap_difference(&[], &b, 10, 0.95, 1).0.is_nan());
-        assert!(bootstrap_difference(&a, &[f64::NAN], 10, 0.95, 1).1.is_nan());
+        assert!(
+            bootstrap_difference(&a, &[f64::NAN], 10, 0.95, 1)
+                .1
+                .is_nan()
+        );
     }
 
     #[test]

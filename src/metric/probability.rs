@@ -33,7 +33,11 @@ pub fn in_digits(log_p: f64) -> String {
     }
     if log_p >= -3.0 * LN_10 {
         let p = log_p.exp();
-        return if p >= 0.1 { trimmed(&format!("{p:.2}")) } else { trimmed(&format!("{p:.4}")) };
+        return if p >= 0.1 {
+            trimmed(&format!("{p:.2}"))
+        } else {
+            trimmed(&format!("{p:.4}"))
+        };
     }
     let mut exponent = (log_p / LN_10).floor();
     let mut mantissa = (log_p - exponent * LN_10).exp();
@@ -45,7 +49,10 @@ pub fn in_digits(log_p: f64) -> String {
 }
 
 fn trimmed(digits: &str) -> String {
-    digits.trim_end_matches('0').trim_end_matches('.').to_owned()
+    digits
+        .trim_end_matches('0')
+        .trim_end_matches('.')
+        .to_owned()
 }
 
 #[cfg(test)]
@@ -54,7 +61,10 @@ mod tests {
 
     #[test]
     fn a_token_outside_the_scheme_makes_the_suffix_impossible() {
-        assert_eq!(log_p_z(&[-0.5, f32::NEG_INFINITY, -0.25]), f64::NEG_INFINITY);
+        assert_eq!(
+            log_p_z(&[-0.5, f32::NEG_INFINITY, -0.25]),
+            f64::NEG_INFINITY
+        );
         assert_eq!(bits(f64::NEG_INFINITY), f64::INFINITY);
     }
 

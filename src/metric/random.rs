@@ -40,7 +40,14 @@ mod tests {
         // The first outputs for seed 1234567 of the reference implementation (prng.di.unimi.it/splitmix64.c).
         let mut random = SplitMix64::new(1_234_567);
         let first = [(); 3].map(|()| random.next_u64());
-        assert_eq!(first, [6_457_827_717_110_365_317, 3_203_168_211_198_807_973, 9_817_491_932_198_370_423]);
+        assert_eq!(
+            first,
+            [
+                6_457_827_717_110_365_317,
+                3_203_168_211_198_807_973,
+                9_817_491_932_198_370_423
+            ]
+        );
     }
 
     #[test]
@@ -51,7 +58,10 @@ mod tests {
             seen[random.below(5)] += 1;
             assert!((0.0..1.0).contains(&random.uniform()));
         }
-        assert!(seen.iter().all(|&count| (900..1_100).contains(&count)), "{seen:?}");
+        assert!(
+            seen.iter().all(|&count| (900..1_100).contains(&count)),
+            "{seen:?}"
+        );
         assert_eq!(random.below(0), 0);
     }
 }

@@ -34,7 +34,9 @@ pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D:
             "inf" => Ok(f64::INFINITY),
             "-inf" => Ok(f64::NEG_INFINITY),
             "nan" => Ok(f64::NAN),
-            _ => Err(serde::de::Error::custom(format!("{word:?} isn't a number, \"inf\", \"-inf\" or \"nan\""))),
+            _ => Err(serde::de::Error::custom(format!(
+                "{word:?} isn't a number, \"inf\", \"-inf\" or \"nan\""
+            ))),
         },
     }
 }

@@ -34,7 +34,11 @@ impl Cost {
 ///
 /// At least 1. `inf` for `p_z = 0` and beyond the range of f64; there [`ln_samples`] still tells them apart.
 pub fn samples(log_p_z: f64, p: f64) -> f64 {
-    let n = if log_p_z > -700.0 { (-p).ln_1p() / ln_miss(log_p_z) } else { ln_samples(log_p_z, p).exp() };
+    let n = if log_p_z > -700.0 {
+        (-p).ln_1p() / ln_miss(log_p_z)
+    } else {
+        ln_samples(log_p_z, p).exp()
+    };
     // A whole n may come out a rounding error too large, and would then be one too many.
     (n - 1e-9).ceil().max(1.0)
 }
@@ -42,7 +46,11 @@ pub fn samples(log_p_z: f64, p: f64) -> f64 {
 /// `ln n(p)` without rounding to whole samples; finite for every `p_z > 0`, `inf` for `p_z = 0`.
 pub fn ln_samples(log_p_z: f64, p: f64) -> f64 {
     // For p_z below 1e-100, -ln(1-p_z) = p_z to the last bit of an f64, and ln of that is known.
-    let ln_rate = if log_p_z > -230.0 { (-ln_miss(log_p_z)).ln() } else { log_p_z };
+    let ln_rate = if log_p_z > -230.0 {
+        (-ln_miss(log_p_z)).ln()
+    } else {
+        log_p_z
+    };
     (-(-p).ln_1p()).ln() - ln_rate
 }
 
@@ -61,7 +69,11 @@ pub fn in_words(log_p_z: f64, p: f64) -> String {
 
 /// `ln(1 - p_z)`: by `ln_1p` where `p_z` is small, by `expm1` where `1 - p_z` is.
 fn ln_miss(log_p_z: f64) -> f64 {
-    if log_p_z < -LN_2 { (-log_p_z.exp()).ln_1p() } else { (-log_p_z.exp_m1()).ln() }
+    if log_p_z < -LN_2 {
+        (-log_p_z.exp()).ln_1p()
+    } else {
+        (-log_p_z.exp_m1()).ln()
+    }
 }
 
 /// A number with a comma every three digits.

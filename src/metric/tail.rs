@@ -35,14 +35,23 @@ pub fn fit(values: &[f64]) -> Option<Tail> {
     let mut sorted = values.to_vec();
     sorted.sort_unstable_by(|a, b| b.total_cmp(a));
     let threshold = *sorted.get(sorted.len() / SHARE)?;
-    let tail = &sorted[..sorted.iter().take_while(|&&value| value > threshold).count()];
+    let tail = &sorted[..sorted
+        .iter()
+        .take_while(|&&value| value > threshold)
+        .count()];
     let (greatest, least) = (*tail.first()?, *tail.last()?);
     if tail.len() < FEWEST || greatest == least || !(greatest - threshold).is_finite() {
         return None;
     }
     let excesses: Vec<f64> = tail.iter().map(|value| value - threshold).collect();
     let (shape, scale) = most_likely(&excesses);
-    Some(Tail { shape, scale, threshold, exceedances: tail.len() as u64, values: values.len() as u64 })
+    Some(Tail {
+        shape,
+        scale,
+        threshold,
+        exceedances: tail.len() as u64,
+        values: values.len() as u64,
+    })
 }
 
 impl Tail {
@@ -56,7 +65,11 @@ impl Tail {
     /// The share of excesses above `y` (at least 0).
     fn survival(&self, y: f64) -> f64 {
         let y = y / self.scale;
-        if self.shape == 0.0 { (-y).exp() } else { (-(self.shape * y).ln_1p() / self.shape).exp() }
+        if self.shape == 0.0 {
+            (-y).exp()
+        } else {
+            (-(self.shape * y).ln_1p() / self.shape).exp()
+        }
     }
 }
 
@@ -73,7 +86,12 @@ fn most_likely(excesses: &[f64]) -> (f64, f64) {
     let mean = excesses.iter().sum::<f64>() / n;
     // In units of the mean, where the exponential (theta = 0) has a mean log-likelihood of -1.
     let unit: Vec<f64> = excesses.iter().map(|y| y / mean).collect();
-    let shape = |ln_theta: f64| unit.iter().map(|y| (ln_theta.exp() * y).ln_1p()).sum::<f64>() / n;
+    let shape = |ln_theta: f64| {
+        unit.iter()
+            .map(|y| (ln_theta.exp() * y).ln_1p())
+            .sum::<f64>()
+            / n
+    };
     let likelihood = |ln_theta: f64| {
         let shape = shape(ln_theta);
         -(shape.ln() - ln_theta) - shape - 1.0
@@ -86,7 +104,9 @@ fn most_likely(excesses: &[f64]) -> (f64, f64) {
         .map(|step| from + STEP * f64::from(step))
         .map(|ln_theta| (likelihood(ln_theta), ln_theta))
         .max_by(|a, b| a.0.total_cmp(&b.0));
-    let Some((_, around)) = best else { return (0.0, mean) };
+    let Some((_, around)) = best else {
+        return (0.0, mean);
+    };
     let ln_theta = golden_section(around - STEP, around + STEP, likelihood);
     if likelihood(ln_theta) <= -1.0 {
         return (0.0, mean);
@@ -101,7 +121,11 @@ fn golden_section(mut low: f64, mut high: f64, f: impl Fn(f64) -> f64) -> f64 {
     // Each step leaves .618 of the stretch: 60 of them leave 1e-12 of it.
     for _ in 0..60 {
         let (left, right) = (high - ratio * (high - low), low + ratio * (high - low));
-        if f(left) < f(right) { low = left } else { high = right }
+        if f(left) < f(right) {
+            low = left
+        } else {
+            high = right
+        }
     }
     f64::midpoint(low, high)
 }
@@ -164,7 +188,10 @@ mod tests {
         assert_eq!(none, [None; 3]);
         assert_eq!(tail.p_value(f64::INFINITY), Some(0.0));
         let above = [0.1, 1.0, 10.0, 1e6].map(|y| tail.p_value(tail.threshold + y).unwrap());
-        assert!(above.is_sorted_by(|a, b| a > b) && above[0] < 0.25, "{above:?}");
+        assert!(
+            above.is_sorted_by(|a, b| a > b) && above[0] < 0.25,
+            "{above:?}"
+        );
     }
 
     #[test]
@@ -172,6 +199,9 @@ mod tests {
         let values = pareto(0.4, 1.0, 200);
         let moved: Vec<f64> = values.iter().rev().map(|value| value * 1e3 - 7e4).collect();
         let (a, b) = (fit(&values).unwrap(), fit(&moved).unwrap());
-        assert!((a.shape - b.shape).abs() < 1e-6 && (b.scale / a.scale / 1e3 - 1.0).abs() < 1e-6, "{a:?} {b:?}");
+        assert!(
+            (a.shape - b.shape).abs() < 1e-6 && (b.scale / a.scale / 1e3 - 1.0).abs() < 1e-6,
+            "{a:?} {b:?}"
+        );
     }
 }

@@ -18,9 +18,15 @@ pub fn zlib_bits_per_char(text: &str) -> f64 {
     }
     // zlib expands what it can't compress by less than this, so that one call is enough.
     let mut bytes = Vec::with_capacity(text.len() + text.len() / 1000 + 64);
-    let finished =
-        Compress::new(Compression::best(), true).compress_vec(text.as_bytes(), &mut bytes, FlushCompress::Finish);
-    debug_assert!(matches!(finished, Ok(flate2::Status::StreamEnd)), "{finished:?}");
+    let finished = Compress::new(Compression::best(), true).compress_vec(
+        text.as_bytes(),
+        &mut bytes,
+        FlushCompress::Finish,
+    );
+    debug_assert!(
+        matches!(finished, Ok(flate2::Status::StreamEnd)),
+        "{finished:?}"
+    );
     bytes.len() as f64 * 8.0 / chars as f64
 }
 
@@ -32,7 +38,10 @@ pub fn copied_from_prefix(prefix: &[u32], suffix: &[u32]) -> f64 {
         return 0.0;
     }
     let known: HashSet<&[u32]> = prefix.windows(n).collect();
-    let copied = suffix.windows(n).filter(|ngram| known.contains(ngram)).count();
+    let copied = suffix
+        .windows(n)
+        .filter(|ngram| known.contains(ngram))
+        .count();
     copied as f64 / suffix.windows(n).count() as f64
 }
 
@@ -54,13 +63,19 @@ mod tests {
     const ZLIB: &[(&str, f64)] = &[
         ("a", 9.0 * 8.0 / 1.0),
         ("été", 13.0 * 8.0 / 3.0),
-        ("aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa", 12.0 * 8.0 / 64.0),
+        (
+            "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa",
+            12.0 * 8.0 / 64.0,
+        ),
         (
             "When in the Course of human events, it becomes necessary for one people to dissolve the political bands",
             88.0 * 8.0 / 103.0,
         ),
         ("😀😀😀 日本語のテキスト", 42.0 * 8.0 / 12.0),
-        ("The rain came. The rain came. The rain came. The rain came again.", 32.0 * 8.0 / 65.0),
+        (
+            "The rain came. The rain came. The rain came. The rain came again.",
+            32.0 * 8.0 / 65.0,
+        ),
     ];
 
     #[test]
@@ -70,7 +85,9 @@ mod tests {
             let bits = zlib_bits_per_char(text);
             assert!((bits - expected).abs() < 1e-12, "{text:?}: {bits}");
         }
-        let long: String = (0..400u32).map(|i| format!("{} bottles, ", i * i)).collect();
+        let long: String = (0..400u32)
+            .map(|i| format!("{} bottles, ", i * i))
+            .collect();
         assert!((zlib_bits_per_char(&long) - 1233.0 * 8.0 / 5937.0).abs() < 1e-12);
     }
 
@@ -87,7 +104,10 @@ mod tests {
             (&[1, 2], &[], 0.0),
             (&[], &[1, 2, 3, 4], 0.0),
         ] {
-            assert!((copied_from_prefix(prefix, suffix) - share).abs() < 1e-12, "{prefix:?} {suffix:?}");
+            assert!(
+                (copied_from_prefix(prefix, suffix) - share).abs() < 1e-12,
+                "{prefix:?} {suffix:?}"
+            );
         }
     }
 

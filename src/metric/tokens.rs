@@ -28,13 +28,21 @@ impl TokenEvidence {
     /// Of a window that was scored to its end, as it was scored first: a window that was scored again alone in f32
     /// ([`crate::metric::follow_up::Rescored`]) differs in the last digits.
     pub fn of(scores: &TokenScores) -> Self {
-        Self { logprob: scores.logprob.clone(), rank: scores.rank.clone(), margin: scores.margin.clone() }
+        Self {
+            logprob: scores.logprob.clone(),
+            rank: scores.rank.clone(),
+            margin: scores.margin.clone(),
+        }
     }
 
     /// The tokens in order. Where lists differ in length, as in a file that was tampered with, those that all of them have.
     pub fn iter(&self) -> impl Iterator<Item = Token> + '_ {
         let lists = self.logprob.iter().zip(&self.rank).zip(&self.margin);
-        lists.map(|((&logprob, &rank), &margin)| Token { logprob, rank, margin })
+        lists.map(|((&logprob, &rank), &margin)| Token {
+            logprob,
+            rank,
+            margin,
+        })
     }
 }
 
@@ -43,7 +51,10 @@ impl Token {
     /// those of [`STEPS`].
     pub fn heat(&self) -> usize {
         // NaN reaches no step.
-        STEPS.iter().filter(|step| f64::from(self.logprob) >= f64::ln(**step)).count()
+        STEPS
+            .iter()
+            .filter(|step| f64::from(self.logprob) >= f64::ln(**step))
+            .count()
     }
 }
 
@@ -56,16 +67,44 @@ mod tests {
 
     #[test]
     fn heat_rises_with_probability_and_what_is_no_number_is_cold() {
-        let cases =
-            [(0.0, 5), (-0.1, 5), (-0.2, 4), (-0.7, 3), (-2.4, 2), (-5.0, 1), (-9.3, 0), (f32::NEG_INFINITY, 0)];
+        let cases = [
+            (0.0, 5),
+            (-0.1, 5),
+            (-0.2, 4),
+            (-0.7, 3),
+            (-2.4, 2),
+            (-5.0, 1),
+            (-9.3, 0),
+            (f32::NEG_INFINITY, 0),
+        ];
         for (logprob, heat) in cases.into_iter().chain([(f32::NAN, 0)]) {
-            assert_eq!(Token { logprob, rank: 0, margin: 0.0 }.heat(), heat, "{logprob}");
+            assert_eq!(
+                Token {
+                    logprob,
+                    rank: 0,
+                    margin: 0.0
+                }
+                .heat(),
+                heat,
+                "{logprob}"
+            );
         }
     }
 
     #[test]
     fn lists_of_unequal_length_give_the_tokens_that_all_of_them_have() {
-        let evidence = TokenEvidence { logprob: vec![-1.0, -2.0], rank: vec![0], margin: vec![0.5, 0.25, 1.0] };
-        assert_eq!(evidence.iter().collect::<Vec<_>>(), [Token { logprob: -1.0, rank: 0, margin: 0.5 }]);
+        let evidence = TokenEvidence {
+            logprob: vec![-1.0, -2.0],
+            rank: vec![0],
+            margin: vec![0.5, 0.25, 1.0],
+        };
+        assert_eq!(
+            evidence.iter().collect::<Vec<_>>(),
+            [Token {
+                logprob: -1.0,
+                rank: 0,
+                margin: 0.5
+            }]
+        );
     }
 }

@@ -84,14 +84,24 @@ pub struct UnscoredWindow {
 /// # Errors
 /// When it has no scores, was left before its end (see [`crate::metric::left`]), or scores can't be: lists of the wrong length, NaN, a probability above 1.
 /// Such a window is unscored; it never counts as a low score.
-pub fn measure(scored: &ScoredWindow, schemes: &[Scheme]) -> Result<WindowEvidence, UnscoredWindow> {
-    let unscored = |reason| UnscoredWindow { window: scored.window.clone(), reason };
-    let scores = scored.scores.as_ref().map_err(|reason| unscored(reason.clone()))?;
+pub fn measure(
+    scored: &ScoredWindow,
+    schemes: &[Scheme],
+) -> Result<WindowEvidence, UnscoredWindow> {
+    let unscored = |reason| UnscoredWindow {
+        window: scored.window.clone(),
+        reason,
+    };
+    let scores = scored
+        .scores
+        .as_ref()
+        .map_err(|reason| unscored(reason.clone()))?;
     if scored.left.is_some() {
         return Err(unscored("it was left before its end".to_owned()));
     }
     check(scores, scored.suffix_len, schemes).map_err(unscored)?;
-    let em = greedy::exact_match(&scores.rank).ok_or_else(|| unscored("the suffix is empty".to_owned()))?;
+    let em = greedy::exact_match(&scores.rank)
+        .ok_or_else(|| unscored("the suffix is empty".to_owned()))?;
     let log_p = |(scheme, logprob): (&Scheme, &Vec<f32>)| SchemeLogP {
         scheme: scheme.id.clone(),
         log_p_z: probability::log_p_z(logprob),
@@ -114,8 +124,16 @@ pub fn measure(scored: &ScoredWindow, schemes: &[Scheme]) -> Result<WindowEviden
         verbatim_run: greedy::verbatim_run(&scores.rank),
         em,
         sum_logprob: probability::sum_logprob(&scores.logprob),
-        min_margin: scores.margin.iter().map(|&margin| f64::from(margin.abs())).fold(f64::INFINITY, f64::min),
-        schemes: schemes.iter().zip(&scores.scheme_logprob).map(log_p).collect(),
+        min_margin: scores
+            .margin
+            .iter()
+            .map(|&margin| f64::from(margin.abs()))
+            .fold(f64::INFINITY, f64::min),
+        schemes: schemes
+            .iter()
+            .zip(&scores.scheme_logprob)
+            .map(log_p)
+            .collect(),
         extraction_strength: greedy::extraction_strength(&scores.rank),
         membership: membership::of(scores, &scored.text),
         follow_up: None,
@@ -126,13 +144,25 @@ pub fn measure(scored: &ScoredWindow, schemes: &[Scheme]) -> Result<WindowEviden
 impl WindowEvidence {
     /// The greatest `ln p_z` under any of these schemes; `None` unless all were scored.
     pub fn best_log_p_z(&self, schemes: &[Scheme]) -> Option<f64> {
-        let values = schemes.iter().map(|scheme| self.log_p_z(&scheme.id)).collect::<Option<Vec<f64>>>()?;
-        values.into_iter().reduce(|best, next| if next > best || next.is_nan() { next } else { best })
+        let values = schemes
+            .iter()
+            .map(|scheme| self.log_p_z(&scheme.id))
+            .collect::<Option<Vec<f64>>>()?;
+        values.into_iter().reduce(|best, next| {
+            if next > best || next.is_nan() {
+                next
+            } else {
+                best
+            }
+        })
     }
 
     /// `ln p_z` under the scheme of that id; `None` if it wasn't scored.
     pub fn log_p_z(&self, scheme: &str) -> Option<f64> {
-        self.schemes.iter().find(|value| value.scheme == scheme).map(|value| value.log_p_z)
+        self.schemes
+            .iter()
+            .find(|value| value.scheme == scheme)
+            .map(|value| value.log_p_z)
     }
 }
 
@@ -144,17 +174,30 @@ pub fn likeliest_first(windows: &mut [WindowEvidence], schemes: &[Scheme]) {
 /// `Less` if `a` comes first where the likeliest does.
 pub(crate) fn likelier(a: &WindowEvidence, b: &WindowEvidence, schemes: &[Scheme]) -> Ordering {
     let value = |window: &WindowEvidence| window.best_log_p_z(schemes).unwrap_or(f64::NEG_INFINITY);
-    let likelier = value(b).total_cmp(&value(a)).then(b.sum_logprob.total_cmp(&a.sum_logprob));
-    likelier.then_with(|| (a.form, a.suffix_char, &a.window).cmp(&(b.form, b.suffix_char, &b.window)))
+    let likelier = value(b)
+        .total_cmp(&value(a))
+        .then(b.sum_logprob.total_cmp(&a.sum_logprob));
+    likelier
+        .then_with(|| (a.form, a.suffix_char, &a.window).cmp(&(b.form, b.suffix_char, &b.window)))
 }
 
 /// Whether every list has so many entries that can be.
-pub(super) fn check(scores: &TokenScores, suffix_len: u32, schemes: &[Scheme]) -> Result<(), String> {
+pub(super) fn check(
+    scores: &TokenScores,
+    suffix_len: u32,
+    schemes: &[Scheme],
+) -> Result<(), String> {
     if scores.scheme_logprob.len() != schemes.len() {
-        return Err(format!("scores under {} schemes, not {}", scores.scheme_logprob.len(), schemes.len()));
+        return Err(format!(
+            "scores under {} schemes, not {}",
+            scores.scheme_logprob.len(),
+            schemes.len()
+        ));
     }
     let moments = [scores.expected_logprob.len(), scores.logprob_sd.len()];
-    let lists = [scores.logprob.len(), scores.rank.len(), scores.margin.len()].into_iter().chain(moments);
+    let lists = [scores.logprob.len(), scores.rank.len(), scores.margin.len()]
+        .into_iter()
+        .chain(moments);
     let lists = lists.chain(scores.scheme_logprob.iter().map(Vec::len));
     for len in lists {
         if len != suffix_len as usize {
@@ -162,8 +205,13 @@ pub(super) fn check(scores: &TokenScores, suffix_len: u32, schemes: &[Scheme]) -
         }
     }
     // A log-probability may be -inf, and above 0 only by rounding.
-    let logprobs = scores.logprob.iter().chain(scores.scheme_logprob.iter().flatten());
-    if logprobs.into_iter().any(|lp| lp.is_nan() || *lp > 1e-3) || scores.margin.iter().any(|margin| margin.is_nan()) {
+    let logprobs = scores
+        .logprob
+        .iter()
+        .chain(scores.scheme_logprob.iter().flatten());
+    if logprobs.into_iter().any(|lp| lp.is_nan() || *lp > 1e-3)
+        || scores.margin.iter().any(|margin| margin.is_nan())
+    {
         return Err("the scores hold a NaN or a probability above 1".to_owned());
     }
     Ok(())
@@ -175,7 +223,13 @@ pub(crate) mod tests {
     use crate::items::ItemId;
 
     /// A window of `item` over characters `10 n .. 10 n + 10` with the given scores.
-    pub(crate) fn scored(item: &str, n: u64, rank: &[u32], full: &[f32], top_k40: &[f32]) -> ScoredWindow {
+    pub(crate) fn scored(
+        item: &str,
+        n: u64,
+        rank: &[u32],
+        full: &[f32],
+        top_k40: &[f32],
+    ) -> ScoredWindow {
         ScoredWindow {
             item: ItemId(item.to_owned()),
             window: WindowId(format!("{item}/as_given/{n}")),
@@ -190,7 +244,11 @@ pub(crate) mod tests {
             prefix_len: 3,
             suffix_len: rank.len() as u32,
             straddles: false,
-            text: TextStats { suffix_chars: 10, zlib_bits_per_char: 7.5, copied_from_prefix: 0.25 },
+            text: TextStats {
+                suffix_chars: 10,
+                zlib_bits_per_char: 7.5,
+                copied_from_prefix: 0.25,
+            },
             token_ids: None,
             left: None,
             scores: Ok(TokenScores {
@@ -206,7 +264,13 @@ pub(crate) mod tests {
 
     #[test]
     fn scores_become_metrics_and_text_statistics_pass_through() {
-        let mut window = scored("a", 2, &[0, 0, 5, 0], &[-0.5, -0.25, -3.0, -0.25], &[-0.25, -0.25, -2.0, 0.0]);
+        let mut window = scored(
+            "a",
+            2,
+            &[0, 0, 5, 0],
+            &[-0.5, -0.25, -3.0, -0.25],
+            &[-0.25, -0.25, -2.0, 0.0],
+        );
         if let Ok(scores) = &mut window.scores {
             scores.margin = vec![2.0, 0.5, -1.5, 0.125];
         }
@@ -214,7 +278,10 @@ pub(crate) mod tests {
         assert!(!evidence.greedy_exact);
         assert_eq!((evidence.verbatim_run, evidence.em), (2, 0.75));
         assert_eq!((evidence.sum_logprob, evidence.min_margin), (-4.0, 0.125));
-        assert_eq!((evidence.log_p_z("full"), evidence.log_p_z("top_k40")), (Some(-4.0), Some(-2.5)));
+        assert_eq!(
+            (evidence.log_p_z("full"), evidence.log_p_z("top_k40")),
+            (Some(-4.0), Some(-2.5))
+        );
         assert_eq!(evidence.log_p_z("top_k5"), None);
         assert_eq!(evidence.text, window.text);
     }
@@ -222,7 +289,12 @@ pub(crate) mod tests {
     #[test]
     fn what_was_not_measured_is_unscored_and_never_a_number() {
         let good = || scored("a", 0, &[0, 0], &[-0.5, -0.5], &[-0.5, f32::NEG_INFINITY]);
-        assert_eq!(measure(&good(), &Scheme::defaults()).unwrap().log_p_z("top_k40"), Some(f64::NEG_INFINITY));
+        assert_eq!(
+            measure(&good(), &Scheme::defaults())
+                .unwrap()
+                .log_p_z("top_k40"),
+            Some(f64::NEG_INFINITY)
+        );
 
         type Damage = fn(&mut TokenScores);
         let broken: [(&str, Damage); 7] = [
@@ -242,7 +314,10 @@ pub(crate) mod tests {
         }
         let mut failed = good();
         failed.scores = Err("too long".to_owned());
-        assert_eq!(measure(&failed, &Scheme::defaults()).unwrap_err().reason, "too long");
+        assert_eq!(
+            measure(&failed, &Scheme::defaults()).unwrap_err().reason,
+            "too long"
+        );
         assert!(measure(&scored("a", 0, &[], &[], &[]), &Scheme::defaults()).is_err());
     }
 }

@@ -39,7 +39,13 @@ enum Change {
     /// Another value takes its place (`modules_to_save`, trained biases).
     Replaced { by: String },
     /// `W + scale B A`, for a token table its transpose; with a magnitude, DoRA.
-    LowRank { a: String, b: String, magnitude: Option<String>, scale: f64, table: bool },
+    LowRank {
+        a: String,
+        b: String,
+        magnitude: Option<String>,
+        scale: f64,
+        table: bool,
+    },
 }
 
 impl Adapter {
@@ -61,9 +67,22 @@ impl Adapter {
             return Err(bad(&weights, format!("there is no such file; {instead}")));
         }
         let slots = slots_of(&Place::File(weights.clone()))?;
-        let name = |name: &str| name.strip_prefix("base_model.model.").unwrap_or(name).to_owned();
-        let tensors = slots.into_iter().map(|(stored, slot)| (name(&stored), slot)).collect();
-        Ok(Self { weights, config, tensors, changes: BTreeMap::new(), merged: Mutex::default() })
+        let name = |name: &str| {
+            name.strip_prefix("base_model.model.")
+                .unwrap_or(name)
+                .to_owned()
+        };
+        let tensors = slots
+            .into_iter()
+            .map(|(stored, slot)| (name(&stored), slot))
+            .collect();
+        Ok(Self {
+            weights,
+            config,
+            tensors,
+            changes: BTreeMap::new(),
+            merged: Mutex::default(),
+        })
     }
 
     /// The model that the adapter was trained on, as its config has it.
@@ -77,11 +96,16 @@ impl Adapter {
     }
 
     /// Finds for every tensor of the adapter the tensor of the base model that it changes. `stored` are the base's names.
-    pub(super) fn bind<'a>(&mut self, stored: impl Iterator<Item = &'a str>) -> Result<(), ModelError> {
+    pub(super) fn bind<'a>(
+        &mut self,
+        stored: impl Iterator<Item = &'a str>,
+    ) -> Result<(), ModelError> {
         let stored: BTreeSet<&str> = stored.collect();
         let mut changes: BTreeMap<String, Vec<Change>> = BTreeMap::new();
         for name in self.tensors.keys() {
-            let Some((module, change)) = self.change(name)? else { continue };
+            let Some((module, change)) = self.change(name)? else {
+                continue;
+            };
             let target = find(&module, &stored).ok_or_else(|| self.placeless(name, &module))?;
             let of_target = changes.entry(target).or_default();
             // What takes a value's place comes before what is added to it.
@@ -90,8 +114,16 @@ impl Adapter {
                 Change::LowRank { .. } => of_target.push(change),
             }
         }
-        let table = changes.iter().find(|(_, of)| of.iter().any(|c| matches!(c, Change::LowRank { table: true, .. })));
-        let is_output = |name: &&str| matches!(name.rsplit('.').nth(1), Some("lm_head" | "embed_out" | "output"));
+        let table = changes.iter().find(|(_, of)| {
+            of.iter()
+                .any(|c| matches!(c, Change::LowRank { table: true, .. }))
+        });
+        let is_output = |name: &&str| {
+            matches!(
+                name.rsplit('.').nth(1),
+                Some("lm_head" | "embed_out" | "output")
+            )
+        };
         if let Some((name, _)) = table
             && !stored.iter().any(is_output)
         {
@@ -112,27 +144,64 @@ impl Adapter {
     fn change(&self, name: &str) -> Result<Option<(String, Change)>, ModelError> {
         let with = |module: &str, end: &str| -> Result<String, ModelError> {
             let other = format!("{module}.{end}");
-            let missing = || self.wrong(format!("tensor \"{name}\" is there without \"{other}\": fetch it again"));
-            self.tensors.contains_key(&other).then_some(other.clone()).ok_or_else(missing)
+            let missing = || {
+                self.wrong(format!(
+                    "tensor \"{name}\" is there without \"{other}\": fetch it again"
+                ))
+            };
+            self.tensors
+                .contains_key(&other)
+                .then_some(other.clone())
+                .ok_or_else(missing)
         };
         let low_rank = |module: &str, ends: [&str; 2], table: bool| -> Result<_, ModelError> {
             let (a, b) = (with(module, ends[0])?, with(module, ends[1])?);
-            let rank = self.tensors.get(&a).and_then(|slot| slot.shape.first()).copied().unwrap_or_default();
-            let scale = self.config.scale(module, rank).map_err(|what| self.wrong(what))?;
+            let rank = self
+                .tensors
+                .get(&a)
+                .and_then(|slot| slot.shape.first())
+                .copied()
+                .unwrap_or_default();
+            let scale = self
+                .config
+                .scale(module, rank)
+                .map_err(|what| self.wrong(what))?;
             let magnitude = ["lora_magnitude_vector", "lora_magnitude_vector.weight"]
                 .map(|end| format!("{module}.{end}"))
                 .into_iter()
                 .find(|other| self.tensors.contains_key(other));
             if magnitude.is_some() != self.config.use_dora {
-                let what = if self.config.use_dora { "has no magnitudes" } else { "has magnitudes" };
-                return Err(self.wrong(format!("\"{module}\" {what}, against use_dora in its config")));
+                let what = if self.config.use_dora {
+                    "has no magnitudes"
+                } else {
+                    "has magnitudes"
+                };
+                return Err(self.wrong(format!(
+                    "\"{module}\" {what}, against use_dora in its config"
+                )));
             }
             if table && magnitude.is_some() {
-                return Err(self.wrong(format!("\"{module}\": DoRA of a token table isn't known; merge it with PEFT")));
+                return Err(self.wrong(format!(
+                    "\"{module}\": DoRA of a token table isn't known; merge it with PEFT"
+                )));
             }
-            Ok(Some((format!("{module}.weight"), Change::LowRank { a, b, magnitude, scale, table })))
+            Ok(Some((
+                format!("{module}.weight"),
+                Change::LowRank {
+                    a,
+                    b,
+                    magnitude,
+                    scale,
+                    table,
+                },
+            )))
         };
-        let second = [".lora_B.weight", ".lora_embedding_B", ".lora_magnitude_vector", ".lora_magnitude_vector.weight"];
+        let second = [
+            ".lora_B.weight",
+            ".lora_embedding_B",
+            ".lora_magnitude_vector",
+            ".lora_magnitude_vector.weight",
+        ];
         if let Some(module) = name.strip_suffix(".lora_A.weight") {
             return low_rank(module, ["lora_A.weight", "lora_B.weight"], false);
         }
@@ -140,20 +209,33 @@ impl Adapter {
             return low_rank(module, ["lora_embedding_A", "lora_embedding_B"], true);
         }
         if let Some(end) = second.iter().find(|end| name.ends_with(*end)) {
-            let first = if end.contains("embedding") { "lora_embedding_A" } else { "lora_A.weight" };
+            let first = if end.contains("embedding") {
+                "lora_embedding_A"
+            } else {
+                "lora_A.weight"
+            };
             with(name.strip_suffix(end).unwrap_or(name), first)?;
             return Ok(None);
         }
         if name.contains("lora_") || name.contains(".token_adapter.") {
             return Err(self.wrong(format!("tensor \"{name}\" is of a kind that isn't known")));
         }
-        let module = name.replace(".base_layer.", ".").replace(".modules_to_save.", ".");
-        Ok(Some((module, Change::Replaced { by: name.to_owned() })))
+        let module = name
+            .replace(".base_layer.", ".")
+            .replace(".modules_to_save.", ".");
+        Ok(Some((
+            module,
+            Change::Replaced {
+                by: name.to_owned(),
+            },
+        )))
     }
 
     /// The base's tensor `stored` with what the adapter does to it: f32 if anything, else as it came.
     pub(super) fn merged(&self, stored: &str, tensor: Tensor) -> Result<Tensor, ModelError> {
-        let Some(changes) = self.changes.get(stored) else { return Ok(tensor) };
+        let Some(changes) = self.changes.get(stored) else {
+            return Ok(tensor);
+        };
         let mut value = tensor.to_dtype(DType::F32)?;
         for change in changes {
             value = match change {
@@ -164,13 +246,29 @@ impl Adapter {
                     }
                     other
                 }
-                Change::LowRank { a, b, magnitude, scale, table } => {
+                Change::LowRank {
+                    a,
+                    b,
+                    magnitude,
+                    scale,
+                    table,
+                } => {
                     let (a, b) = (self.read(a, &value)?, self.read(b, &value)?);
-                    self.add(stored, &value, (&a, &b), magnitude.as_deref(), *scale, *table)?
+                    self.add(
+                        stored,
+                        &value,
+                        (&a, &b),
+                        magnitude.as_deref(),
+                        *scale,
+                        *table,
+                    )?
                 }
             };
         }
-        self.merged.lock().unwrap_or_else(std::sync::PoisonError::into_inner).insert(stored.to_owned());
+        self.merged
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+            .insert(stored.to_owned());
         Ok(value)
     }
 
@@ -186,8 +284,11 @@ impl Adapter {
         let (Ok((rank, width)), Ok((rows, inner))) = (a.dims2(), b.dims2()) else {
             return Err(self.misfit(stored, a, stored, weight));
         };
-        let delta =
-            if rank == inner { (b.matmul(a)? * scale)? } else { return Err(self.misfit("lora_A", a, "lora_B", b)) };
+        let delta = if rank == inner {
+            (b.matmul(a)? * scale)?
+        } else {
+            return Err(self.misfit("lora_A", a, "lora_B", b));
+        };
         // A token table is stored [tokens, width] and its change [width, tokens]; GPT-2's matrices are stored [in, out].
         // Where the shape doesn't tell, the config does.
         let turned = match weight.dims() {
@@ -200,9 +301,18 @@ impl Adapter {
             return Err(self.misfit(stored, &delta, stored, weight));
         }
         let Some(magnitude) = magnitude else {
-            return Ok((weight + if turned { delta.t()?.contiguous()? } else { delta })?);
+            return Ok((weight
+                + if turned {
+                    delta.t()?.contiguous()?
+                } else {
+                    delta
+                })?);
         };
-        let weight = if turned { weight.t()?.contiguous()? } else { weight.clone() };
+        let weight = if turned {
+            weight.t()?.contiguous()?
+        } else {
+            weight.clone()
+        };
         let sum = (weight + delta)?;
         let length = sum.sqr()?.sum_keepdim(D::Minus1)?.sqrt()?;
         let magnitude = self.read(magnitude, &sum)?;
@@ -215,7 +325,10 @@ impl Adapter {
 
     /// Checks that every change was made.
     pub(super) fn finish(&self) -> Result<(), ModelError> {
-        let merged = self.merged.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let merged = self
+            .merged
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
         match self.changes.keys().find(|name| !merged.contains(*name)) {
             Some(name) => Err(self.wrong(format!(
                 "it changes \"{name}\", which this base model doesn't use (is its output matrix tied to the token table?): \
@@ -235,7 +348,10 @@ impl Adapter {
 
     /// A tensor of the adapter in f32, where `beside` is.
     fn read(&self, name: &str, beside: &Tensor) -> Result<Tensor, ModelError> {
-        let slot = self.tensors.get(name).ok_or_else(|| self.wrong(format!("there is no tensor \"{name}\"")))?;
+        let slot = self
+            .tensors
+            .get(name)
+            .ok_or_else(|| self.wrong(format!("there is no tensor \"{name}\"")))?;
         Ok(slot.tensor(name, beside.device())?.to_dtype(DType::F32)?)
     }
 
@@ -262,7 +378,10 @@ impl Adapter {
 }
 
 fn bad(path: &Path, what: String) -> ModelError {
-    ModelError::BadFile { path: path.to_owned(), what }
+    ModelError::BadFile {
+        path: path.to_owned(),
+        what,
+    }
 }
 
 /// The stored name for a name in the model that was trained: the same, or the same but for the trunk's name in front
@@ -271,9 +390,16 @@ fn find(name: &str, stored: &BTreeSet<&str>) -> Option<String> {
     if stored.contains(name) {
         return Some(name.to_owned());
     }
-    let shorter = name.split_once('.').map(|(_, rest)| rest).filter(|rest| stored.contains(rest));
+    let shorter = name
+        .split_once('.')
+        .map(|(_, rest)| rest)
+        .filter(|rest| stored.contains(rest));
     let longer = ["transformer", "model"].map(|trunk| format!("{trunk}.{name}"));
-    shorter.map(str::to_owned).or_else(|| longer.into_iter().find(|name| stored.contains(name.as_str())))
+    shorter.map(str::to_owned).or_else(|| {
+        longer
+            .into_iter()
+            .find(|name| stored.contains(name.as_str()))
+    })
 }
 
 #[cfg(test)]
@@ -284,19 +410,31 @@ mod tests {
 
     fn tensor(dims: &[usize]) -> Tensor {
         let count = dims.iter().product::<usize>() as u32;
-        Tensor::arange(0, count, &Device::Cpu).unwrap().to_dtype(DType::F32).unwrap().reshape(dims).unwrap()
+        Tensor::arange(0, count, &Device::Cpu)
+            .unwrap()
+            .to_dtype(DType::F32)
+            .unwrap()
+            .reshape(dims)
+            .unwrap()
     }
 
-    fn adapter(config: &str, tensors: &[(&str, &[usize])]) -> (tempfile::TempDir, Result<Adapter, ModelError>) {
+    fn adapter(
+        config: &str,
+        tensors: &[(&str, &[usize])],
+    ) -> (tempfile::TempDir, Result<Adapter, ModelError>) {
         let dir = tempfile::tempdir().unwrap();
         std::fs::write(dir.path().join("adapter_config.json"), config).unwrap();
-        let tensors: HashMap<&str, Tensor> = tensors.iter().map(|(name, dims)| (*name, tensor(dims))).collect();
+        let tensors: HashMap<&str, Tensor> = tensors
+            .iter()
+            .map(|(name, dims)| (*name, tensor(dims)))
+            .collect();
         candle_core::safetensors::save(&tensors, dir.path().join(WEIGHTS)).unwrap();
         let opened = Adapter::open(dir.path());
         (dir, opened)
     }
 
-    const PLAIN: &str = r#"{"peft_type": "LORA", "r": 1, "lora_alpha": 2, "base_model_name_or_path": "org/base"}"#;
+    const PLAIN: &str =
+        r#"{"peft_type": "LORA", "r": 1, "lora_alpha": 2, "base_model_name_or_path": "org/base"}"#;
 
     fn bound(tensors: &[(&str, &[usize])], stored: &[&str]) -> Result<Adapter, ModelError> {
         let mut adapter = adapter(PLAIN, tensors).1?;
@@ -305,38 +443,94 @@ mod tests {
 
     #[test]
     fn a_change_of_rank_one_is_added_whichever_way_the_matrix_lies() {
-        let parts: &[(&str, &[usize])] =
-            &[("base_model.model.m.lora_A.weight", &[1, 3]), ("base_model.model.m.lora_B.weight", &[2, 1])];
+        let parts: &[(&str, &[usize])] = &[
+            ("base_model.model.m.lora_A.weight", &[1, 3]),
+            ("base_model.model.m.lora_B.weight", &[2, 1]),
+        ];
         let (_dir, opened) = adapter(PLAIN, parts);
         let mut adapter = opened.unwrap();
         adapter.bind(["m.weight", "n.weight"].into_iter()).unwrap();
         assert!(adapter.finish().is_err(), "nothing was read yet");
         let zeros = |rows, width| Tensor::zeros((rows, width), DType::BF16, &Device::Cpu).unwrap();
         // A = 0 1 2, B = 0 1, scale 2.
-        let there = adapter.merged("m.weight", zeros(2, 3)).unwrap().to_vec2::<f32>().unwrap();
+        let there = adapter
+            .merged("m.weight", zeros(2, 3))
+            .unwrap()
+            .to_vec2::<f32>()
+            .unwrap();
         assert_eq!(there, [[0., 0., 0.], [0., 2., 4.]]);
-        let turned = adapter.merged("m.weight", zeros(3, 2)).unwrap().to_vec2::<f32>().unwrap();
+        let turned = adapter
+            .merged("m.weight", zeros(3, 2))
+            .unwrap()
+            .to_vec2::<f32>()
+            .unwrap();
         assert_eq!(turned, [[0., 0.], [0., 2.], [0., 4.]]);
-        assert_eq!(adapter.merged("n.weight", zeros(2, 3)).unwrap().dtype(), DType::BF16, "untouched");
+        assert_eq!(
+            adapter.merged("n.weight", zeros(2, 3)).unwrap().dtype(),
+            DType::BF16,
+            "untouched"
+        );
         adapter.finish().unwrap();
-        let error = adapter.merged("m.weight", zeros(4, 4)).unwrap_err().to_string();
-        assert!(error.contains("doesn't fit \"m.weight\" of shape [4, 4]") && error.contains("org/base"), "{error}");
+        let error = adapter
+            .merged("m.weight", zeros(4, 4))
+            .unwrap_err()
+            .to_string();
+        assert!(
+            error.contains("doesn't fit \"m.weight\" of shape [4, 4]")
+                && error.contains("org/base"),
+            "{error}"
+        );
     }
 
     #[test]
     fn a_tensor_without_its_place_or_its_other_half_is_an_error() {
         for (tensors, told) in [
-            (&[("o.lora_A.weight", &[1usize, 3] as &[usize]), ("o.lora_B.weight", &[2, 1])][..], "doesn't have"),
-            (&[("m.lora_A.weight", &[1, 3])], "without \"m.lora_B.weight\""),
-            (&[("m.lora_B.weight", &[2, 1])], "without \"m.lora_A.weight\""),
-            (&[("m.lora_A.weight", &[1, 3]), ("m.lora_B.bias", &[2]), ("m.lora_B.weight", &[2, 1])], "isn't known"),
-            (&[("other.weight", &[2, 3])], "\"other.weight\", which the base model doesn't have"),
-            (&[("m.lora_embedding_A", &[1, 3]), ("m.lora_embedding_B", &[2, 1])], "output matrix too"),
             (
-                &[("m.lora_A.weight", &[1, 3]), ("m.lora_B.weight", &[2, 1]), ("m.lora_magnitude_vector", &[2])],
+                &[
+                    ("o.lora_A.weight", &[1usize, 3] as &[usize]),
+                    ("o.lora_B.weight", &[2, 1]),
+                ][..],
+                "doesn't have",
+            ),
+            (
+                &[("m.lora_A.weight", &[1, 3])],
+                "without \"m.lora_B.weight\"",
+            ),
+            (
+                &[("m.lora_B.weight", &[2, 1])],
+                "without \"m.lora_A.weight\"",
+            ),
+            (
+                &[
+                    ("m.lora_A.weight", &[1, 3]),
+                    ("m.lora_B.bias", &[2]),
+                    ("m.lora_B.weight", &[2, 1]),
+                ],
+                "isn't known",
+            ),
+            (
+                &[("other.weight", &[2, 3])],
+                "\"other.weight\", which the base model doesn't have",
+            ),
+            (
+                &[
+                    ("m.lora_embedding_A", &[1, 3]),
+                    ("m.lora_embedding_B", &[2, 1]),
+                ],
+                "output matrix too",
+            ),
+            (
+                &[
+                    ("m.lora_A.weight", &[1, 3]),
+                    ("m.lora_B.weight", &[2, 1]),
+                    ("m.lora_magnitude_vector", &[2]),
+                ],
                 "against use_dora",
             ),
-            (&[("m.lora_A.weight", &[2, 3]), ("m.lora_B.weight", &[2, 2])], "rank"),
+            (
+                &[("m.lora_A.weight", &[2, 3]), ("m.lora_B.weight", &[2, 2])],
+                "rank",
+            ),
             (&[], "holds no tensor"),
         ] {
             let error = bound(tensors, &["m.weight"]).unwrap_err().to_string();

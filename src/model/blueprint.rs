@@ -44,12 +44,20 @@ impl Blueprint {
     ///
     /// # Errors
     /// When a size is missing.
-    pub fn new(c: &Config, norm: NormPlan, layers: Vec<LayerPlan>, tied: bool) -> Result<Self, ModelError> {
+    pub fn new(
+        c: &Config,
+        norm: NormPlan,
+        layers: Vec<LayerPlan>,
+        tied: bool,
+    ) -> Result<Self, ModelError> {
         Ok(Self {
             architecture: c.kind.clone(),
             vocab_size: c.count("vocab_size")?,
             hidden_size: c.count(HIDDEN)?,
-            context_length: c.count_or("max_position_embeddings|n_positions|max_seq_len|seq_length", 2_048)?,
+            context_length: c.count_or(
+                "max_position_embeddings|n_positions|max_seq_len|seq_length",
+                2_048,
+            )?,
             norm,
             embedding: EmbeddingPlan::default(),
             ropes: Vec::new(),
@@ -72,7 +80,10 @@ impl Blueprint {
         mut self,
         mut change: impl FnMut(usize, &mut LayerPlan) -> Result<(), ModelError>,
     ) -> Result<Self, ModelError> {
-        self.layers.iter_mut().enumerate().try_for_each(|(i, layer)| change(i, layer))?;
+        self.layers
+            .iter_mut()
+            .enumerate()
+            .try_for_each(|(i, layer)| change(i, layer))?;
         Ok(self)
     }
 }
@@ -93,7 +104,9 @@ pub fn heads(c: &Config) -> Result<(usize, usize), ModelError> {
     match c.get::<usize>("head_dim")? {
         Some(_) => Ok((heads, c.count("head_dim")?)),
         None if hidden.is_multiple_of(heads) => Ok((heads, hidden / heads)),
-        None => Err(c.error(format!("{heads} heads don't divide a hidden size of {hidden}"))),
+        None => Err(c.error(format!(
+            "{heads} heads don't divide a hidden size of {hidden}"
+        ))),
     }
 }
 
@@ -149,19 +162,45 @@ impl LayerPlan {
     /// A layer whose feed-forward half follows the attention, each with a norm before it.
     pub fn new(attention: AttentionPlan, feed: FeedPlan) -> Self {
         let (norms, residual) = (NormsPlan::BEFORE, Residual::Sequential);
-        Self { attention, feed, norms, residual, residual_scale: None }
+        Self {
+            attention,
+            feed,
+            norms,
+            residual,
+            residual_scale: None,
+        }
     }
 }
 
 impl NormsPlan {
     /// One before each half.
-    pub const BEFORE: Self = Self { attention: true, attention_post: false, mlp: true, mlp_post: false };
+    pub const BEFORE: Self = Self {
+        attention: true,
+        attention_post: false,
+        mlp: true,
+        mlp_post: false,
+    };
     /// One before and one after each half (Gemma 2).
-    pub const AROUND: Self = Self { attention: true, attention_post: true, mlp: true, mlp_post: true };
+    pub const AROUND: Self = Self {
+        attention: true,
+        attention_post: true,
+        mlp: true,
+        mlp_post: true,
+    };
     /// One after each half (OLMo 2).
-    pub const AFTER: Self = Self { attention: false, attention_post: true, mlp: false, mlp_post: true };
+    pub const AFTER: Self = Self {
+        attention: false,
+        attention_post: true,
+        mlp: false,
+        mlp_post: true,
+    };
     /// One for both halves, which stand beside each other (GPT-J).
-    pub const SHARED: Self = Self { attention: true, attention_post: false, mlp: false, mlp_post: false };
+    pub const SHARED: Self = Self {
+        attention: true,
+        attention_post: false,
+        mlp: false,
+        mlp_post: false,
+    };
 }
 
 /// A layer's attention.

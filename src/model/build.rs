@@ -1,6 +1,8 @@
 //! From a blueprint and weights to a decoder: the one place where layers are joined.
 
-use super::blueprint::{AttentionPlan, Blueprint, ExpertsPlan, FeedPlan, LayerPlan, NormKind, NormPlan, QkNormPlan};
+use super::blueprint::{
+    AttentionPlan, Blueprint, ExpertsPlan, FeedPlan, LayerPlan, NormKind, NormPlan, QkNormPlan,
+};
 use super::decoder::{Block, Decoder};
 use super::layers::attention::{Attention, QkNorm};
 use super::layers::experts::Experts;
@@ -24,21 +26,36 @@ pub fn decoder(plan: &Blueprint, weights: &Weights) -> Result<Decoder, ModelErro
     // First, so that a damaged configuration's sizes are found out before anything is made of them.
     let embedding = Embedding::new(root.matrix("token_embd", plan.vocab_size, width)?);
     let layer = |i: usize| b.block(&root.at("blk").at(i), &plan.layers[i]);
-    let blocks = (0..plan.layers.len()).into_par_iter().map(layer).collect::<Result<_, _>>()?;
+    let blocks = (0..plan.layers.len())
+        .into_par_iter()
+        .map(layer)
+        .collect::<Result<_, _>>()?;
     let positions = match plan.embedding.positions {
-        Some((rows, first)) => Some((Embedding::new(root.matrix("position_embd", rows, hidden)?), first)),
+        Some((rows, first)) => Some((
+            Embedding::new(root.matrix("position_embd", rows, hidden)?),
+            first,
+        )),
         None => None,
     };
     let projections = if width == hidden {
         None
     } else {
         let into = root.linear(&[("token_embd_in", hidden)], width, false, Layout::OUT_IN)?;
-        Some((into, root.linear(&[("output_out", width)], hidden, false, Layout::OUT_IN)?))
+        Some((
+            into,
+            root.linear(&[("output_out", width)], hidden, false, Layout::OUT_IN)?,
+        ))
     };
     let head = if plan.tied {
         None
     } else {
-        Some(b.linear(&root, &[("output", plan.vocab_size)], width, plan.head_bias, Layout::OUT_IN)?)
+        Some(b.linear(
+            &root,
+            &[("output", plan.vocab_size)],
+            width,
+            plan.head_bias,
+            Layout::OUT_IN,
+        )?)
     };
     Ok(Decoder {
         embedding,
@@ -98,11 +115,19 @@ impl Builder<'_> {
         let hidden = self.plan.hidden_size;
         if !plan.heads.is_multiple_of(plan.kv_heads) {
             let (heads, keys) = (plan.heads, plan.kv_heads);
-            return Err(self.weights.error(format!("{keys} heads of keys don't divide {heads} heads of queries")));
+            return Err(self.weights.error(format!(
+                "{keys} heads of keys don't divide {heads} heads of queries"
+            )));
         }
         let (q, kv) = (plan.heads * plan.head_dim, plan.kv_heads * plan.head_dim);
         let qkv = if at.has("attn_qkv.weight") {
-            self.linear(at, &[("attn_qkv", q + 2 * kv)], hidden, plan.qkv_bias, plan.qkv_layout)?
+            self.linear(
+                at,
+                &[("attn_qkv", q + 2 * kv)],
+                hidden,
+                plan.qkv_bias,
+                plan.qkv_layout,
+            )?
         } else {
             let parts = [("attn_q", q), ("attn_k", kv), ("attn_v", kv)];
             self.linear(at, &parts, hidden, plan.qkv_bias, Layout::OUT_IN)?
@@ -117,7 +142,13 @@ impl Builder<'_> {
         };
         Ok(Attention {
             qkv,
-            out: self.linear(at, &[("attn_output", hidden)], q, plan.out_bias, plan.out_layout)?,
+            out: self.linear(
+                at,
+                &[("attn_output", hidden)],
+                q,
+                plan.out_bias,
+                plan.out_layout,
+            )?,
             heads: plan.heads,
             kv_heads: plan.kv_heads,
             head_dim: plan.head_dim,
@@ -128,7 +159,11 @@ impl Builder<'_> {
             qk_norm,
             clip: plan.clip,
             alibi: plan.alibi,
-            sinks: if plan.sinks { Some(at.tensor("attn_sinks.weight", &[plan.heads])?) } else { None },
+            sinks: if plan.sinks {
+                Some(at.tensor("attn_sinks.weight", &[plan.heads])?)
+            } else {
+                None
+            },
         })
     }
 
@@ -149,19 +184,33 @@ impl Builder<'_> {
                 let of = |head: usize| at.tensor(&format!("{name}.{head}.weight"), &[head_dim]);
                 Tensor::stack(&(0..heads).map(of).collect::<Result<Vec<_>, _>>()?, 0)?
             }
-            QkNormPlan::OwnWeights | QkNormPlan::OwnTensors => at.tensor(&leaf, &[heads, head_dim])?,
+            QkNormPlan::OwnWeights | QkNormPlan::OwnTensors => {
+                at.tensor(&leaf, &[heads, head_dim])?
+            }
         };
         let (ones, zeros) = self.bare(head_dim)?;
-        Ok(Norm::Heads { weight, ones, zeros, eps: plan.eps as f32 })
+        Ok(Norm::Heads {
+            weight,
+            ones,
+            zeros,
+            eps: plan.eps as f32,
+        })
     }
 
     fn feed(&self, at: &Scope<'_>, plan: &FeedPlan) -> Result<Mlp, ModelError> {
         let hidden = self.plan.hidden_size;
         match *plan {
-            FeedPlan::Gated { inner, bias, gating } => {
-                self.gated(at, ["ffn_gate", "ffn_up", "ffn_down"], inner, bias, gating)
-            }
-            FeedPlan::Plain { inner, bias, activation, layout } => Ok(Mlp::Plain {
+            FeedPlan::Gated {
+                inner,
+                bias,
+                gating,
+            } => self.gated(at, ["ffn_gate", "ffn_up", "ffn_down"], inner, bias, gating),
+            FeedPlan::Plain {
+                inner,
+                bias,
+                activation,
+                layout,
+            } => Ok(Mlp::Plain {
                 up: self.linear(at, &[("ffn_up", inner)], hidden, bias, layout)?,
                 down: self.linear(at, &[("ffn_down", hidden)], inner, bias, layout)?,
                 activation,
@@ -197,7 +246,13 @@ impl Builder<'_> {
             if at.has("ffn_gate_up_exps.weight") {
                 let (at, (up, down)) = (at.slab(e), plan.layouts);
                 return Ok(Mlp::Gated {
-                    gate_up: self.linear(&at, &[("ffn_gate_up_exps", 2 * inner)], hidden, bias, up)?,
+                    gate_up: self.linear(
+                        &at,
+                        &[("ffn_gate_up_exps", 2 * inner)],
+                        hidden,
+                        bias,
+                        up,
+                    )?,
                     down: self.linear(&at, &[("ffn_down_exps", hidden)], inner, bias, down)?,
                     gating,
                 });
@@ -207,7 +262,13 @@ impl Builder<'_> {
                 return self.gated(&at.slab(e), names, inner, bias, gating);
             }
             let names = ["gate", "up", "down"].map(|part| format!("ffn_{part}.{e}"));
-            self.gated(at, names.each_ref().map(String::as_str), inner, bias, gating)
+            self.gated(
+                at,
+                names.each_ref().map(String::as_str),
+                inner,
+                bias,
+                gating,
+            )
         };
         let shared = match plan.shared {
             Some((inner, weighed)) => {
@@ -221,7 +282,13 @@ impl Builder<'_> {
             None => None,
         };
         Ok(Experts {
-            router: self.linear(at, &[("ffn_gate_inp", plan.count)], hidden, plan.bias, Layout::OUT_IN)?,
+            router: self.linear(
+                at,
+                &[("ffn_gate_inp", plan.count)],
+                hidden,
+                plan.bias,
+                Layout::OUT_IN,
+            )?,
             experts: (0..plan.count).map(expert).collect::<Result<_, _>>()?,
             chosen: plan.chosen,
             weighing: plan.weighing,
@@ -232,8 +299,13 @@ impl Builder<'_> {
     /// The gate of a shared expert: one row, which GGUF files store as a vector.
     fn weigher(&self, at: &Scope<'_>) -> Result<Linear, ModelError> {
         let (name, hidden) = ("ffn_gate_inp_shexp.weight", self.plan.hidden_size);
-        let row = at.tensor(name, &[1, hidden]).or_else(|_| at.tensor(name, &[hidden]))?;
-        Ok(Linear::new(super::layers::linear::Matrix::dense(row.reshape((1, hidden))?)?, None))
+        let row = at
+            .tensor(name, &[1, hidden])
+            .or_else(|_| at.tensor(name, &[hidden]))?;
+        Ok(Linear::new(
+            super::layers::linear::Matrix::dense(row.reshape((1, hidden))?)?,
+            None,
+        ))
     }
 
     /// A linear layer of a plan that knows safetensors: a GGUF's parts are in order, and its biases there or not.
@@ -248,27 +320,48 @@ impl Builder<'_> {
         if !self.weights.is_gguf() {
             return at.linear(modules, width, bias, layout);
         }
-        let bias = modules.first().is_some_and(|(module, _)| at.has(&format!("{module}.bias")));
+        let bias = modules
+            .first()
+            .is_some_and(|(module, _)| at.has(&format!("{module}.bias")));
         at.linear(modules, width, bias, Layout::OUT_IN)
     }
 
     fn norm_if(&self, there: bool, at: &Scope<'_>, name: &str) -> Result<Option<Norm>, ModelError> {
-        there.then(|| self.norm(at, name, self.plan.hidden_size, self.plan.norm)).transpose()
+        there
+            .then(|| self.norm(at, name, self.plan.hidden_size, self.plan.norm))
+            .transpose()
     }
 
-    fn norm(&self, at: &Scope<'_>, name: &str, len: usize, plan: NormPlan) -> Result<Norm, ModelError> {
+    fn norm(
+        &self,
+        at: &Scope<'_>,
+        name: &str,
+        len: usize,
+        plan: NormPlan,
+    ) -> Result<Norm, ModelError> {
         let gguf = self.weights.is_gguf();
         let vector = |leaf: &str| at.tensor(&format!("{name}.{leaf}"), &[len]);
         let eps = plan.eps as f32;
         Ok(match plan.kind {
             NormKind::Rms { offset } => {
                 let weight = vector("weight")?;
-                Norm::Rms { weight: if gguf { weight } else { (weight + offset)? }, eps }
+                Norm::Rms {
+                    weight: if gguf { weight } else { (weight + offset)? },
+                    eps,
+                }
             }
             NormKind::Layer { bias } => {
-                let bias = if gguf { at.has(&format!("{name}.bias")) } else { bias };
+                let bias = if gguf {
+                    at.has(&format!("{name}.bias"))
+                } else {
+                    bias
+                };
                 let weight = vector("weight")?;
-                let bias = if bias { vector("bias")? } else { weight.zeros_like()? };
+                let bias = if bias {
+                    vector("bias")?
+                } else {
+                    weight.zeros_like()?
+                };
                 Norm::Layer { weight, bias, eps }
             }
             NormKind::Bare => {
@@ -280,6 +373,9 @@ impl Builder<'_> {
 
     fn bare(&self, len: usize) -> Result<(Tensor, Tensor), ModelError> {
         let device = self.weights.device();
-        Ok((Tensor::ones(len, DType::F32, device)?, Tensor::zeros(len, DType::F32, device)?))
+        Ok((
+            Tensor::ones(len, DType::F32, device)?,
+            Tensor::zeros(len, DType::F32, device)?,
+        ))
     }
 }

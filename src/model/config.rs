@@ -46,10 +46,18 @@ impl Config {
     /// # Errors
     /// When it isn't a JSON object or has no `model_type`.
     pub fn from_json(json: &[u8], file: &str, named: Option<&str>) -> Result<Self, ModelError> {
-        let bad = |what: String| ModelError::Config { file: file.to_owned(), what };
-        let mut fields: Map<String, Value> =
-            serde_json::from_slice(json).map_err(|e| bad(format!("{e}; correct it or fetch it again")))?;
-        let kind = |fields: &Map<String, Value>| fields.get("model_type").and_then(Value::as_str).map(str::to_owned);
+        let bad = |what: String| ModelError::Config {
+            file: file.to_owned(),
+            what,
+        };
+        let mut fields: Map<String, Value> = serde_json::from_slice(json)
+            .map_err(|e| bad(format!("{e}; correct it or fetch it again")))?;
+        let kind = |fields: &Map<String, Value>| {
+            fields
+                .get("model_type")
+                .and_then(Value::as_str)
+                .map(str::to_owned)
+        };
         let mut found = kind(&fields);
         if let Some(Value::Object(text)) = fields.remove("text_config") {
             found = kind(&text).or(found);
@@ -60,35 +68,54 @@ impl Config {
             }
             fields.extend(text);
         }
-        let method = fields.get("quantization_config").and_then(|q| q.get("quant_method")?.as_str());
+        let method = fields
+            .get("quantization_config")
+            .and_then(|q| q.get("quant_method")?.as_str());
         if let Some(method) = method.filter(|method| *method != "mxfp4") {
             return Err(bad(format!(
                 "the weights are quantized by {method}, which byrote doesn't read; use the unquantized checkpoint or a GGUF of it"
             )));
         }
         let kind = named.map(str::to_owned).or(found);
-        let kind = kind.ok_or_else(|| bad("there is no \"model_type\"; give \"family\" in models.toml".to_owned()))?;
-        Ok(Self { file: file.to_owned(), kind, gguf: false, fields })
+        let kind = kind.ok_or_else(|| {
+            bad("there is no \"model_type\"; give \"family\" in models.toml".to_owned())
+        })?;
+        Ok(Self {
+            file: file.to_owned(),
+            kind,
+            gguf: false,
+            fields,
+        })
     }
 
     /// The same with numbers for fields that aren't there.
     #[must_use]
     pub fn with_defaults(&self, defaults: &[(&str, u64)]) -> Self {
         let mut full = self.clone();
-        for (name, value) in defaults.iter().filter(|(name, _)| self.value(name).is_none()) {
+        for (name, value) in defaults
+            .iter()
+            .filter(|(name, _)| self.value(name).is_none())
+        {
             full.fields.insert((*name).to_owned(), Value::from(*value));
         }
         full
     }
 
     fn value(&self, names: &str) -> Option<(&str, &Value)> {
-        let known = names.split('|').find_map(|name| self.fields.get_key_value(name).filter(|(_, v)| !v.is_null()));
+        let known = names.split('|').find_map(|name| {
+            self.fields
+                .get_key_value(name)
+                .filter(|(_, v)| !v.is_null())
+        });
         known.map(|(name, value)| (name.as_str(), value))
     }
 
     /// An error about this configuration.
     pub fn error(&self, what: impl Into<String>) -> ModelError {
-        ModelError::Config { file: self.file.clone(), what: what.into() }
+        ModelError::Config {
+            file: self.file.clone(),
+            what: what.into(),
+        }
     }
 
     /// A field of any type.
@@ -96,10 +123,14 @@ impl Config {
     /// # Errors
     /// When it is there but of another type.
     pub fn get<T: DeserializeOwned>(&self, names: &str) -> Result<Option<T>, ModelError> {
-        let Some((name, value)) = self.value(names) else { return Ok(None) };
-        T::deserialize(value)
-            .map(Some)
-            .map_err(|e| self.error(format!("\"{name}\": {e}; correct it or fetch the file again")))
+        let Some((name, value)) = self.value(names) else {
+            return Ok(None);
+        };
+        T::deserialize(value).map(Some).map_err(|e| {
+            self.error(format!(
+                "\"{name}\": {e}; correct it or fetch the file again"
+            ))
+        })
     }
 
     /// A field of any type, or what the family takes where it isn't there.
@@ -114,8 +145,16 @@ impl Config {
     ///
     /// # Errors
     /// As for [`Config::get`].
-    pub fn or_null<T: DeserializeOwned>(&self, name: &str, default: T) -> Result<Option<T>, ModelError> {
-        if self.fields.contains_key(name) { self.get(name) } else { Ok(Some(default)) }
+    pub fn or_null<T: DeserializeOwned>(
+        &self,
+        name: &str,
+        default: T,
+    ) -> Result<Option<T>, ModelError> {
+        if self.fields.contains_key(name) {
+            self.get(name)
+        } else {
+            Ok(Some(default))
+        }
     }
 
     /// A field that must be there.
@@ -124,7 +163,8 @@ impl Config {
     /// When it isn't, or is of another type.
     pub fn need<T: DeserializeOwned>(&self, names: &str) -> Result<T, ModelError> {
         let name = names.split('|').next().unwrap_or(names);
-        self.get(names)?.ok_or_else(|| self.error(format!("missing field \"{name}\"; fetch the file again")))
+        self.get(names)?
+            .ok_or_else(|| self.error(format!("missing field \"{name}\"; fetch the file again")))
     }
 
     /// A count that must be there and not be 0.
@@ -149,12 +189,20 @@ impl Config {
     /// When it is absurd, too: a damaged file must not make byrote ask for all memory.
     pub fn few(&self, names: &str) -> Result<usize, ModelError> {
         let n = self.count(names)?;
-        if n > MOST_OF_FEW { Err(self.error(format!("\"{names}\" is {n}, which can't be"))) } else { Ok(n) }
+        if n > MOST_OF_FEW {
+            Err(self.error(format!("\"{names}\" is {n}, which can't be")))
+        } else {
+            Ok(n)
+        }
     }
 
     fn positive(&self, names: &str, n: usize) -> Result<usize, ModelError> {
         let sensible = (1..=MOST).contains(&n);
-        if sensible { Ok(n) } else { Err(self.error(format!("\"{names}\" is {n}, which can't be"))) }
+        if sensible {
+            Ok(n)
+        } else {
+            Err(self.error(format!("\"{names}\" is {n}, which can't be")))
+        }
     }
 
     /// A rotary embedding of `dims` components, of `rope_theta` and `rope_scaling` in their older and newer places. Of a
@@ -164,10 +212,19 @@ impl Config {
     /// When a field is missing or a scaling unknown.
     pub fn rope(&self, dims: usize, base: f32, pairing: Pairing) -> Result<Rope, ModelError> {
         let raw = match self.get::<RopeByLayer>(ROPE_BY_LAYER)? {
-            Some(RopeByLayer { full_attention: Some(full), .. }) => Some(full),
+            Some(RopeByLayer {
+                full_attention: Some(full),
+                ..
+            }) => Some(full),
             _ => self.get("rope_parameters|rope_scaling")?,
         };
-        self.rope_of(raw.as_ref(), self.get("rope_theta|rotary_emb_base")?, dims, base, pairing)
+        self.rope_of(
+            raw.as_ref(),
+            self.get("rope_theta|rotary_emb_base")?,
+            dims,
+            base,
+            pairing,
+        )
     }
 
     /// Rotary embeddings of full layers and of those with a sliding window, whose own are never stretched. `bases` are the
@@ -188,7 +245,10 @@ impl Config {
             None => theta,
         };
         let (full, sliding) = match self.get::<RopeByLayer>(ROPE_BY_LAYER)? {
-            Some(RopeByLayer { full_attention: Some(full), sliding_attention }) => (Some(full), sliding_attention),
+            Some(RopeByLayer {
+                full_attention: Some(full),
+                sliding_attention,
+            }) => (Some(full), sliding_attention),
             _ => (self.get("rope_scaling")?, None),
         };
         Ok(vec![
@@ -212,11 +272,20 @@ impl Config {
         let context = self.count_or("max_position_embeddings|n_positions", 2_048)?;
         let original = self.get("original_max_position_embeddings")?;
         let scaling = match raw {
-            Some(raw) => raw.check(context, original, dims).map_err(|what| self.error(what))?,
+            Some(raw) => raw
+                .check(context, original, dims)
+                .map_err(|what| self.error(what))?,
             None => Scaling::None,
         };
-        let base = theta.or_else(|| raw.and_then(|raw| raw.rope_theta)).unwrap_or(base);
-        Ok(Rope { base, dims, scaling, pairing })
+        let base = theta
+            .or_else(|| raw.and_then(|raw| raw.rope_theta))
+            .unwrap_or(base);
+        Ok(Rope {
+            base,
+            dims,
+            scaling,
+            pairing,
+        })
     }
 
     /// Share of a head's components that are rotated.
@@ -226,7 +295,10 @@ impl Config {
     pub fn rotated_share(&self, default: f32) -> Result<f32, ModelError> {
         let raw: Option<RawScaling> = self.get("rope_parameters|rope_scaling")?;
         let newer = raw.and_then(|raw| raw.partial_rotary_factor);
-        Ok(self.get("partial_rotary_factor|rotary_pct|rope_pct")?.or(newer).unwrap_or(default))
+        Ok(self
+            .get("partial_rotary_factor|rotary_pct|rope_pct")?
+            .or(newer)
+            .unwrap_or(default))
     }
 }
 
@@ -237,13 +309,24 @@ mod tests {
     #[test]
     fn fields_that_cannot_be_used_say_which_file_and_which_field() {
         let config = |json: &str| Config::from_json(json.as_bytes(), "m/config.json", None);
-        let said = |json: &str| config(json).and_then(|c| c.count("hidden_size|n_embd")).unwrap_err().to_string();
+        let said = |json: &str| {
+            config(json)
+                .and_then(|c| c.count("hidden_size|n_embd"))
+                .unwrap_err()
+                .to_string()
+        };
         assert!(said("[").contains("m/config.json"));
         assert!(said("{}").contains("no \"model_type\""));
-        assert!(said(r#"{"quantization_config": {"quant_method": "gptq"}}"#).contains("quantized by gptq"));
+        assert!(
+            said(r#"{"quantization_config": {"quant_method": "gptq"}}"#)
+                .contains("quantized by gptq")
+        );
         assert!(said(r#"{"model_type": "x"}"#).contains("missing field \"hidden_size\""));
         assert!(said(r#"{"model_type": "x", "hidden_size": null, "n_embd": 0}"#).contains("is 0"));
-        assert!(said(r#"{"model_type": "x", "n_embd": "8"}"#).contains("m/config.json: \"n_embd\": invalid type"));
+        assert!(
+            said(r#"{"model_type": "x", "n_embd": "8"}"#)
+                .contains("m/config.json: \"n_embd\": invalid type")
+        );
     }
 
     #[test]
@@ -251,7 +334,10 @@ mod tests {
         let json =
             br#"{"model_type": "big", "tie_word_embeddings": true, "text_config": {"model_type": "small", "x": 3}}"#;
         let config = Config::from_json(json, "config.json", None).unwrap();
-        assert_eq!((config.kind.as_str(), config.need::<u32>("x").unwrap()), ("small", 3));
+        assert_eq!(
+            (config.kind.as_str(), config.need::<u32>("x").unwrap()),
+            ("small", 3)
+        );
         assert!(config.need::<bool>("tie_word_embeddings").unwrap());
     }
 }

@@ -33,8 +33,12 @@ pub fn multiplies_bf16() -> bool {
 pub fn with_slice<R>(x: &Tensor, with: impl FnOnce(&[f32]) -> Result<R>) -> Result<Option<R>> {
     let x = x.contiguous()?;
     let (storage, layout) = x.storage_and_layout();
-    let Storage::Cpu(CpuStorage::F32(values)) = &*storage else { return Ok(None) };
-    let Some((start, end)) = layout.contiguous_offsets() else { return Ok(None) };
+    let Storage::Cpu(CpuStorage::F32(values)) = &*storage else {
+        return Ok(None);
+    };
+    let Some((start, end)) = layout.contiguous_offsets() else {
+        return Ok(None);
+    };
     with(&values[start..end]).map(Some)
 }
 

@@ -84,7 +84,9 @@ impl Cache {
     pub fn select(&mut self, sequences: &[u32], device: &Device) -> Result<()> {
         super::stepwise::select(&mut self.sequences, sequences);
         let index = Tensor::from_slice(sequences, sequences.len(), device)?;
-        self.layers.iter_mut().try_for_each(|layer| layer.select(&index))
+        self.layers
+            .iter_mut()
+            .try_for_each(|layer| layer.select(&index))
     }
 }
 
@@ -98,7 +100,10 @@ impl CausalLm for Decoder {
     }
 
     fn cache(&self) -> Cache {
-        Cache { layers: vec![LayerCache::default(); self.blocks.len()], ..Cache::default() }
+        Cache {
+            layers: vec![LayerCache::default(); self.blocks.len()],
+            ..Cache::default()
+        }
     }
 
     fn hidden(&self, pass: &Pass<'_>, cache: Option<&mut Cache>) -> Result<Tensor> {
@@ -114,7 +119,11 @@ impl CausalLm for Decoder {
         let mut x = self.vectors(pass, start)?;
         for (i, block) in self.blocks.iter().enumerate() {
             // Below the last block every position is needed as a key; from there on only what is asked for.
-            let rows = if i + 1 == self.blocks.len() { pass.rows.clone() } else { 0..pass.len };
+            let rows = if i + 1 == self.blocks.len() {
+                pass.rows.clone()
+            } else {
+                0..pass.len
+            };
             let cache = layers.as_mut().and_then(|layers| layers.get_mut(i));
             x = block.forward(&x, &rows, &around, cache)?;
         }
@@ -151,7 +160,10 @@ impl CausalLm for Decoder {
         if !self.device.is_cpu() || self.logit_softcap.is_some() || self.logit_scale.is_some() {
             return Ok(false);
         }
-        let head = self.head.as_ref().unwrap_or_else(|| self.embedding.as_linear());
+        let head = self
+            .head
+            .as_ref()
+            .unwrap_or_else(|| self.embedding.as_linear());
         head.multiply_part(hidden, tokens, arithmetic, logits)
     }
 }
@@ -186,13 +198,28 @@ impl Decoder {
         let mut masks: Vec<(Option<usize>, Tensor)> = Vec::new();
         // The CPU's own attention needs none.
         let masked = !(cpu::available() && self.device.is_cpu());
-        for window in self.blocks.iter().map(|block| block.attention.window).filter(|_| masked) {
+        for window in self
+            .blocks
+            .iter()
+            .map(|block| block.attention.window)
+            .filter(|_| masked)
+        {
             if !masks.iter().any(|(w, _)| *w == window) {
                 masks.push((window, mask(start, pass.len, window, &self.device)?));
             }
         }
-        let alibi = self.alibi.as_ref().map(|alibi| alibi.bias(start + pass.len, &self.device)).transpose()?;
-        Ok(Surroundings { start, tables, masks, alibi, arithmetic: pass.arithmetic })
+        let alibi = self
+            .alibi
+            .as_ref()
+            .map(|alibi| alibi.bias(start + pass.len, &self.device))
+            .transpose()?;
+        Ok(Surroundings {
+            start,
+            tables,
+            masks,
+            alibi,
+            arithmetic: pass.arithmetic,
+        })
     }
 }
 
@@ -208,10 +235,16 @@ impl Block {
         let cut = |x: &Tensor| x.narrow(1, rows.start, rows.len());
         let attended = self.attention.forward(&seen, rows, around, cache)?;
         let x = cut(x)?;
-        let (attention_post, mlp_post) = (self.attention_post_norm.as_ref(), self.mlp_post_norm.as_ref());
+        let (attention_post, mlp_post) = (
+            self.attention_post_norm.as_ref(),
+            self.mlp_post_norm.as_ref(),
+        );
         if self.residual == Residual::Normed {
             let added = normed(attention_post, (x + attended)?)?;
-            let fed = self.mlp.forward(&normed(self.mlp_norm.as_ref(), added.clone())?, around.arithmetic)?;
+            let fed = self.mlp.forward(
+                &normed(self.mlp_norm.as_ref(), added.clone())?,
+                around.arithmetic,
+            )?;
             return normed(mlp_post, (added + fed)?);
         }
         let added = (&x + self.scaled(normed(attention_post, attended)?)?)?;
@@ -220,7 +253,11 @@ impl Block {
             (Residual::Parallel, None) => cut(&seen)?,
             (_, norm) => normed(norm.as_ref(), added.clone())?,
         };
-        added + self.scaled(normed(mlp_post, self.mlp.forward(&seen, around.arithmetic)?)?)?
+        added
+            + self.scaled(normed(
+                mlp_post,
+                self.mlp.forward(&seen, around.arithmetic)?,
+            )?)?
     }
 
     fn scaled(&self, x: Tensor) -> Result<Tensor> {

@@ -39,42 +39,217 @@ struct Native {
 
 /// What byrote's own layers can be joined to.
 const NATIVE: &[Native] = &[
-    Native { config: &["llama"], gguf: &["llama"], names: llama::names, plan: llama::llama },
-    Native { config: &["mistral"], gguf: &["mistral"], names: llama::names, plan: llama::mistral },
-    Native { config: &["ministral"], gguf: &[], names: llama::names, plan: llama::ministral },
-    Native { config: &["ministral3"], gguf: &["mistral3"], names: llama::names, plan: llama::ministral3 },
-    Native { config: &["mixtral"], gguf: &[], names: llama::mixtral_names, plan: llama::mixtral },
-    Native { config: &["smollm3"], gguf: &["smollm3"], names: llama::names, plan: llama::smollm3 },
-    Native { config: &["internlm2"], gguf: &["internlm2"], names: llama::internlm2_names, plan: llama::internlm2 },
-    Native { config: &["granite"], gguf: &["granite"], names: llama::names, plan: llama::granite },
-    Native { config: &["qwen2"], gguf: &["qwen2"], names: llama::names, plan: qwen::qwen2 },
-    Native { config: &["qwen3"], gguf: &["qwen3"], names: llama::names, plan: qwen::qwen3 },
-    Native { config: &["qwen2_moe"], gguf: &["qwen2moe"], names: qwen::moe_names, plan: qwen::qwen2_moe },
-    Native { config: &["qwen3_moe"], gguf: &["qwen3moe"], names: qwen::moe_names, plan: qwen::qwen3_moe },
-    Native { config: &["olmo"], gguf: &["olmo"], names: llama::names, plan: olmo::olmo },
-    Native { config: &["olmo2"], gguf: &[], names: olmo::after_names, plan: olmo::olmo2 },
+    Native {
+        config: &["llama"],
+        gguf: &["llama"],
+        names: llama::names,
+        plan: llama::llama,
+    },
+    Native {
+        config: &["mistral"],
+        gguf: &["mistral"],
+        names: llama::names,
+        plan: llama::mistral,
+    },
+    Native {
+        config: &["ministral"],
+        gguf: &[],
+        names: llama::names,
+        plan: llama::ministral,
+    },
+    Native {
+        config: &["ministral3"],
+        gguf: &["mistral3"],
+        names: llama::names,
+        plan: llama::ministral3,
+    },
+    Native {
+        config: &["mixtral"],
+        gguf: &[],
+        names: llama::mixtral_names,
+        plan: llama::mixtral,
+    },
+    Native {
+        config: &["smollm3"],
+        gguf: &["smollm3"],
+        names: llama::names,
+        plan: llama::smollm3,
+    },
+    Native {
+        config: &["internlm2"],
+        gguf: &["internlm2"],
+        names: llama::internlm2_names,
+        plan: llama::internlm2,
+    },
+    Native {
+        config: &["granite"],
+        gguf: &["granite"],
+        names: llama::names,
+        plan: llama::granite,
+    },
+    Native {
+        config: &["qwen2"],
+        gguf: &["qwen2"],
+        names: llama::names,
+        plan: qwen::qwen2,
+    },
+    Native {
+        config: &["qwen3"],
+        gguf: &["qwen3"],
+        names: llama::names,
+        plan: qwen::qwen3,
+    },
+    Native {
+        config: &["qwen2_moe"],
+        gguf: &["qwen2moe"],
+        names: qwen::moe_names,
+        plan: qwen::qwen2_moe,
+    },
+    Native {
+        config: &["qwen3_moe"],
+        gguf: &["qwen3moe"],
+        names: qwen::moe_names,
+        plan: qwen::qwen3_moe,
+    },
+    Native {
+        config: &["olmo"],
+        gguf: &["olmo"],
+        names: llama::names,
+        plan: olmo::olmo,
+    },
+    Native {
+        config: &["olmo2"],
+        gguf: &[],
+        names: olmo::after_names,
+        plan: olmo::olmo2,
+    },
     // llama.cpp writes both as OLMo 2, the third with a window.
-    Native { config: &["olmo3"], gguf: &["olmo2"], names: olmo::after_names, plan: olmo::olmo3 },
-    Native { config: &["olmoe"], gguf: &["olmoe"], names: qwen::moe_names, plan: olmo::olmoe },
-    Native { config: &["gemma"], gguf: &["gemma"], names: llama::names, plan: gemma::gemma },
-    Native { config: &["gemma2"], gguf: &["gemma2"], names: gemma::names, plan: gemma::gemma2 },
-    Native { config: &["gemma3_text", "gemma3"], gguf: &["gemma3"], names: gemma::names, plan: gemma::gemma3 },
-    Native { config: &["phi"], gguf: &["phi2"], names: phi::names, plan: phi::phi },
-    Native { config: &["phi3"], gguf: &["phi3"], names: phi::phi3_names, plan: phi::phi3 },
-    Native { config: &["stablelm"], gguf: &["stablelm"], names: stablelm::names, plan: stablelm::plan },
-    Native { config: &["cohere"], gguf: &["command-r"], names: llama::names, plan: cohere::cohere },
-    Native { config: &["cohere2"], gguf: &["cohere2"], names: llama::names, plan: cohere::cohere2 },
-    Native { config: &["starcoder2"], gguf: &["starcoder2"], names: starcoder2::names, plan: starcoder2::plan },
-    Native { config: &["gpt2"], gguf: &["gpt2"], names: gpt2::names, plan: gpt2::gpt2 },
-    Native { config: &["gpt_bigcode"], gguf: &["starcoder"], names: gpt2::names, plan: gpt2::bigcode },
-    Native { config: &["gpt_neo"], gguf: &[], names: gpt_neo::names, plan: gpt_neo::plan },
-    Native { config: &["gptj"], gguf: &[], names: gptj::names, plan: gptj::plan },
-    Native { config: &["gpt_neox"], gguf: &["gptneox"], names: gpt_neox::names, plan: gpt_neox::plan },
-    Native { config: &["opt"], gguf: &[], names: opt::names, plan: opt::plan },
-    Native { config: &["bloom"], gguf: &["bloom"], names: bloom::names, plan: bloom::plan },
-    Native { config: &["mpt"], gguf: &["mpt"], names: mpt::names, plan: mpt::plan },
-    Native { config: &["falcon"], gguf: &["falcon"], names: falcon::names, plan: falcon::plan },
-    Native { config: &["gpt_oss"], gguf: &["gpt-oss"], names: gpt_oss::names, plan: gpt_oss::plan },
+    Native {
+        config: &["olmo3"],
+        gguf: &["olmo2"],
+        names: olmo::after_names,
+        plan: olmo::olmo3,
+    },
+    Native {
+        config: &["olmoe"],
+        gguf: &["olmoe"],
+        names: qwen::moe_names,
+        plan: olmo::olmoe,
+    },
+    Native {
+        config: &["gemma"],
+        gguf: &["gemma"],
+        names: llama::names,
+        plan: gemma::gemma,
+    },
+    Native {
+        config: &["gemma2"],
+        gguf: &["gemma2"],
+        names: gemma::names,
+        plan: gemma::gemma2,
+    },
+    Native {
+        config: &["gemma3_text", "gemma3"],
+        gguf: &["gemma3"],
+        names: gemma::names,
+        plan: gemma::gemma3,
+    },
+    Native {
+        config: &["phi"],
+        gguf: &["phi2"],
+        names: phi::names,
+        plan: phi::phi,
+    },
+    Native {
+        config: &["phi3"],
+        gguf: &["phi3"],
+        names: phi::phi3_names,
+        plan: phi::phi3,
+    },
+    Native {
+        config: &["stablelm"],
+        gguf: &["stablelm"],
+        names: stablelm::names,
+        plan: stablelm::plan,
+    },
+    Native {
+        config: &["cohere"],
+        gguf: &["command-r"],
+        names: llama::names,
+        plan: cohere::cohere,
+    },
+    Native {
+        config: &["cohere2"],
+        gguf: &["cohere2"],
+        names: llama::names,
+        plan: cohere::cohere2,
+    },
+    Native {
+        config: &["starcoder2"],
+        gguf: &["starcoder2"],
+        names: starcoder2::names,
+        plan: starcoder2::plan,
+    },
+    Native {
+        config: &["gpt2"],
+        gguf: &["gpt2"],
+        names: gpt2::names,
+        plan: gpt2::gpt2,
+    },
+    Native {
+        config: &["gpt_bigcode"],
+        gguf: &["starcoder"],
+        names: gpt2::names,
+        plan: gpt2::bigcode,
+    },
+    Native {
+        config: &["gpt_neo"],
+        gguf: &[],
+        names: gpt_neo::names,
+        plan: gpt_neo::plan,
+    },
+    Native {
+        config: &["gptj"],
+        gguf: &[],
+        names: gptj::names,
+        plan: gptj::plan,
+    },
+    Native {
+        config: &["gpt_neox"],
+        gguf: &["gptneox"],
+        names: gpt_neox::names,
+        plan: gpt_neox::plan,
+    },
+    Native {
+        config: &["opt"],
+        gguf: &[],
+        names: opt::names,
+        plan: opt::plan,
+    },
+    Native {
+        config: &["bloom"],
+        gguf: &["bloom"],
+        names: bloom::names,
+        plan: bloom::plan,
+    },
+    Native {
+        config: &["mpt"],
+        gguf: &["mpt"],
+        names: mpt::names,
+        plan: mpt::plan,
+    },
+    Native {
+        config: &["falcon"],
+        gguf: &["falcon"],
+        names: falcon::names,
+        plan: falcon::plan,
+    },
+    Native {
+        config: &["gpt_oss"],
+        gguf: &["gpt-oss"],
+        names: gpt_oss::names,
+        plan: gpt_oss::plan,
+    },
 ];
 
 /// A checkpoint's family, with its configuration.
@@ -102,7 +277,11 @@ impl Family {
         let json = &*stepwise::fields::finite(json);
         let config = Config::from_json(json, file, named)?;
         if stepwise::ARCHITECTURES.contains(&config.kind.as_str()) {
-            return Ok(Self::Stepwise(stepwise::Config::from_json(json, file, &config.kind)?));
+            return Ok(Self::Stepwise(stepwise::Config::from_json(
+                json,
+                file,
+                &config.kind,
+            )?));
         }
         Self::of(config, |native| native.config)
     }
@@ -115,10 +294,20 @@ impl Family {
         Self::of(Config::from_gguf(gguf)?, |native| native.gguf)
     }
 
-    fn of(config: Config, kinds: fn(&Native) -> &'static [&'static str]) -> Result<Self, ModelError> {
-        match NATIVE.iter().find(|native| kinds(native).contains(&config.kind.as_str())) {
+    fn of(
+        config: Config,
+        kinds: fn(&Native) -> &'static [&'static str],
+    ) -> Result<Self, ModelError> {
+        match NATIVE
+            .iter()
+            .find(|native| kinds(native).contains(&config.kind.as_str()))
+        {
             Some(native) => Ok(Self::Native(Recognized { native, config })),
-            None => Err(ModelError::UnknownArchitecture { file: config.file, found: config.kind, known: known(kinds) }),
+            None => Err(ModelError::UnknownArchitecture {
+                file: config.file,
+                found: config.kind,
+                known: known(kinds),
+            }),
         }
     }
 
@@ -160,7 +349,11 @@ impl Family {
 
 fn known(kinds: fn(&Native) -> &'static [&'static str]) -> String {
     let native: Vec<&str> = NATIVE.iter().flat_map(kinds).copied().collect();
-    format!("{}; from safetensors, a token at a time: {}", native.join(", "), stepwise::ARCHITECTURES.join(", "))
+    format!(
+        "{}; from safetensors, a token at a time: {}",
+        native.join(", "),
+        stepwise::ARCHITECTURES.join(", ")
+    )
 }
 
 impl Recognized {
@@ -190,7 +383,8 @@ mod tests {
         assert!(said("{").contains("m/config.json"));
         assert!(said("{}").contains("no \"model_type\""));
         assert!(
-            said(r#"{"model_type": "perceptron"}"#).contains("\"perceptron\" is not supported; byrote reads llama")
+            said(r#"{"model_type": "perceptron"}"#)
+                .contains("\"perceptron\" is not supported; byrote reads llama")
         );
         assert!(said(r#"{"model_type": "gpt2", "n_embd": 8}"#).contains("missing field"));
     }

@@ -96,24 +96,41 @@ impl Gguf {
     /// When a file isn't GGUF, is of another version, is truncated, claims lengths it doesn't have, or a part is missing.
     pub fn open(path: &Path) -> Result<Self, ModelError> {
         let one = Self::open_one(path)?;
-        if one.int("split.count").unwrap_or(1) <= 1 { Ok(one) } else { split::join(path, one) }
+        if one.int("split.count").unwrap_or(1) <= 1 {
+            Ok(one)
+        } else {
+            split::join(path, one)
+        }
     }
 
     fn open_one(path: &Path) -> Result<Self, ModelError> {
-        let io = |source| ModelError::Io { path: path.to_owned(), source };
+        let io = |source| ModelError::Io {
+            path: path.to_owned(),
+            source,
+        };
         let file = File::open(path).map_err(io)?;
         let size = file.metadata().map_err(io)?.len();
-        let mut r = Reader { path, inner: BufReader::with_capacity(1 << 20, &file), left: size };
+        let mut r = Reader {
+            path,
+            inner: BufReader::with_capacity(1 << 20, &file),
+            left: size,
+        };
         if r.take::<4>()? != *b"GGUF" {
             return Err(r.bad("it doesn't begin with \"GGUF\": not a GGUF file; fetch it again"));
         }
         let version = r.u32()?;
         if !(2..=3).contains(&version) {
-            return Err(r.bad(format!("GGUF version {version}; byrote reads 2 and 3, little endian")));
+            return Err(r.bad(format!(
+                "GGUF version {version}; byrote reads 2 and 3, little endian"
+            )));
         }
         let (tensor_count, entry_count) = (r.u64()?, r.u64()?);
         // A tensor's row takes at least 24 bytes, a metadata entry at least 13.
-        if tensor_count.saturating_mul(24).saturating_add(entry_count.saturating_mul(13)) > r.left {
+        if tensor_count
+            .saturating_mul(24)
+            .saturating_add(entry_count.saturating_mul(13))
+            > r.left
+        {
             return Err(r.bad(format!(
                 "its header claims {tensor_count} tensors and {entry_count} metadata entries, more than the file can hold: \
                  it is damaged or truncated; fetch it again"
@@ -137,7 +154,11 @@ impl Gguf {
             Some(_) => return Err(r.bad("general.alignment is not a sensible number")),
             None => 32,
         };
-        let data = r.inner.stream_position().map_err(io)?.next_multiple_of(alignment);
+        let data = r
+            .inner
+            .stream_position()
+            .map_err(io)?
+            .next_multiple_of(alignment);
         for (name, entry) in &mut tensors {
             let start = data.checked_add(entry.offset);
             let end = start.and_then(|s| s.checked_add(entry.bytes as u64));
@@ -150,7 +171,11 @@ impl Gguf {
                 }
             }
         }
-        Ok(Self { parts: vec![path.to_owned()], metadata, tensors })
+        Ok(Self {
+            parts: vec![path.to_owned()],
+            metadata,
+            tensors,
+        })
     }
 
     /// The file this was read from; of a split one the first part.
@@ -163,11 +188,17 @@ impl Gguf {
     /// # Errors
     /// When there is no such tensor, or it can't be read.
     pub fn read(&self, name: &str, offset: u64, len: usize) -> Result<Vec<u8>, ModelError> {
-        let entry = self.tensors.get(name).ok_or_else(|| ModelError::MissingTensor {
-            name: name.to_owned(),
-            file: self.path().display().to_string(),
-        })?;
-        let file = self.parts.get(entry.part).map_or(Path::new(""), PathBuf::as_path);
+        let entry = self
+            .tensors
+            .get(name)
+            .ok_or_else(|| ModelError::MissingTensor {
+                name: name.to_owned(),
+                file: self.path().display().to_string(),
+            })?;
+        let file = self
+            .parts
+            .get(entry.part)
+            .map_or(Path::new(""), PathBuf::as_path);
         super::weights::read_range(file, entry.offset + offset, len)
     }
 
@@ -176,12 +207,20 @@ impl Gguf {
     /// # Errors
     /// When it can't be read.
     pub fn floats(&self, name: &str) -> Result<Option<Vec<f32>>, ModelError> {
-        let Some(entry) = self.tensors.get(name).filter(|entry| entry.dtype == BlockType::Candle(GgmlDType::F32))
+        let Some(entry) = self
+            .tensors
+            .get(name)
+            .filter(|entry| entry.dtype == BlockType::Candle(GgmlDType::F32))
         else {
             return Ok(None);
         };
         let bytes = self.read(name, 0, entry.bytes)?;
-        Ok(Some(bytes.chunks_exact(4).map(|c| f32::from_le_bytes(array(c))).collect()))
+        Ok(Some(
+            bytes
+                .chunks_exact(4)
+                .map(|c| f32::from_le_bytes(array(c)))
+                .collect(),
+        ))
     }
 
     /// A text from the metadata.
@@ -220,7 +259,10 @@ impl Gguf {
 
 impl Reader<'_> {
     fn bad(&self, what: impl std::fmt::Display) -> ModelError {
-        ModelError::BadFile { path: self.path.to_owned(), what: what.to_string() }
+        ModelError::BadFile {
+            path: self.path.to_owned(),
+            what: what.to_string(),
+        }
     }
 
     fn bytes(&mut self, n: u64) -> Result<Vec<u8>, ModelError> {
@@ -231,7 +273,12 @@ impl Reader<'_> {
             )));
         }
         let mut bytes = vec![0u8; n as usize];
-        self.inner.read_exact(&mut bytes).map_err(|source| ModelError::Io { path: self.path.to_owned(), source })?;
+        self.inner
+            .read_exact(&mut bytes)
+            .map_err(|source| ModelError::Io {
+                path: self.path.to_owned(),
+                source,
+            })?;
         self.left -= n;
         Ok(bytes)
     }
@@ -254,7 +301,8 @@ impl Reader<'_> {
         let n = self.u64()?;
         let bytes = self.bytes(n)?;
         // Some vocabularies hold pieces that are not UTF-8; they stay recognizable and don't end the run.
-        Ok(String::from_utf8(bytes).unwrap_or_else(|e| String::from_utf8_lossy(e.as_bytes()).into_owned()))
+        Ok(String::from_utf8(bytes)
+            .unwrap_or_else(|e| String::from_utf8_lossy(e.as_bytes()).into_owned()))
     }
 
     fn value(&mut self, kind: u32) -> Result<Value, ModelError> {
@@ -272,7 +320,11 @@ impl Reader<'_> {
             10 => Value::Int(i64::try_from(self.u64()?).unwrap_or(i64::MAX)),
             11 => Value::Int(i64::from_le_bytes(self.take()?)),
             12 => Value::Float(f64::from_le_bytes(self.take()?)),
-            other => return Err(self.bad(format!("metadata type {other} is unknown: it is damaged or too new"))),
+            other => {
+                return Err(self.bad(format!(
+                    "metadata type {other} is unknown: it is damaged or too new"
+                )));
+            }
         })
     }
 
@@ -294,7 +346,10 @@ impl Reader<'_> {
         }
         let n = n as usize;
         if kind == 8 {
-            return (0..n).map(|_| self.text()).collect::<Result<_, _>>().map(Value::Texts);
+            return (0..n)
+                .map(|_| self.text())
+                .collect::<Result<_, _>>()
+                .map(Value::Texts);
         }
         // One read for the whole array: vocabularies have hundreds of thousands of entries.
         let bytes = self.bytes(n as u64 * least)?;
@@ -302,16 +357,38 @@ impl Reader<'_> {
         Ok(match kind {
             7 => Value::Bools(bytes.iter().map(|b| *b != 0).collect()),
             6 => Value::Floats(chunks.map(|c| f32::from_le_bytes(array(c))).collect()),
-            12 => Value::Floats(chunks.map(|c| f64::from_le_bytes(array(c)) as f32).collect()),
+            12 => Value::Floats(
+                chunks
+                    .map(|c| f64::from_le_bytes(array(c)) as f32)
+                    .collect(),
+            ),
             0 => Value::Ints(bytes.iter().map(|b| i64::from(*b)).collect()),
             1 => Value::Ints(bytes.iter().map(|b| i64::from(*b as i8)).collect()),
-            2 => Value::Ints(chunks.map(|c| u16::from_le_bytes(array(c)).into()).collect()),
-            3 => Value::Ints(chunks.map(|c| i16::from_le_bytes(array(c)).into()).collect()),
-            4 => Value::Ints(chunks.map(|c| u32::from_le_bytes(array(c)).into()).collect()),
-            5 => Value::Ints(chunks.map(|c| i32::from_le_bytes(array(c)).into()).collect()),
-            10 => {
-                Value::Ints(chunks.map(|c| i64::try_from(u64::from_le_bytes(array(c))).unwrap_or(i64::MAX)).collect())
-            }
+            2 => Value::Ints(
+                chunks
+                    .map(|c| u16::from_le_bytes(array(c)).into())
+                    .collect(),
+            ),
+            3 => Value::Ints(
+                chunks
+                    .map(|c| i16::from_le_bytes(array(c)).into())
+                    .collect(),
+            ),
+            4 => Value::Ints(
+                chunks
+                    .map(|c| u32::from_le_bytes(array(c)).into())
+                    .collect(),
+            ),
+            5 => Value::Ints(
+                chunks
+                    .map(|c| i32::from_le_bytes(array(c)).into())
+                    .collect(),
+            ),
+            10 => Value::Ints(
+                chunks
+                    .map(|c| i64::try_from(u64::from_le_bytes(array(c))).unwrap_or(i64::MAX))
+                    .collect(),
+            ),
             _ => Value::Ints(chunks.map(|c| i64::from_le_bytes(array(c))).collect()),
         })
     }
@@ -319,12 +396,17 @@ impl Reader<'_> {
     fn tensor_entry(&mut self, name: &str) -> Result<TensorEntry, ModelError> {
         let rank = self.u32()?;
         if rank > 4 {
-            return Err(self.bad(format!("tensor \"{name}\" has {rank} dimensions; GGUF allows 4")));
+            return Err(self.bad(format!(
+                "tensor \"{name}\" has {rank} dimensions; GGUF allows 4"
+            )));
         }
         let mut shape = Vec::with_capacity(rank as usize);
         for _ in 0..rank {
             let dim = self.u64()?;
-            shape.push(usize::try_from(dim).map_err(|_| self.bad(format!("tensor \"{name}\" is too large")))?);
+            shape.push(
+                usize::try_from(dim)
+                    .map_err(|_| self.bad(format!("tensor \"{name}\" is too large")))?,
+            );
         }
         shape.reverse();
         let code = self.u32()?;
@@ -337,14 +419,27 @@ impl Reader<'_> {
             ))
         })?;
         let offset = self.u64()?;
-        let elements = shape.iter().try_fold(1usize, |n, d| n.checked_mul(*d)).filter(|n| *n > 0);
+        let elements = shape
+            .iter()
+            .try_fold(1usize, |n, d| n.checked_mul(*d))
+            .filter(|n| *n > 0);
         let row = shape.last().copied().unwrap_or(1);
         let (block, size) = dtype.block();
         let bytes = elements
             .filter(|_| row % block == 0)
             .and_then(|n| (n / block).checked_mul(size))
-            .ok_or_else(|| self.bad(format!("tensor \"{name}\" of shape {shape:?} doesn't fit its type {dtype:?}")))?;
-        Ok(TensorEntry { dtype, shape, offset, bytes, part: 0 })
+            .ok_or_else(|| {
+                self.bad(format!(
+                    "tensor \"{name}\" of shape {shape:?} doesn't fit its type {dtype:?}"
+                ))
+            })?;
+        Ok(TensorEntry {
+            dtype,
+            shape,
+            offset,
+            bytes,
+            part: 0,
+        })
     }
 }
 
@@ -411,7 +506,13 @@ mod tests {
     }
 
     fn header(version: u32, tensors: u64, entries: u64) -> Vec<u8> {
-        [b"GGUF".as_slice(), &version.to_le_bytes(), &tensors.to_le_bytes(), &entries.to_le_bytes()].concat()
+        [
+            b"GGUF".as_slice(),
+            &version.to_le_bytes(),
+            &tensors.to_le_bytes(),
+            &entries.to_le_bytes(),
+        ]
+        .concat()
     }
 
     fn text(s: &str) -> Vec<u8> {
@@ -421,7 +522,14 @@ mod tests {
     #[test]
     fn reads_metadata_and_tensors() {
         let mut file = header(3, 1, 1);
-        file.extend([text("general.architecture"), 8u32.to_le_bytes().to_vec(), text("llama")].concat());
+        file.extend(
+            [
+                text("general.architecture"),
+                8u32.to_le_bytes().to_vec(),
+                text("llama"),
+            ]
+            .concat(),
+        );
         file.extend([text("x"), 2u32.to_le_bytes().to_vec()].concat());
         file.extend([3u64.to_le_bytes(), 2u64.to_le_bytes()].concat());
         file.extend([0u32.to_le_bytes().as_slice(), &0u64.to_le_bytes()].concat());
@@ -433,7 +541,10 @@ mod tests {
         assert_eq!(gguf.text("general.architecture"), Some("llama"));
         assert_eq!(gguf.tensors["x"].shape, [2, 3]);
         assert_eq!(gguf.read("x", 4, 4).unwrap(), 1f32.to_le_bytes());
-        assert_eq!(gguf.floats("x").unwrap().unwrap(), [0.0, 1.0, 2.0, 3.0, 4.0, 5.0]);
+        assert_eq!(
+            gguf.floats("x").unwrap().unwrap(),
+            [0.0, 1.0, 2.0, 3.0, 4.0, 5.0]
+        );
         file.pop();
         assert!(open(&file).unwrap_err().to_string().contains("truncated"));
     }
@@ -443,16 +554,28 @@ mod tests {
         for (code, named) in [(23u32, "IQ4_XS (23)"), (35, "TQ2_0 (35)"), (99, "99")] {
             let dims = [1u32.to_le_bytes().to_vec(), 256u64.to_le_bytes().to_vec()].concat();
             let rest = [code.to_le_bytes().to_vec(), 0u64.to_le_bytes().to_vec()].concat();
-            let error =
-                open(&[header(3, 1, 0), text("blk.0.ffn_up.weight"), dims, rest].concat()).unwrap_err().to_string();
-            assert!(error.contains(&format!("\"blk.0.ffn_up.weight\" is of type {named},")), "{error}");
-            assert!(error.contains("llama-quantize --allow-requantize"), "{error}");
+            let error = open(&[header(3, 1, 0), text("blk.0.ffn_up.weight"), dims, rest].concat())
+                .unwrap_err()
+                .to_string();
+            assert!(
+                error.contains(&format!("\"blk.0.ffn_up.weight\" is of type {named},")),
+                "{error}"
+            );
+            assert!(
+                error.contains("llama-quantize --allow-requantize"),
+                "{error}"
+            );
         }
     }
 
     #[test]
     fn hostile_headers_are_refused_without_allocating_what_they_claim() {
-        let long_key = [header(3, 0, 1), (1u64 << 60).to_le_bytes().to_vec(), vec![0; 64]].concat();
+        let long_key = [
+            header(3, 0, 1),
+            (1u64 << 60).to_le_bytes().to_vec(),
+            vec![0; 64],
+        ]
+        .concat();
         let long_array = [
             header(3, 0, 1),
             text("k"),
@@ -463,7 +586,10 @@ mod tests {
         .concat();
         for (file, said) in [
             (b"".to_vec(), "truncated"),
-            (b"PK\x03\x04 and more bytes to read".to_vec(), "not a GGUF file"),
+            (
+                b"PK\x03\x04 and more bytes to read".to_vec(),
+                "not a GGUF file",
+            ),
             (header(7, 0, 0), "version 7"),
             (header(3, 1 << 60, 0), "more than the file can hold"),
             (header(3, 0, u64::MAX), "more than the file can hold"),

@@ -15,7 +15,8 @@ mod cache;
 
 use crate::digest::Digest;
 use crate::model::source::{
-    Choice, LocateOptions, SourceError, Transfer, check_folder, choose, config_missing, is_commit, shards,
+    Choice, LocateOptions, SourceError, Transfer, check_folder, choose, config_missing, is_commit,
+    shards,
 };
 use crate::tokens::slow::{BESIDE, MAIN_FILES};
 use cache::{Announced, RepoCache};
@@ -37,37 +38,79 @@ pub enum HubError {
         "can't reach the hub at {endpoint} to look up {what}: {detail}; check the network or HF_ENDPOINT, \
          or take what is in the cache with --offline"
     )]
-    Unreachable { endpoint: String, what: String, detail: String },
+    Unreachable {
+        endpoint: String,
+        what: String,
+        detail: String,
+    },
     #[error(
         "the hub doesn't give access to {repo} (HTTP {status}){detail}; if it exists and is gated or private, accept its \
          licence at {endpoint}/{repo}, then run `hf auth login` or set HF_TOKEN to a token of that account that may read \
          gated repositories ({token})"
     )]
-    Denied { endpoint: String, repo: String, status: u16, detail: String, token: &'static str },
-    #[error("{endpoint} has no model repository {repo}; check the name (org/name), or set HF_TOKEN if it is private")]
+    Denied {
+        endpoint: String,
+        repo: String,
+        status: u16,
+        detail: String,
+        token: &'static str,
+    },
+    #[error(
+        "{endpoint} has no model repository {repo}; check the name (org/name), or set HF_TOKEN if it is private"
+    )]
     NoRepo { endpoint: String, repo: String },
-    #[error("{repo} has no revision \"{revision}\"; give a branch, a tag or a whole commit id of {endpoint}/{repo}")]
-    NoRevision { endpoint: String, repo: String, revision: String },
+    #[error(
+        "{repo} has no revision \"{revision}\"; give a branch, a tag or a whole commit id of {endpoint}/{repo}"
+    )]
+    NoRevision {
+        endpoint: String,
+        repo: String,
+        revision: String,
+    },
     #[error(
         "{file} of {repo} at {commit} came damaged and was removed: {detail}; run again, and if that doesn't help, \
          look for a proxy that changes what it passes on"
     )]
-    Damaged { repo: String, commit: String, file: String, detail: String },
+    Damaged {
+        repo: String,
+        commit: String,
+        file: String,
+        detail: String,
+    },
     #[error(
         "{file} of {repo}: the connection broke {done} of {total} bytes on: {detail}; run again to go on from there"
     )]
-    Broken { repo: String, file: String, done: u64, total: u64, detail: String },
+    Broken {
+        repo: String,
+        file: String,
+        done: u64,
+        total: u64,
+        detail: String,
+    },
     #[error(
         "{repo} at \"{revision}\" isn't complete in the cache {}, and the hub isn't asked (--offline or HF_HUB_OFFLINE): \
          {missing}; fetch it with `byrote models pull {repo}@{revision}`", .cache.display()
     )]
-    NotCached { repo: String, revision: String, cache: PathBuf, missing: String },
-    #[error("the hub's token holds characters that no HTTP header may have; check HF_TOKEN or the token file")]
+    NotCached {
+        repo: String,
+        revision: String,
+        cache: PathBuf,
+        missing: String,
+    },
+    #[error(
+        "the hub's token holds characters that no HTTP header may have; check HF_TOKEN or the token file"
+    )]
     BadToken,
-    #[error("the hub's address holds a user name or password; give the address alone and the token in HF_TOKEN")]
+    #[error(
+        "the hub's address holds a user name or password; give the address alone and the token in HF_TOKEN"
+    )]
     BadEndpoint,
     #[error("the hub at {endpoint} answered about {what} with something unusable: {detail}")]
-    Answer { endpoint: String, what: String, detail: String },
+    Answer {
+        endpoint: String,
+        what: String,
+        detail: String,
+    },
 }
 
 /// A commit's files in the cache.
@@ -95,11 +138,18 @@ pub(crate) fn fetch(
     }
     // A commit never moves, so a complete snapshot of it needs no question.
     if is_commit(revision) && check_folder(&cache.snapshot(revision), file).is_ok() {
-        return Ok(Snapshot { folder: cache.snapshot(revision), commit: revision.to_owned() });
+        return Ok(Snapshot {
+            folder: cache.snapshot(revision),
+            commit: revision.to_owned(),
+        });
     }
     let hub = Hub::connect(repo, options)?;
     let (commit, names) = hub.resolve(revision)?;
-    let snapshot = Download { hub: &hub, cache: &cache, commit: &commit };
+    let snapshot = Download {
+        hub: &hub,
+        cache: &cache,
+        commit: &commit,
+    };
     let place = format!("{repo} at {commit}");
     let choice = choose(&names, file, &place)?;
     if let Choice::Gguf(parts) = &choice {
@@ -114,7 +164,10 @@ pub(crate) fn fetch(
         };
         let mut wanted: Vec<String> = names.iter().filter(tokenizer).cloned().collect();
         if !names.iter().any(|name| name == MAIN_FILES[0]) {
-            let slow = MAIN_FILES.iter().chain(BESIDE).filter(|&&file| names.iter().any(|name| name == file));
+            let slow = MAIN_FILES
+                .iter()
+                .chain(BESIDE)
+                .filter(|&&file| names.iter().any(|name| name == file));
             wanted.extend(slow.map(|file| (*file).to_owned()));
         }
         wanted.push("config.json".to_owned());
@@ -131,9 +184,14 @@ pub(crate) fn fetch(
     }
     if revision != commit {
         let folder = cache.snapshot(&commit);
-        cache.keep_commit(revision, &commit).map_err(|error| SourceError::io(&folder, error))?;
+        cache
+            .keep_commit(revision, &commit)
+            .map_err(|error| SourceError::io(&folder, error))?;
     }
-    Ok(Snapshot { folder: cache.snapshot(&commit), commit })
+    Ok(Snapshot {
+        folder: cache.snapshot(&commit),
+        commit,
+    })
 }
 
 fn from_cache(
@@ -149,7 +207,11 @@ fn from_cache(
         cache: options.cache_dir.clone(),
         missing,
     };
-    let commit = if is_commit(revision) { Some(revision.to_owned()) } else { cache.commit_of(revision) };
+    let commit = if is_commit(revision) {
+        Some(revision.to_owned())
+    } else {
+        cache.commit_of(revision)
+    };
     let commit = commit
         .filter(|commit| is_commit(commit))
         .ok_or_else(|| lacking("this revision was never fetched".to_owned()))?;
@@ -170,11 +232,18 @@ struct Hub<'a> {
 
 impl<'a> Hub<'a> {
     fn connect(repo: &'a str, options: &'a LocateOptions) -> Result<Self, HubError> {
-        let token = options.token.as_ref().map(crate::model::source::Token::secret);
+        let token = options
+            .token
+            .as_ref()
+            .map(crate::model::source::Token::secret);
         if token.is_some_and(|token| !token.bytes().all(|b| b.is_ascii_graphic())) {
             return Err(HubError::BadToken);
         }
-        let authority = options.endpoint.split("://").nth(1).and_then(|rest| rest.split('/').next());
+        let authority = options
+            .endpoint
+            .split("://")
+            .nth(1)
+            .and_then(|rest| rest.split('/').next());
         if authority.is_some_and(|authority| authority.contains('@')) {
             return Err(HubError::BadEndpoint);
         }
@@ -197,7 +266,11 @@ impl<'a> Hub<'a> {
             Ok(client.model(org, name))
         };
         match connected() {
-            Ok(files) => Ok(Self { repo, options, files }),
+            Ok(files) => Ok(Self {
+                repo,
+                options,
+                files,
+            }),
             Err(error) => Err(HubError::Answer {
                 endpoint: options.endpoint.clone(),
                 what: "HF_ENDPOINT".to_owned(),
@@ -209,30 +282,63 @@ impl<'a> Hub<'a> {
     /// The commit that `revision` leads to, and the names of its files.
     fn resolve(&self, revision: &str) -> Result<(String, Vec<String>), HubError> {
         let what = format!("{}@{revision}", self.repo);
-        let info =
-            self.files.info().revision(revision).send().map_err(|error| self.explain(&error, &what, revision))?;
-        let commit = info.sha.filter(|sha| is_commit(sha)).ok_or_else(|| self.answer(&what, "it names no commit"))?;
+        let info = self
+            .files
+            .info()
+            .revision(revision)
+            .send()
+            .map_err(|error| self.explain(&error, &what, revision))?;
+        let commit = info
+            .sha
+            .filter(|sha| is_commit(sha))
+            .ok_or_else(|| self.answer(&what, "it names no commit"))?;
         if is_commit(revision) && commit != revision {
             return Err(self.answer(&what, &format!("it names another commit, {commit}")));
         }
-        let names = info.siblings.ok_or_else(|| self.answer(&what, "it names no files"))?;
-        Ok((commit, names.into_iter().map(|file| file.rfilename).collect()))
+        let names = info
+            .siblings
+            .ok_or_else(|| self.answer(&what, "it names no files"))?;
+        Ok((
+            commit,
+            names.into_iter().map(|file| file.rfilename).collect(),
+        ))
     }
 
     /// What the commit says of the files `names`.
     fn announced(&self, commit: &str, names: Vec<String>) -> Result<Vec<Announced>, HubError> {
         let what = format!("the files of {}@{commit}", self.repo);
-        let asked = self.files.get_paths_info().paths(names.clone()).revision(commit).send();
+        let asked = self
+            .files
+            .get_paths_info()
+            .paths(names.clone())
+            .revision(commit)
+            .send();
         let entries = asked.map_err(|error| self.explain(&error, &what, commit))?;
         let mut found: Vec<Announced> = Vec::new();
         for entry in entries {
-            if let RepoTreeEntry::File { oid, size, path, lfs, .. } = entry {
+            if let RepoTreeEntry::File {
+                oid,
+                size,
+                path,
+                lfs,
+                ..
+            } = entry
+            {
                 // The id becomes the name of a file.
                 if !is_commit(&oid) {
                     return Err(self.answer(&what, &format!("{path} has no git object id")));
                 }
-                let sha256 = lfs.as_ref().and_then(|lfs| lfs.sha256.as_deref()).and_then(Digest::parse);
-                found.push(Announced { name: path, size, object: oid, lfs: lfs.is_some(), sha256 });
+                let sha256 = lfs
+                    .as_ref()
+                    .and_then(|lfs| lfs.sha256.as_deref())
+                    .and_then(Digest::parse);
+                found.push(Announced {
+                    name: path,
+                    size,
+                    object: oid,
+                    lfs: lfs.is_some(),
+                    sha256,
+                });
             }
         }
         let pick = |name: &String| {
@@ -243,7 +349,11 @@ impl<'a> Hub<'a> {
     }
 
     fn answer(&self, what: &str, detail: &str) -> HubError {
-        HubError::Answer { endpoint: self.options.endpoint.clone(), what: what.to_owned(), detail: self.clean(detail) }
+        HubError::Answer {
+            endpoint: self.options.endpoint.clone(),
+            what: what.to_owned(),
+            detail: self.clean(detail),
+        }
     }
 
     /// What an error of hf-hub means to the user.
@@ -255,9 +365,9 @@ impl<'a> Hub<'a> {
             detail: self.clean(&detail),
         };
         let context = match error {
-            HFError::AuthRequired { context } | HFError::Forbidden { context } | HFError::Http { context } => {
-                Some(context)
-            }
+            HFError::AuthRequired { context }
+            | HFError::Forbidden { context }
+            | HFError::Http { context } => Some(context),
             HFError::RevisionNotFound { context, .. }
             | HFError::RepoNotFound { context, .. }
             | HFError::EntryNotFound { context, .. } => context.as_ref(),
@@ -266,27 +376,49 @@ impl<'a> Hub<'a> {
         let status = context.map(|context| context.status.as_u16());
         match (error, status) {
             (_, Some(status @ (401 | 403))) => {
-                let message = context.and_then(|context| context.server_message.as_deref()).unwrap_or("");
-                let detail = if message.is_empty() { String::new() } else { format!(": {}", self.clean(message)) };
+                let message = context
+                    .and_then(|context| context.server_message.as_deref())
+                    .unwrap_or("");
+                let detail = if message.is_empty() {
+                    String::new()
+                } else {
+                    format!(": {}", self.clean(message))
+                };
                 let token = if self.options.token.is_some() {
                     "the one that is set isn't enough"
                 } else {
                     "none is set: not in HF_TOKEN, and not in the file that HF_TOKEN_PATH names, else HF_HOME/token"
                 };
-                HubError::Denied { endpoint, repo, status, detail, token }
+                HubError::Denied {
+                    endpoint,
+                    repo,
+                    status,
+                    detail,
+                    token,
+                }
             }
             (HFError::RepoNotFound { .. } | HFError::RevisionNotFound { .. }, _) => {
                 match context.and_then(|context| context.error_code.as_deref()) {
                     Some("RepoNotFound") => HubError::NoRepo { endpoint, repo },
-                    Some("RevisionNotFound") => HubError::NoRevision { endpoint, repo, revision: revision.to_owned() },
+                    Some("RevisionNotFound") => HubError::NoRevision {
+                        endpoint,
+                        repo,
+                        revision: revision.to_owned(),
+                    },
                     _ => match self.files.exists().send() {
                         Ok(false) => HubError::NoRepo { endpoint, repo },
-                        Ok(true) => HubError::NoRevision { endpoint, repo, revision: revision.to_owned() },
+                        Ok(true) => HubError::NoRevision {
+                            endpoint,
+                            repo,
+                            revision: revision.to_owned(),
+                        },
                         Err(error) => unreachable(told(&error)),
                     },
                 }
             }
-            (HFError::Request { .. } | HFError::RateLimited { .. }, _) | (_, Some(500..)) => unreachable(told(error)),
+            (HFError::Request { .. } | HFError::RateLimited { .. }, _) | (_, Some(500..)) => {
+                unreachable(told(error))
+            }
             _ => self.answer(what, &told(error)),
         }
     }
@@ -325,7 +457,11 @@ impl Download<'_> {
     /// Brings those of `names` that the snapshot lacks.
     fn bring(&self, names: &[String]) -> Result<(), SourceError> {
         let snapshot = self.cache.snapshot(self.commit);
-        let lacking: Vec<String> = names.iter().filter(|name| !snapshot.join(name).is_file()).cloned().collect();
+        let lacking: Vec<String> = names
+            .iter()
+            .filter(|name| !snapshot.join(name).is_file())
+            .cloned()
+            .collect();
         if lacking.is_empty() {
             return Ok(());
         }
@@ -336,14 +472,19 @@ impl Download<'_> {
                 Some(blob) => blob,
                 None => self.blob(&file)?,
             };
-            self.cache.link(self.commit, &file.name, &blob).map_err(io)?;
+            self.cache
+                .link(self.commit, &file.name, &blob)
+                .map_err(io)?;
         }
         Ok(())
     }
 
     /// Downloads a file and gives the name of its blob.
     fn blob(&self, file: &Announced) -> Result<String, SourceError> {
-        let part = self.cache.part(file).map_err(|error| SourceError::io(Path::new(&file.name), error))?;
+        let part = self
+            .cache
+            .part(file)
+            .map_err(|error| SourceError::io(Path::new(&file.name), error))?;
         let io = |error| SourceError::io(&part, error);
         loop {
             let kept = part.metadata().map_or(0, |data| data.len());
@@ -358,7 +499,13 @@ impl Download<'_> {
                     // What was kept from an earlier run may be the damaged half.
                     if kept == 0 {
                         let (repo, commit) = (self.hub.repo.to_owned(), self.commit.to_owned());
-                        return Err(HubError::Damaged { repo, commit, file: file.name.clone(), detail }.into());
+                        return Err(HubError::Damaged {
+                            repo,
+                            commit,
+                            file: file.name.clone(),
+                            detail,
+                        }
+                        .into());
                     }
                 }
             }
@@ -368,14 +515,22 @@ impl Download<'_> {
     /// Appends to `part` until it is as long as the file.
     fn fill(&self, file: &Announced, part: &Path) -> Result<(), SourceError> {
         let io = |error| SourceError::io(part, error);
-        let mut out = OpenOptions::new().create(true).append(true).open(part).map_err(io)?;
+        let mut out = OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(part)
+            .map_err(io)?;
         let mut done = out.metadata().map_err(io)?.len();
         while done < file.size {
             let chunk = self.chunk(file, done)?;
             out.write_all(&chunk).map_err(io)?;
             done += chunk.len() as u64;
             if let Some(progress) = &self.hub.options.progress {
-                progress(Transfer { file: &file.name, done, total: file.size });
+                progress(Transfer {
+                    file: &file.name,
+                    done,
+                    total: file.size,
+                });
             }
         }
         Ok(())
@@ -383,7 +538,9 @@ impl Download<'_> {
 
     /// The next bytes of a file, from `start` on; at least one.
     fn chunk(&self, file: &Announced, start: u64) -> Result<Vec<u8>, SourceError> {
-        let end = file.size.min(start.saturating_add(self.hub.options.chunk_bytes.max(1)));
+        let end = file
+            .size
+            .min(start.saturating_add(self.hub.options.chunk_bytes.max(1)));
         let whole = start == 0 && end == file.size;
         let broken = |detail: String| HubError::Broken {
             repo: self.hub.repo.to_owned(),
@@ -394,16 +551,27 @@ impl Download<'_> {
         };
         let mut attempt = 1;
         loop {
-            let request = self.hub.files.download_file_to_bytes().filename(&file.name).revision(self.commit);
+            let request = self
+                .hub
+                .files
+                .download_file_to_bytes()
+                .filename(&file.name)
+                .revision(self.commit);
             match request.maybe_range((!whole).then_some(start..end)).send() {
                 Ok(bytes) if bytes.len() as u64 == end - start => return Ok(bytes.into()),
                 // A server without ranges sends the whole file.
                 Ok(bytes) if bytes.len() as u64 == file.size => {
-                    let from = usize::try_from(start).unwrap_or(usize::MAX).min(bytes.len());
+                    let from = usize::try_from(start)
+                        .unwrap_or(usize::MAX)
+                        .min(bytes.len());
                     return Ok(bytes[from..].to_vec());
                 }
                 Ok(bytes) => {
-                    let detail = format!("{} bytes came where {} were asked for", bytes.len(), end - start);
+                    let detail = format!(
+                        "{} bytes came where {} were asked for",
+                        bytes.len(),
+                        end - start
+                    );
                     return Err(broken(detail).into());
                 }
                 Err(HFError::Request { .. }) if attempt < ATTEMPTS => {

@@ -42,7 +42,8 @@ pub struct LoadConfig {
 
 impl LoadConfig {
     fn room(&self) -> Room {
-        self.room.unwrap_or_else(|| Room::of_machine(16, crate::machine::cores(), 128))
+        self.room
+            .unwrap_or_else(|| Room::of_machine(16, crate::machine::cores(), 128))
     }
 
     /// What a model on `device` is loaded as, and in what batches it is scored, in such a way that it fits. The memory of
@@ -86,7 +87,10 @@ impl std::fmt::Debug for Loaded {
 /// When a file can't be read or isn't what it should be.
 pub fn safetensors(checkpoint: &Checkpoint, options: &LoadConfig) -> Result<Loaded, ModelError> {
     let device = device(&options.device)?;
-    let (config, config_name) = (checkpoint.config.read_all()?, checkpoint.config.path().display().to_string());
+    let (config, config_name) = (
+        checkpoint.config.read_all()?,
+        checkpoint.config.path().display().to_string(),
+    );
     let family = Family::from_config(&config, &config_name, options.family.as_deref())?;
     if options.precision == Some(Precision::Quantized) {
         return Err(ModelError::Config {
@@ -109,7 +113,11 @@ pub fn safetensors(checkpoint: &Checkpoint, options: &LoadConfig) -> Result<Load
     };
     let tokenizer = match &checkpoint.tokenizer {
         Some(place) => {
-            let tokenizer_config = checkpoint.tokenizer_config.as_ref().map(Place::read_all).transpose()?;
+            let tokenizer_config = checkpoint
+                .tokenizer_config
+                .as_ref()
+                .map(Place::read_all)
+                .transpose()?;
             Some(tokenizer(place, tokenizer_config, &config)?)
         }
         None => None,
@@ -117,7 +125,13 @@ pub fn safetensors(checkpoint: &Checkpoint, options: &LoadConfig) -> Result<Load
     let weights = Weights::safetensors(&checkpoint.weights, family.names(), precision, &device)?;
     let weights = adapted(weights, options)?;
     let model = family.load(&weights)?;
-    Ok(Loaded { model, tokenizer, precision, mixture: weights.mixture()?, plan })
+    Ok(Loaded {
+        model,
+        tokenizer,
+        precision,
+        mixture: weights.mixture()?,
+        plan,
+    })
 }
 
 /// A checkpoint of safetensors by its headers.
@@ -133,8 +147,20 @@ fn outline(checkpoint: &Checkpoint, family: &Family) -> Result<Outline, ModelErr
         Family::Stepwise(_) => (None, false),
     };
     let headers = memory::of_safetensors(&checkpoint.weights, tied)?;
-    let file = checkpoint.weights.first().unwrap_or(&checkpoint.config).path().display().to_string();
-    Ok(Outline::new(file, headers, widths, false, family.f32_only()))
+    let file = checkpoint
+        .weights
+        .first()
+        .unwrap_or(&checkpoint.config)
+        .path()
+        .display()
+        .to_string();
+    Ok(Outline::new(
+        file,
+        headers,
+        widths,
+        false,
+        family.f32_only(),
+    ))
 }
 
 fn adapted(weights: Weights, options: &LoadConfig) -> Result<Weights, ModelError> {
@@ -152,13 +178,20 @@ pub fn gguf(path: &Path, options: &LoadConfig) -> Result<Loaded, ModelError> {
     let device = device(&options.device)?;
     let gguf = Gguf::open(path)?;
     let family = Family::from_gguf(&gguf)?;
-    let tokenizer =
-        vocabulary(&gguf).map(|vocab| Tokenizer::from_gguf(vocab, &path.display().to_string())).transpose()?;
+    let tokenizer = vocabulary(&gguf)
+        .map(|vocab| Tokenizer::from_gguf(vocab, &path.display().to_string()))
+        .transpose()?;
     let widths = match &family {
         Family::Native(recognized) => Some(Widths::of(&recognized.plan()?)),
         Family::Stepwise(_) => None,
     };
-    let outline = Outline::new(path.display().to_string(), memory::of_gguf(&gguf), widths, true, false);
+    let outline = Outline::new(
+        path.display().to_string(),
+        memory::of_gguf(&gguf),
+        widths,
+        true,
+        false,
+    );
     let plan = options.fit(&outline, &device)?;
     let precision = match (options.precision, &plan) {
         (Some(precision), _) => precision,
@@ -168,11 +201,21 @@ pub fn gguf(path: &Path, options: &LoadConfig) -> Result<Loaded, ModelError> {
     let names = family.names();
     let weights = adapted(Weights::gguf(gguf, names, precision, &device), options)?;
     let model = family.load(&weights)?;
-    Ok(Loaded { model, tokenizer, precision, mixture: weights.mixture()?, plan })
+    Ok(Loaded {
+        model,
+        tokenizer,
+        precision,
+        mixture: weights.mixture()?,
+        plan,
+    })
 }
 
 /// The tokenizer whose main file is at `place`, with the small files that may lie beside one that isn't tokenizer.json.
-pub(super) fn tokenizer(place: &Place, config: Option<Vec<u8>>, model: &[u8]) -> Result<Tokenizer, ModelError> {
+pub(super) fn tokenizer(
+    place: &Place,
+    config: Option<Vec<u8>>,
+    model: &[u8],
+) -> Result<Tokenizer, ModelError> {
     let path = place.path();
     let (main, file) = (place.read_all()?, path.display().to_string());
     if !MAIN_FILES[1..].iter().any(|name| path.ends_with(name)) {
@@ -180,7 +223,11 @@ pub(super) fn tokenizer(place: &Place, config: Option<Vec<u8>>, model: &[u8]) ->
     }
     let beside = |name: &str| {
         let path = path.with_file_name(name);
-        if path.is_file() { Place::File(path).read_all().map(Some) } else { Ok(None) }
+        if path.is_file() {
+            Place::File(path).read_all().map(Some)
+        } else {
+            Ok(None)
+        }
     };
     let [merges, special_tokens_map, added_tokens] = [BESIDE[0], BESIDE[1], BESIDE[2]].map(beside);
     let model: serde_json::Value = serde_json::from_slice(model).unwrap_or_default();
@@ -190,7 +237,10 @@ pub(super) fn tokenizer(place: &Place, config: Option<Vec<u8>>, model: &[u8]) ->
         config,
         special_tokens_map: special_tokens_map?,
         added_tokens: added_tokens?,
-        model_type: model.get("model_type").and_then(serde_json::Value::as_str).map(str::to_owned),
+        model_type: model
+            .get("model_type")
+            .and_then(serde_json::Value::as_str)
+            .map(str::to_owned),
     };
     Ok(Tokenizer::from_slow(&files, &file)?)
 }
@@ -214,7 +264,12 @@ pub fn vocabulary(gguf: &Gguf) -> Option<GgufVocab> {
         },
         merges: texts("merges"),
         token_types: match gguf.metadata.get(&key("token_type")) {
-            Some(Value::Ints(types)) => Some(types.iter().map(|t| i32::try_from(*t).unwrap_or(0)).collect()),
+            Some(Value::Ints(types)) => Some(
+                types
+                    .iter()
+                    .map(|t| i32::try_from(*t).unwrap_or(0))
+                    .collect(),
+            ),
             _ => None,
         },
         bos: id("bos_token_id"),
@@ -230,7 +285,10 @@ pub fn vocabulary(gguf: &Gguf) -> Option<GgufVocab> {
 /// # Errors
 /// When this build doesn't have it or the machine doesn't.
 pub fn device(name: &str) -> Result<Device, ModelError> {
-    let fail = |what: String| ModelError::Device { name: name.to_owned(), what };
+    let fail = |what: String| ModelError::Device {
+        name: name.to_owned(),
+        what,
+    };
     let unavailable = |e: candle_core::Error| fail(e.to_string());
     match name {
         "" | "auto" => {
@@ -245,13 +303,23 @@ pub fn device(name: &str) -> Result<Device, ModelError> {
         }
         "cpu" => Ok(Device::Cpu),
         "metal" if cfg!(feature = "metal") => Device::new_metal(0).map_err(unavailable),
-        "metal" => Err(fail("this build has no Metal; build with --features metal".to_owned())),
+        "metal" => Err(fail(
+            "this build has no Metal; build with --features metal".to_owned(),
+        )),
         other => match other.strip_prefix("cuda") {
             Some(number) => {
-                let number = number.strip_prefix(':').unwrap_or(if number.is_empty() { "0" } else { number });
-                let number = number.parse().map_err(|_| fail("write cuda or cuda:N".to_owned()))?;
+                let number = number.strip_prefix(':').unwrap_or(if number.is_empty() {
+                    "0"
+                } else {
+                    number
+                });
+                let number = number
+                    .parse()
+                    .map_err(|_| fail("write cuda or cuda:N".to_owned()))?;
                 if !cfg!(feature = "cuda") {
-                    return Err(fail("this build has no CUDA; build with --features cuda".to_owned()));
+                    return Err(fail(
+                        "this build has no CUDA; build with --features cuda".to_owned(),
+                    ));
                 }
                 Device::new_cuda(number).map_err(unavailable)
             }
@@ -266,12 +334,20 @@ mod tests {
 
     #[test]
     fn devices_that_are_not_there_say_how_to_get_them() {
-        for (name, said) in [("tpu", "unknown; use auto"), ("cuda:x", "write cuda or cuda:N")] {
+        for (name, said) in [
+            ("tpu", "unknown; use auto"),
+            ("cuda:x", "write cuda or cuda:N"),
+        ] {
             let error = device(name).unwrap_err().to_string();
             assert!(error.contains(name) && error.contains(said), "{error}");
         }
         assert!(device("auto").is_ok());
         #[cfg(not(feature = "cuda"))]
-        assert!(device("cuda:0").unwrap_err().to_string().contains("--features cuda"));
+        assert!(
+            device("cuda:0")
+                .unwrap_err()
+                .to_string()
+                .contains("--features cuda")
+        );
     }
 }

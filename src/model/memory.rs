@@ -42,7 +42,11 @@ pub enum Packing {
 impl Packing {
     /// What this machine's processor makes of them.
     pub fn of_machine() -> Self {
-        if super::cpu::available() { Self::Panels } else { Self::None }
+        if super::cpu::available() {
+            Self::Panels
+        } else {
+            Self::None
+        }
     }
 }
 
@@ -73,14 +77,28 @@ impl Room {
     /// What the machine and its control groups leave to this program.
     pub fn of_machine(batch: usize, threads: usize, window: usize) -> Self {
         let held = crate::machine::resident().unwrap_or(0);
-        let limit = crate::machine::memory().usable().map(|usable| usable.saturating_add(held));
-        Self { limit, asked: false, held, batch, threads, window, keeps: true }
+        let limit = crate::machine::memory()
+            .usable()
+            .map(|usable| usable.saturating_add(held));
+        Self {
+            limit,
+            asked: false,
+            held,
+            batch,
+            threads,
+            window,
+            keeps: true,
+        }
     }
 
     /// No more than so many bytes, if a number is given.
     #[must_use]
     pub fn within(self, limit: Option<u64>) -> Self {
-        Self { limit: limit.or(self.limit), asked: limit.is_some(), ..self }
+        Self {
+            limit: limit.or(self.limit),
+            asked: limit.is_some(),
+            ..self
+        }
     }
 }
 
@@ -159,8 +177,14 @@ impl Plan {
 
     /// In one line.
     pub fn told(&self) -> String {
-        let limit = self.limit.map_or_else(String::new, |limit| format!(" of {}", size(limit)));
-        let threads = if self.threads == 1 { "1 thread".to_owned() } else { format!("{} threads", self.threads) };
+        let limit = self
+            .limit
+            .map_or_else(String::new, |limit| format!(" of {}", size(limit)));
+        let threads = if self.threads == 1 {
+            "1 thread".to_owned()
+        } else {
+            format!("{} threads", self.threads)
+        };
         format!(
             "memory: {}{limit} at most: {} weights in {}, {threads} with {} each for batches of {} (activations {}, logits \
              {}), {} the rest",
@@ -179,7 +203,11 @@ impl Plan {
 /// Bytes in the units of people.
 pub fn size(bytes: u64) -> String {
     let bytes = bytes as f64;
-    if bytes >= 1e9 { format!("{:.2} GB", bytes / 1e9) } else { format!("{:.0} MB", bytes / 1e6) }
+    if bytes >= 1e9 {
+        format!("{:.2} GB", bytes / 1e9)
+    } else {
+        format!("{:.0} MB", bytes / 1e6)
+    }
 }
 
 /// Bytes as a user writes them: `800MB`, `6GiB`, `1.5G`, `1073741824`. `G` alone is GiB, as in the limits of containers.
@@ -187,9 +215,13 @@ pub fn size(bytes: u64) -> String {
 /// # Errors
 /// When it isn't a number with such a unit.
 pub fn parse_size(text: &str) -> Result<u64, String> {
-    let bad = || format!("{text:?} is no amount of memory; write such as 6GiB, 800MB or 1073741824");
+    let bad =
+        || format!("{text:?} is no amount of memory; write such as 6GiB, 800MB or 1073741824");
     let text = text.trim();
-    let (number, unit) = text.split_at(text.find(|c: char| c.is_ascii_alphabetic()).unwrap_or(text.len()));
+    let (number, unit) = text.split_at(
+        text.find(|c: char| c.is_ascii_alphabetic())
+            .unwrap_or(text.len()),
+    );
     let factor = match unit.to_ascii_lowercase().as_str() {
         "" | "b" => 1.0,
         "kb" => 1e3,
@@ -204,7 +236,11 @@ pub fn parse_size(text: &str) -> Result<u64, String> {
     };
     let number: f64 = number.trim().parse().map_err(|_| bad())?;
     let bytes = number * factor;
-    if (1.0..1e18).contains(&bytes) { Ok(bytes as u64) } else { Err(bad()) }
+    if (1.0..1e18).contains(&bytes) {
+        Ok(bytes as u64)
+    } else {
+        Err(bad())
+    }
 }
 
 impl Header {
@@ -225,7 +261,12 @@ impl Header {
 
     /// With as many columns as panels have: a matrix is stored `[out, in]`.
     fn padded(&self) -> u64 {
-        let out = self.shape.len().checked_sub(2).and_then(|i| self.shape.get(i)).map_or(1, |n| (*n).max(1) as u64);
+        let out = self
+            .shape
+            .len()
+            .checked_sub(2)
+            .and_then(|i| self.shape.get(i))
+            .map_or(1, |n| (*n).max(1) as u64);
         self.elements() / out * out.next_multiple_of(PANEL)
     }
 
@@ -275,7 +316,13 @@ impl Header {
 
 /// Masks and tables that old checkpoints carry along.
 fn is_buffer(name: &str) -> bool {
-    let ends = [".attn.bias", ".attention.bias", ".masked_bias", "rotary_emb.inv_freq", "rope_freqs.weight"];
+    let ends = [
+        ".attn.bias",
+        ".attention.bias",
+        ".masked_bias",
+        "rotary_emb.inv_freq",
+        "rope_freqs.weight",
+    ];
     ends.iter().any(|end| name.ends_with(end))
 }
 
@@ -302,7 +349,11 @@ pub(super) fn of_gguf(gguf: &Gguf) -> Vec<Header> {
         shape: entry.shape.clone(),
         bytes: entry.bytes() as u64,
     };
-    gguf.tensors.iter().filter(|(name, _)| !is_buffer(name)).map(header).collect()
+    gguf.tensors
+        .iter()
+        .filter(|(name, _)| !is_buffer(name))
+        .map(header)
+        .collect()
 }
 
 /// `Q4K` is called `q4_k`, and `Q4_0` `q4_0`.
@@ -316,7 +367,10 @@ fn stored_name(candle: &str) -> String {
 
 /// Bytes that weights take in memory.
 pub(super) fn weights(headers: &[Header], precision: Precision, packing: Packing) -> u64 {
-    headers.iter().map(|header| header.kept(precision, packing)).sum()
+    headers
+        .iter()
+        .map(|header| header.kept(precision, packing))
+        .sum()
 }
 
 impl Widths {
@@ -327,12 +381,20 @@ impl Widths {
         let feed = plan.layers.iter().map(|layer| match layer.feed {
             FeedPlan::Gated { inner, .. } => 5 * inner,
             FeedPlan::Plain { inner, .. } => 2 * inner,
-            FeedPlan::Experts(experts) => 5 * experts.inner.max(experts.shared.map_or(0, |(inner, _)| inner)),
+            FeedPlan::Experts(experts) => {
+                5 * experts
+                    .inner
+                    .max(experts.shared.map_or(0, |(inner, _)| inner))
+            }
         });
         Self {
             vocab: plan.vocab_size as u64,
             hidden: plan.hidden_size as u64,
-            qkv: attention.clone().map(|a| (a.heads * a.head_dim) as u64 + kv(a)).max().unwrap_or(0),
+            qkv: attention
+                .clone()
+                .map(|a| (a.heads * a.head_dim) as u64 + kv(a))
+                .max()
+                .unwrap_or(0),
             heads: attention.clone().map(|a| a.heads as u64).max().unwrap_or(0),
             kept: attention.map(kv).sum(),
             inner: feed.max().unwrap_or(0) as u64,
@@ -343,7 +405,14 @@ impl Widths {
 
     /// Of a model that is walked token by token, by its vocabulary alone: what it holds of a sequence is small beside that.
     fn stepwise(vocab: u64, hidden: u64) -> Self {
-        Self { vocab, hidden, qkv: 4 * hidden, inner: 5 * 4 * hidden, stepwise: true, ..Self::default() }
+        Self {
+            vocab,
+            hidden,
+            qkv: 4 * hidden,
+            inner: 5 * 4 * hidden,
+            stepwise: true,
+            ..Self::default()
+        }
     }
 
     /// Bytes for one batch: what the widest layer holds at once, scores of attention, and, if they stay, keys and values of all
@@ -362,12 +431,17 @@ impl Widths {
     /// some at a time, and copied where they are warped or come from another device.
     fn logits(&self, batch: usize, room: &Room, precision: Precision, packing: Packing) -> u64 {
         let all = (batch * room.window).max(1) as u64;
-        let packed = packing == Packing::Panels && matches!(precision, Precision::F32 | Precision::Bf16);
+        let packed =
+            packing == Packing::Panels && matches!(precision, Precision::F32 | Precision::Bf16);
         if packed && !self.warped && !room.keeps {
             return 4 * all * self.vocab.min(LOGIT_COLUMNS as u64);
         }
         let rows = (LOGIT_ELEMENTS as u64 / self.vocab.max(1)).clamp(1, all);
-        let copies = if packing == Packing::Panels && !self.warped { 1 } else { 2 };
+        let copies = if packing == Packing::Panels && !self.warped {
+            1
+        } else {
+            2
+        };
         copies * 4 * rows * self.vocab
     }
 }
@@ -375,29 +449,56 @@ impl Widths {
 impl Outline {
     /// Without widths of its own, a model is taken for one that is walked token by token. No width is believed that
     /// no tensor could have: a damaged configuration is an error of its own, told where tensors are read.
-    pub(super) fn new(file: String, headers: Vec<Header>, widths: Option<Widths>, gguf: bool, f32_only: bool) -> Self {
-        let most = headers.iter().flat_map(|header| &header.shape).max().map_or(0, |n| (*n as u64).min(1 << 28));
+    pub(super) fn new(
+        file: String,
+        headers: Vec<Header>,
+        widths: Option<Widths>,
+        gguf: bool,
+        f32_only: bool,
+    ) -> Self {
+        let most = headers
+            .iter()
+            .flat_map(|header| &header.shape)
+            .max()
+            .map_or(0, |n| (*n as u64).min(1 << 28));
         let widths = widths.unwrap_or_else(|| {
-            let tallest = headers.iter().filter(|header| header.shape.len() == 2).max_by_key(|header| header.shape[0]);
-            tallest.map_or_else(Widths::default, |t| Widths::stepwise(t.shape[0] as u64, t.shape[1] as u64))
+            let tallest = headers
+                .iter()
+                .filter(|header| header.shape.len() == 2)
+                .max_by_key(|header| header.shape[0]);
+            tallest.map_or_else(Widths::default, |t| {
+                Widths::stepwise(t.shape[0] as u64, t.shape[1] as u64)
+            })
         });
         let widths = Widths {
             vocab: widths.vocab.min(most),
             hidden: widths.hidden.min(most),
             qkv: widths.qkv.min(3 * most),
             heads: widths.heads.min(most),
-            kept: widths.kept.min(2 * most * (headers.len() as u64).min(1 << 14)),
+            kept: widths
+                .kept
+                .min(2 * most * (headers.len() as u64).min(1 << 14)),
             inner: widths.inner.min(5 * most),
             stepwise: widths.stepwise,
             warped: widths.warped,
         };
-        Self { file, headers, widths, gguf, f32_only }
+        Self {
+            file,
+            headers,
+            widths,
+            gguf,
+            f32_only,
+        }
     }
 
     /// What it takes in so many batches at a time of so many windows.
     pub fn plan(&self, precision: Precision, packing: Packing, room: &Room) -> Plan {
-        let batch =
-            if self.widths.stepwise { 1 } else { room.batch.clamp(1, (BATCH_TOKENS / room.window.max(1)).max(1)) };
+        let batch = if self.widths.stepwise {
+            1
+        } else {
+            room.batch
+                .clamp(1, (BATCH_TOKENS / room.window.max(1)).max(1))
+        };
         let threads = room.threads.max(1);
         let matrices = || self.headers.iter().filter(|header| header.is_matrix());
         let largest = |of: &dyn Fn(&Header) -> u64| matrices().map(of).max().unwrap_or(0);
@@ -413,10 +514,19 @@ impl Outline {
         };
         // The largest is nearly always the token table or the output matrix, which are read alone; layers are read side by
         // side, and some have to be put in another order.
-        let tall = |header: &Header| header.shape.first().is_some_and(|n| *n as u64 == self.widths.vocab);
+        let tall = |header: &Header| {
+            header
+                .shape
+                .first()
+                .is_some_and(|n| *n as u64 == self.widths.vocab)
+        };
         let beside = |header: &Header| header.beside(precision, packing, self.gguf);
         let turned = |header: &Header| beside(header) + header.kept(precision, packing);
-        let of_layers = matrices().filter(|header| !tall(header)).map(turned).max().unwrap_or(0);
+        let of_layers = matrices()
+            .filter(|header| !tall(header))
+            .map(turned)
+            .max()
+            .unwrap_or(0);
         let loading = (threads as u64 * of_layers).max(largest(&beside));
         Plan {
             precision,
@@ -433,7 +543,13 @@ impl Outline {
     }
 
     /// A plan that keeps to the limit, with as large batches as it allows; `None` if there is none.
-    fn fitting(&self, precision: Precision, packing: Packing, room: &Room, limit: u64) -> Option<Plan> {
+    fn fitting(
+        &self,
+        precision: Precision,
+        packing: Packing,
+        room: &Room,
+        limit: u64,
+    ) -> Option<Plan> {
         let mut room = *room;
         loop {
             let plan = self.plan(precision, packing, &room);
@@ -454,8 +570,17 @@ impl Outline {
     ///
     /// # Errors
     /// When it doesn't fit: what it would need, what there is, and which precision would fit.
-    pub fn choose(&self, asked: Option<Precision>, packing: Packing, room: &Room) -> Result<Plan, ModelError> {
-        let narrow = if self.gguf { Precision::Quantized } else { Precision::Bf16 };
+    pub fn choose(
+        &self,
+        asked: Option<Precision>,
+        packing: Packing,
+        room: &Room,
+    ) -> Result<Plan, ModelError> {
+        let narrow = if self.gguf {
+            Precision::Quantized
+        } else {
+            Precision::Bf16
+        };
         let Some(limit) = room.limit else {
             return Ok(self.plan(asked.unwrap_or(Precision::F32), packing, room));
         };
@@ -464,23 +589,58 @@ impl Outline {
             Some(precision) => fits(precision, limit),
             None if self.f32_only => fits(Precision::F32, limit),
             None => {
-                let for_f32 =
-                    if room.asked { limit } else { room.held.saturating_add(limit.saturating_sub(room.held) / 2) };
+                let for_f32 = if room.asked {
+                    limit
+                } else {
+                    room.held
+                        .saturating_add(limit.saturating_sub(room.held) / 2)
+                };
                 // Batches of one are too high a price for wide weights.
-                let wide = fits(Precision::F32, for_f32).filter(|plan| plan.batch >= room.batch.min(4));
-                wide.or_else(|| fits(narrow, limit)).or_else(|| fits(Precision::F32, limit))
+                let wide =
+                    fits(Precision::F32, for_f32).filter(|plan| plan.batch >= room.batch.min(4));
+                wide.or_else(|| fits(narrow, limit))
+                    .or_else(|| fits(Precision::F32, limit))
             }
         };
         found.ok_or_else(|| {
-            self.too_large(asked.unwrap_or(if self.f32_only { Precision::F32 } else { narrow }), packing, room, limit)
+            self.too_large(
+                asked.unwrap_or(if self.f32_only {
+                    Precision::F32
+                } else {
+                    narrow
+                }),
+                packing,
+                room,
+                limit,
+            )
         })
     }
 
-    fn too_large(&self, wanted: Precision, packing: Packing, room: &Room, limit: u64) -> ModelError {
-        let least = |precision| self.plan(precision, packing, &Room { batch: 1, threads: 1, ..*room });
+    fn too_large(
+        &self,
+        wanted: Precision,
+        packing: Packing,
+        room: &Room,
+        limit: u64,
+    ) -> ModelError {
+        let least = |precision| {
+            self.plan(
+                precision,
+                packing,
+                &Room {
+                    batch: 1,
+                    threads: 1,
+                    ..*room
+                },
+            )
+        };
         let needs = least(wanted);
-        let narrower =
-            [Precision::Bf16, Precision::AtLoad(Quant::Q8_0), Precision::Quantized, Precision::AtLoad(Quant::Q4_0)];
+        let narrower = [
+            Precision::Bf16,
+            Precision::AtLoad(Quant::Q8_0),
+            Precision::Quantized,
+            Precision::AtLoad(Quant::Q4_0),
+        ];
         let mut open: Vec<Plan> = narrower
             .into_iter()
             .filter(|p| !self.f32_only && (self.gguf || *p != Precision::Quantized))
@@ -501,7 +661,11 @@ impl Outline {
                 }
             },
         };
-        let whose = if room.asked { "--memory allows" } else { "the machine has" };
+        let whose = if room.asked {
+            "--memory allows"
+        } else {
+            "the machine has"
+        };
         ModelError::Config {
             file: self.file.clone(),
             what: format!(

@@ -44,7 +44,9 @@ impl Quant {
             other => other.base(),
         };
         match fitting(wanted, width) {
-            Kept::Quantized(dtype) => elements / dtype.block_size() as u64 * dtype.type_size() as u64,
+            Kept::Quantized(dtype) => {
+                elements / dtype.block_size() as u64 * dtype.type_size() as u64
+            }
             Kept::F16 => 2 * elements,
             Kept::F32 => 4 * elements,
         }
@@ -101,7 +103,10 @@ pub(super) struct Chooser {
 impl Chooser {
     /// The form of the matrix that GGUF calls `module` (such as `blk.3.attn_v`), of rows `width` wide.
     pub(super) fn choose(&self, module: &str, width: usize) -> Kept {
-        let (layer, part) = match module.strip_prefix("blk.").and_then(|rest| rest.split_once('.')) {
+        let (layer, part) = match module
+            .strip_prefix("blk.")
+            .and_then(|rest| rest.split_once('.'))
+        {
             Some((number, part)) => (number.parse().unwrap_or(0), part),
             None => (0, module),
         };
@@ -126,7 +131,11 @@ impl Chooser {
     ///
     /// # Errors
     /// When no matrix is kept in the recipe's own type.
-    pub(super) fn told(&self, kept: &BTreeMap<&'static str, u64>, file: &str) -> Result<String, ModelError> {
+    pub(super) fn told(
+        &self,
+        kept: &BTreeMap<&'static str, u64>,
+        file: &str,
+    ) -> Result<String, ModelError> {
         let base = Kept::Quantized(self.quant.base());
         if !kept.contains_key(base.name()) {
             let block = self.quant.base().block_size();
@@ -143,11 +152,15 @@ impl Chooser {
                 ),
             });
         }
-        let mut counts: Vec<(&str, u64)> = kept.iter().map(|(name, count)| (*name, *count)).collect();
+        let mut counts: Vec<(&str, u64)> =
+            kept.iter().map(|(name, count)| (*name, *count)).collect();
         // The recipe's own type first, then the most common one.
         counts.sort_by_key(|(name, count)| (*name != base.name(), std::cmp::Reverse(*count)));
         let all: u64 = counts.iter().map(|(_, count)| count).sum();
-        let parts: Vec<String> = counts.iter().map(|(name, count)| format!("{count} in {name}")).collect();
+        let parts: Vec<String> = counts
+            .iter()
+            .map(|(name, count)| format!("{count} in {name}"))
+            .collect();
         Ok(format!("of {all} matrices {}", parts.join(", ")))
     }
 }
@@ -164,7 +177,11 @@ fn fitting(wanted: GgmlDType, width: usize) -> Kept {
         GgmlDType::Q6K => GgmlDType::Q8_0,
         other => other,
     };
-    if width.is_multiple_of(smaller.block_size()) { Kept::Quantized(smaller) } else { Kept::F16 }
+    if width.is_multiple_of(smaller.block_size()) {
+        Kept::Quantized(smaller)
+    } else {
+        Kept::F16
+    }
 }
 
 /// The layers that the mixture keeps finer: the first and the last eighth, and every third between.
@@ -178,7 +195,13 @@ mod tests {
     use super::*;
 
     fn chosen(quant: Quant, module: &str, width: usize) -> &'static str {
-        Chooser { quant, has_output: true, layers: 24 }.choose(module, width).name()
+        Chooser {
+            quant,
+            has_output: true,
+            layers: 24,
+        }
+        .choose(module, width)
+        .name()
     }
 
     #[test]
@@ -200,16 +223,25 @@ mod tests {
             (Quant::Q4KM, "blk.3.attn_qkv", 1024, "q5_k"),
             (Quant::Q4KM, "blk.3.attn_k", 1024, "q4_k"),
         ] {
-            assert_eq!(chosen(quant, module, width), expected, "{quant:?} {module} {width}");
+            assert_eq!(
+                chosen(quant, module, width),
+                expected,
+                "{quant:?} {module} {width}"
+            );
         }
-        let tied = Chooser { quant: Quant::Q4K, has_output: false, layers: 24 };
+        let tied = Chooser {
+            quant: Quant::Q4K,
+            has_output: false,
+            layers: 24,
+        };
         assert_eq!(tied.choose("token_embd", 2048).name(), "q6_k");
     }
 
     #[test]
     fn the_mixture_keeps_half_of_the_value_and_down_projections_finer() {
-        let finer: Vec<usize> =
-            (0..24).filter(|layer| chosen(Quant::Q4KM, &format!("blk.{layer}.ffn_down"), 1024) == "q6_k").collect();
+        let finer: Vec<usize> = (0..24)
+            .filter(|layer| chosen(Quant::Q4KM, &format!("blk.{layer}.ffn_down"), 1024) == "q6_k")
+            .collect();
         assert_eq!(finer, [0, 1, 2, 5, 8, 11, 14, 17, 20, 21, 22, 23]);
         assert_eq!(chosen(Quant::Q4KM, "blk.5.attn_v", 1024), "q6_k");
         assert_eq!(chosen(Quant::Q4KM, "blk.6.attn_v", 1024), "q4_k");
@@ -218,14 +250,26 @@ mod tests {
     #[test]
     fn the_types_of_a_published_q4_k_m_file_come_out_again() {
         // Gemma 3 270M by llama.cpp: 18 layers, hidden size 640, heads of 4 x 256, inner size 2048, tied.
-        let gemma = Chooser { quant: Quant::Q4KM, has_output: false, layers: 18 };
+        let gemma = Chooser {
+            quant: Quant::Q4KM,
+            has_output: false,
+            layers: 18,
+        };
         let finer = [0, 1, 4, 7, 10, 13, 15, 16, 17];
         assert_eq!(gemma.choose("token_embd", 640).name(), "q8_0");
         for layer in 0..18 {
             let of = |part: &str, width| gemma.choose(&format!("blk.{layer}.{part}"), width).name();
             let fine = finer.contains(&layer);
-            assert_eq!(of("attn_v", 640), if fine { "q8_0" } else { "q5_0" }, "layer {layer}");
-            assert_eq!(of("ffn_down", 2048), if fine { "q6_k" } else { "q4_k" }, "layer {layer}");
+            assert_eq!(
+                of("attn_v", 640),
+                if fine { "q8_0" } else { "q5_0" },
+                "layer {layer}"
+            );
+            assert_eq!(
+                of("ffn_down", 2048),
+                if fine { "q6_k" } else { "q4_k" },
+                "layer {layer}"
+            );
             assert_eq!(of("attn_output", 1024), "q4_k");
             for part in ["attn_q", "attn_k", "ffn_gate", "ffn_up"] {
                 assert_eq!(of(part, 640), "q5_0");
@@ -235,13 +279,28 @@ mod tests {
 
     #[test]
     fn a_recipe_that_fits_nothing_is_refused_and_the_rest_is_counted() {
-        let chooser = Chooser { quant: Quant::Q4K, has_output: true, layers: 2 };
-        let refused = |kept: &[(&'static str, u64)]| {
-            chooser.told(&kept.iter().copied().collect(), "m/config.json").unwrap_err().to_string()
+        let chooser = Chooser {
+            quant: Quant::Q4K,
+            has_output: true,
+            layers: 2,
         };
-        assert!(refused(&[("q5_0", 9), ("q8_0", 1)]).contains("no multiple of 256 long; try q4_0 or q8_0"));
+        let refused = |kept: &[(&'static str, u64)]| {
+            chooser
+                .told(&kept.iter().copied().collect(), "m/config.json")
+                .unwrap_err()
+                .to_string()
+        };
+        assert!(
+            refused(&[("q5_0", 9), ("q8_0", 1)])
+                .contains("no multiple of 256 long; try q4_0 or q8_0")
+        );
         assert!(refused(&[("f16", 9)]).contains("no quantized type fits them"));
-        let kept = [("f32", 1), ("q4_k", 2), ("q5_0", 9), ("q8_0", 3)].into_iter().collect();
-        assert_eq!(chooser.told(&kept, "").unwrap(), "of 15 matrices 2 in q4_k, 9 in q5_0, 3 in q8_0, 1 in f32");
+        let kept = [("f32", 1), ("q4_k", 2), ("q5_0", 9), ("q8_0", 3)]
+            .into_iter()
+            .collect();
+        assert_eq!(
+            chooser.told(&kept, "").unwrap(),
+            "of 15 matrices 2 in q4_k, 9 in q5_0, 3 in q8_0, 1 in f32"
+        );
     }
 }

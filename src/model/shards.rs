@@ -22,10 +22,15 @@ pub(super) struct Slot {
 
 /// The tensors of a safetensors file, every length checked against the file's.
 pub(super) fn slots_of(place: &Place) -> Result<Vec<(String, Slot)>, ModelError> {
-    let bad = |what: String| ModelError::BadFile { path: place.path(), what };
+    let bad = |what: String| ModelError::BadFile {
+        path: place.path(),
+        what,
+    };
     let size = place.size()?;
     if size < 8 {
-        return Err(bad(format!("{size} bytes are no safetensors file; fetch it again")));
+        return Err(bad(format!(
+            "{size} bytes are no safetensors file; fetch it again"
+        )));
     }
     let mut length = [0; 8];
     length.copy_from_slice(&place.read(0, 8)?);
@@ -36,8 +41,8 @@ pub(super) fn slots_of(place: &Place) -> Result<Vec<(String, Slot)>, ModelError>
         )));
     }
     let header = place.read(8, length as usize)?;
-    let metadata: Metadata =
-        serde_json::from_slice(&header).map_err(|e| bad(format!("its safetensors header is damaged: {e}")))?;
+    let metadata: Metadata = serde_json::from_slice(&header)
+        .map_err(|e| bad(format!("its safetensors header is damaged: {e}")))?;
     let data = length + 8;
     let end = data.saturating_add(metadata.data_len() as u64);
     if end != size {
@@ -47,12 +52,26 @@ pub(super) fn slots_of(place: &Place) -> Result<Vec<(String, Slot)>, ModelError>
     }
     let slot = |(name, info): (String, &TensorInfo)| {
         let (start, end) = info.data_offsets;
-        let bits = info.shape.iter().try_fold(info.dtype.bitsize(), |n, d| n.checked_mul(*d));
+        let bits = info
+            .shape
+            .iter()
+            .try_fold(info.dtype.bitsize(), |n, d| n.checked_mul(*d));
         if start >= end || data + end as u64 > size || bits != (end - start).checked_mul(8) {
-            return Err(bad(format!("the extent of tensor \"{name}\" doesn't fit its shape: the header is damaged")));
+            return Err(bad(format!(
+                "the extent of tensor \"{name}\" doesn't fit its shape: the header is damaged"
+            )));
         }
         let (dtype, shape) = (info.dtype, info.shape.clone());
-        Ok((name, Slot { file: place.clone(), dtype, shape, offset: data + start as u64, bytes: end - start }))
+        Ok((
+            name,
+            Slot {
+                file: place.clone(),
+                dtype,
+                shape,
+                offset: data + start as u64,
+                bytes: end - start,
+            },
+        ))
     };
     metadata.tensors().into_iter().map(slot).collect()
 }
@@ -70,7 +89,10 @@ impl Slot {
     pub(super) fn tensor(&self, name: &str, device: &Device) -> Result<Tensor, ModelError> {
         let dtype = candle_dtype(self.dtype).ok_or_else(|| ModelError::BadFile {
             path: self.file.path(),
-            what: format!("tensor \"{name}\" is of type {:?}; byrote reads F32, BF16, F16 and F64", self.dtype),
+            what: format!(
+                "tensor \"{name}\" is of type {:?}; byrote reads F32, BF16, F16 and F64",
+                self.dtype
+            ),
         })?;
         match dtype {
             DType::F64 => {
@@ -92,14 +114,21 @@ impl Slot {
 ///
 /// # Errors
 /// When one can't be read.
-pub(super) fn stacked(slots: &[&Slot], dtype: DType, shape: &[usize], device: &Device) -> Result<Tensor, ModelError> {
+pub(super) fn stacked(
+    slots: &[&Slot],
+    dtype: DType,
+    shape: &[usize],
+    device: &Device,
+) -> Result<Tensor, ModelError> {
     let count = slots.iter().map(|slot| slot.elements() as usize).sum();
     Ok(match dtype {
         DType::BF16 => {
             let mut all: Vec<bf16> = Vec::with_capacity(count);
             each_block(slots, |kind, block| match kind {
                 Dtype::BF16 => all.extend(pairs(block).map(bf16::from_le_bytes)),
-                Dtype::F16 => all.extend(pairs(block).map(|b| bf16::from_f32(f16::from_le_bytes(b).to_f32()))),
+                Dtype::F16 => {
+                    all.extend(pairs(block).map(|b| bf16::from_f32(f16::from_le_bytes(b).to_f32())))
+                }
                 _ => all.extend(fours(block).map(|b| bf16::from_f32(f32::from_le_bytes(b)))),
             })?;
             Tensor::from_vec(all, shape, device)?
@@ -108,7 +137,10 @@ pub(super) fn stacked(slots: &[&Slot], dtype: DType, shape: &[usize], device: &D
             let mut all: Vec<f16> = Vec::with_capacity(count);
             each_block(slots, |kind, block| match kind {
                 Dtype::F16 => all.extend(pairs(block).map(f16::from_le_bytes)),
-                Dtype::BF16 => to_f16(pairs(block).map(|b| bf16::from_le_bytes(b).to_f32()), &mut all),
+                Dtype::BF16 => to_f16(
+                    pairs(block).map(|b| bf16::from_le_bytes(b).to_f32()),
+                    &mut all,
+                ),
                 _ => to_f16(fours(block).map(f32::from_le_bytes), &mut all),
             })?;
             Tensor::from_vec(all, shape, device)?
@@ -118,7 +150,10 @@ pub(super) fn stacked(slots: &[&Slot], dtype: DType, shape: &[usize], device: &D
             each_block(slots, |kind, block| match kind {
                 // A bf16 is the upper half of an f32.
                 Dtype::BF16 => {
-                    all.extend(pairs(block).map(|b| f32::from_bits(u32::from(u16::from_le_bytes(b)) << 16)));
+                    all.extend(
+                        pairs(block)
+                            .map(|b| f32::from_bits(u32::from(u16::from_le_bytes(b)) << 16)),
+                    );
                 }
                 Dtype::F16 => {
                     let halves: Vec<f16> = pairs(block).map(f16::from_le_bytes).collect();
@@ -135,7 +170,10 @@ pub(super) fn stacked(slots: &[&Slot], dtype: DType, shape: &[usize], device: &D
 
 fn each_block(slots: &[&Slot], mut take: impl FnMut(Dtype, &[u8])) -> Result<(), ModelError> {
     for slot in slots {
-        slot.file.read_blocks(slot.offset, slot.bytes, BLOCK, |block| take(slot.dtype, block))?;
+        slot.file
+            .read_blocks(slot.offset, slot.bytes, BLOCK, |block| {
+                take(slot.dtype, block)
+            })?;
     }
     Ok(())
 }
@@ -176,20 +214,33 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("x.safetensors");
         // More than one block, and values that bf16 and f16 round.
-        let values: Vec<f32> = (0..300_000).map(|i| (i as f32 * 0.37).sin() * 70_000.0).collect();
+        let values: Vec<f32> = (0..300_000)
+            .map(|i| (i as f32 * 0.37).sin() * 70_000.0)
+            .collect();
         let whole = Tensor::from_vec(values, (3, 100_000), &Device::Cpu).unwrap();
         for stored in [DType::F32, DType::BF16, DType::F16, DType::F64] {
             let kept = whole.to_dtype(stored).unwrap();
             candle_core::safetensors::save(&HashMap::from([("x", kept.clone())]), &path).unwrap();
             let (_, slot) = slots_of(&Place::File(path.clone())).unwrap().remove(0);
-            assert_eq!((slot.elements(), slot.is_plain()), (300_000, stored != DType::F64));
-            let bits = |t: &Tensor| t.flatten_all().unwrap().to_dtype(DType::F64).unwrap().to_vec1::<f64>().unwrap();
+            assert_eq!(
+                (slot.elements(), slot.is_plain()),
+                (300_000, stored != DType::F64)
+            );
+            let bits = |t: &Tensor| {
+                t.flatten_all()
+                    .unwrap()
+                    .to_dtype(DType::F64)
+                    .unwrap()
+                    .to_vec1::<f64>()
+                    .unwrap()
+            };
             let same = slot.tensor("x", &Device::Cpu).unwrap();
             assert_eq!((same.dtype(), same.dims()), (stored, kept.dims()));
             assert!(bits(&same) == bits(&kept), "{stored:?}");
             for wanted in [DType::F32, DType::BF16, DType::F16] {
                 if slot.is_plain() {
-                    let read = stacked(&[&slot, &slot], wanted, &[6, 100_000], &Device::Cpu).unwrap();
+                    let read =
+                        stacked(&[&slot, &slot], wanted, &[6, 100_000], &Device::Cpu).unwrap();
                     let after = kept.to_dtype(wanted).unwrap();
                     let after = Tensor::cat(&[&after, &after], 0).unwrap();
                     assert!(bits(&read) == bits(&after), "{stored:?} as {wanted:?}");

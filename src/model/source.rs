@@ -132,14 +132,22 @@ impl LocateOptions {
     fn from_variables(variable: impl Fn(&str) -> Option<String>) -> Self {
         let given = |name: &str| variable(name).filter(|value| !value.trim().is_empty());
         let set = |name: &str| {
-            given(name)
-                .is_some_and(|value| matches!(value.trim().to_ascii_uppercase().as_str(), "1" | "ON" | "YES" | "TRUE"))
+            given(name).is_some_and(|value| {
+                matches!(
+                    value.trim().to_ascii_uppercase().as_str(),
+                    "1" | "ON" | "YES" | "TRUE"
+                )
+            })
         };
         let home = given("HF_HOME").map(PathBuf::from).unwrap_or_else(|| {
-            let cache = given("XDG_CACHE_HOME").map(PathBuf::from).unwrap_or_else(|| {
-                let user = given("HOME").or_else(|| given("USERPROFILE")).unwrap_or_else(|| ".".to_owned());
-                Path::new(&user).join(".cache")
-            });
+            let cache = given("XDG_CACHE_HOME")
+                .map(PathBuf::from)
+                .unwrap_or_else(|| {
+                    let user = given("HOME")
+                        .or_else(|| given("USERPROFILE"))
+                        .unwrap_or_else(|| ".".to_owned());
+                    Path::new(&user).join(".cache")
+                });
             cache.join("huggingface")
         });
         let token_file = given("HF_TOKEN_PATH").map_or_else(|| home.join("token"), PathBuf::from);
@@ -175,7 +183,9 @@ pub enum SourceError {
     Io { path: PathBuf, source: io::Error },
     #[error("{reference}: only models on the hub have revisions; leave out \"@{revision}\"")]
     NoRevisions { reference: String, revision: String },
-    #[error("{place} has no config.json, without which safetensors can't be loaded; put the model's own beside them")]
+    #[error(
+        "{place} has no config.json, without which safetensors can't be loaded; put the model's own beside them"
+    )]
     NoConfig { place: String },
     #[error(
         "{place} has weights only as pickles ({files}), which run code when they are opened and are never loaded; \
@@ -191,9 +201,17 @@ pub enum SourceError {
     )]
     SeveralGguf { place: String, files: String },
     #[error("{place} lacks of the {count} parts of a GGUF: {missing}; fetch them too")]
-    MissingParts { place: String, count: u32, missing: String },
+    MissingParts {
+        place: String,
+        count: u32,
+        missing: String,
+    },
     #[error("{place} has no file \"{file}\", which models.toml names; it has: {found}")]
-    NoFile { place: String, file: String, found: String },
+    NoFile {
+        place: String,
+        file: String,
+        found: String,
+    },
     #[error("{}: {reason}; fetch the file again", .path.display())]
     BadIndex { path: PathBuf, reason: String },
     #[error("{}: these shards are missing: {missing}; fetch them again", .index.display())]
@@ -201,15 +219,30 @@ pub enum SourceError {
     #[error("{}: a model is a folder, a .gguf file or a .safetensors file", .path.display())]
     NotAModel { path: PathBuf },
     #[error("{}: expected SHA-256 {expected} ({by}), found {found}: {fix}", .path.display())]
-    Digest { path: PathBuf, by: String, expected: String, found: String, fix: String },
-    #[error("{origin}: model \"{name}\" has a digest for \"{file}\", which is none of its files ({found}); remove it")]
-    DigestOfNothing { origin: String, name: String, file: String, found: String },
+    Digest {
+        path: PathBuf,
+        by: String,
+        expected: String,
+        found: String,
+        fix: String,
+    },
+    #[error(
+        "{origin}: model \"{name}\" has a digest for \"{file}\", which is none of its files ({found}); remove it"
+    )]
+    DigestOfNothing {
+        origin: String,
+        name: String,
+        file: String,
+        found: String,
+    },
     #[error("{}: it is neither a file nor a folder, so the model's folder has no root digest; remove it", .path.display())]
     NoFileOrFolder { path: PathBuf },
     #[error("the built-in model has no files on disk to take digests of")]
     NoFilesOfBuiltin,
     #[cfg(not(feature = "hub"))]
-    #[error("{repo} is on the hub, and this program was built without the feature \"hub\"; give a folder or a file")]
+    #[error(
+        "{repo} is on the hub, and this program was built without the feature \"hub\"; give a folder or a file"
+    )]
     NoHub { repo: String },
     #[cfg(feature = "hub")]
     #[error(transparent)]
@@ -218,7 +251,10 @@ pub enum SourceError {
 
 impl SourceError {
     pub(crate) fn io(path: &Path, source: io::Error) -> Self {
-        Self::Io { path: path.to_owned(), source }
+        Self::Io {
+            path: path.to_owned(),
+            source,
+        }
     }
 }
 
@@ -247,14 +283,23 @@ pub enum Source {
 ///
 /// # Errors
 /// When it is none of these; says what was tried and which names look like it.
-pub fn resolve(reference: &str, registry: &Registry) -> Result<(Source, Option<ModelEntry>), SourceError> {
+pub fn resolve(
+    reference: &str,
+    registry: &Registry,
+) -> Result<(Source, Option<ModelEntry>), SourceError> {
     if matches!(reference, "builtin" | "builtin:") {
-        let entry = registry.find("builtin").filter(|entry| entry.source == EntrySource::Builtin);
+        let entry = registry
+            .find("builtin")
+            .filter(|entry| entry.source == EntrySource::Builtin);
         return Ok((Source::Builtin, entry.cloned()));
     }
     let path = PathBuf::from(reference);
     if is_written_as_path(reference) {
-        return if path.exists() { Ok((Source::Path(path), None)) } else { Err(SourceError::NoPath { path }) };
+        return if path.exists() {
+            Ok((Source::Path(path), None))
+        } else {
+            Err(SourceError::NoPath { path })
+        };
     }
     let (name, revision) = match reference.split_once('@') {
         Some((name, revision)) => (name, Some(revision)),
@@ -268,23 +313,40 @@ pub fn resolve(reference: &str, registry: &Registry) -> Result<(Source, Option<M
     }
     if is_hub_id(name) && revision.is_none_or(is_revision) {
         let revision = revision.map(str::to_owned);
-        return Ok((Source::Hub { repo: name.to_owned(), revision }, None));
+        return Ok((
+            Source::Hub {
+                repo: name.to_owned(),
+                revision,
+            },
+            None,
+        ));
     }
     let near = registry.near(name);
-    let near = if near.is_empty() { String::new() } else { format!(" (did you mean {}?)", near.join(", ")) };
+    let near = if near.is_empty() {
+        String::new()
+    } else {
+        format!(" (did you mean {}?)", near.join(", "))
+    };
     let tried = format!(
         "{} has no such name{near}, there is no folder or file of that name here, \
          and it isn't of the form org/name[@revision], which the hub would take",
         registry.file
     );
-    Err(SourceError::Unknown { reference: reference.to_owned(), tried })
+    Err(SourceError::Unknown {
+        reference: reference.to_owned(),
+        tried,
+    })
 }
 
 fn is_written_as_path(reference: &str) -> bool {
     Path::new(reference).is_absolute()
         || matches!(reference, "." | "..")
-        || ["./", "../", ".\\", "..\\"].iter().any(|start| reference.starts_with(start))
-        || ["/", "\\", ".gguf", ".safetensors"].iter().any(|end| reference.ends_with(end))
+        || ["./", "../", ".\\", "..\\"]
+            .iter()
+            .any(|start| reference.starts_with(start))
+        || ["/", "\\", ".gguf", ".safetensors"]
+            .iter()
+            .any(|end| reference.ends_with(end))
 }
 
 fn from_entry(
@@ -296,7 +358,10 @@ fn from_entry(
     if let Some(revision) = revision {
         if !matches!(entry.source, EntrySource::Hub(_)) || !is_revision(revision) {
             let (reference, revision) = (reference.to_owned(), revision.to_owned());
-            return Err(SourceError::NoRevisions { reference, revision });
+            return Err(SourceError::NoRevisions {
+                reference,
+                revision,
+            });
         }
         // The entry's digests are those of its own revision.
         if entry.revision.as_deref() != Some(revision) {
@@ -307,7 +372,10 @@ fn from_entry(
     let source = match &entry.source {
         EntrySource::Builtin => Source::Builtin,
         EntrySource::Path(path) => Source::Path(path.clone()),
-        EntrySource::Hub(repo) => Source::Hub { repo: repo.clone(), revision: entry.revision.clone() },
+        EntrySource::Hub(repo) => Source::Hub {
+            repo: repo.clone(),
+            revision: entry.revision.clone(),
+        },
     };
     Ok((source, Some(entry)))
 }
@@ -316,7 +384,11 @@ fn from_entry(
 ///
 /// # Errors
 /// When the reference means nothing, or files are missing, refused or damaged.
-pub fn locate(reference: &str, registry: &Registry, options: &LocateOptions) -> Result<Located, SourceError> {
+pub fn locate(
+    reference: &str,
+    registry: &Registry,
+    options: &LocateOptions,
+) -> Result<Located, SourceError> {
     let (source, entry) = resolve(reference, registry)?;
     let file = entry.as_ref().and_then(|entry| entry.file.as_deref());
     let mut located = match &source {
@@ -362,8 +434,15 @@ fn from_hub(
 }
 
 #[cfg(not(feature = "hub"))]
-fn from_hub(repo: &str, _: Option<&str>, _: Option<&str>, _: &LocateOptions) -> Result<Located, SourceError> {
-    Err(SourceError::NoHub { repo: repo.to_owned() })
+fn from_hub(
+    repo: &str,
+    _: Option<&str>,
+    _: Option<&str>,
+    _: &LocateOptions,
+) -> Result<Located, SourceError> {
+    Err(SourceError::NoHub {
+        repo: repo.to_owned(),
+    })
 }
 
 /// Whether the snapshot in `folder` holds a whole model.
@@ -390,9 +469,17 @@ mod tests {
             ("builtin", Source::Builtin, Some("builtin")),
             ("builtin:", Source::Builtin, Some("builtin")),
             ("gpt2", hub("openai-community/gpt2", None), Some("gpt2")),
-            ("pythia-70m@step1000", hub("EleutherAI/pythia-70m", Some("step1000")), Some("pythia-70m")),
+            (
+                "pythia-70m@step1000",
+                hub("EleutherAI/pythia-70m", Some("step1000")),
+                Some("pythia-70m"),
+            ),
             ("some/model", hub("some/model", None), None),
-            ("some/model@refs/pr/1", hub("some/model", Some("refs/pr/1")), None),
+            (
+                "some/model@refs/pr/1",
+                hub("some/model", Some("refs/pr/1")),
+                None,
+            ),
             // The tests run in the folder of the package.
             ("./src", Source::Path("./src".into()), None),
             ("src", Source::Path("src".into()), None),
@@ -400,7 +487,11 @@ mod tests {
             ("src/", Source::Path("src/".into()), None),
         ] {
             let (found, entry) = resolve(reference, &registry).unwrap();
-            assert_eq!((found, entry.map(|e| e.name).as_deref()), (source, name), "{reference}");
+            assert_eq!(
+                (found, entry.map(|e| e.name).as_deref()),
+                (source, name),
+                "{reference}"
+            );
         }
     }
 
@@ -410,21 +501,42 @@ mod tests {
         let file = folder.path().join("models.toml");
         std::fs::write(&file, "default = \"src\"\n[models.src]\nsource = \"o/n\"\n").unwrap();
         let registry = Registry::from_file(&file).unwrap();
-        assert!(matches!(resolve("src", &registry), Ok((Source::Hub { .. }, Some(_)))));
-        assert!(matches!(resolve("./src", &registry), Ok((Source::Path(_), None))));
-        assert!(matches!(resolve("src/model", &registry), Ok((Source::Path(_), None))));
+        assert!(matches!(
+            resolve("src", &registry),
+            Ok((Source::Hub { .. }, Some(_)))
+        ));
+        assert!(matches!(
+            resolve("./src", &registry),
+            Ok((Source::Path(_), None))
+        ));
+        assert!(matches!(
+            resolve("src/model", &registry),
+            Ok((Source::Path(_), None))
+        ));
     }
 
     #[test]
     fn a_reference_to_nothing_says_what_was_tried() {
         let registry = Registry::builtin().unwrap();
         for (reference, told) in [
-            ("pythia70m", "models.toml has no such name (did you mean pythia-70m"),
+            (
+                "pythia70m",
+                "models.toml has no such name (did you mean pythia-70m",
+            ),
             ("no such thing", "isn't of the form org/name[@revision]"),
-            ("some/model@../../x", "isn't of the form org/name[@revision]"),
+            (
+                "some/model@../../x",
+                "isn't of the form org/name[@revision]",
+            ),
             ("", "isn't of the form"),
-            ("./no-such-folder", "./no-such-folder: there is no such file or folder"),
-            ("no-such.gguf", "no-such.gguf: there is no such file or folder"),
+            (
+                "./no-such-folder",
+                "./no-such-folder: there is no such file or folder",
+            ),
+            (
+                "no-such.gguf",
+                "no-such.gguf: there is no such file or folder",
+            ),
             ("builtin@main", "only models on the hub have revisions"),
         ] {
             let message = resolve(reference, &registry).unwrap_err().to_string();
@@ -455,12 +567,21 @@ mod tests {
         std::fs::write(folder.path().join("token"), "from-file\n").unwrap();
         let from = |variables: &[(&str, &str)]| {
             LocateOptions::from_variables(|name| {
-                variables.iter().find(|(n, _)| *n == name).map(|(_, value)| (*value).to_owned())
+                variables
+                    .iter()
+                    .find(|(n, _)| *n == name)
+                    .map(|(_, value)| (*value).to_owned())
             })
         };
         let plain = from(&[("HOME", "/home/me")]);
-        assert_eq!(plain.cache_dir, PathBuf::from("/home/me/.cache/huggingface/hub"));
-        assert_eq!((plain.offline, plain.endpoint.as_str()), (false, "https://huggingface.co"));
+        assert_eq!(
+            plain.cache_dir,
+            PathBuf::from("/home/me/.cache/huggingface/hub")
+        );
+        assert_eq!(
+            (plain.offline, plain.endpoint.as_str()),
+            (false, "https://huggingface.co")
+        );
         assert_eq!(plain.token, None);
         let home_only = from(&[("HF_HOME", &home)]);
         assert_eq!(home_only.cache_dir, folder.path().join("hub"));
@@ -473,10 +594,16 @@ mod tests {
             ("HF_ENDPOINT", "http://127.0.0.1:1"),
         ]);
         assert_eq!(all.cache_dir, PathBuf::from("/cache"));
-        assert_eq!((all.offline, all.endpoint.as_str()), (true, "http://127.0.0.1:1"));
+        assert_eq!(
+            (all.offline, all.endpoint.as_str()),
+            (true, "http://127.0.0.1:1")
+        );
         assert_eq!(all.token, Token::new("given"));
         assert!(!format!("{all:?}").contains("given"));
-        assert_eq!(from(&[("HF_HOME", &home), ("HF_HUB_DISABLE_IMPLICIT_TOKEN", "1")]).token, None);
+        assert_eq!(
+            from(&[("HF_HOME", &home), ("HF_HUB_DISABLE_IMPLICIT_TOKEN", "1")]).token,
+            None
+        );
         assert!(!from(&[("HF_HUB_OFFLINE", "0")]).offline);
     }
 }

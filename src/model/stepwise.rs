@@ -96,17 +96,27 @@ impl Config {
     /// When a tensor is missing, of another shape, or has no place.
     pub fn load(&self, weights: &Weights) -> std::result::Result<Stepwise, ModelError> {
         let (model, facts) = match self {
-            Self::Mamba(config) => mamba::Mamba::load(config, weights).map(|(m, f)| (Model::Mamba(m), f))?,
-            Self::RecurrentGemma(config) => {
-                config.load(weights).map(|(m, f)| (Model::RecurrentGemma(Box::new(m)), f))?
+            Self::Mamba(config) => {
+                mamba::Mamba::load(config, weights).map(|(m, f)| (Model::Mamba(m), f))?
             }
+            Self::RecurrentGemma(config) => config
+                .load(weights)
+                .map(|(m, f)| (Model::RecurrentGemma(Box::new(m)), f))?,
             Self::DeepSeek(config) => config.load(weights).map(|(m, f)| (Model::DeepSeek(m), f))?,
-            Self::Glm(config) => config.load(weights).map(|(m, f)| (Model::Glm(Box::new(m)), f))?,
-            Self::Lfm2(config) => config.load(weights).map(|(m, f)| (Model::Lfm2(Box::new(m)), f))?,
+            Self::Glm(config) => config
+                .load(weights)
+                .map(|(m, f)| (Model::Glm(Box::new(m)), f))?,
+            Self::Lfm2(config) => config
+                .load(weights)
+                .map(|(m, f)| (Model::Lfm2(Box::new(m)), f))?,
             Self::Rwkv(config) => config.load(weights).map(|(m, f)| (Model::Rwkv(m), f))?,
             Self::Rwkv7(config) => config.load(weights).map(|(m, f)| (Model::Rwkv7(m), f))?,
         };
-        Ok(Stepwise { facts, device: weights.device().clone(), model })
+        Ok(Stepwise {
+            facts,
+            device: weights.device().clone(),
+            model,
+        })
     }
 }
 
@@ -149,13 +159,17 @@ enum Live {
 
 impl std::fmt::Debug for State {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("State").field("tokens", &self.seen.len()).finish_non_exhaustive()
+        f.debug_struct("State")
+            .field("tokens", &self.seen.len())
+            .finish_non_exhaustive()
     }
 }
 
 impl std::fmt::Debug for Stepwise {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Stepwise").field("facts", &self.facts).finish_non_exhaustive()
+        f.debug_struct("Stepwise")
+            .field("facts", &self.facts)
+            .finish_non_exhaustive()
     }
 }
 
@@ -172,7 +186,10 @@ impl Clone for State {
             Some(Live::Glm(model)) => model.copies().then(|| Live::Glm(model.clone())),
             Some(Live::DeepSeek(_)) | None => None,
         };
-        Self { seen: self.seen.clone(), live }
+        Self {
+            seen: self.seen.clone(),
+            live,
+        }
     }
 }
 
@@ -184,7 +201,9 @@ pub(super) fn select(states: &mut Vec<State>, sequences: &[u32]) {
     let mut old: Vec<Option<State>> = std::mem::take(states).into_iter().map(Some).collect();
     for (i, &from) in sequences.iter().enumerate() {
         let again = sequences[i + 1..].contains(&from);
-        let state = old.get_mut(from as usize).and_then(|state| if again { state.clone() } else { state.take() });
+        let state = old
+            .get_mut(from as usize)
+            .and_then(|state| if again { state.clone() } else { state.take() });
         states.push(state.unwrap_or_default());
     }
 }
@@ -209,7 +228,11 @@ impl CausalLm for Stepwise {
     fn hidden(&self, pass: &Pass<'_>, cache: Option<&mut Cache>) -> Result<Tensor> {
         let mut fresh = Cache::default();
         // Without a cache nothing follows: what comes after the last row asked for needn't be fed.
-        let fed = if cache.is_some() { pass.len } else { pass.rows.end.min(pass.len) };
+        let fed = if cache.is_some() {
+            pass.len
+        } else {
+            pass.rows.end.min(pass.len)
+        };
         let states = &mut cache.unwrap_or(&mut fresh).sequences;
         if states.is_empty() {
             states.resize_with(pass.batch, State::default);
@@ -254,7 +277,11 @@ impl Stepwise {
         let mut at = 0;
         while at < ids.len() {
             // Only an empty state takes several tokens at once: some models restart their convolutions at every call.
-            let end = if before + at == 0 { rows.start.min(ids.len() - 1) + 1 } else { at + 1 };
+            let end = if before + at == 0 {
+                rows.start.min(ids.len() - 1) + 1
+            } else {
+                at + 1
+            };
             let logits = self.feed(&mut live, &ids[at..end], before + at)?;
             at = end;
             if rows.contains(&(at - 1)) {
@@ -309,10 +336,15 @@ mod tests {
     use std::path::{Path, PathBuf};
 
     fn fixture(name: &str) -> PathBuf {
-        Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/models").join(name)
+        Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join("tests/fixtures/models")
+            .join(name)
     }
 
-    fn config(name: &str, edit: impl Fn(&mut serde_json::Value)) -> std::result::Result<Config, ModelError> {
+    fn config(
+        name: &str,
+        edit: impl Fn(&mut serde_json::Value),
+    ) -> std::result::Result<Config, ModelError> {
         let json = std::fs::read(fixture(name).join("config.json")).unwrap();
         let mut json: serde_json::Value = serde_json::from_slice(&fields::finite(&json)).unwrap();
         edit(&mut json);
@@ -322,13 +354,31 @@ mod tests {
 
     fn load(name: &str, config: &Config) -> std::result::Result<Stepwise, ModelError> {
         let file = Place::File(fixture(name).join("model.safetensors"));
-        config.load(&Weights::safetensors(&[file], Names::AS_STORED, Precision::F32, &Device::Cpu).unwrap())
+        config.load(
+            &Weights::safetensors(&[file], Names::AS_STORED, Precision::F32, &Device::Cpu).unwrap(),
+        )
     }
 
-    fn logits(model: &Stepwise, ids: &[u32], batch: usize, cache: Option<&mut Cache>) -> Vec<Vec<f32>> {
+    fn logits(
+        model: &Stepwise,
+        ids: &[u32],
+        batch: usize,
+        cache: Option<&mut Cache>,
+    ) -> Vec<Vec<f32>> {
         let len = ids.len() / batch;
-        let pass = Pass { ids, batch, len, rows: len - 1..len, sequence_len: 64, arithmetic: Arithmetic::F32 };
-        model.logits(&model.hidden(&pass, cache).unwrap(), Arithmetic::F32).unwrap().to_vec2().unwrap()
+        let pass = Pass {
+            ids,
+            batch,
+            len,
+            rows: len - 1..len,
+            sequence_len: 64,
+            arithmetic: Arithmetic::F32,
+        };
+        model
+            .logits(&model.hidden(&pass, cache).unwrap(), Arithmetic::F32)
+            .unwrap()
+            .to_vec2()
+            .unwrap()
     }
 
     #[test]
@@ -352,7 +402,11 @@ mod tests {
                 (&beside[1], &[50, 60, 70, 81, 91]),
             ] {
                 let alone = logits(&model, ids, 1, None).remove(0);
-                let off = got.iter().zip(&alone).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+                let off = got
+                    .iter()
+                    .zip(&alone)
+                    .map(|(a, b)| (a - b).abs())
+                    .fold(0.0, f32::max);
                 assert!(off < 1e-4, "{name} {ids:?}: {off}");
             }
         }
@@ -363,30 +417,66 @@ mod tests {
         let cases: [(&str, &str, serde_json::Value, &str); 12] = [
             ("mamba", "hidden_act", "relu".into(), "\"silu\""),
             ("mamba2", "n_groups", 3.into(), "in 3 groups"),
-            ("recurrent_gemma", "partial_rotary_factor", 1.0.into(), "half of a head"),
-            ("deepseek_v2", "topk_method", "group_limited_greedy".into(), "picks groups"),
+            (
+                "recurrent_gemma",
+                "partial_rotary_factor",
+                1.0.into(),
+                "half of a head",
+            ),
+            (
+                "deepseek_v2",
+                "topk_method",
+                "group_limited_greedy".into(),
+                "picks groups",
+            ),
             ("deepseek_v2", "rms_norm_eps", 1e-5.into(), "1e-6"),
             ("glm", "rope_theta", 12_345.0.into(), "multiple of 10000"),
             ("glm4", "num_hidden_layers", 1e9.into(), "num_hidden_layers"),
             ("lfm2", "conv_bias", true.into(), "no biases"),
             ("rwkv6", "layer_norm_epsilon", 1e-6.into(), "last norm"),
             ("rwkv7", "head_dim", 32.into(), "heads of 64"),
-            ("chatglm", "multi_query_attention", false.into(), "another architecture"),
-            ("lfm2", "max_position_embeddings", 1_000_000_000u64.into(), "max_position_embeddings"),
+            (
+                "chatglm",
+                "multi_query_attention",
+                false.into(),
+                "another architecture",
+            ),
+            (
+                "lfm2",
+                "max_position_embeddings",
+                1_000_000_000u64.into(),
+                "max_position_embeddings",
+            ),
         ];
         for (name, key, value, said) in cases {
-            let error = config(name, |json| json[key] = value.clone()).unwrap_err().to_string();
-            assert!(error.contains(said) && error.contains("m/config.json"), "{error}");
+            let error = config(name, |json| json[key] = value.clone())
+                .unwrap_err()
+                .to_string();
+            assert!(
+                error.contains(said) && error.contains("m/config.json"),
+                "{error}"
+            );
         }
-        let narrow = config("lfm2", |_| ()).unwrap().check(Precision::Bf16, "m/config.json").unwrap_err();
+        let narrow = config("lfm2", |_| ())
+            .unwrap()
+            .check(Precision::Bf16, "m/config.json")
+            .unwrap_err();
         assert!(narrow.to_string().contains("use --dtype f32"));
-        assert!(config("mamba", |_| ()).unwrap().check(Precision::Bf16, "").is_ok());
+        assert!(
+            config("mamba", |_| ())
+                .unwrap()
+                .check(Precision::Bf16, "")
+                .is_ok()
+        );
     }
 
     #[test]
     fn tensors_that_are_missing_left_over_or_of_another_shape_are_named() {
-        for (name, layers) in [("mamba", "num_hidden_layers"), ("lfm2", "num_hidden_layers"), ("chatglm", "num_layers")]
-        {
+        for (name, layers) in [
+            ("mamba", "num_hidden_layers"),
+            ("lfm2", "num_hidden_layers"),
+            ("chatglm", "num_layers"),
+        ] {
             let with = |n: u64| {
                 let config = config(name, |json| {
                     json[layers] = n.into();
@@ -394,11 +484,22 @@ mod tests {
                 });
                 load(name, &config.unwrap()).unwrap_err().to_string()
             };
-            assert!(with(4).contains("there is no tensor") && with(4).contains("layers.3."), "{}", with(4));
-            assert!(with(2).contains("has no place") && with(2).contains("layers.2."), "{}", with(2));
+            assert!(
+                with(4).contains("there is no tensor") && with(4).contains("layers.3."),
+                "{}",
+                with(4)
+            );
+            assert!(
+                with(2).contains("has no place") && with(2).contains("layers.2."),
+                "{}",
+                with(2)
+            );
         }
         let wider = config("glm4", |json| json["intermediate_size"] = 65.into()).unwrap();
         let error = load("glm4", &wider).unwrap_err().to_string();
-        assert!(error.contains("has shape [128, 48] where the config asks for [130, 48]"), "{error}");
+        assert!(
+            error.contains("has shape [128, 48] where the config asks for [130, 48]"),
+            "{error}"
+        );
     }
 }

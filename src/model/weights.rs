@@ -86,7 +86,10 @@ enum Source {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Place {
     File(PathBuf),
-    Embedded { name: &'static str, bytes: &'static [u8] },
+    Embedded {
+        name: &'static str,
+        bytes: &'static [u8],
+    },
 }
 
 impl Weights {
@@ -106,13 +109,25 @@ impl Weights {
                 if let Some(other) = slots.insert(name.clone(), slot) {
                     return Err(ModelError::BadFile {
                         path: file.path(),
-                        what: format!("tensor \"{name}\" stands in {} too", other.file.path().display()),
+                        what: format!(
+                            "tensor \"{name}\" stands in {} too",
+                            other.file.path().display()
+                        ),
                     });
                 }
             }
         }
-        let label = files.first().map(|f| f.path().display().to_string()).unwrap_or_default();
-        Ok(Self::new(Source::Safetensors(slots), label, names, precision, device))
+        let label = files
+            .first()
+            .map(|f| f.path().display().to_string())
+            .unwrap_or_default();
+        Ok(Self::new(
+            Source::Safetensors(slots),
+            label,
+            names,
+            precision,
+            device,
+        ))
     }
 
     /// Takes the tensors of an open GGUF file by a family's names.
@@ -121,18 +136,42 @@ impl Weights {
         Self::new(Source::Gguf(gguf), label, names, precision, device)
     }
 
-    fn new(source: Source, label: String, names: Names, precision: Precision, device: &Device) -> Self {
+    fn new(
+        source: Source,
+        label: String,
+        names: Names,
+        precision: Precision,
+        device: &Device,
+    ) -> Self {
         let (used, kept) = (Mutex::default(), Mutex::default());
         let body = match &source {
             Source::Safetensors(slots) => {
                 let has = |body: &&&str| {
-                    names.in_safetensors("token_embd.weight", body).is_some_and(|name| slots.contains_key(&name))
+                    names
+                        .in_safetensors("token_embd.weight", body)
+                        .is_some_and(|name| slots.contains_key(&name))
                 };
-                names.bodies.iter().find(has).or(names.bodies.first()).copied().unwrap_or_default()
+                names
+                    .bodies
+                    .iter()
+                    .find(has)
+                    .or(names.bodies.first())
+                    .copied()
+                    .unwrap_or_default()
             }
             Source::Gguf(_) => "",
         };
-        Self { source, label, names, body, precision, device: device.clone(), adapter: None, used, kept }
+        Self {
+            source,
+            label,
+            names,
+            body,
+            precision,
+            device: device.clone(),
+            adapter: None,
+            used,
+            kept,
+        }
     }
 
     /// Merges an adapter into the tensors from now on.
@@ -169,13 +208,17 @@ impl Weights {
     /// # Errors
     /// Names the first tensor that nothing used: scoring without it would score another model.
     pub fn finish(&self, ignorable: &[&str]) -> Result<u64, ModelError> {
-        let used = self.used.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let used = self
+            .used
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
         let all: BTreeSet<&str> = match &self.source {
             Source::Safetensors(slots) => slots.keys().map(String::as_str).collect(),
             Source::Gguf(gguf) => gguf.tensors.keys().map(String::as_str).collect(),
         };
-        let unused =
-            all.into_iter().find(|name| !used.contains_key(*name) && !ignorable.iter().any(|i| name.contains(i)));
+        let unused = all
+            .into_iter()
+            .find(|name| !used.contains_key(*name) && !ignorable.iter().any(|i| name.contains(i)));
         match unused {
             Some(name) => Err(ModelError::Config {
                 file: self.label.clone(),
@@ -196,8 +239,13 @@ impl Weights {
     /// # Errors
     /// When not a single matrix could be kept as it was asked for.
     pub fn mixture(&self) -> Result<Option<String>, ModelError> {
-        let Precision::AtLoad(quant) = self.precision else { return Ok(None) };
-        let kept = self.kept.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let Precision::AtLoad(quant) = self.precision else {
+            return Ok(None);
+        };
+        let kept = self
+            .kept
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
         self.chooser(quant).told(&kept, &self.label).map(Some)
     }
 
@@ -208,7 +256,11 @@ impl Weights {
             Source::Safetensors(slots) => slots.keys().filter_map(|name| number(name)).max(),
             Source::Gguf(gguf) => gguf.tensors.keys().filter_map(|name| number(name)).max(),
         };
-        Chooser { quant, has_output, layers: last.map_or(0, |last| last + 1) }
+        Chooser {
+            quant,
+            has_output,
+            layers: last.map_or(0, |last| last + 1),
+        }
     }
 
     /// What the file calls a tensor; `None` if it has no place there.
@@ -223,7 +275,9 @@ impl Weights {
     fn stored_name(&self, name: &str) -> Option<String> {
         let stored = self.file_name(name)?;
         let there = match &self.source {
-            Source::Safetensors(slots) => slots.contains_key(&stored) || self.hub_mxfp4(&stored).is_some(),
+            Source::Safetensors(slots) => {
+                slots.contains_key(&stored) || self.hub_mxfp4(&stored).is_some()
+            }
             Source::Gguf(gguf) => gguf.tensors.contains_key(&stored),
         };
         there.then_some(stored)
@@ -231,7 +285,10 @@ impl Weights {
 
     fn missing(&self, name: &str) -> ModelError {
         let name = self.file_name(name).unwrap_or_else(|| name.to_owned());
-        ModelError::MissingTensor { name, file: self.label.clone() }
+        ModelError::MissingTensor {
+            name,
+            file: self.label.clone(),
+        }
     }
 
     /// A tensor as it is stored; with a `slab` only that entry of its first dimension.
@@ -245,9 +302,18 @@ impl Weights {
             Source::Safetensors(slots) => {
                 let slot = slots.get(&stored).ok_or_else(|| self.missing(name))?;
                 elements = slot.shape.iter().product();
-                let Part { offset, bytes, shape } =
-                    Part::of(slot.bytes, &slot.shape, slab).ok_or_else(|| self.bad_slab(&stored, &slot.shape, slab))?;
-                let part = Slot { offset: slot.offset + offset, bytes, shape, ..slot.clone() };
+                let Part {
+                    offset,
+                    bytes,
+                    shape,
+                } = Part::of(slot.bytes, &slot.shape, slab)
+                    .ok_or_else(|| self.bad_slab(&stored, &slot.shape, slab))?;
+                let part = Slot {
+                    offset: slot.offset + offset,
+                    bytes,
+                    shape,
+                    ..slot.clone()
+                };
                 let tensor = part.tensor(&stored, &self.device)?;
                 Stored::Dense(match &self.adapter {
                     Some(adapter) => adapter.merged(&stored, tensor)?,
@@ -255,36 +321,62 @@ impl Weights {
                 })
             }
             Source::Gguf(gguf) => {
-                let entry = gguf.tensors.get(&stored).ok_or_else(|| self.missing(name))?;
+                let entry = gguf
+                    .tensors
+                    .get(&stored)
+                    .ok_or_else(|| self.missing(name))?;
                 elements = entry.shape.iter().product();
-                let Part { offset, bytes, shape } = Part::of(entry.bytes(), &entry.shape, slab)
+                let Part {
+                    offset,
+                    bytes,
+                    shape,
+                } = Part::of(entry.bytes(), &entry.shape, slab)
                     .ok_or_else(|| self.bad_slab(&stored, &entry.shape, slab))?;
                 let bytes = gguf.read(&stored, offset, bytes)?;
                 Stored::Quantized(match entry.dtype {
                     BlockType::Mxfp4 => mxfp4::of_ggml(&bytes, shape, &self.device)?,
-                    BlockType::Candle(dtype) => {
-                        QTensor::new(QStorage::from_data(Cow::Owned(bytes), &self.device, dtype)?, shape)?
-                    }
+                    BlockType::Candle(dtype) => QTensor::new(
+                        QStorage::from_data(Cow::Owned(bytes), &self.device, dtype)?,
+                        shape,
+                    )?,
                 })
             }
         };
-        self.used.lock().unwrap_or_else(std::sync::PoisonError::into_inner).insert(stored, elements as u64);
+        self.used
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+            .insert(stored, elements as u64);
         Ok(tensor)
     }
 
     /// An error about this checkpoint.
     pub fn error(&self, what: impl Into<String>) -> ModelError {
-        ModelError::Config { file: self.label.clone(), what: what.into() }
+        ModelError::Config {
+            file: self.label.clone(),
+            what: what.into(),
+        }
     }
 
     fn bad_slab(&self, stored: &str, shape: &[usize], slab: Option<usize>) -> ModelError {
-        self.error(format!("tensor \"{stored}\" of shape {shape:?} has no entry {}", slab.unwrap_or_default()))
+        self.error(format!(
+            "tensor \"{stored}\" of shape {shape:?} has no entry {}",
+            slab.unwrap_or_default()
+        ))
     }
 
     /// Matrices `[rows, width]` one below another, converted as they are read; `None` where they need more than that.
-    fn read_stacked(&self, modules: &[(String, usize)], width: usize) -> Result<Option<Tensor>, ModelError> {
-        let (Source::Safetensors(slots), None) = (&self.source, &self.adapter) else { return Ok(None) };
-        let stored: Vec<String> = modules.iter().filter_map(|(name, _)| self.stored_name(name)).collect();
+    fn read_stacked(
+        &self,
+        modules: &[(String, usize)],
+        width: usize,
+    ) -> Result<Option<Tensor>, ModelError> {
+        let (Source::Safetensors(slots), None) = (&self.source, &self.adapter) else {
+            return Ok(None);
+        };
+        let stored: Vec<String> = modules
+            .iter()
+            .filter_map(|(name, _)| self.stored_name(name))
+            .collect();
         let parts: Vec<&Slot> = stored.iter().filter_map(|name| slots.get(name)).collect();
         if parts.len() < modules.len() || !parts.iter().all(|slot| slot.is_plain()) {
             return Ok(None);
@@ -294,21 +386,48 @@ impl Weights {
         }
         let rows = modules.iter().map(|(_, rows)| rows).sum();
         let tensor = stacked(&parts, self.precision.dense(), &[rows, width], &self.device)?;
-        let mut used = self.used.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        used.extend(stored.into_iter().zip(&parts).map(|(name, slot)| (name, slot.elements())));
+        let mut used = self
+            .used
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        used.extend(
+            stored
+                .into_iter()
+                .zip(&parts)
+                .map(|(name, slot)| (name, slot.elements())),
+        );
         Ok(Some(tensor))
     }
 
     /// A stored matrix in the form that `quant` has for it. One that the file has in that very form stays as it is.
-    fn quantized(&self, quant: Quant, name: &str, stored: Stored, layout: Layout) -> Result<Matrix, ModelError> {
+    fn quantized(
+        &self,
+        quant: Quant,
+        name: &str,
+        stored: Stored,
+        layout: Layout,
+    ) -> Result<Matrix, ModelError> {
         let module = name.rsplit_once('.').map_or(name, |(module, _)| module);
         let shape = stored.shape();
-        let width = if layout.transposed { shape.first() } else { shape.last() };
-        let kept = self.chooser(quant).choose(module, width.copied().unwrap_or_default());
-        *self.kept.lock().unwrap_or_else(std::sync::PoisonError::into_inner).entry(kept.name()).or_default() += 1;
+        let width = if layout.transposed {
+            shape.first()
+        } else {
+            shape.last()
+        };
+        let kept = self
+            .chooser(quant)
+            .choose(module, width.copied().unwrap_or_default());
+        *self
+            .kept
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+            .entry(kept.name())
+            .or_default() += 1;
         let dense = |stored: Stored, dtype| reordered(&stored.dense(dtype, &self.device)?, layout);
         Ok(match (kept, stored) {
-            (Kept::Quantized(dtype), Stored::Quantized(q)) if q.dtype() == dtype && layout == Layout::OUT_IN => {
+            (Kept::Quantized(dtype), Stored::Quantized(q))
+                if q.dtype() == dtype && layout == Layout::OUT_IN =>
+            {
                 Matrix::Quantized(vec![q])
             }
             (Kept::Quantized(dtype), stored) => {
@@ -319,7 +438,12 @@ impl Weights {
         })
     }
 
-    pub(super) fn check(&self, name: &str, found: &[usize], wanted: &[usize]) -> Result<(), ModelError> {
+    pub(super) fn check(
+        &self,
+        name: &str,
+        found: &[usize],
+        wanted: &[usize],
+    ) -> Result<(), ModelError> {
         if found == wanted {
             return Ok(());
         }
@@ -341,10 +465,20 @@ struct Part {
 
 impl Part {
     fn of(bytes: usize, shape: &[usize], slab: Option<usize>) -> Option<Self> {
-        let Some(slab) = slab else { return Some(Self { offset: 0, bytes, shape: shape.to_vec() }) };
+        let Some(slab) = slab else {
+            return Some(Self {
+                offset: 0,
+                bytes,
+                shape: shape.to_vec(),
+            });
+        };
         let (&slabs, rest) = shape.split_first()?;
         let each = bytes.checked_div(slabs)?;
-        (slab < slabs).then(|| Self { offset: (slab * each) as u64, bytes: each, shape: rest.to_vec() })
+        (slab < slabs).then(|| Self {
+            offset: (slab * each) as u64,
+            bytes: each,
+            shape: rest.to_vec(),
+        })
     }
 }
 
@@ -373,7 +507,8 @@ impl Stored {
 /// Reads `len` bytes at `offset`.
 pub(super) fn read_range(path: &Path, offset: u64, len: usize) -> Result<Vec<u8>, ModelError> {
     let mut file = File::open(path).map_err(|e| io(path, e))?;
-    file.seek(SeekFrom::Start(offset)).map_err(|e| io(path, e))?;
+    file.seek(SeekFrom::Start(offset))
+        .map_err(|e| io(path, e))?;
     let mut bytes = vec![0u8; len];
     file.read_exact(&mut bytes).map_err(|e| io(path, e))?;
     Ok(bytes)
@@ -423,12 +558,14 @@ impl Place {
             return Ok(());
         };
         let mut file = File::open(path).map_err(|e| io(path, e))?;
-        file.seek(SeekFrom::Start(offset)).map_err(|e| io(path, e))?;
+        file.seek(SeekFrom::Start(offset))
+            .map_err(|e| io(path, e))?;
         let mut bytes = vec![0u8; block.min(len)];
         let mut left = len;
         while left > 0 {
             let now = left.min(block);
-            file.read_exact(&mut bytes[..now]).map_err(|e| io(path, e))?;
+            file.read_exact(&mut bytes[..now])
+                .map_err(|e| io(path, e))?;
             take(&bytes[..now]);
             left -= now;
         }
@@ -439,15 +576,21 @@ impl Place {
         match self {
             Self::File(path) => read_range(path, offset, len),
             Self::Embedded { bytes, .. } => {
-                let rest = bytes.get(offset as usize..).and_then(|rest| rest.get(..len));
-                rest.map(<[u8]>::to_vec).ok_or_else(|| io(&self.path(), std::io::ErrorKind::UnexpectedEof.into()))
+                let rest = bytes
+                    .get(offset as usize..)
+                    .and_then(|rest| rest.get(..len));
+                rest.map(<[u8]>::to_vec)
+                    .ok_or_else(|| io(&self.path(), std::io::ErrorKind::UnexpectedEof.into()))
             }
         }
     }
 }
 
 fn io(path: &Path, source: std::io::Error) -> ModelError {
-    ModelError::Io { path: path.to_owned(), source }
+    ModelError::Io {
+        path: path.to_owned(),
+        source,
+    }
 }
 
 #[cfg(test)]
@@ -458,14 +601,23 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("model.safetensors");
         std::fs::write(&path, bytes).unwrap();
-        let names = Names { bodies: &[], modules: &[], gguf: &[] };
+        let names = Names {
+            bodies: &[],
+            modules: &[],
+            gguf: &[],
+        };
         Weights::safetensors(&[Place::File(path)], names, Precision::F32, &Device::Cpu)
     }
 
     #[test]
     fn damaged_safetensors_are_refused_with_what_to_do() {
         let header = br#"{"x":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}}"#;
-        let whole = [&(header.len() as u64).to_le_bytes(), header.as_slice(), &[0; 8]].concat();
+        let whole = [
+            &(header.len() as u64).to_le_bytes(),
+            header.as_slice(),
+            &[0; 8],
+        ]
+        .concat();
         assert!(open(&whole).is_ok());
         let giant = [&(1u64 << 60).to_le_bytes(), header.as_slice()].concat();
         for (bytes, said) in [
@@ -475,7 +627,10 @@ mod tests {
             (b"oops", "no safetensors file"),
         ] {
             let error = open(bytes).unwrap_err().to_string();
-            assert!(error.contains(said) && error.contains("model.safetensors"), "{error}");
+            assert!(
+                error.contains(said) && error.contains("model.safetensors"),
+                "{error}"
+            );
         }
         let mut garbled = whole.clone();
         garbled[9] = b'!';

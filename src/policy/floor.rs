@@ -5,25 +5,36 @@ use crate::verdict::Statistic;
 use toml::Spanned;
 
 /// The floor of a policy file, 0 = none.
-pub(super) fn check(floor: Option<Spanned<f64>>, tau: f64, statistic: Statistic) -> Result<f64, Problem> {
+pub(super) fn check(
+    floor: Option<Spanned<f64>>,
+    tau: f64,
+    statistic: Statistic,
+) -> Result<f64, Problem> {
     let Some(floor) = floor else { return Ok(0.0) };
     let (start, floor) = (floor.span().start, floor.into_inner());
     if floor == 0.0 {
         return Ok(0.0);
     }
     if !(floor > 0.0 && floor <= tau) {
-        let problem = format!("floor = {floor} isn't from 0 to tau = {tau}; write such as floor = {}", tau / 1000.0);
+        let problem = format!(
+            "floor = {floor} isn't from 0 to tau = {tau}; write such as floor = {}",
+            tau / 1000.0
+        );
         return Err((start, problem));
     }
     let needs = match statistic {
         Statistic::MaxLogPZ => return Ok(floor),
         Statistic::MeanLogProb => "mean_log_prob is a mean over every token of every window",
-        Statistic::VerbatimRun => "verbatim_run compares runs of first choices, however unlikely the rest is",
+        Statistic::VerbatimRun => {
+            "verbatim_run compares runs of first choices, however unlikely the rest is"
+        }
         Statistic::Census => "census ranks every window, the unlikely ones too",
     };
     Err((
         start,
-        format!("a floor goes with statistic = \"max_log_p_z\" only: {needs}; remove floor, or change the one"),
+        format!(
+            "a floor goes with statistic = \"max_log_p_z\" only: {needs}; remove floor, or change the one"
+        ),
     ))
 }
 
@@ -36,7 +47,11 @@ impl Policy {
     /// A value of `ln p_z` under plain sampling as it is compared: below the floor all are one, `-inf`. Items and controls
     /// get the same function, so that conformal p-values stay valid.
     pub fn censored(&self, log_p_z: f64) -> f64 {
-        if log_p_z < self.ln_floor() { f64::NEG_INFINITY } else { log_p_z }
+        if log_p_z < self.ln_floor() {
+            f64::NEG_INFINITY
+        } else {
+            log_p_z
+        }
     }
 }
 
@@ -47,20 +62,37 @@ mod tests {
     #[test]
     fn a_floor_is_none_or_at_most_tau_and_says_why_where_it_makes_no_sense() {
         let read = |text: &str| Policy::parse("p.toml", &format!("schema = {SCHEMA:?}\n{text}"));
-        for (text, floor) in [("", 0.0), ("floor = 0", 0.0), ("floor = 0.000001", 1e-6), ("floor = 0.001", 0.001)] {
+        for (text, floor) in [
+            ("", 0.0),
+            ("floor = 0", 0.0),
+            ("floor = 0.000001", 1e-6),
+            ("floor = 0.001", 0.001),
+        ] {
             assert_eq!(read(text).unwrap().floor, floor);
         }
-        assert_eq!(read("statistic = \"census\"\nfloor = 0.0").unwrap().floor, 0.0);
+        assert_eq!(
+            read("statistic = \"census\"\nfloor = 0.0").unwrap().floor,
+            0.0
+        );
         for (text, expected) in [
-            ("floor = 0.002", "p.toml:2: floor = 0.002 isn't from 0 to tau = 0.001; write such as floor = 0.000001"),
+            (
+                "floor = 0.002",
+                "p.toml:2: floor = 0.002 isn't from 0 to tau = 0.001; write such as floor = 0.000001",
+            ),
             ("floor = -1", "p.toml:2: floor = -1 isn't"),
             ("floor = nan", "p.toml:2: floor = NaN isn't"),
             (
                 "statistic = \"census\"\nfloor = 0.0001",
                 "p.toml:3: a floor goes with statistic = \"max_log_p_z\" only: census",
             ),
-            ("statistic = \"mean_log_prob\"\nfloor = 0.0001", "p.toml:3: a floor goes with"),
-            ("statistic = \"verbatim_run\"\nfloor = 0.0001", "p.toml:3: a floor goes with"),
+            (
+                "statistic = \"mean_log_prob\"\nfloor = 0.0001",
+                "p.toml:3: a floor goes with",
+            ),
+            (
+                "statistic = \"verbatim_run\"\nfloor = 0.0001",
+                "p.toml:3: a floor goes with",
+            ),
         ] {
             let message = read(text).unwrap_err().to_string();
             assert!(message.starts_with(expected), "{message}");
@@ -71,7 +103,10 @@ mod tests {
     fn below_the_floor_all_values_are_one() {
         let none = Policy::default();
         let quick = Policy::open("quick").unwrap();
-        assert_eq!((none.censored(-300.0), quick.censored(-300.0)), (-300.0, f64::NEG_INFINITY));
+        assert_eq!(
+            (none.censored(-300.0), quick.censored(-300.0)),
+            (-300.0, f64::NEG_INFINITY)
+        );
         assert_eq!(quick.censored(1e-6f64.ln()), 1e-6f64.ln());
         assert_eq!(quick.censored(-14.0), f64::NEG_INFINITY);
     }

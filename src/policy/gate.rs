@@ -28,7 +28,13 @@ pub struct GateRules {
 impl Default for GateRules {
     /// One finding blocks.
     fn default() -> Self {
-        Self { max_findings: Some(0), max_rate: None, max_rate_upper: None, confidence: 0.95, new_only: false }
+        Self {
+            max_findings: Some(0),
+            max_rate: None,
+            max_rate_upper: None,
+            confidence: 0.95,
+            new_only: false,
+        }
     }
 }
 
@@ -58,7 +64,9 @@ impl RawGate {
         let max_rate = rate(self.max_rate)?;
         let max_rate_upper = share("max_rate_upper", self.max_rate_upper)?;
         // A limit of none beside a rate would make the rate mean nothing.
-        let unless_others = built_in.max_findings.filter(|_| max_rate.is_none() && max_rate_upper.is_none());
+        let unless_others = built_in
+            .max_findings
+            .filter(|_| max_rate.is_none() && max_rate_upper.is_none());
         Ok(GateRules {
             max_findings: self.max_findings.map(u64::from).or(unless_others),
             max_rate,
@@ -76,7 +84,10 @@ fn rate(value: Option<Spanned<f64>>) -> Result<Option<f64>, Problem> {
     if (0.0..1.0).contains(&value) {
         return Ok(Some(value));
     }
-    Err((start, format!("max_rate = {value} isn't from 0 to 1; write a share such as max_rate = 0.01")))
+    Err((
+        start,
+        format!("max_rate = {value} isn't from 0 to 1; write a share such as max_rate = 0.01"),
+    ))
 }
 
 #[cfg(test)]
@@ -86,27 +97,71 @@ mod tests {
 
     fn read(text: &str) -> Result<GateRules, String> {
         let policy = Policy::parse("p.toml", &format!("schema = {SCHEMA:?}\n[gate]\n{text}"));
-        policy.map(|policy| policy.gate).map_err(|error| error.to_string())
+        policy
+            .map(|policy| policy.gate)
+            .map_err(|error| error.to_string())
     }
 
     #[test]
     fn one_finding_blocks_unless_a_limit_says_otherwise() {
-        let none = GateRules { max_findings: None, ..GateRules::default() };
+        let none = GateRules {
+            max_findings: None,
+            ..GateRules::default()
+        };
         let cases = [
             ("", GateRules::default()),
-            ("max_findings = 3", GateRules { max_findings: Some(3), ..GateRules::default() }),
-            ("max_rate = 0.01", GateRules { max_rate: Some(0.01), ..none.clone() }),
-            ("max_rate = 0", GateRules { max_rate: Some(0.0), ..none.clone() }),
+            (
+                "max_findings = 3",
+                GateRules {
+                    max_findings: Some(3),
+                    ..GateRules::default()
+                },
+            ),
+            (
+                "max_rate = 0.01",
+                GateRules {
+                    max_rate: Some(0.01),
+                    ..none.clone()
+                },
+            ),
+            (
+                "max_rate = 0",
+                GateRules {
+                    max_rate: Some(0.0),
+                    ..none.clone()
+                },
+            ),
             (
                 "max_rate_upper = 0.02\nconfidence = 0.99",
-                GateRules { max_rate_upper: Some(0.02), confidence: 0.99, ..none.clone() },
+                GateRules {
+                    max_rate_upper: Some(0.02),
+                    confidence: 0.99,
+                    ..none.clone()
+                },
             ),
             (
                 "max_findings = 3\nmax_rate = 0.01",
-                GateRules { max_findings: Some(3), max_rate: Some(0.01), ..none.clone() },
+                GateRules {
+                    max_findings: Some(3),
+                    max_rate: Some(0.01),
+                    ..none.clone()
+                },
             ),
-            ("new_only = true", GateRules { new_only: true, ..GateRules::default() }),
-            ("new_only = true\nmax_rate = 0.5", GateRules { new_only: true, max_rate: Some(0.5), ..none }),
+            (
+                "new_only = true",
+                GateRules {
+                    new_only: true,
+                    ..GateRules::default()
+                },
+            ),
+            (
+                "new_only = true\nmax_rate = 0.5",
+                GateRules {
+                    new_only: true,
+                    max_rate: Some(0.5),
+                    ..none
+                },
+            ),
         ];
         for (text, expected) in cases {
             assert_eq!(read(text), Ok(expected), "{text}");
@@ -116,12 +171,24 @@ mod tests {
     #[test]
     fn limits_that_are_none_say_what_to_write() {
         for (text, expected) in [
-            ("max_rate = 1", "p.toml:3: max_rate = 1 isn't from 0 to 1; write a share such as max_rate = 0.01"),
+            (
+                "max_rate = 1",
+                "p.toml:3: max_rate = 1 isn't from 0 to 1; write a share such as max_rate = 0.01",
+            ),
             ("max_rate = -0.1", "p.toml:3: max_rate = -0.1 isn't"),
             ("max_rate = nan", "p.toml:3: max_rate = NaN isn't"),
-            ("max_rate_upper = 2", "p.toml:3: max_rate_upper = 2 isn't between 0 and 1"),
-            ("max_rate_upper = 0", "p.toml:3: max_rate_upper = 0 isn't between 0 and 1"),
-            ("confidence = 95", "p.toml:3: confidence = 95 isn't between 0 and 1"),
+            (
+                "max_rate_upper = 2",
+                "p.toml:3: max_rate_upper = 2 isn't between 0 and 1",
+            ),
+            (
+                "max_rate_upper = 0",
+                "p.toml:3: max_rate_upper = 0 isn't between 0 and 1",
+            ),
+            (
+                "confidence = 95",
+                "p.toml:3: confidence = 95 isn't between 0 and 1",
+            ),
             ("max_findings = -1", "p.toml:3: invalid value"),
             ("max_finding = 1", "p.toml:3: unknown field `max_finding`"),
         ] {

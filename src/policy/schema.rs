@@ -76,22 +76,37 @@ mod tests {
             std::fs::write(&path, &current).unwrap();
         }
         let committed = std::fs::read_to_string(&path).unwrap();
-        assert!(committed == current, "docs/schema/policy.v1.json is out of date: run this test with BYROTE_BLESS=1");
+        assert!(
+            committed == current,
+            "docs/schema/policy.v1.json is out of date: run this test with BYROTE_BLESS=1"
+        );
     }
 
     #[test]
     fn ready_policies_keep_to_the_schema_and_wrong_ones_break_it() {
         let validator = jsonschema::validator_for(&schema()).unwrap();
         for (name, text) in READY {
-            let errors: Vec<String> = validator.iter_errors(&as_json(text)).map(|e| e.to_string()).collect();
+            let errors: Vec<String> = validator
+                .iter_errors(&as_json(text))
+                .map(|e| e.to_string())
+                .collect();
             assert!(errors.is_empty(), "{name}: {errors:?}");
         }
-        let waived = format!("schema = {SCHEMA:?}\n[[waivers]]\nitem = \"a\"\nreason = \"b\"\nexpires = 2027-12-31\n");
+        let waived = format!(
+            "schema = {SCHEMA:?}\n[[waivers]]\nitem = \"a\"\nreason = \"b\"\nexpires = 2027-12-31\n"
+        );
         assert!(Policy::parse("p", &waived).is_ok() && validator.is_valid(&as_json(&waived)));
-        for right in ["max_findings = 3", "max_rate = 0", "max_rate_upper = 0.02\nconfidence = 0.9", "new_only = true"]
-        {
+        for right in [
+            "max_findings = 3",
+            "max_rate = 0",
+            "max_rate_upper = 0.02\nconfidence = 0.9",
+            "new_only = true",
+        ] {
             let gated = format!("schema = {SCHEMA:?}\n[gate]\n{right}");
-            assert!(Policy::parse("p", &gated).is_ok() && validator.is_valid(&as_json(&gated)), "{right}");
+            assert!(
+                Policy::parse("p", &gated).is_ok() && validator.is_valid(&as_json(&gated)),
+                "{right}"
+            );
         }
         for wrong in [
             "tau = 0.1",
@@ -107,7 +122,10 @@ mod tests {
             "schema = \"byrote.policy/v1\"\n[gate]\nmax_rates = 0.1",
             "schema = \"byrote.policy/v1\"\n[[waivers]]\nitem = \"a\"\nexpires = \"2027-12-31\"",
         ] {
-            assert!(Policy::parse("p", wrong).is_err() && !validator.is_valid(&as_json(wrong)), "{wrong}");
+            assert!(
+                Policy::parse("p", wrong).is_err() && !validator.is_valid(&as_json(wrong)),
+                "{wrong}"
+            );
         }
     }
 }

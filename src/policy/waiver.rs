@@ -41,9 +41,12 @@ impl RawWaiver {
             toml::Value::String(text) => text,
             other => other.to_string(),
         };
-        let expires = expires
-            .parse::<Date>()
-            .map_err(|_| (start, format!("expires = {expires} isn't a date; write it as expires = \"2027-01-31\"")))?;
+        let expires = expires.parse::<Date>().map_err(|_| {
+            (
+                start,
+                format!("expires = {expires} isn't a date; write it as expires = \"2027-01-31\""),
+            )
+        })?;
         Ok(Waiver {
             item: ItemId(filled("item", self.item)?),
             reason: filled("reason", self.reason)?,

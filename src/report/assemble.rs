@@ -4,7 +4,10 @@ mod gathered;
 mod provenance;
 
 use self::gathered::Gathered;
-use super::{ControlSummary, LevelCount, PositiveControl, Report, ReportItem, Revealed, Summary, WindowCounts, rates};
+use super::{
+    ControlSummary, LevelCount, PositiveControl, Report, ReportItem, Revealed, Summary,
+    WindowCounts, rates,
+};
 use crate::follow::evidence;
 use crate::items::{Content, InputManifest, Kind};
 use crate::metric::follow_up::{FollowUp, Numerics};
@@ -64,15 +67,32 @@ impl<'a> Assembly<'a> {
         policy: &'a Policy,
     ) -> Self {
         // Tags are the user's own words: only those that a verdict can hang on are shown.
-        let positive =
-            policy.positive_controls.iter().filter_map(|entry| Policy::positive_control(entry).0.strip_prefix(TAG));
-        let named = items.iter().flat_map(|probed| &probed.item.matches).map(String::as_str).chain(positive).collect();
+        let positive = policy
+            .positive_controls
+            .iter()
+            .filter_map(|entry| Policy::positive_control(entry).0.strip_prefix(TAG));
+        let named = items
+            .iter()
+            .flat_map(|probed| &probed.item.matches)
+            .map(String::as_str)
+            .chain(positive)
+            .collect();
         Self {
             manifest,
             policy,
-            items: items.iter().map(|probed| State::Open(probed, Gathered::of(probed))).collect(),
-            places: items.iter().enumerate().map(|(place, probed)| (probed.item.id.0.as_str(), place)).collect(),
-            found: follow_ups.iter().map(|row| (&row.window, &row.found)).collect(),
+            items: items
+                .iter()
+                .map(|probed| State::Open(probed, Gathered::of(probed)))
+                .collect(),
+            places: items
+                .iter()
+                .enumerate()
+                .map(|(place, probed)| (probed.item.id.0.as_str(), place))
+                .collect(),
+            found: follow_ups
+                .iter()
+                .map(|row| (&row.window, &row.found))
+                .collect(),
             named,
             stray: 0,
         }
@@ -81,7 +101,10 @@ impl<'a> Assembly<'a> {
     /// Takes a scored window. They may come in any order; those that belong to no item, or come again, are counted as stray.
     pub fn add(&mut self, scored: &ScoredWindow) {
         let schemes = &self.manifest.model.backend.schemes;
-        let state = self.places.get(scored.item.0.as_str()).and_then(|place| self.items.get_mut(*place));
+        let state = self
+            .places
+            .get(scored.item.0.as_str())
+            .and_then(|place| self.items.get_mut(*place));
         let Some(state) = state else {
             self.stray += 1;
             return;
@@ -91,8 +114,13 @@ impl<'a> Assembly<'a> {
                 let found = self.found.get(&scored.window).copied();
                 let taken = gathered.add(probed, scored, found, schemes, self.policy);
                 if gathered.is_whole(probed) {
-                    let item =
-                        item(probed, std::mem::take(gathered), &self.named, self.policy, self.manifest.settings.reveal);
+                    let item = item(
+                        probed,
+                        std::mem::take(gathered),
+                        &self.named,
+                        self.policy,
+                        self.manifest.settings.reveal,
+                    );
                     *state = State::Done(Box::new(item));
                 }
                 taken
@@ -104,7 +132,13 @@ impl<'a> Assembly<'a> {
 
     /// The report, judged, with neither decision nor timings. Windows that haven't come are missing in it.
     pub fn report(self) -> Report {
-        let Self { manifest, policy, named, stray, .. } = self;
+        let Self {
+            manifest,
+            policy,
+            named,
+            stray,
+            ..
+        } = self;
         let reveal = manifest.settings.reveal;
         let items = self.items.into_iter().map(|state| match state {
             State::Open(probed, gathered) => item(probed, gathered, &named, policy, reveal),
@@ -116,13 +150,24 @@ impl<'a> Assembly<'a> {
             model: manifest.model.clone(),
             reference: manifest.reference.clone(),
             probe_set: InputManifest {
-                files: manifest.probe_set.files.iter().map(|file| file.salted(&manifest.salt)).collect(),
+                files: manifest
+                    .probe_set
+                    .files
+                    .iter()
+                    .map(|file| file.salted(&manifest.salt))
+                    .collect(),
                 ..manifest.probe_set.clone()
             },
             settings: manifest.settings.clone(),
             plan_digest: manifest.plan.digest.clone(),
             policy: policy.clone(),
-            summary: Summary { windows: WindowCounts { stray, ..WindowCounts::default() }, ..Summary::default() },
+            summary: Summary {
+                windows: WindowCounts {
+                    stray,
+                    ..WindowCounts::default()
+                },
+                ..Summary::default()
+            },
             items: items.collect(),
             decision: None,
             timings: None,
@@ -147,12 +192,19 @@ pub fn rejudge(report: &Report, policy: &Policy) -> Report {
         .collect();
     let mut judgement = verdict::judge(policy, &subjects);
     if policy.near_verbatim && report.policy.follow_up.beam == 0 {
-        judgement.verdicts.iter_mut().for_each(Verdict::without_near_verbatim);
+        judgement
+            .verdicts
+            .iter_mut()
+            .for_each(Verdict::without_near_verbatim);
     }
     for (verdict, subject) in judgement.verdicts.iter_mut().zip(&subjects) {
         verdict.where_unseen(policy, subject.evidence, report.settings.fewer.as_ref());
     }
-    let mut report = Report { policy: policy.clone(), decision: None, ..report.clone() };
+    let mut report = Report {
+        policy: policy.clone(),
+        decision: None,
+        ..report.clone()
+    };
     for (item, verdict) in report.items.iter_mut().zip(&judgement.verdicts) {
         item.verdict = verdict.clone();
     }
@@ -160,16 +212,48 @@ pub fn rejudge(report: &Report, policy: &Policy) -> Report {
     report
 }
 
-fn item(probed: &ProbedItem, gathered: Gathered, named: &HashSet<&str>, policy: &Policy, reveal: bool) -> ReportItem {
-    let budget = Budget { schemes: &policy.schemes, tau: policy.tau };
-    let Gathered { measured, followed, numerics, mut shown, .. } = gathered;
-    let chars: Vec<(Form, u64)> = probed.forms.iter().map(|form| (form.form, form.chars)).collect();
+fn item(
+    probed: &ProbedItem,
+    gathered: Gathered,
+    named: &HashSet<&str>,
+    policy: &Policy,
+    reveal: bool,
+) -> ReportItem {
+    let budget = Budget {
+        schemes: &policy.schemes,
+        tau: policy.tau,
+    };
+    let Gathered {
+        measured,
+        followed,
+        numerics,
+        mut shown,
+        ..
+    } = gathered;
+    let chars: Vec<(Form, u64)> = probed
+        .forms
+        .iter()
+        .map(|form| (form.form, form.chars))
+        .collect();
     let follow_up = evidence::of_item(&followed.iter().collect::<Vec<_>>(), &chars);
     let mut forms = Vec::new();
     for (form, (windows, left)) in probed.forms.iter().zip(measured) {
-        let &ProbedForm { form, bytes, chars, tokens, windows: cut, text: _ } = form;
+        let &ProbedForm {
+            form,
+            bytes,
+            chars,
+            tokens,
+            windows: cut,
+            text: _,
+        } = form;
         let kept = (policy.statistic == Statistic::Census).then(|| window_log_p_z(&windows));
-        let size = FormSize { form, bytes, chars, tokens, windows: cut };
+        let size = FormSize {
+            form,
+            bytes,
+            chars,
+            tokens,
+            windows: cut,
+        };
         let mut evidence = FormEvidence::with_left(size, windows, &left, &budget);
         if let (Some(mut kept), Some(values)) = (kept, &mut evidence.values) {
             for template in &mut evidence.templates {
@@ -182,7 +266,10 @@ fn item(probed: &ProbedItem, gathered: Gathered, named: &HashSet<&str>, policy: 
         forms.push(evidence);
     }
     // The tokens of one window are enough to look at.
-    shown.iter_mut().skip(1).for_each(|window| window.tokens = None);
+    shown
+        .iter_mut()
+        .skip(1)
+        .for_each(|window| window.tokens = None);
     let item = &probed.item;
     let windows = redacted(shown, reveal);
     ReportItem {
@@ -191,11 +278,25 @@ fn item(probed: &ProbedItem, gathered: Gathered, named: &HashSet<&str>, policy: 
         salted_digest: probed.salted_digest.clone(),
         opt_out: provenance::shown(item, reveal),
         repetitions: item.repetitions,
-        tags: item.tags.iter().filter(|tag| named.contains(tag.as_str())).cloned().collect(),
+        tags: item
+            .tags
+            .iter()
+            .filter(|tag| named.contains(tag.as_str()))
+            .cloned()
+            .collect(),
         matches: item.matches.clone(),
         origin: item.origin.clone(),
-        verdict: Verdict { item: item.id.clone(), level: Level::Inconclusive, reasons: Vec::new(), validity: None },
-        evidence: ItemEvidence { follow_up, numerics, ..ItemEvidence::of(probed.unprobed.clone(), forms) },
+        verdict: Verdict {
+            item: item.id.clone(),
+            level: Level::Inconclusive,
+            reasons: Vec::new(),
+            validity: None,
+        },
+        evidence: ItemEvidence {
+            follow_up,
+            numerics,
+            ..ItemEvidence::of(probed.unprobed.clone(), forms)
+        },
         windows,
         revealed: reveal.then(|| revealed(probed)),
     }
@@ -203,7 +304,11 @@ fn item(probed: &ProbedItem, gathered: Gathered, named: &HashSet<&str>, policy: 
 
 fn revealed(probed: &ProbedItem) -> Revealed {
     let item = &probed.item;
-    let mut texts: Vec<(Form, String)> = probed.forms.iter().map(|form| (form.form, form.text.clone())).collect();
+    let mut texts: Vec<(Form, String)> = probed
+        .forms
+        .iter()
+        .map(|form| (form.form, form.text.clone()))
+        .collect();
     if texts.is_empty() {
         texts.push((
             Form::AsGiven,
@@ -225,7 +330,10 @@ fn revealed(probed: &ProbedItem) -> Revealed {
 
 /// What the model wrote is near enough to the text to stand for it: it is kept only with `--reveal`.
 fn redacted(mut windows: Vec<WindowEvidence>, reveal: bool) -> Vec<WindowEvidence> {
-    let found = windows.iter_mut().filter_map(|window| window.follow_up.as_mut()).filter(|_| !reveal);
+    let found = windows
+        .iter_mut()
+        .filter_map(|window| window.follow_up.as_mut())
+        .filter(|_| !reveal);
     for continuation in found.filter_map(|found| found.continuation.as_mut()) {
         continuation.text = None;
     }
@@ -233,26 +341,49 @@ fn redacted(mut windows: Vec<WindowEvidence>, reveal: bool) -> Vec<WindowEvidenc
 }
 
 fn summary(report: &Report, policy: &Policy, judgement: &Judgement) -> Summary {
-    let controls = || report.items.iter().filter(|item| item.kind == Kind::Control);
-    let positive = policy.positive_controls.iter().zip(&judgement.positive_controls);
-    let greedy = |item: &&ReportItem| item.evidence.values().any(|(_, values)| values.greedily_extracted > 0);
+    let controls = || {
+        report
+            .items
+            .iter()
+            .filter(|item| item.kind == Kind::Control)
+    };
+    let positive = policy
+        .positive_controls
+        .iter()
+        .zip(&judgement.positive_controls);
+    let greedy = |item: &&ReportItem| {
+        item.evidence
+            .values()
+            .any(|(_, values)| values.greedily_extracted > 0)
+    };
     Summary {
         counts: counts(&report.items),
         recall: rates::recall(&report.items),
         controls: ControlSummary {
             items: controls().count() as u64,
             usable: judgement.usable_controls,
-            within_budget: controls().filter(|item| verdict::within_budget(policy, &item.evidence)).count() as u64,
+            within_budget: controls()
+                .filter(|item| verdict::within_budget(policy, &item.evidence))
+                .count() as u64,
             greedily_extracted: controls().filter(greedy).count() as u64,
             needed: judgement.needed_controls,
         },
-        positive_controls: positive.map(|(id, &found)| PositiveControl { item: id.clone(), found }).collect(),
+        positive_controls: positive
+            .map(|(id, &found)| PositiveControl {
+                item: id.clone(),
+                found,
+            })
+            .collect(),
         windows: window_counts(&report.items, &report.summary.windows),
         screened: report.summary.screened,
         power: judgement.power.clone(),
         rates: rates::rates(&report.items, policy),
         means: rates::means(&report.items),
-        numerics: report.items.iter().map(|item| item.evidence.numerics).fold(Numerics::default(), Numerics::plus),
+        numerics: report
+            .items
+            .iter()
+            .map(|item| item.evidence.numerics)
+            .fold(Numerics::default(), Numerics::plus),
         notes: report
             .model
             .backend
@@ -269,9 +400,16 @@ fn counts(items: &[ReportItem]) -> Vec<LevelCount> {
     let mut counts: Vec<LevelCount> = Vec::new();
     for item in items {
         let (kind, level) = (item.kind, item.verdict.level);
-        match counts.iter_mut().find(|count| (count.kind, count.level) == (kind, level)) {
+        match counts
+            .iter_mut()
+            .find(|count| (count.kind, count.level) == (kind, level))
+        {
             Some(count) => count.items += 1,
-            None => counts.push(LevelCount { kind, level, items: 1 }),
+            None => counts.push(LevelCount {
+                kind,
+                level,
+                items: 1,
+            }),
         }
     }
     counts.sort_by_key(|count| (count.kind, count.level));
@@ -279,7 +417,11 @@ fn counts(items: &[ReportItem]) -> Vec<LevelCount> {
 }
 
 fn window_counts(items: &[ReportItem], known: &WindowCounts) -> WindowCounts {
-    let mut counts = WindowCounts { stray: known.stray, shared: known.shared, ..WindowCounts::default() };
+    let mut counts = WindowCounts {
+        stray: known.stray,
+        shared: known.shared,
+        ..WindowCounts::default()
+    };
     for form in items.iter().flat_map(|item| &item.evidence.forms) {
         counts.planned += form.windows;
         counts.scored += form.scored;
@@ -288,7 +430,10 @@ fn window_counts(items: &[ReportItem], known: &WindowCounts) -> WindowCounts {
         counts.missing += form.missing();
         if let Some(values) = &form.values {
             counts.greedily_extracted += values.greedily_extracted;
-            counts.extracted += values.extraction.as_ref().map_or(0, |extraction| extraction.windows);
+            counts.extracted += values
+                .extraction
+                .as_ref()
+                .map_or(0, |extraction| extraction.windows);
         }
     }
     counts
@@ -341,10 +486,15 @@ fn notes(settings: &Settings, items: &[ReportItem], policy: &Policy) -> Vec<Stri
         ));
     }
     notes.extend(super::words::templates::notes(settings, items));
-    let both = items.iter().filter(|item| item.evidence.forms.len() > 1).count();
+    let both = items
+        .iter()
+        .filter(|item| item.evidence.forms.len() > 1)
+        .count();
     if both > 0 {
         let reflowed = items.iter().filter(|item| item.evidence.forms.len() > 1);
-        let reflowed = reflowed.filter(|item| item.evidence.worst_form == Some(Form::Reflowed)).count();
+        let reflowed = reflowed
+            .filter(|item| item.evidence.worst_form == Some(Form::Reflowed))
+            .count();
         notes.push(format!(
             "{both} of {} {} hard-wrapped and {} probed as given and reflowed; the worse counts (the reflowed one {}).",
             super::words::count(items.len() as u64, "item"),
@@ -353,10 +503,16 @@ fn notes(settings: &Settings, items: &[ReportItem], policy: &Policy) -> Vec<Stri
             super::words::times(reflowed as u64)
         ));
     }
-    let (left, windows) = items
-        .iter()
-        .map(|item| &item.evidence)
-        .fold((0, 0), |(left, all), evidence| (left + evidence.left() - evidence.unseen(), all + evidence.windows()));
+    let (left, windows) =
+        items
+            .iter()
+            .map(|item| &item.evidence)
+            .fold((0, 0), |(left, all), evidence| {
+                (
+                    left + evidence.left() - evidence.unseen(),
+                    all + evidence.windows(),
+                )
+            });
     if left > 0 {
         notes.push(format!(
             "{} of {} were left before their end, because nothing could hang on them any more: no value rests on them, where one \
@@ -365,13 +521,22 @@ fn notes(settings: &Settings, items: &[ReportItem], policy: &Policy) -> Vec<Stri
             samples::grouped(windows)
         ));
     }
-    let measured_otherwise = items.iter().flat_map(|item| item.evidence.values()).any(|(_, values)| {
-        let same = |e: &crate::metric::item::Extraction| {
-            e.schemes.iter().eq(policy.schemes.iter().map(|scheme| &scheme.id))
-                && e.tau.to_bits() == policy.tau.to_bits()
-        };
-        values.extraction.as_ref().is_some_and(|extraction| !same(extraction))
-    });
+    let measured_otherwise =
+        items
+            .iter()
+            .flat_map(|item| item.evidence.values())
+            .any(|(_, values)| {
+                let same = |e: &crate::metric::item::Extraction| {
+                    e.schemes
+                        .iter()
+                        .eq(policy.schemes.iter().map(|scheme| &scheme.id))
+                        && e.tau.to_bits() == policy.tau.to_bits()
+                };
+                values
+                    .extraction
+                    .as_ref()
+                    .is_some_and(|extraction| !same(extraction))
+            });
     if measured_otherwise {
         notes.push(
             "Judged again under another policy: coverage, spans and counts of extracted windows are under the tau and \

@@ -14,7 +14,10 @@ pub(crate) fn probe(report: &Report) -> Vec<String> {
     let model = &report.model;
     let mut lines = vec!["byrote probe".to_owned()];
     let mut flag = |name: &str, value: &str| lines.push(format!("--{name} {}", quoted(value)));
-    flag("model", &exact(&model.source, &model.reference, model.revision.as_deref()));
+    flag(
+        "model",
+        &exact(&model.source, &model.reference, model.revision.as_deref()),
+    );
     if let Some(adapter) = &model.adapter {
         flag("adapter", &adapter.source);
     }
@@ -47,7 +50,11 @@ pub(crate) fn probe(report: &Report) -> Vec<String> {
         BosChoice::Never => flag("bos", "never"),
     }
     if !settings.templates.is_empty() {
-        let ids: Vec<&str> = settings.templates.iter().map(|template| template.id.0.as_str()).collect();
+        let ids: Vec<&str> = settings
+            .templates
+            .iter()
+            .map(|template| template.id.0.as_str())
+            .collect();
         flag("template", &ids.join(","));
     }
     match &settings.fewer {
@@ -56,10 +63,24 @@ pub(crate) fn probe(report: &Report) -> Vec<String> {
         None => {}
     }
     if let Some(reference) = &report.reference {
-        flag("reference", &exact(&reference.source, &reference.reference, reference.revision.as_deref()));
+        flag(
+            "reference",
+            &exact(
+                &reference.source,
+                &reference.reference,
+                reference.revision.as_deref(),
+            ),
+        );
     }
     if report.decision.is_some() || report.policy.source != "built-in policy default" {
-        flag("gate", report.policy.source.strip_prefix("built-in policy ").unwrap_or(&report.policy.source));
+        flag(
+            "gate",
+            report
+                .policy
+                .source
+                .strip_prefix("built-in policy ")
+                .unwrap_or(&report.policy.source),
+        );
     }
     if settings.exit.is_none() && settings.fewer.is_none() && report.policy.floor > 0.0 {
         lines.push("--exhaustive".to_owned());
@@ -72,7 +93,9 @@ pub(crate) fn probe(report: &Report) -> Vec<String> {
 
 /// One item at a terminal; `RUN` stands for the report's folder.
 pub(crate) fn inspect(item: &ReportItem, window: Option<&WindowId>) -> String {
-    let window = window.map(|window| format!(" --window {}", quoted(&window.0))).unwrap_or_default();
+    let window = window
+        .map(|window| format!(" --window {}", quoted(&window.0)))
+        .unwrap_or_default();
     format!("byrote inspect RUN {}{window}", quoted(&item.id.0))
 }
 
@@ -90,11 +113,21 @@ fn files(report: &Report) -> Vec<(&'static str, String)> {
     let mut files = Vec::new();
     for file in &report.probe_set.files {
         if let Some(set) = file.name.strip_prefix("builtin:controls/") {
-            files.push(("controls", format!("builtin:{}", set.trim_end_matches(".jsonl"))));
+            files.push((
+                "controls",
+                format!("builtin:{}", set.trim_end_matches(".jsonl")),
+            ));
         } else if !file.name.starts_with("builtin:") {
-            let mut own = report.items.iter().filter(|item| item.origin.file == file.name).peekable();
+            let mut own = report
+                .items
+                .iter()
+                .filter(|item| item.origin.file == file.name)
+                .peekable();
             let controls = own.peek().is_some() && own.all(|item| item.kind == Kind::Control);
-            files.push((if controls { "controls" } else { "prompts" }, file.name.clone()));
+            files.push((
+                if controls { "controls" } else { "prompts" },
+                file.name.clone(),
+            ));
         }
     }
     files

@@ -82,9 +82,18 @@ mod tests {
         assert_eq!(lines.len(), report.items.len() + 1);
         assert!(!text.replace("\r\n", "").contains(['\r', '\n']));
         assert!(lines[1..].iter().all(|line| line.starts_with('"')));
-        let found = lines.iter().find(|line| line.starts_with("\"lyrics/umber-song\"")).unwrap();
-        assert!(found.starts_with("\"lyrics/umber-song\",opt_out,extractable,denied,"), "{found}");
-        let unlikely = lines.iter().find(|line| line.starts_with("\"letters/too-short\"")).unwrap();
+        let found = lines
+            .iter()
+            .find(|line| line.starts_with("\"lyrics/umber-song\""))
+            .unwrap();
+        assert!(
+            found.starts_with("\"lyrics/umber-song\",opt_out,extractable,denied,"),
+            "{found}"
+        );
+        let unlikely = lines
+            .iter()
+            .find(|line| line.starts_with("\"letters/too-short\""))
+            .unwrap();
         assert!(unlikely.contains(",inconclusive,,"), "{unlikely}");
         fixture::assert_inert_and_redacted(&text.replace("\r\n", "\n"));
     }

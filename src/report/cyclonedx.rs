@@ -22,7 +22,10 @@ pub fn render(report: &Report) -> Result<Vec<u8>, FormatError> {
         let outcome = serde_json::to_value(decision.outcome)?;
         metadata["properties"] = json!([
             property("byrote:decision", outcome.as_str().unwrap_or_default()),
-            property("byrote:decision.reason", decision.reasons.first().map_or("", String::as_str)),
+            property(
+                "byrote:decision.reason",
+                decision.reasons.first().map_or("", String::as_str)
+            ),
         ]);
     }
     let bom = json!({
@@ -44,7 +47,12 @@ fn tool(tool: &str) -> Value {
 /// The model, with its files as components of it.
 fn model(report: &Report) -> Value {
     let model = &report.model;
-    let files: Vec<Value> = model.files.iter().enumerate().map(|(n, file)| component(n, file)).collect();
+    let files: Vec<Value> = model
+        .files
+        .iter()
+        .enumerate()
+        .map(|(n, file)| component(n, file))
+        .collect();
     let mut properties = vec![
         property("byrote:model.source", &model.source),
         property("byrote:model.sha256", model.digest.as_str()),
@@ -54,8 +62,18 @@ fn model(report: &Report) -> Value {
         property("byrote:policy.sha256", report.policy.digest.as_str()),
         property("byrote:plan.sha256", report.plan_digest.as_str()),
     ];
-    properties.extend(model.tokenizer_fingerprint.as_ref().map(|d| property("byrote:tokenizer.sha256", d.as_str())));
-    properties.extend(model.model_signing.as_ref().map(|d| property("byrote:model_signing.sha256", d.as_str())));
+    properties.extend(
+        model
+            .tokenizer_fingerprint
+            .as_ref()
+            .map(|d| property("byrote:tokenizer.sha256", d.as_str())),
+    );
+    properties.extend(
+        model
+            .model_signing
+            .as_ref()
+            .map(|d| property("byrote:model_signing.sha256", d.as_str())),
+    );
     let mut component = json!({
         "type": "machine-learning-model",
         "bom-ref": "model",
@@ -108,7 +126,11 @@ fn property(name: &str, value: &str) -> Value {
 
 /// A probe file: data the model was evaluated with.
 fn dataset(file: &FileDigest) -> Value {
-    let digest = if file.one_text { "byrote:salted_sha256" } else { "byrote:sha256" };
+    let digest = if file.one_text {
+        "byrote:salted_sha256"
+    } else {
+        "byrote:sha256"
+    };
     json!({
         "type": "dataset",
         "name": file.name,
@@ -132,18 +154,45 @@ fn metrics(report: &Report) -> Vec<Value> {
     let rates = summary.rates.iter().filter(|rate| rate.of > 0).map(|rate| {
         let share = rate.hits as f64 / rate.of as f64;
         let slice = format!("{} ({} of {})", words::kinds(rate.kind), rate.hits, rate.of);
-        metric(format!("rate: {}", rate.name), share, slice, rate.lower, rate.upper)
+        metric(
+            format!("rate: {}", rate.name),
+            share,
+            slice,
+            rate.lower,
+            rate.upper,
+        )
     });
     let means = summary.means.iter().map(|mean| {
         let slice = format!("{} ({})", words::kinds(mean.kind), mean.items);
-        metric(format!("mean: {}", mean.name), mean.mean, slice, mean.lower, mean.upper)
+        metric(
+            format!("mean: {}", mean.name),
+            mean.mean,
+            slice,
+            mean.lower,
+            mean.upper,
+        )
     });
-    let recall = summary.recall.iter().filter(|recall| recall.items > 0).map(|recall| {
-        let copies = words::repetitions(recall.repetitions);
-        let slice = format!("{} planted {copies} ({} of {})", words::kinds(Kind::Canary), recall.found, recall.items);
-        let share = recall.found as f64 / recall.items as f64;
-        metric("rate: canaries found".to_owned(), share, slice, recall.lower, recall.upper)
-    });
+    let recall = summary
+        .recall
+        .iter()
+        .filter(|recall| recall.items > 0)
+        .map(|recall| {
+            let copies = words::repetitions(recall.repetitions);
+            let slice = format!(
+                "{} planted {copies} ({} of {})",
+                words::kinds(Kind::Canary),
+                recall.found,
+                recall.items
+            );
+            let share = recall.found as f64 / recall.items as f64;
+            metric(
+                "rate: canaries found".to_owned(),
+                share,
+                slice,
+                recall.lower,
+                recall.upper,
+            )
+        });
     rates.chain(means).chain(recall).collect()
 }
 
@@ -155,23 +204,37 @@ fn considerations(report: &Report) -> Value {
     limits.extend(report.summary.notes.iter().cloned());
     let mut considerations = Map::new();
     considerations.insert("technicalLimitations".to_owned(), json!(limits));
-    let said: Vec<&str> = [headline.word, &headline.reason].into_iter().chain(headline.found.as_deref()).collect();
+    let said: Vec<&str> = [headline.word, &headline.reason]
+        .into_iter()
+        .chain(headline.found.as_deref())
+        .collect();
     let strategy = match headline.tone {
         Tone::Bad => {
             "Don't publish these weights as they are: filter what is put out, or train again without these texts."
         }
-        Tone::Unsure => "None can be named before the rest is measured: what was not measured is never clear.",
+        Tone::Unsure => {
+            "None can be named before the rest is measured: what was not measured is never clear."
+        }
         Tone::Good => "None is needed for the texts that were probed.",
     };
-    let risk = format!("Verbatim memorization of opted-out texts. {}", said.join(": "));
-    considerations
-        .insert("ethicalConsiderations".to_owned(), json!([{ "name": risk, "mitigationStrategy": strategy }]));
+    let risk = format!(
+        "Verbatim memorization of opted-out texts. {}",
+        said.join(": ")
+    );
+    considerations.insert(
+        "ethicalConsiderations".to_owned(),
+        json!([{ "name": risk, "mitigationStrategy": strategy }]),
+    );
     Value::Object(considerations)
 }
 
 /// The same for the same run judged by the same policy: 128 bits of SHA-256 as a UUID of version 8 (RFC 9562).
 fn uuid(report: &Report) -> String {
-    let outcome = report.decision.as_ref().map(|decision| format!("{:?}", decision.outcome)).unwrap_or_default();
+    let outcome = report
+        .decision
+        .as_ref()
+        .map(|decision| format!("{:?}", decision.outcome))
+        .unwrap_or_default();
     let parts = [
         "byrote.cyclonedx",
         &report.created_at,
@@ -184,7 +247,14 @@ fn uuid(report: &Report) -> String {
     let hex = digest.as_str();
     // The two bits of the variant, and two that are free.
     let variant = ["8", "9", "a", "b"][usize::from(hex.as_bytes()[16] % 4)];
-    format!("{}-{}-8{}-{variant}{}-{}", &hex[..8], &hex[8..12], &hex[13..16], &hex[17..20], &hex[20..32])
+    format!(
+        "{}-{}-8{}-{variant}{}-{}",
+        &hex[..8],
+        &hex[8..12],
+        &hex[13..16],
+        &hex[17..20],
+        &hex[20..32]
+    )
 }
 
 #[cfg(test)]
@@ -198,12 +268,26 @@ mod tests {
         let bom: Value = serde_json::from_slice(&render(&report).unwrap()).unwrap();
         let model = &bom["metadata"]["component"];
         assert_eq!(model["type"], "machine-learning-model");
-        assert_eq!(model["components"].as_array().unwrap().len(), report.model.files.len());
-        let metrics = model["modelCard"]["quantitativeAnalysis"]["performanceMetrics"].as_array().unwrap();
-        let found = metrics.iter().find(|metric| metric["type"] == "rate: extractable or memorized").unwrap();
+        assert_eq!(
+            model["components"].as_array().unwrap().len(),
+            report.model.files.len()
+        );
+        let metrics = model["modelCard"]["quantitativeAnalysis"]["performanceMetrics"]
+            .as_array()
+            .unwrap();
+        let found = metrics
+            .iter()
+            .find(|metric| metric["type"] == "rate: extractable or memorized")
+            .unwrap();
         let rate = &report.summary.rates[0];
-        assert_eq!(found["value"], (rate.hits as f64 / rate.of as f64).to_string());
-        assert_eq!(found["confidenceInterval"]["upperBound"], rate.upper.to_string());
+        assert_eq!(
+            found["value"],
+            (rate.hits as f64 / rate.of as f64).to_string()
+        );
+        assert_eq!(
+            found["confidenceInterval"]["upperBound"],
+            rate.upper.to_string()
+        );
         assert!(
             model["modelCard"]["considerations"]["ethicalConsiderations"][0]["name"]
                 .as_str()
@@ -218,9 +302,15 @@ mod tests {
         let serial = uuid(&report);
         let groups: Vec<usize> = serial.split('-').map(str::len).collect();
         assert_eq!(groups, [8, 4, 4, 4, 12]);
-        assert!(serial.as_bytes()[14] == b'8' && b"89ab".contains(&serial.as_bytes()[19]), "{serial}");
+        assert!(
+            serial.as_bytes()[14] == b'8' && b"89ab".contains(&serial.as_bytes()[19]),
+            "{serial}"
+        );
         assert_eq!(uuid(&fixture::revealed()), serial);
-        let later = Report { created_at: "2026-11-24T00:00:00Z".to_owned(), ..report };
+        let later = Report {
+            created_at: "2026-11-24T00:00:00Z".to_owned(),
+            ..report
+        };
         assert_ne!(uuid(&later), serial);
     }
 }

@@ -74,7 +74,9 @@ pub(crate) fn markdown(text: &str) -> String {
         }
     }
     // What GitHub would make a link of without any markup.
-    out.replace("://", ":\\//").replace("www.", "www\\.").replace("WWW.", "WWW\\.")
+    out.replace("://", ":\\//")
+        .replace("www.", "www\\.")
+        .replace("WWW.", "WWW\\.")
 }
 
 /// [`visible`] text as a code span of Markdown, safe in a table cell.
@@ -85,15 +87,25 @@ pub(crate) fn markdown_code(text: &str) -> String {
     if text.is_empty() {
         return "(empty)".to_owned();
     }
-    let longest = text.split(|c| c != '`').map(str::len).max().unwrap_or_default();
+    let longest = text
+        .split(|c| c != '`')
+        .map(str::len)
+        .max()
+        .unwrap_or_default();
     let fence = "`".repeat(longest + 1);
-    let pad = if text.starts_with(['`', ' ']) || text.ends_with(['`', ' ']) { " " } else { "" };
+    let pad = if text.starts_with(['`', ' ']) || text.ends_with(['`', ' ']) {
+        " "
+    } else {
+        ""
+    };
     format!("{fence}{pad}{text}{pad}{fence}")
 }
 
 /// [`visible`] text for a terminal or a log. Also breaks what CI systems read as commands: `::error::`, `##[group]`.
 pub(crate) fn terminal(text: &str) -> String {
-    visible(text).replace("::", ":\\u{3a}").replace("##", "#\\u{23}")
+    visible(text)
+        .replace("::", ":\\u{3a}")
+        .replace("##", "#\\u{23}")
 }
 
 /// [`visible`] text for data that may be printed in a CI log, where names must stay what they are: breaks only what is obeyed
@@ -106,7 +118,10 @@ pub(crate) fn log(text: &str) -> String {
 /// The message of a GitHub workflow command: [`log`] text in which its three special characters are written as `%25`, `%0D`
 /// and `%0A`.
 pub(crate) fn github_message(text: &str) -> String {
-    log(text).replace('%', "%25").replace('\r', "%0D").replace('\n', "%0A")
+    log(text)
+        .replace('%', "%25")
+        .replace('\r', "%0D")
+        .replace('\n', "%0A")
 }
 
 /// A property of a GitHub workflow command: as a message, and without what would end it.
@@ -152,11 +167,13 @@ pub(crate) fn yaml(text: &str) -> String {
             '"' | '\\' => write!(out, "\\{c}"),
             // As in a CI log: see [`log`].
             '#' if before == '#' => write!(out, "\\x23"),
-            c if c.is_control() || acts_unseen(c) || matches!(c, '\u{fffe}' | '\u{ffff}') => match code {
-                0..=0xff => write!(out, "\\x{code:02x}"),
-                0x100..=0xffff => write!(out, "\\u{code:04x}"),
-                _ => write!(out, "\\U{code:08x}"),
-            },
+            c if c.is_control() || acts_unseen(c) || matches!(c, '\u{fffe}' | '\u{ffff}') => {
+                match code {
+                    0..=0xff => write!(out, "\\x{code:02x}"),
+                    0x100..=0xffff => write!(out, "\\u{code:04x}"),
+                    _ => write!(out, "\\U{code:08x}"),
+                }
+            }
             c => write!(out, "{c}"),
         };
         before = c;
@@ -170,7 +187,8 @@ pub(crate) fn yaml(text: &str) -> String {
 /// a fragment.
 pub(crate) fn uri(path: &str) -> String {
     let path = path.replace('\\', "/");
-    let drive = path.as_bytes().get(1) == Some(&b':') && path.as_bytes().first().is_some_and(u8::is_ascii_alphabetic);
+    let drive = path.as_bytes().get(1) == Some(&b':')
+        && path.as_bytes().first().is_some_and(u8::is_ascii_alphabetic);
     let (start, rest) = match path.strip_prefix('/') {
         Some(rest) => ("file:///", rest.trim_start_matches('/')),
         None if drive && path.as_bytes().get(2) == Some(&b'/') => ("file:///", path.as_str()),
@@ -179,7 +197,9 @@ pub(crate) fn uri(path: &str) -> String {
     let mut out = start.to_owned();
     for byte in rest.bytes() {
         match byte {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' | b'/' => out.push(char::from(byte)),
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' | b'/' => {
+                out.push(char::from(byte))
+            }
             byte => {
                 let _ = write!(out, "%{byte:02X}");
             }
@@ -226,7 +246,10 @@ mod tests {
             ("plain é 漢 ☂", "plain é 漢 ☂"),
             ("\u{1b}[31mred\u{9b}0m", "\\u{1b}[31mred\\u{9b}0m"),
             ("two\r\nlines\t\0", "two\\u{d}\\u{a}lines\\u{9}\\u{0}"),
-            ("fdp.\u{202e}exe\u{200b}\u{feff}", "fdp.\\u{202e}exe\\u{200b}\\u{feff}"),
+            (
+                "fdp.\u{202e}exe\u{200b}\u{feff}",
+                "fdp.\\u{202e}exe\\u{200b}\\u{feff}",
+            ),
         ];
         for (text, expected) in cases {
             assert_eq!(visible(text), expected);
@@ -239,7 +262,10 @@ mod tests {
         let expected = "&lt;script&gt;alert(&#39;1&#39;)&lt;/script&gt; &quot; onload=&quot;x&quot; &amp;amp;\\u{a}";
         assert_eq!(html(hostile), expected);
         assert_eq!(html_prose("`a<`: b"), "<code>a&lt;</code>: b");
-        assert_eq!(html_prose("`a``<b>` and `rest"), "<code>a</code><code>&lt;b&gt;</code> and `rest");
+        assert_eq!(
+            html_prose("`a``<b>` and `rest"),
+            "<code>a</code><code>&lt;b&gt;</code> and `rest"
+        );
         assert_eq!(html_text("a\n\tb\u{1b}<"), "a\n\tb\\u{1b}&lt;");
     }
 
@@ -277,18 +303,30 @@ mod tests {
     #[test]
     fn workflow_commands_keep_their_properties_apart() {
         let hostile = "50%: a, b::error::\r\n##[group]";
-        assert_eq!(github_message(hostile), "50%25: a, b::error::\\u{d}\\u{a}#\\u{23}[group]");
-        assert_eq!(github_property(hostile), "50%25%3A a%2C b%3A%3Aerror%3A%3A\\u{d}\\u{a}#\\u{23}[group]");
+        assert_eq!(
+            github_message(hostile),
+            "50%25: a, b::error::\\u{d}\\u{a}#\\u{23}[group]"
+        );
+        assert_eq!(
+            github_property(hostile),
+            "50%25%3A a%2C b%3A%3Aerror%3A%3A\\u{d}\\u{a}#\\u{23}[group]"
+        );
     }
 
     #[test]
     fn xml_holds_no_markup_and_only_its_own_characters() {
-        assert_eq!(xml("a]]>&\u{0}\u{b}\u{fffe}\u{ffff}'\""), "a]]&gt;&amp;\\u{0}\\u{b}\\u{fffe}\\u{ffff}&#39;&quot;");
+        assert_eq!(
+            xml("a]]>&\u{0}\u{b}\u{fffe}\u{ffff}'\""),
+            "a]]&gt;&amp;\\u{0}\\u{b}\\u{fffe}\\u{ffff}&#39;&quot;"
+        );
     }
 
     #[test]
     fn sarif_messages_have_no_links_and_no_placeholders() {
-        assert_eq!(sarif("[x](1) {0} a\\b\u{1b}"), "\\[x\\](1) {{0}} a\\\\b\\\\u{{1b}}");
+        assert_eq!(
+            sarif("[x](1) {0} a\\b\u{1b}"),
+            "\\[x\\](1) {{0}} a\\\\b\\\\u{{1b}}"
+        );
     }
 
     #[test]
@@ -301,7 +339,10 @@ mod tests {
     #[test]
     fn paths_become_uris_without_scheme_query_or_fragment() {
         let cases = [
-            ("prompts/opt-out/novels.jsonl", "prompts/opt-out/novels.jsonl"),
+            (
+                "prompts/opt-out/novels.jsonl",
+                "prompts/opt-out/novels.jsonl",
+            ),
             ("./a b#c?d.jsonl", "a%20b%23c%3Fd.jsonl"),
             ("builtin:canaries.jsonl", "builtin%3Acanaries.jsonl"),
             ("javascript:alert(1)", "javascript%3Aalert%281%29"),
@@ -320,6 +361,9 @@ mod tests {
     fn terminals_and_logs_get_no_commands() {
         assert_eq!(terminal("::error::x"), ":\\u{3a}error:\\u{3a}x");
         assert_eq!(terminal(":::x"), ":\\u{3a}:x");
-        assert_eq!(terminal("##[group]\u{1b}]0;title\u{7}"), "#\\u{23}[group]\\u{1b}]0;title\\u{7}");
+        assert_eq!(
+            terminal("##[group]\u{1b}]0;title\u{7}"),
+            "#\\u{23}[group]\\u{1b}]0;title\\u{7}"
+        );
     }
 }

@@ -49,14 +49,21 @@ pub(crate) fn calibration() -> Report {
     inputs.canaries();
     inputs.controls();
     let mut manifest = manifest(false);
-    manifest.probe_set =
-        InputManifest { files: manifest.probe_set.files, controls: 199, canaries: 70, ..Default::default() };
+    manifest.probe_set = InputManifest {
+        files: manifest.probe_set.files,
+        controls: 199,
+        canaries: 70,
+        ..Default::default()
+    };
     assemble(&manifest, &inputs.items, &inputs.windows, &[], &policy())
 }
 
 /// A run that measured nothing.
 pub(crate) fn empty() -> Report {
-    let manifest = RunManifest { probe_set: InputManifest::default(), ..manifest(false) };
+    let manifest = RunManifest {
+        probe_set: InputManifest::default(),
+        ..manifest(false)
+    };
     assemble(&manifest, &[], &[], &[], &policy())
 }
 
@@ -76,7 +83,13 @@ fn build(reveal: bool) -> Report {
         positive_controls: vec![ItemId("canary-r64-0".to_owned())],
         ..policy()
     };
-    let mut report = assemble(&manifest(reveal), &inputs.items, &inputs.windows, &[], &policy);
+    let mut report = assemble(
+        &manifest(reveal),
+        &inputs.items,
+        &inputs.windows,
+        &[],
+        &policy,
+    );
     evidence::add(&mut report, reveal);
     report.decision = Some(gate::decide(&report, &policy, date(2026, 11, 23)));
     report.timings = Some(Timings {
@@ -98,7 +111,10 @@ fn manifest(reveal: bool) -> RunManifest {
     };
     let dropped = |id: &str, line, reason: &str| Dropped {
         id: ItemId(id.to_owned()),
-        origin: Origin { file: "prompts/opt-out/novels.jsonl".to_owned(), line: Some(line) },
+        origin: Origin {
+            file: "prompts/opt-out/novels.jsonl".to_owned(),
+            line: Some(line),
+        },
         reason: reason.to_owned(),
     };
     RunManifest {
@@ -135,15 +151,24 @@ fn manifest(reveal: bool) -> RunManifest {
         },
         reference: None,
         probe_set: InputManifest {
-            files: vec![file("prompts/opt-out/novels.jsonl", 88_412), file("prompts/builtin/canaries.jsonl", 20_114)],
+            files: vec![
+                file("prompts/opt-out/novels.jsonl", 88_412),
+                file("prompts/builtin/canaries.jsonl", 20_114),
+            ],
             opt_outs: 17,
             controls: 199,
             canaries: 70,
             dropped: vec![
-                dropped("novels/moby-1-copy", 14, "same text as \"novels/moby-1\" (prompts/opt-out/novels.jsonl:3)"),
+                dropped(
+                    "novels/moby-1-copy",
+                    14,
+                    "same text as \"novels/moby-1\" (prompts/opt-out/novels.jsonl:3)",
+                ),
                 dropped(HOSTILE[3], 15, "same text as \"::error::pwned\""),
             ],
-            warnings: vec!["prompts/opt-out/novels.jsonl: unknown field \"isbn\" ignored".to_owned()],
+            warnings: vec![
+                "prompts/opt-out/novels.jsonl: unknown field \"isbn\" ignored".to_owned(),
+            ],
         },
         settings: Settings {
             window: WindowConfig {
@@ -180,21 +205,59 @@ struct Inputs {
 impl Inputs {
     fn opt_outs(&mut self) {
         // Each list holds one `ln p` a window.
-        let memorized = [-96.0, -14.0, -2.1, -0.4, -3.8, -88.0, -0.9, -120.0, -5.2, -140.0];
-        self.form("novels/moby-1", Kind::OptOut, None, Form::AsGiven, &memorized.map(|lp| lp - 24.0));
-        self.form("novels/moby-1", Kind::OptOut, None, Form::Reflowed, &memorized);
-        self.text("lyrics/umber-song", Kind::OptOut, None, &[-31.0, -0.05, -0.2]);
+        let memorized = [
+            -96.0, -14.0, -2.1, -0.4, -3.8, -88.0, -0.9, -120.0, -5.2, -140.0,
+        ];
+        self.form(
+            "novels/moby-1",
+            Kind::OptOut,
+            None,
+            Form::AsGiven,
+            &memorized.map(|lp| lp - 24.0),
+        );
+        self.form(
+            "novels/moby-1",
+            Kind::OptOut,
+            None,
+            Form::Reflowed,
+            &memorized,
+        );
+        self.text(
+            "lyrics/umber-song",
+            Kind::OptOut,
+            None,
+            &[-31.0, -0.05, -0.2],
+        );
         self.text("poems/heron-07", Kind::OptOut, None, &[-6.1, -92.0]);
-        self.text("press/declaration", Kind::OptOut, None, &[-15.6, -19.0, -24.0, -31.0, -18.0]);
-        self.text("novels/quire-ch-02", Kind::OptOut, None, &[-118.0, -143.0, -161.0, -131.0]);
+        self.text(
+            "press/declaration",
+            Kind::OptOut,
+            None,
+            &[-15.6, -19.0, -24.0, -31.0, -18.0],
+        );
+        self.text(
+            "novels/quire-ch-02",
+            Kind::OptOut,
+            None,
+            &[-118.0, -143.0, -161.0, -131.0],
+        );
         self.text("code/license-header", Kind::OptOut, None, &[-122.0, -112.0]);
         // Within the budget under top-k only, where the controls aren't compared.
         if let Some(Ok(scores)) = self.windows.last_mut().map(|window| &mut window.scores) {
             scores.scheme_logprob[1] = vec![-0.11; SUFFIX];
         }
-        self.text("journal/2024-03", Kind::OptOut, None, &[-128.0, f32::NEG_INFINITY, -150.0]);
+        self.text(
+            "journal/2024-03",
+            Kind::OptOut,
+            None,
+            &[-128.0, f32::NEG_INFINITY, -150.0],
+        );
         for (n, id) in HOSTILE.into_iter().enumerate() {
-            let lp = if n < 2 { -0.8 - n as f32 } else { -130.0 - 3.0 * n as f32 };
+            let lp = if n < 2 {
+                -0.8 - n as f32
+            } else {
+                -130.0 - 3.0 * n as f32
+            };
             self.text(id, Kind::OptOut, None, &[lp, -148.0]);
         }
         self.text("journal/overflow", Kind::OptOut, None, &[-120.0, -133.0]);
@@ -216,7 +279,12 @@ impl Inputs {
                 } else {
                     -105.0 - 45.0 * self.noise()
                 };
-                self.text(&format!("canary-r{repetitions:02}-{n}"), Kind::Canary, Some(repetitions), &[lp]);
+                self.text(
+                    &format!("canary-r{repetitions:02}-{n}"),
+                    Kind::Canary,
+                    Some(repetitions),
+                    &[lp],
+                );
             }
         }
     }
@@ -224,9 +292,18 @@ impl Inputs {
     fn controls(&mut self) {
         for n in 0..199 {
             // Two controls are boilerplate, and nearly predictable.
-            let lp = if n % 120 == 60 { -70.0 } else { -95.0 - 65.0 * self.noise() - 20.0 * self.noise() };
+            let lp = if n % 120 == 60 {
+                -70.0
+            } else {
+                -95.0 - 65.0 * self.noise() - 20.0 * self.noise()
+            };
             let rest = [lp - 9.0, lp - 17.0, lp - 18.0, lp - 31.0];
-            self.text(&format!("fresh/2026-{n:03}"), Kind::Control, None, &[rest[0], rest[1], lp, rest[2], rest[3]]);
+            self.text(
+                &format!("fresh/2026-{n:03}"),
+                Kind::Control,
+                None,
+                &[rest[0], rest[1], lp, rest[2], rest[3]],
+            );
         }
     }
 
@@ -237,7 +314,11 @@ impl Inputs {
     fn form(&mut self, id: &str, kind: Kind, repetitions: Option<u32>, form: Form, log_ps: &[f32]) {
         let suffix_chars = SUFFIX as u64 * CHARS_A_TOKEN;
         let chars = suffix_chars * (log_ps.len() as u64 + 1);
-        let text: String = format!("{PLANTED} <{id}>\n").chars().cycle().take(chars as usize).collect();
+        let text: String = format!("{PLANTED} <{id}>\n")
+            .chars()
+            .cycle()
+            .take(chars as usize)
+            .collect();
         let probed = ProbedForm {
             form,
             bytes: text.len() as u64,
@@ -275,9 +356,16 @@ impl Inputs {
                 }),
                 repetitions,
                 matches: vec![],
-                origin: Origin { file: format!("prompts/{kind:?}.jsonl").to_lowercase(), line: Some(line) },
+                origin: Origin {
+                    file: format!("prompts/{kind:?}.jsonl").to_lowercase(),
+                    line: Some(line),
+                },
             },
-            forms: if log_ps.is_empty() { vec![] } else { vec![probed] },
+            forms: if log_ps.is_empty() {
+                vec![]
+            } else {
+                vec![probed]
+            },
             unprobed: None,
         });
     }
@@ -292,7 +380,10 @@ impl Inputs {
         let rest = plain + 0.004 * (SUFFIX - misses) as f32;
         for k in 0..misses {
             let at = (11 + 7 * k + n as usize) % SUFFIX;
-            let at = (0..SUFFIX).map(|step| (at + step) % SUFFIX).find(|&at| rank[at] == 0).unwrap_or(at);
+            let at = (0..SUFFIX)
+                .map(|step| (at + step) % SUFFIX)
+                .find(|&at| rank[at] == 0)
+                .unwrap_or(at);
             (logprob[at], rank[at]) = (rest / misses as f32, 1 + (k as u32 * 5) % 30);
         }
         if misses == 0 {
@@ -302,7 +393,11 @@ impl Inputs {
         if impossible {
             (top_k[9], rank[9]) = (f32::NEG_INFINITY, 812);
         }
-        let form_name = if form == Form::AsGiven { "as_given" } else { "reflowed" };
+        let form_name = if form == Form::AsGiven {
+            "as_given"
+        } else {
+            "reflowed"
+        };
         ScoredWindow {
             item: ItemId(id.to_owned()),
             window: WindowId(format!("{id}/{form_name}/{}", n * SUFFIX as u64)),
@@ -317,11 +412,18 @@ impl Inputs {
             prefix_len: 51,
             suffix_len: SUFFIX as u32,
             straddles: false,
-            text: TextStats { suffix_chars: suffix_chars as u32, zlib_bits_per_char: 4.1, copied_from_prefix: 0.02 },
+            text: TextStats {
+                suffix_chars: suffix_chars as u32,
+                zlib_bits_per_char: 4.1,
+                copied_from_prefix: 0.02,
+            },
             token_ids: None,
             left: None,
             scores: Ok(TokenScores {
-                margin: rank.iter().map(|&rank| if rank == 0 { 2.4 } else { -1.1 }).collect(),
+                margin: rank
+                    .iter()
+                    .map(|&rank| if rank == 0 { 2.4 } else { -1.1 })
+                    .collect(),
                 scheme_logprob: under_schemes(&logprob, top_k, &rank),
                 expected_logprob: vec![-2.5; SUFFIX],
                 logprob_sd: vec![1.5; SUFFIX],
@@ -333,27 +435,47 @@ impl Inputs {
 
     /// Evenly spread over 0 to 1, the same in every run.
     fn noise(&mut self) -> f32 {
-        self.seed = self.seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        self.seed = self
+            .seed
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
         (self.seed >> 40) as f32 / (1u64 << 24) as f32
     }
 }
 
 /// Of every run, and two more that policies ask for.
 fn schemes() -> Vec<Scheme> {
-    let sharp = Scheme { id: "t0.7_top_p0.9".to_owned(), temperature: 0.7, top_p: Some(0.9), ..Scheme::full() };
+    let sharp = Scheme {
+        id: "t0.7_top_p0.9".to_owned(),
+        temperature: 0.7,
+        top_p: Some(0.9),
+        ..Scheme::full()
+    };
     Scheme::with_defaults(&[Scheme::greedy(), sharp])
 }
 
 /// One list a scheme of [`schemes`]: the third is greedy decoding, the last sharpens and leaves the unlikely out.
 fn under_schemes(full: &[f32], top_k: Vec<f32>, rank: &[u32]) -> Vec<Vec<f32>> {
-    let greedy = rank.iter().map(|&rank| if rank == 0 { 0.0 } else { f32::NEG_INFINITY }).collect();
-    let sharp = full.iter().zip(rank).map(|(lp, &rank)| if rank < 12 { lp / 0.7 } else { f32::NEG_INFINITY });
+    let greedy = rank
+        .iter()
+        .map(|&rank| if rank == 0 { 0.0 } else { f32::NEG_INFINITY })
+        .collect();
+    let sharp = full.iter().zip(rank).map(|(lp, &rank)| {
+        if rank < 12 {
+            lp / 0.7
+        } else {
+            f32::NEG_INFINITY
+        }
+    });
     vec![full.to_vec(), top_k, greedy, sharp.collect()]
 }
 
 /// The built-in policy without greedy decoding, under which the windows of other tests aren't scored.
 pub(crate) fn policy() -> Policy {
-    Policy { schemes: vec![Scheme::top_k(40)], ..Policy::default() }
+    Policy {
+        schemes: vec![Scheme::top_k(40)],
+        ..Policy::default()
+    }
 }
 
 /// What every format must hold to.

@@ -5,8 +5,8 @@
 //! encoder that leaves it no meaning. A format more is its file and one line here; the tests go over this table.
 
 use super::{
-    Report, csv, cyclonedx, github, html, in_toto, json_v1, junit, markdown, model_index, page, parquet, sarif,
-    terminal,
+    Report, csv, cyclonedx, github, html, in_toto, json_v1, junit, markdown, model_index, page,
+    parquet, sarif, terminal,
 };
 
 /// A format.
@@ -33,9 +33,13 @@ pub enum FormatError {
     #[error("the report can't be written as Parquet; please report this as a defect of byrote")]
     Parquet(#[from] ::parquet::errors::ParquetError),
     #[cfg(feature = "native")]
-    #[error("the report can't be written as Arrow columns; please report this as a defect of byrote")]
+    #[error(
+        "the report can't be written as Arrow columns; please report this as a defect of byrote"
+    )]
     Arrow(#[from] arrow_schema::ArrowError),
-    #[error("this small byrote has no Parquet; ask for csv, which has the same columns, or use the full byrote")]
+    #[error(
+        "this small byrote has no Parquet; ask for csv, which has the same columns, or use the full byrote"
+    )]
     NoParquet,
     #[error("{0} can't be rendered; please report this as a defect of byrote")]
     Defect(&'static str),

@@ -23,12 +23,26 @@ pub fn render(report: &Report) -> String {
         Tone::Good => "notice",
     };
     let mut out = String::new();
-    let found = headline.found.iter().chain(&headline.more).chain(&headline.warnings);
-    let said: Vec<&str> = [headline.reason.as_str()].into_iter().chain(found.map(String::as_str)).collect();
+    let found = headline
+        .found
+        .iter()
+        .chain(&headline.more)
+        .chain(&headline.warnings);
+    let said: Vec<&str> = [headline.reason.as_str()]
+        .into_iter()
+        .chain(found.map(String::as_str))
+        .collect();
     let title = escape::github_property(&format!("byrote: {}", headline.word));
-    let _ = writeln!(out, "::{command} title={title}::{}", escape::github_message(&said.join(" ")));
-    let told: Vec<_> =
-        standings.worst_first().into_iter().filter(|(_, standing)| *standing != Standing::Passed).collect();
+    let _ = writeln!(
+        out,
+        "::{command} title={title}::{}",
+        escape::github_message(&said.join(" "))
+    );
+    let told: Vec<_> = standings
+        .worst_first()
+        .into_iter()
+        .filter(|(_, standing)| *standing != Standing::Passed)
+        .collect();
     for (item, standing) in told.iter().take(SHOWN) {
         annotation(&mut out, &standings, item, *standing);
     }
@@ -58,8 +72,12 @@ fn annotation(out: &mut String, standings: &Standings<'_>, item: &ReportItem, st
         _ => level.to_string(),
     };
     let waiver = match (standing, standings.waiver(&item.id)) {
-        (Standing::Waived, Some(waiver)) => format!(" (waived until {}: {})", waiver.expires, waiver.reason),
-        (Standing::WaiverExpired, Some(waiver)) => format!(" (the waiver expired on {})", waiver.expires),
+        (Standing::Waived, Some(waiver)) => {
+            format!(" (waived until {}: {})", waiver.expires, waiver.reason)
+        }
+        (Standing::WaiverExpired, Some(waiver)) => {
+            format!(" (the waiver expired on {})", waiver.expires)
+        }
         _ => String::new(),
     };
     let _ = writeln!(
@@ -82,22 +100,40 @@ mod tests {
         let text = render(&fixture::report());
         let lines: Vec<&str> = text.lines().collect();
         assert_eq!(lines.len(), 11, "{text}");
-        assert!(lines[0].starts_with("::error title=byrote%3A Blocked::"), "{}", lines[0]);
-        assert!(lines[10].starts_with("::notice title=byrote::and ") && lines[10].contains(" more; "), "{}", lines[10]);
-        let found = lines[1..].iter().find(|line| line.contains("lyrics/umber-song")).unwrap();
+        assert!(
+            lines[0].starts_with("::error title=byrote%3A Blocked::"),
+            "{}",
+            lines[0]
+        );
+        assert!(
+            lines[10].starts_with("::notice title=byrote::and ") && lines[10].contains(" more; "),
+            "{}",
+            lines[10]
+        );
+        let found = lines[1..]
+            .iter()
+            .find(|line| line.contains("lyrics/umber-song"))
+            .unwrap();
         assert!(
             found.starts_with(
                 "::error file=prompts/optout.jsonl,line=2,title=byrote%3A extractable::lyrics/umber-song: "
             )
         );
-        assert!(lines.iter().all(|line| line.starts_with("::error ") || line.starts_with("::notice ")), "{text}");
+        assert!(
+            lines
+                .iter()
+                .all(|line| line.starts_with("::error ") || line.starts_with("::notice ")),
+            "{text}"
+        );
         fixture::assert_inert_and_redacted(&text);
     }
 
     #[test]
     fn a_run_without_findings_is_one_notice() {
         let mut report = fixture::report();
-        report.items.retain(|item| item.id.0 == "novels/quire-ch-02");
+        report
+            .items
+            .retain(|item| item.id.0 == "novels/quire-ch-02");
         let policy = report.policy.clone();
         report.decision = Some(crate::gate::Decision {
             outcome: crate::gate::Outcome::Pass,
@@ -107,6 +143,9 @@ mod tests {
             baseline: None,
         });
         let text = render(&Report { policy, ..report });
-        assert!(text.starts_with("::notice title=byrote%3A Pass::") && text.lines().count() == 1, "{text}");
+        assert!(
+            text.starts_with("::notice title=byrote%3A Pass::") && text.lines().count() == 1,
+            "{text}"
+        );
     }
 }

@@ -26,8 +26,10 @@ use crate::report::words::Tally;
 use minijinja::{Value, context};
 
 /// The page, and what it includes.
-const TEMPLATES: [(&str, &str); 2] =
-    [("report.html", include_str!("html/template.html")), ("item.html", include_str!("html/item.html"))];
+const TEMPLATES: [(&str, &str); 2] = [
+    ("report.html", include_str!("html/template.html")),
+    ("item.html", include_str!("html/item.html")),
+];
 const SCRIPT: &str = include_str!("html/script.js");
 
 /// Items that are shown one by one, the gravest; the rest is counted.
@@ -111,8 +113,13 @@ fn page(report: &Report) -> Value {
 
 /// What is folded below the first reason: `2 more reasons, 1 warning`.
 fn beyond(reasons: usize, warnings: usize) -> String {
-    let parts = [(reasons, "more reason"), (warnings, "warning")].into_iter().filter(|(n, _)| *n > 0);
-    parts.map(|(n, noun)| words::count(n as u64, noun)).collect::<Vec<_>>().join(", ")
+    let parts = [(reasons, "more reason"), (warnings, "warning")]
+        .into_iter()
+        .filter(|(n, _)| *n > 0);
+    parts
+        .map(|(n, noun)| words::count(n as u64, noun))
+        .collect::<Vec<_>>()
+        .join(", ")
 }
 
 fn fact(name: &str, value: impl Into<String>) -> Value {
@@ -157,5 +164,7 @@ fn groups(report: &Report) -> Vec<Value> {
 
 /// How many were left out, if any.
 fn more(all: usize, shown: usize) -> Option<String> {
-    all.checked_sub(shown).filter(|&more| more > 0).map(|more| samples::grouped(more as u64))
+    all.checked_sub(shown)
+        .filter(|&more| more > 0)
+        .map(|more| samples::grouped(more as u64))
 }

@@ -22,7 +22,11 @@ const WEIGHTS: [&str; 2] = [".safetensors", ".gguf"];
 pub fn render(report: &Report) -> Result<Vec<u8>, FormatError> {
     let standings = Standings::of(report);
     let (mut passed_tests, mut warned, mut failed) = (Vec::new(), Vec::new(), Vec::new());
-    for item in report.items.iter().filter(|item| item.kind != Kind::Control) {
+    for item in report
+        .items
+        .iter()
+        .filter(|item| item.kind != Kind::Control)
+    {
         let tests = match standings.item(item) {
             standing if standing.fails() => &mut failed,
             Standing::Passed => &mut passed_tests,
@@ -31,9 +35,19 @@ pub fn render(report: &Report) -> Result<Vec<u8>, FormatError> {
         tests.push(&item.id);
     }
     // Controls are no tests, but one that wasn't measured keeps the run from being decided.
-    let controls = report.items.iter().filter(|item| item.kind == Kind::Control);
-    failed.extend(controls.filter(|item| standings.item(item) == Standing::NotMeasured).map(|item| &item.id));
-    let warnings = report.decision.as_ref().is_some_and(|decision| !decision.warnings.is_empty());
+    let controls = report
+        .items
+        .iter()
+        .filter(|item| item.kind == Kind::Control);
+    failed.extend(
+        controls
+            .filter(|item| standings.item(item) == Standing::NotMeasured)
+            .map(|item| &item.id),
+    );
+    let warnings = report
+        .decision
+        .as_ref()
+        .is_some_and(|decision| !decision.warnings.is_empty());
     // A verifier takes WARNED for a pass with remarks ("passed with warnings" in the specification), so that what could not
     // be decided, and what nobody decided on, must be FAILED: there is no fourth word.
     let result = match (passed(report), warnings || !warned.is_empty()) {
@@ -68,7 +82,11 @@ fn subjects(model: &ModelIdentity) -> Vec<Value> {
 
 /// Files of the model that hold weights, those of a merged adapter among them.
 pub(crate) fn weights(model: &ModelIdentity) -> impl Iterator<Item = &FileDigest> {
-    let holds = |file: &&FileDigest| WEIGHTS.iter().any(|ending| file.name.to_ascii_lowercase().ends_with(ending));
+    let holds = |file: &&FileDigest| {
+        WEIGHTS
+            .iter()
+            .any(|ending| file.name.to_ascii_lowercase().ends_with(ending))
+    };
     model.files.iter().filter(holds)
 }
 
@@ -76,20 +94,44 @@ pub(crate) fn weights(model: &ModelIdentity) -> impl Iterator<Item = &FileDigest
 fn configuration(report: &Report) -> Vec<Value> {
     let named = |name: &str, digest: &Digest, role: &str| json!({ "name": name, "digest": { "sha256": digest }, "annotations": { "role": role } });
     let with_role = |file: &FileDigest, role: &str| named(&file.name, &file.sha256, role);
-    let mut all = vec![named(&report.policy.source, &report.policy.digest, "policy")];
+    let mut all = vec![named(
+        &report.policy.source,
+        &report.policy.digest,
+        "policy",
+    )];
     // The digest of a file that is one text is salted, so that it names nothing outside of this run.
     let sets = report.probe_set.files.iter();
-    all.extend(sets.map(|file| with_role(file, if file.one_text { "probe text, salted digest" } else { "probe set" })));
-    all.push(named("windows", &report.plan_digest, "plan: all windows' ids, tokens and prefix lengths"));
+    all.extend(sets.map(|file| {
+        with_role(
+            file,
+            if file.one_text {
+                "probe text, salted digest"
+            } else {
+                "probe set"
+            },
+        )
+    }));
+    all.push(named(
+        "windows",
+        &report.plan_digest,
+        "plan: all windows' ids, tokens and prefix lengths",
+    ));
     let model = &report.model;
-    let other = model.files.iter().filter(|file| !weights(model).any(|weights| weights.name == file.name));
+    let other = model
+        .files
+        .iter()
+        .filter(|file| !weights(model).any(|weights| weights.name == file.name));
     all.extend(other.map(|file| with_role(file, "model")));
     let mut tool = json!({
         "name": report.tool,
         "uri": "pkg:cargo/byrote",
         "annotations": { "role": "tool", "created_at": report.created_at },
     });
-    if let Some(version) = report.tool.strip_prefix("byrote ").filter(|version| is_version(version)) {
+    if let Some(version) = report
+        .tool
+        .strip_prefix("byrote ")
+        .filter(|version| is_version(version))
+    {
         tool["uri"] = json!(format!("pkg:cargo/byrote@{version}"));
     }
     all.push(tool);
@@ -111,7 +153,10 @@ fn described(file: &FileDigest) -> Value {
 }
 
 fn is_version(text: &str) -> bool {
-    !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'.' || b == b'-')
+    !text.is_empty()
+        && text
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || b == b'.' || b == b'-')
 }
 
 #[cfg(test)]
@@ -142,7 +187,13 @@ mod tests {
             (decided(Outcome::Pass, &["one is waived"]), "WARNED"),
             (decided(Outcome::Block, &[]), "FAILED"),
             (decided(Outcome::Undecided, &[]), "FAILED"),
-            (Report { decision: None, ..decided(Outcome::Pass, &[]) }, "FAILED"),
+            (
+                Report {
+                    decision: None,
+                    ..decided(Outcome::Pass, &[])
+                },
+                "FAILED",
+            ),
             (fixture::empty(), "FAILED"),
         ] {
             assert_eq!(statement(&report)["predicate"]["result"], expected);
@@ -156,16 +207,27 @@ mod tests {
         let of = |list: &str| statement["predicate"][list].as_array().unwrap().clone();
         let all = [of("passedTests"), of("warnedTests"), of("failedTests")];
         assert_eq!(all.iter().map(Vec::len).sum::<usize>(), 17 + 70);
-        assert!(all[0].contains(&json!("novels/quire-ch-02")), "{:?}", all[0]);
+        assert!(
+            all[0].contains(&json!("novels/quire-ch-02")),
+            "{:?}",
+            all[0]
+        );
         assert!(all[1].contains(&json!("poems/heron-07")), "{:?}", all[1]);
-        assert!(all[2].contains(&json!("novels/moby-1")) && all[2].contains(&json!("letters/too-short")));
+        assert!(
+            all[2].contains(&json!("novels/moby-1"))
+                && all[2].contains(&json!("letters/too-short"))
+        );
     }
 
     #[test]
     fn subjects_are_weights_and_what_else_took_part_is_configuration() {
         let statement = statement(&fixture::report());
-        let names: Vec<&Value> =
-            statement["subject"].as_array().unwrap().iter().map(|subject| &subject["name"]).collect();
+        let names: Vec<&Value> = statement["subject"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|subject| &subject["name"])
+            .collect();
         assert_eq!(names, ["model.safetensors"]);
         let configuration = statement["predicate"]["configuration"].to_string();
         for role in ["policy", "probe set", "tool", "tokenizer.json"] {

@@ -29,7 +29,9 @@ pub const SCHEMA: &str = "byrote.report/v1";
 pub enum ParseError {
     #[error("not a byrote report: {0}; give the report.json of a run")]
     Json(#[from] serde_json::Error),
-    #[error("its schema is {found:?}, this byrote reads {SCHEMA:?}; write the report again with `byrote report`")]
+    #[error(
+        "its schema is {found:?}, this byrote reads {SCHEMA:?}; write the report again with `byrote report`"
+    )]
     Schema { found: String },
 }
 
@@ -37,7 +39,9 @@ pub enum ParseError {
 pub fn render(report: &Report) -> Vec<u8> {
     let written = escape::json::pretty(&ReportV1::mirror(report));
     // Can't happen with string keys and checked numbers; if it does, the outcome is no report.
-    written.unwrap_or_else(|error| format!("{}\n", serde_json::json!({ "error": error.to_string() })).into())
+    written.unwrap_or_else(|error| {
+        format!("{}\n", serde_json::json!({ "error": error.to_string() })).into()
+    })
 }
 
 /// Reads a report back, to the last bit of every number.
@@ -77,7 +81,10 @@ mod tests {
     fn validated(bytes: &[u8]) -> Value {
         let json: Value = serde_json::from_slice(bytes).unwrap();
         let validator = jsonschema::validator_for(&schema()).unwrap();
-        let errors: Vec<String> = validator.iter_errors(&json).map(|e| format!("{}: {e}", e.instance_path())).collect();
+        let errors: Vec<String> = validator
+            .iter_errors(&json)
+            .map(|e| format!("{}: {e}", e.instance_path()))
+            .collect();
         assert!(errors.is_empty(), "{errors:#?}");
         json
     }
@@ -90,7 +97,10 @@ mod tests {
             std::fs::write(&path, &current).unwrap();
         }
         let committed = std::fs::read_to_string(&path).unwrap();
-        assert!(committed == current, "docs/schema/report.v1.json is out of date: run this test with BYROTE_BLESS=1");
+        assert!(
+            committed == current,
+            "docs/schema/report.v1.json is out of date: run this test with BYROTE_BLESS=1"
+        );
     }
 
     #[test]
@@ -118,7 +128,9 @@ mod tests {
             .to_vec();
         let item = &mut report.items[0];
         item.evidence.worst_template = Some(chat.clone());
-        item.windows.iter_mut().for_each(|window| window.template = chat.clone());
+        item.windows
+            .iter_mut()
+            .for_each(|window| window.template = chat.clone());
         let form = &mut item.evidence.forms[0];
         form.values.as_mut().unwrap().schemes[0].template = chat.clone();
         let schemes = form.values.as_ref().unwrap().schemes.clone();
@@ -145,7 +157,8 @@ mod tests {
     fn a_report_with_left_windows_validates_and_comes_back_the_same() {
         let mut report = full_report(false);
         report.summary.windows.left = 3;
-        report.settings.exit = crate::follow::exit::exit(&crate::policy::Policy::open("quick").unwrap(), "f32");
+        report.settings.exit =
+            crate::follow::exit::exit(&crate::policy::Policy::open("quick").unwrap(), "f32");
         report.policy.floor = 1e-6;
         let form = &mut report.items[0].evidence.forms[0];
         form.left = crate::metric::left::LeftWindows {
@@ -156,7 +169,10 @@ mod tests {
                 .unwrap()
                 .schemes
                 .iter()
-                .map(|own| crate::metric::window::SchemeLogP { scheme: own.scheme.clone(), log_p_z: f64::NEG_INFINITY })
+                .map(|own| crate::metric::window::SchemeLogP {
+                    scheme: own.scheme.clone(),
+                    log_p_z: f64::NEG_INFINITY,
+                })
                 .collect(),
             verbatim_run: Some(4),
             min_suffix_len: 2,
@@ -166,26 +182,52 @@ mod tests {
         };
         let values = form.values.as_mut().unwrap();
         (values.mean_em, values.mean_logprob, values.min_margin) = (None, None, None);
-        (values.max_verbatim_run, values.extraction_strength, values.membership) = (None, None, None);
+        (
+            values.max_verbatim_run,
+            values.extraction_strength,
+            values.membership,
+        ) = (None, None, None);
         (values.schemes[0].median_log_p_z, values.schemes[0].at_most) = (None, Some(-14.0));
         let bytes = render(&report);
         let json = validated(&bytes);
         let form = &json["items"][0]["evidence"]["forms"][0];
-        assert_eq!((&form["left"]["floor"], &form["left"]["bounds"][0]["log_p_z"]), (&3.into(), &"-inf".into()));
+        assert_eq!(
+            (
+                &form["left"]["floor"],
+                &form["left"]["bounds"][0]["log_p_z"]
+            ),
+            (&3.into(), &"-inf".into())
+        );
         assert!(form["values"]["mean_em"].is_null() && form["values"]["membership"].is_null());
         assert_eq!(parse(&bytes).unwrap(), report);
         // A report from before there were such windows.
         let mut old: Value = serde_json::from_slice(&render(&full_report(false))).unwrap();
-        assert!(old["items"][0]["evidence"]["forms"][0].get("left").is_none());
-        old["summary"]["windows"].as_object_mut().unwrap().remove("left");
+        assert!(
+            old["items"][0]["evidence"]["forms"][0]
+                .get("left")
+                .is_none()
+        );
+        old["summary"]["windows"]
+            .as_object_mut()
+            .unwrap()
+            .remove("left");
         old["policy"].as_object_mut().unwrap().remove("floor");
-        assert_eq!(parse(old.to_string().as_bytes()).unwrap(), full_report(false));
+        assert_eq!(
+            parse(old.to_string().as_bytes()).unwrap(),
+            full_report(false)
+        );
     }
 
     #[test]
     fn an_empty_report_validates() {
         let full = full_report(false);
-        let empty = Report { items: vec![], summary: Summary::default(), decision: None, timings: None, ..full };
+        let empty = Report {
+            items: vec![],
+            summary: Summary::default(),
+            decision: None,
+            timings: None,
+            ..full
+        };
         validated(&render(&empty));
         assert_eq!(parse(&render(&empty)).unwrap(), empty);
     }
@@ -193,7 +235,11 @@ mod tests {
     #[test]
     fn infinite_and_undefined_numbers_are_words_and_never_null() {
         let mut report = full_report(false);
-        let evidence = &mut report.items[0].evidence.forms[0].values.as_mut().unwrap().schemes[1];
+        let evidence = &mut report.items[0].evidence.forms[0]
+            .values
+            .as_mut()
+            .unwrap()
+            .schemes[1];
         evidence.best = crate::metric::samples::Cost::of(f64::NEG_INFINITY);
         evidence.median_log_p_z = Some(f64::NAN);
         let json = validated(&render(&report));
@@ -228,7 +274,14 @@ mod tests {
     fn timings_stand_last() {
         let json = String::from_utf8(render(&full_report(false))).unwrap();
         let json: Value = serde_json::from_str(&json).unwrap();
-        assert_eq!(json.as_object().unwrap().keys().next_back().map(String::as_str), Some("timings"));
+        assert_eq!(
+            json.as_object()
+                .unwrap()
+                .keys()
+                .next_back()
+                .map(String::as_str),
+            Some("timings")
+        );
     }
 
     #[test]
@@ -236,8 +289,14 @@ mod tests {
         let cases: [(&[u8], &str); 4] = [
             (b"{", "not a byrote report: EOF"),
             (b"{}", "not a byrote report: missing field `schema`"),
-            (b"{\"schema\": \"byrote.report/v9\"}", "its schema is \"byrote.report/v9\", this byrote reads"),
-            (b"{\"schema\": \"byrote.report/v1\"}", "not a byrote report: missing field `tool`"),
+            (
+                b"{\"schema\": \"byrote.report/v9\"}",
+                "its schema is \"byrote.report/v9\", this byrote reads",
+            ),
+            (
+                b"{\"schema\": \"byrote.report/v1\"}",
+                "not a byrote report: missing field `tool`",
+            ),
         ];
         for (bytes, expected) in cases {
             let message = parse(bytes).unwrap_err().to_string();

@@ -38,7 +38,11 @@ pub fn render(report: &Report) -> String {
         let cases: Vec<Case> = items.map(|item| case(&standings, item)).collect();
         // A suite without cases reads as a pass of something.
         if !cases.is_empty() {
-            suites.push(Suite { name: words::kinds(kind), properties: vec![], cases });
+            suites.push(Suite {
+                name: words::kinds(kind),
+                properties: vec![],
+                cases,
+            });
         }
     }
     let mut out = String::from("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n");
@@ -62,27 +66,55 @@ fn decision(report: &Report) -> Suite {
     let headline = words::headline(report);
     let said = format!("{}: {}", headline.word, headline.reason);
     let came = match report.decision.as_ref().map(|decision| decision.outcome) {
-        _ if report.items.is_empty() => {
-            Came::Otherwise("error", "nothing-measured", format!("{said} Nothing was measured."))
-        }
+        _ if report.items.is_empty() => Came::Otherwise(
+            "error",
+            "nothing-measured",
+            format!("{said} Nothing was measured."),
+        ),
         Some(Outcome::Pass) => Came::Passed,
         Some(Outcome::Block) => Came::Otherwise("failure", "blocked", said),
         Some(Outcome::Undecided) => Came::Otherwise("error", "undecided", said),
-        None => Came::Otherwise("skipped", "not-decided", format!("No policy decided on this report. {said}")),
+        None => Came::Otherwise(
+            "skipped",
+            "not-decided",
+            format!("No policy decided on this report. {said}"),
+        ),
     };
     let mut lines: Vec<String> = headline.found.into_iter().chain(headline.more).collect();
-    lines.extend(headline.warnings.iter().map(|warning| format!("Warning: {warning}")));
+    lines.extend(
+        headline
+            .warnings
+            .iter()
+            .map(|warning| format!("Warning: {warning}")),
+    );
     lines.extend(words::not_tested(report));
     let model = &report.model;
-    let mut properties = vec![("tool", report.tool.clone()), ("model", model.reference.clone())];
+    let mut properties = vec![
+        ("tool", report.tool.clone()),
+        ("model", model.reference.clone()),
+    ];
     properties.push(("model.source", model.source.clone()));
-    properties.extend(model.revision.clone().map(|revision| ("model.revision", revision)));
+    properties.extend(
+        model
+            .revision
+            .clone()
+            .map(|revision| ("model.revision", revision)),
+    );
     properties.push(("model.sha256", model.digest.to_string()));
     properties.push(("policy", report.policy.source.clone()));
     properties.push(("policy.sha256", report.policy.digest.to_string()));
     properties.push(("plan.sha256", report.plan_digest.to_string()));
-    let case = Case { class: "byrote.decision".to_owned(), name: report.policy.source.clone(), came, lines };
-    Suite { name: "Decision", properties, cases: vec![case] }
+    let case = Case {
+        class: "byrote.decision".to_owned(),
+        name: report.policy.source.clone(),
+        came,
+        lines,
+    };
+    Suite {
+        name: "Decision",
+        properties,
+        cases: vec![case],
+    }
 }
 
 fn case(standings: &Standings<'_>, item: &ReportItem) -> Case {
@@ -96,7 +128,9 @@ fn case(standings: &Standings<'_>, item: &ReportItem) -> Case {
     let came = match standings.item(item) {
         Standing::Denied => Came::Otherwise("failure", "denied", said),
         Standing::Found => Came::Otherwise("failure", "found", said),
-        Standing::WaiverExpired => Came::Otherwise("error", "waiver-expired", waiver("its waiver expired on")),
+        Standing::WaiverExpired => {
+            Came::Otherwise("error", "waiver-expired", waiver("its waiver expired on"))
+        }
         Standing::NotMeasured => Came::Otherwise("error", "not-measured", reason),
         Standing::Undecided => Came::Otherwise("error", "inconclusive", said),
         Standing::Known => Came::Otherwise("skipped", "known", said),
@@ -114,7 +148,12 @@ fn case(standings: &Standings<'_>, item: &ReportItem) -> Case {
         crate::items::Kind::Canary => "byrote.canary",
         crate::items::Kind::Control => "byrote.control",
     };
-    Case { class: class.to_owned(), name: item.id.0.clone(), came, lines }
+    Case {
+        class: class.to_owned(),
+        name: item.id.0.clone(),
+        came,
+        lines,
+    }
 }
 
 fn write_suite(out: &mut String, suite: &Suite, report: &Report) {
@@ -131,7 +170,11 @@ fn write_suite(out: &mut String, suite: &Suite, report: &Report) {
     if !suite.properties.is_empty() {
         out.push_str("    <properties>\n");
         for (name, value) in &suite.properties {
-            let _ = writeln!(out, "      <property name=\"{name}\" value=\"{}\"/>", escape::xml(value));
+            let _ = writeln!(
+                out,
+                "      <property name=\"{name}\" value=\"{}\"/>",
+                escape::xml(value)
+            );
         }
         out.push_str("    </properties>\n");
     }
@@ -143,9 +186,17 @@ fn write_suite(out: &mut String, suite: &Suite, report: &Report) {
             }
             Came::Otherwise(element, what, message) => {
                 let _ = writeln!(out, "    <testcase classname=\"{class}\" name=\"{name}\">");
-                let _ = write!(out, "      <{element} type=\"{what}\" message=\"{}\">", escape::xml(message));
+                let _ = write!(
+                    out,
+                    "      <{element} type=\"{what}\" message=\"{}\">",
+                    escape::xml(message)
+                );
                 // The dashes keep a reason that begins with `::error::` from being a command where the file is printed.
-                let lines: Vec<String> = case.lines.iter().map(|line| format!("- {}", escape::xml(line))).collect();
+                let lines: Vec<String> = case
+                    .lines
+                    .iter()
+                    .map(|line| format!("- {}", escape::xml(line)))
+                    .collect();
                 let _ = writeln!(out, "{}</{element}>\n    </testcase>", lines.join("\n"));
             }
         }
@@ -155,7 +206,8 @@ fn write_suite(out: &mut String, suite: &Suite, report: &Report) {
 
 /// Cases that came out as this element.
 fn of<'a>(cases: impl IntoIterator<Item = &'a Case>, wanted: &str) -> usize {
-    let came = |case: &&Case| matches!(&case.came, Came::Otherwise(element, ..) if *element == wanted);
+    let came =
+        |case: &&Case| matches!(&case.came, Came::Otherwise(element, ..) if *element == wanted);
     cases.into_iter().filter(came).count()
 }
 
@@ -186,14 +238,24 @@ mod tests {
     #[test]
     fn an_empty_report_is_one_case_with_an_error() {
         let text = render(&fixture::empty());
-        assert!(text.contains("<testsuites name=\"byrote\" tests=\"1\" failures=\"0\" errors=\"1\">"), "{text}");
+        assert!(
+            text.contains("<testsuites name=\"byrote\" tests=\"1\" failures=\"0\" errors=\"1\">"),
+            "{text}"
+        );
         assert_eq!(text.matches("<testcase").count(), 1);
     }
 
     #[test]
     fn without_a_decision_nothing_passes_as_one() {
-        let report = Report { decision: None, ..fixture::report() };
+        let report = Report {
+            decision: None,
+            ..fixture::report()
+        };
         let text = render(&report);
-        assert!(text.contains("<skipped type=\"not-decided\"") && text.contains("<failure type=\"found\""), "{text}");
+        assert!(
+            text.contains("<skipped type=\"not-decided\"")
+                && text.contains("<failure type=\"found\""),
+            "{text}"
+        );
     }
 }

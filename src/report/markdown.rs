@@ -32,7 +32,11 @@ fn within(most: usize, text: String) -> String {
     }
     kept = text[..kept].rfind('\n').map_or(0, |end| end + 1);
     let more = text[kept..].lines().filter(|line| !line.is_empty()).count();
-    format!("{}\n… and {} more lines in `report.json`.\n", &text[..kept], samples::grouped(more as u64))
+    format!(
+        "{}\n… and {} more lines in `report.json`.\n",
+        &text[..kept],
+        samples::grouped(more as u64)
+    )
 }
 
 fn whole(report: &Report) -> String {
@@ -42,20 +46,37 @@ fn whole(report: &Report) -> String {
     recall(&mut out, report);
     rates(&mut out, report);
     section(&mut out, "Controls", &words::controls(report));
-    section(&mut out, "Templates, by text", &words::templates::gravest(report));
-    section(&mut out, "Rounding, and real generation", &words::run::numerics(report));
+    section(
+        &mut out,
+        "Templates, by text",
+        &words::templates::gravest(report),
+    );
+    section(
+        &mut out,
+        "Rounding, and real generation",
+        &words::run::numerics(report),
+    );
     findings(&mut out, report);
     followed_up(&mut out, report);
     not_tested(&mut out, report);
     section(&mut out, "Notes", &report.summary.notes);
     let _ = write!(out, "\n<sub>{}", escape::markdown(&report.tool));
-    let _ = writeln!(out, " · {} · holds no probed text</sub>", escape::markdown(&report.created_at));
+    let _ = writeln!(
+        out,
+        " · {} · holds no probed text</sub>",
+        escape::markdown(&report.created_at)
+    );
     out
 }
 
 fn head(out: &mut String, report: &Report) {
     let headline = words::headline(report);
-    let _ = writeln!(out, "## {}\n\n**{}**", headline.word, escape::markdown(&headline.reason));
+    let _ = writeln!(
+        out,
+        "## {}\n\n**{}**",
+        headline.word,
+        escape::markdown(&headline.reason)
+    );
     for line in headline.found.iter().chain(&headline.more) {
         let _ = writeln!(out, "\n{}", escape::markdown(line));
     }
@@ -69,12 +90,17 @@ fn head(out: &mut String, report: &Report) {
     let mut rows = vec![
         ("Model", escape::markdown_code(&model.reference)),
         ("Source", escape::markdown_code(&model.source)),
-        ("Revision", revision.unwrap_or_else(|| "none given".to_owned())),
+        (
+            "Revision",
+            revision.unwrap_or_else(|| "none given".to_owned()),
+        ),
         ("SHA-256", escape::markdown_code(model.digest.as_str())),
         ("Windows", escape::markdown(&words::settings(report))),
         ("Thresholds", escape::markdown(&words::thresholds(report))),
     ];
-    rows.extend(words::reference(report).map(|reference| ("Reference model", escape::markdown(&reference))));
+    rows.extend(
+        words::reference(report).map(|reference| ("Reference model", escape::markdown(&reference))),
+    );
     for (name, value) in rows {
         let _ = writeln!(out, "| **{name}** | {value} |");
     }
@@ -95,8 +121,16 @@ fn counts(out: &mut String, report: &Report) {
         }
         let _ = write!(out, "| **{}** |", words::kinds(kind));
         for level in words::LEVELS {
-            let found = report.summary.counts.iter().find(|count| (count.kind, count.level) == (kind, level));
-            let _ = write!(out, " {} |", samples::grouped(found.map_or(0, |count| count.items)));
+            let found = report
+                .summary
+                .counts
+                .iter()
+                .find(|count| (count.kind, count.level) == (kind, level));
+            let _ = write!(
+                out,
+                " {} |",
+                samples::grouped(found.map_or(0, |count| count.items))
+            );
         }
         let _ = writeln!(out, " {} |", samples::grouped(items));
     }
@@ -130,20 +164,25 @@ fn recall(out: &mut String, report: &Report) {
 fn rates(out: &mut String, report: &Report) {
     let summary = &report.summary;
     let rates = summary.rates.iter().map(words::run::rate);
-    let lines: Vec<String> = rates.chain(summary.means.iter().map(words::run::mean)).collect();
+    let lines: Vec<String> = rates
+        .chain(summary.means.iter().map(words::run::mean))
+        .collect();
     section(out, "Rates and means", &lines);
 }
 
 fn findings(out: &mut String, report: &Report) {
-    let worth_telling =
-        |item: &&ReportItem| item.verdict.level.is_memorization() || item.verdict.level == Level::Inconclusive;
+    let worth_telling = |item: &&ReportItem| {
+        item.verdict.level.is_memorization() || item.verdict.level == Level::Inconclusive
+    };
     let items = order::worst_first(report, Kind::OptOut);
     let items: Vec<&ReportItem> = items.into_iter().filter(worth_telling).collect();
     if items.is_empty() {
         return;
     }
     out.push_str("\n### Opted-out texts, found and undecided\n\n");
-    out.push_str("| item | verdict | p_z | samples for an even chance | p-value | run | extracted | why |\n");
+    out.push_str(
+        "| item | verdict | p_z | samples for an even chance | p-value | run | extracted | why |\n",
+    );
     out.push_str("|---|---|---:|---:|---:|---:|---:|---|\n");
     for item in items.iter().take(ROWS) {
         let figures = Figures::of(&report.policy, item);
@@ -158,7 +197,10 @@ fn findings(out: &mut String, report: &Report) {
             escape::markdown(&figures.p_value),
             figures.run,
             figures.coverage,
-            item.verdict.reasons.first().map_or_else(String::new, |reason| escape::markdown(reason)),
+            item.verdict
+                .reasons
+                .first()
+                .map_or_else(String::new, |reason| escape::markdown(reason)),
         );
     }
     and_more(out, items.len(), "more in `report.json`");
@@ -170,14 +212,20 @@ fn findings(out: &mut String, report: &Report) {
 /// What was found out about opted-out texts beyond their scores, a line a text.
 fn followed_up(out: &mut String, report: &Report) {
     let items = order::worst_first(report, Kind::OptOut).into_iter();
-    let found: Vec<(&ReportItem, String)> =
-        items.filter_map(|item| Some((item, words::evidence::in_short(item)?))).collect();
+    let found: Vec<(&ReportItem, String)> = items
+        .filter_map(|item| Some((item, words::evidence::in_short(item)?)))
+        .collect();
     if found.is_empty() {
         return;
     }
     out.push_str("\n### Beyond word for word\n\n");
     for (item, line) in found.iter().take(ROWS) {
-        let _ = writeln!(out, "- {}: {}", escape::markdown_code(&item.id.0), escape::markdown(line));
+        let _ = writeln!(
+            out,
+            "- {}: {}",
+            escape::markdown_code(&item.id.0),
+            escape::markdown(line)
+        );
     }
     and_more(out, found.len(), "more in `report.json`");
 }
@@ -191,11 +239,23 @@ fn not_tested(out: &mut String, report: &Report) {
     if !unmeasured.is_empty() || !dropped.is_empty() {
         out.push_str("\n| item | |\n|---|---|\n");
         for (item, reason) in unmeasured.iter().take(ROWS) {
-            let _ = writeln!(out, "| {} | {} |", escape::markdown_code(&item.id.0), escape::markdown(reason));
+            let _ = writeln!(
+                out,
+                "| {} | {} |",
+                escape::markdown_code(&item.id.0),
+                escape::markdown(reason)
+            );
         }
         for dropped in dropped.iter().take(ROWS) {
-            let reason = escape::markdown(&format!("left out: {} ({})", dropped.reason, dropped.origin));
-            let _ = writeln!(out, "| {} | {reason} |", escape::markdown_code(&dropped.id.0));
+            let reason = escape::markdown(&format!(
+                "left out: {} ({})",
+                dropped.reason, dropped.origin
+            ));
+            let _ = writeln!(
+                out,
+                "| {} | {reason} |",
+                escape::markdown_code(&dropped.id.0)
+            );
         }
         and_more(out, unmeasured.len(), "more that were not measured in full");
         and_more(out, dropped.len(), "more that were left out");
@@ -267,7 +327,10 @@ pub(crate) mod tests {
             fixture::assert_inert_and_redacted(&text.replace("&#8203;", ""));
             let outside_code = outside_code(&text);
             for live in ["[heading](", "\n## [", "@octocat", "<script", "<img"] {
-                assert!(!outside_code.contains(live), "{live:?} is live in\n{outside_code}");
+                assert!(
+                    !outside_code.contains(live),
+                    "{live:?} is live in\n{outside_code}"
+                );
             }
         }
     }
@@ -279,10 +342,9 @@ pub(crate) mod tests {
             out.push_str(&rest[..start]);
             let fence: String = rest[start..].chars().take_while(|&c| c == '`').collect();
             let inside = &rest[start + fence.len()..];
-            let end = inside
-                .match_indices(&fence)
-                .map(|(at, _)| at)
-                .find(|&at| !inside[at + fence.len()..].starts_with('`') && !inside[..at].ends_with('`'));
+            let end = inside.match_indices(&fence).map(|(at, _)| at).find(|&at| {
+                !inside[at + fence.len()..].starts_with('`') && !inside[..at].ends_with('`')
+            });
             rest = inside[end.expect("a code span is open") + fence.len()..].to_owned();
         }
         out + &rest
@@ -319,11 +381,24 @@ pub(crate) mod tests {
         let all = whole(&report);
         assert!(all.len() > MOST_BYTES, "{}", all.len());
         let text = render(&report);
-        assert!(text.len() <= MOST_BYTES && text.len() > MOST_BYTES / 2, "{}", text.len());
+        assert!(
+            text.len() <= MOST_BYTES && text.len() > MOST_BYTES / 2,
+            "{}",
+            text.len()
+        );
         let (kept, last) = text.trim_end().rsplit_once('\n').unwrap();
-        assert!(last.starts_with("… and ") && last.ends_with(" more lines in `report.json`."), "{last}");
+        assert!(
+            last.starts_with("… and ") && last.ends_with(" more lines in `report.json`."),
+            "{last}"
+        );
         assert!(all.starts_with(kept.trim_end()) && all[kept.trim_end().len()..].starts_with('\n'));
-        let more: usize = last.split(' ').nth(2).unwrap().replace(',', "").parse().unwrap();
+        let more: usize = last
+            .split(' ')
+            .nth(2)
+            .unwrap()
+            .replace(',', "")
+            .parse()
+            .unwrap();
         assert_eq!(
             more + kept.lines().filter(|l| !l.is_empty()).count(),
             all.lines().filter(|l| !l.is_empty()).count()

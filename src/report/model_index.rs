@@ -8,22 +8,44 @@ use std::fmt::Write as _;
 
 /// YAML in UTF-8. Pure: the same report gives the same text.
 pub fn render(report: &Report) -> String {
-    let mut out = String::from("# For the front matter of a model card (README.md), between its two lines of ---.\n");
-    let _ = writeln!(out, "# Memorization of probed texts, as byrote measured it: {}.", words::headline(report).word);
+    let mut out = String::from(
+        "# For the front matter of a model card (README.md), between its two lines of ---.\n",
+    );
+    let _ = writeln!(
+        out,
+        "# Memorization of probed texts, as byrote measured it: {}.",
+        words::headline(report).word
+    );
     out.push_str(
         "# Rates are over texts, with Clopper-Pearson intervals; undecided texts count in `of`, never as found.\n",
     );
-    let _ = writeln!(out, "model-index:\n  - name: {}", escape::yaml(name(&report.model.reference)));
-    let results: Vec<String> = words::KINDS.into_iter().filter_map(|kind| result(report, kind)).collect();
+    let _ = writeln!(
+        out,
+        "model-index:\n  - name: {}",
+        escape::yaml(name(&report.model.reference))
+    );
+    let results: Vec<String> = words::KINDS
+        .into_iter()
+        .filter_map(|kind| result(report, kind))
+        .collect();
     // The hub's reader wants a list, be it empty.
-    out.push_str(if results.is_empty() { "    results: []\n" } else { "    results:\n" });
+    out.push_str(if results.is_empty() {
+        "    results: []\n"
+    } else {
+        "    results:\n"
+    });
     out.extend(results);
     out
 }
 
 /// A result a kind of text: the hub tells results apart by task and data set.
 fn result(report: &Report, kind: Kind) -> Option<String> {
-    let rates: Vec<&Rate> = report.summary.rates.iter().filter(|rate| rate.kind == kind && rate.of > 0).collect();
+    let rates: Vec<&Rate> = report
+        .summary
+        .rates
+        .iter()
+        .filter(|rate| rate.kind == kind && rate.of > 0)
+        .collect();
     let of = rates.first()?.of;
     let mut out = String::new();
     let window = &report.settings.window;
@@ -32,11 +54,24 @@ fn result(report: &Report, kind: Kind) -> Option<String> {
         Kind::Canary => "byrote-canaries",
         Kind::Control => "byrote-controls",
     };
-    out.push_str("      - task:\n          type: text-generation\n          name: Verbatim memorization\n");
-    let _ =
-        writeln!(out, "        dataset:\n          type: {set}\n          name: {}", escape::yaml(words::kinds(kind)));
-    let _ = writeln!(out, "          args:\n            texts: {of}\n            plan_sha256: {}", report.plan_digest);
-    let _ = writeln!(out, "            prefix_tokens: {}\n            suffix_tokens: {}", window.prefix, window.suffix);
+    out.push_str(
+        "      - task:\n          type: text-generation\n          name: Verbatim memorization\n",
+    );
+    let _ = writeln!(
+        out,
+        "        dataset:\n          type: {set}\n          name: {}",
+        escape::yaml(words::kinds(kind))
+    );
+    let _ = writeln!(
+        out,
+        "          args:\n            texts: {of}\n            plan_sha256: {}",
+        report.plan_digest
+    );
+    let _ = writeln!(
+        out,
+        "            prefix_tokens: {}\n            suffix_tokens: {}",
+        window.prefix, window.suffix
+    );
     let model = &report.model;
     let _ = writeln!(
         out,
@@ -50,14 +85,34 @@ fn result(report: &Report, kind: Kind) -> Option<String> {
             &mut out,
             &rate.name,
             value,
-            &[("hits", rate.hits as f64), ("of", rate.of as f64), ("lower", rate.lower), ("upper", rate.upper)],
+            &[
+                ("hits", rate.hits as f64),
+                ("of", rate.of as f64),
+                ("lower", rate.lower),
+                ("upper", rate.upper),
+            ],
         );
     }
-    let inconclusive = |count: &&super::LevelCount| (count.kind, count.level) == (kind, Level::Inconclusive);
-    let undecided = report.summary.counts.iter().find(inconclusive).map_or(0, |count| count.items);
-    metric(&mut out, "inconclusive", undecided as f64 / of as f64, &[("hits", undecided as f64), ("of", of as f64)]);
+    let inconclusive =
+        |count: &&super::LevelCount| (count.kind, count.level) == (kind, Level::Inconclusive);
+    let undecided = report
+        .summary
+        .counts
+        .iter()
+        .find(inconclusive)
+        .map_or(0, |count| count.items);
+    metric(
+        &mut out,
+        "inconclusive",
+        undecided as f64 / of as f64,
+        &[("hits", undecided as f64), ("of", of as f64)],
+    );
     for mean in report.summary.means.iter().filter(|mean| mean.kind == kind) {
-        let args = [("texts", mean.items as f64), ("lower", mean.lower), ("upper", mean.upper)];
+        let args = [
+            ("texts", mean.items as f64),
+            ("lower", mean.lower),
+            ("upper", mean.upper),
+        ];
         metric(&mut out, &format!("mean {}", mean.name), mean.mean, &args);
     }
     Some(out)
@@ -65,10 +120,26 @@ fn result(report: &Report, kind: Kind) -> Option<String> {
 
 fn metric(out: &mut String, name: &str, value: f64, args: &[(&str, f64)]) {
     // Types are identifiers on the hub: `extractable_or_memorized`.
-    let kind: String =
-        name.chars().map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '_' }).collect();
-    let _ = writeln!(out, "          - type: byrote_{kind}\n            name: {}", escape::yaml(name));
-    let _ = writeln!(out, "            value: {}\n            args:", number(value));
+    let kind: String = name
+        .chars()
+        .map(|c| {
+            if c.is_ascii_alphanumeric() {
+                c.to_ascii_lowercase()
+            } else {
+                '_'
+            }
+        })
+        .collect();
+    let _ = writeln!(
+        out,
+        "          - type: byrote_{kind}\n            name: {}",
+        escape::yaml(name)
+    );
+    let _ = writeln!(
+        out,
+        "            value: {}\n            args:",
+        number(value)
+    );
     for (name, value) in args {
         let _ = writeln!(out, "              {name}: {}", number(*value));
     }
@@ -105,7 +176,10 @@ mod tests {
             "          type: byrote-opt-outs\n          name: \"Opted-out texts\"\n",
             "          - type: byrote_extractable_or_memorized\n            name: \"extractable or memorized\"\n",
             &format!("            value: {}\n", rate.hits as f64 / rate.of as f64),
-            &format!("              hits: {}\n              of: {}\n", rate.hits, rate.of),
+            &format!(
+                "              hits: {}\n              of: {}\n",
+                rate.hits, rate.of
+            ),
             "          type: byrote-canaries\n",
             "          - type: byrote_inconclusive\n",
         ] {

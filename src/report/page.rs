@@ -34,13 +34,18 @@ pub(crate) fn render(
     rendered(templates, values).map_err(|source| RenderError { page, source })
 }
 
-fn rendered(templates: &'static [(&'static str, &'static str)], values: Value) -> Result<String, minijinja::Error> {
+fn rendered(
+    templates: &'static [(&'static str, &'static str)],
+    values: Value,
+) -> Result<String, minijinja::Error> {
     let mut environment = Environment::new();
     environment.set_undefined_behavior(UndefinedBehavior::Strict);
     environment.set_trim_blocks(true);
     environment.set_lstrip_blocks(true);
     environment.set_formatter(print);
-    environment.add_filter("prose", |text: String| Value::from_safe_string(escape::html_prose(&text)));
+    environment.add_filter("prose", |text: String| {
+        Value::from_safe_string(escape::html_prose(&text))
+    });
     for (name, source) in templates.iter().chain(&PIECES) {
         environment.add_template(name, source)?;
     }
@@ -51,16 +56,26 @@ fn rendered(templates: &'static [(&'static str, &'static str)], values: Value) -
 /// Writes a value of the template: safe strings as they are, all else made inert.
 fn print(out: &mut Output<'_>, _: &State<'_, '_>, value: &Value) -> Result<(), minijinja::Error> {
     let text = value.to_string();
-    let text = if value.is_safe() { text } else { escape::html(&text) };
+    let text = if value.is_safe() {
+        text
+    } else {
+        escape::html(&text)
+    };
     out.write_str(&text).map_err(minijinja::Error::from)
 }
 
 /// Nothing may be loaded, and nothing may run but the script, if there is one; it and the style sheet are named by their hashes.
 pub(crate) fn content_security_policy(style: &str, script: Option<&str>) -> Value {
-    let named = |kind: &str, source: &str| format!("{kind}-src 'sha256-{}'; ", sha256_base64(source.as_bytes()));
-    let script = script.map(|script| named("script", script)).unwrap_or_default();
+    let named = |kind: &str, source: &str| {
+        format!("{kind}-src 'sha256-{}'; ", sha256_base64(source.as_bytes()))
+    };
+    let script = script
+        .map(|script| named("script", script))
+        .unwrap_or_default();
     let style = named("style", style);
-    Value::from_safe_string(format!("default-src 'none'; {script}{style}base-uri 'none'; form-action 'none'"))
+    Value::from_safe_string(format!(
+        "default-src 'none'; {script}{style}base-uri 'none'; form-action 'none'"
+    ))
 }
 
 /// The class by which the style sheet colours a first sentence.
@@ -76,5 +91,9 @@ pub(crate) fn tone(tone: Tone) -> &'static str {
 pub(crate) fn round_step(range: f64, most: f64) -> f64 {
     let least = (range / most).max(1.0);
     let magnitude = 10f64.powf(least.log10().floor());
-    [1.0, 2.0, 5.0, 10.0].into_iter().map(|n| n * magnitude).find(|step| *step >= least).unwrap_or(10.0 * magnitude)
+    [1.0, 2.0, 5.0, 10.0]
+        .into_iter()
+        .map(|n| n * magnitude)
+        .find(|step| *step >= least)
+        .unwrap_or(10.0 * magnitude)
 }

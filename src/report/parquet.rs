@@ -38,23 +38,32 @@ pub fn render(report: &Report) -> Result<Vec<u8>, FormatError> {
             Type::Number => DataType::Float64,
             Type::Flag => DataType::Boolean,
         };
-        let about =
-            [("description", column.about), ("unit", column.unit)].into_iter().filter(|(_, said)| !said.is_empty());
+        let about = [("description", column.about), ("unit", column.unit)]
+            .into_iter()
+            .filter(|(_, said)| !said.is_empty());
         let about = about.map(|(key, said)| (key.to_owned(), said.to_owned()));
-        Field::new(column.name, kind, true).with_metadata(about.collect::<std::collections::HashMap<_, _>>())
+        Field::new(column.name, kind, true)
+            .with_metadata(about.collect::<std::collections::HashMap<_, _>>())
     };
     let schema = Arc::new(Schema::new(COLUMNS.iter().map(field).collect::<Vec<_>>()));
-    let metadata = [("byrote.schema", ITEMS_SCHEMA), ("byrote.tool", report.tool.as_str())]
-        .map(|(key, value)| KeyValue::new(key.to_owned(), value.to_owned()));
+    let metadata = [
+        ("byrote.schema", ITEMS_SCHEMA),
+        ("byrote.tool", report.tool.as_str()),
+    ]
+    .map(|(key, value)| KeyValue::new(key.to_owned(), value.to_owned()));
     let properties = WriterProperties::builder()
         .set_compression(Compression::ZSTD(ZstdLevel::try_new(3)?))
         .set_key_value_metadata(Some(metadata.to_vec()))
         .build();
     let mut out = Vec::new();
-    let mut writer = ::parquet::arrow::ArrowWriter::try_new(&mut out, schema.clone(), Some(properties))?;
+    let mut writer =
+        ::parquet::arrow::ArrowWriter::try_new(&mut out, schema.clone(), Some(properties))?;
     let standings = Standings::of(report);
     for items in report.items.chunks(BATCH) {
-        let rows: Vec<Row<'_>> = items.iter().map(|item| Row::of(report, &standings, item)).collect();
+        let rows: Vec<Row<'_>> = items
+            .iter()
+            .map(|item| Row::of(report, &standings, item))
+            .collect();
         let arrays = COLUMNS.iter().map(|column| array(&rows, column)).collect();
         writer.write(&RecordBatch::try_new(schema.clone(), arrays)?)?;
     }
@@ -107,7 +116,8 @@ mod tests {
             let bytes = render(&report).unwrap();
             let temp = tempfile::NamedTempFile::new().unwrap();
             std::fs::write(temp.path(), &bytes).unwrap();
-            let reader = SerializedFileReader::new(std::fs::File::open(temp.path()).unwrap()).unwrap();
+            let reader =
+                SerializedFileReader::new(std::fs::File::open(temp.path()).unwrap()).unwrap();
             let names: Vec<String> = reader
                 .metadata()
                 .file_metadata()
@@ -117,11 +127,19 @@ mod tests {
                 .map(|c| c.name().to_owned())
                 .collect();
             assert!(names.iter().eq(COLUMNS.iter().map(|column| column.name)));
-            let rows: Vec<_> = reader.get_row_iter(None).unwrap().map(Result::unwrap).collect();
+            let rows: Vec<_> = reader
+                .get_row_iter(None)
+                .unwrap()
+                .map(Result::unwrap)
+                .collect();
             assert_eq!(rows.len(), report.items.len());
             for (row, item) in rows.iter().zip(&report.items) {
                 // Text as it is: a table for programs, whose readers escape what they show.
-                assert!(row.to_string().starts_with(&format!("{{item_id: \"{}\"", item.id)), "{row}");
+                assert!(
+                    row.to_string()
+                        .starts_with(&format!("{{item_id: \"{}\"", item.id)),
+                    "{row}"
+                );
             }
         }
     }

@@ -5,7 +5,10 @@ pub(crate) fn shorten(text: &str, width: usize) -> String {
     if text.chars().count() <= width {
         return text.to_owned();
     }
-    text.chars().take(width.saturating_sub(1)).chain(['…']).collect()
+    text.chars()
+        .take(width.saturating_sub(1))
+        .chain(['…'])
+        .collect()
 }
 
 /// Breaks at spaces, and inside words that are longer than a line. Widths are counted in characters.
@@ -50,7 +53,10 @@ mod tests {
         let text = "a prose line with one unreasonablylongwordinit, and more";
         for width in [1, 5, 12, 200] {
             let lines = wrap(text, width);
-            assert!(lines.iter().all(|line| line.chars().count() <= width), "{lines:?}");
+            assert!(
+                lines.iter().all(|line| line.chars().count() <= width),
+                "{lines:?}"
+            );
             assert_eq!(lines.concat().replace(' ', ""), text.replace(' ', ""));
         }
     }

@@ -19,7 +19,8 @@ const MOST_RESULTS: usize = 25_000;
 const MOST_BYTES: usize = 10_000_000;
 
 /// The address by which readers know which schema to check against.
-const SCHEMA: &str = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json";
+const SCHEMA: &str =
+    "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json";
 
 /// What a result is about.
 struct Rule {
@@ -97,7 +98,11 @@ pub fn render(report: &Report) -> Result<Vec<u8>, FormatError> {
     render_within(report, MOST_RESULTS, MOST_BYTES)
 }
 
-fn render_within(report: &Report, most_results: usize, most_bytes: usize) -> Result<Vec<u8>, FormatError> {
+fn render_within(
+    report: &Report,
+    most_results: usize,
+    most_bytes: usize,
+) -> Result<Vec<u8>, FormatError> {
     let standings = Standings::of(report);
     let told: Vec<_> = standings
         .worst_first()
@@ -119,7 +124,10 @@ fn render_within(report: &Report, most_results: usize, most_bytes: usize) -> Res
     let head = escape::json::compact(&log(report, left_out))?;
     // The results are the last member of the last object, so that they can be written as they come.
     let mut out = Vec::with_capacity(bytes);
-    out.extend_from_slice(head.strip_suffix(EMPTY_TAIL.as_bytes()).ok_or(FormatError::Defect("sarif"))?);
+    out.extend_from_slice(
+        head.strip_suffix(EMPTY_TAIL.as_bytes())
+            .ok_or(FormatError::Defect("sarif"))?,
+    );
     out.extend_from_slice(b"\"results\":[");
     for (n, line) in results.iter().enumerate() {
         out.extend_from_slice(if n == 0 { b"\n" } else { b",\n" });
@@ -150,7 +158,10 @@ fn log(report: &Report, left_out: usize) -> Value {
             },
         })
     });
-    let (name, version) = report.tool.split_once(' ').unwrap_or((report.tool.as_str(), ""));
+    let (name, version) = report
+        .tool
+        .split_once(' ')
+        .unwrap_or((report.tool.as_str(), ""));
     let mut driver = json!({ "name": escape::visible(name), "rules": rules.collect::<Vec<_>>() });
     if !version.is_empty() {
         driver["version"] = json!(escape::visible(version));
@@ -192,17 +203,34 @@ fn invocation(report: &Report, left_out: usize) -> Value {
         Some(Outcome::Undecided) | None => "warning",
     };
     let headline = words::headline(report);
-    let mut notes = vec![note(level, &format!("{}: {}", headline.word, headline.reason))];
-    notes.extend(headline.found.iter().chain(&headline.more).map(|line| note(level, line)));
+    let mut notes = vec![note(
+        level,
+        &format!("{}: {}", headline.word, headline.reason),
+    )];
+    notes.extend(
+        headline
+            .found
+            .iter()
+            .chain(&headline.more)
+            .map(|line| note(level, line)),
+    );
     notes.extend(headline.warnings.iter().map(|line| note("warning", line)));
-    notes.extend(words::not_tested(report).iter().map(|line| note("warning", line)));
+    notes.extend(
+        words::not_tested(report)
+            .iter()
+            .map(|line| note("warning", line)),
+    );
     if left_out > 0 {
         let more = samples::grouped(left_out as u64);
-        let text =
-            format!("{more} more results are left out, the least grave ones: GitHub takes no more; see report.json");
+        let text = format!(
+            "{more} more results are left out, the least grave ones: GitHub takes no more; see report.json"
+        );
         notes.push(note("warning", &text));
     }
-    let whole = report.items.iter().all(|item| crate::verdict::not_measured(&item.evidence).is_none());
+    let whole = report
+        .items
+        .iter()
+        .all(|item| crate::verdict::not_measured(&item.evidence).is_none());
     let successful = !report.items.is_empty() && whole && outcome != Some(Outcome::Undecided);
     json!({ "executionSuccessful": successful, "toolExecutionNotifications": notes })
 }
@@ -264,19 +292,30 @@ fn result(standings: &Standings<'_>, item: &ReportItem, standing: Standing, inde
 
 /// Its id, verdict and reason in a line: GitHub shows no more.
 fn message(item: &ReportItem) -> String {
-    escape::sarif(&format!("{} is {}: {}", item.id, item.verdict.level, standing::reason(item)))
+    escape::sarif(&format!(
+        "{} is {}: {}",
+        item.id,
+        item.verdict.level,
+        standing::reason(item)
+    ))
 }
 
 /// The same for the same item under the same rule, whatever line or file it moves to. Made from its id, never from its text.
 fn fingerprint(rule: &Rule, item: &ReportItem) -> String {
-    let digest = Digest::of_bytes([rule.id.as_bytes(), item.id.0.as_bytes()].join(&0).as_slice());
+    let digest = Digest::of_bytes(
+        [rule.id.as_bytes(), item.id.0.as_bytes()]
+            .join(&0)
+            .as_slice(),
+    );
     // As CodeQL's own: 16 digits, and which of equal ones it is.
     format!("{}:1", &digest.as_str()[..16])
 }
 
 /// A model's name as part of a category, which a slash would split.
 fn category(reference: &str) -> String {
-    escape::uri(reference).replace("file:///", "").replace('/', "-")
+    escape::uri(reference)
+        .replace("file:///", "")
+        .replace('/', "-")
 }
 
 #[cfg(test)]
@@ -296,21 +335,43 @@ mod tests {
         let results = log["runs"][0]["results"].as_array().unwrap();
         let denied = report.decision.as_ref().unwrap().findings.len();
         assert!(results.len() >= denied);
-        let of = |id: &str| results.iter().find(|result| result["locations"][0]["logicalLocations"][0]["name"] == id);
+        let of = |id: &str| {
+            results
+                .iter()
+                .find(|result| result["locations"][0]["logicalLocations"][0]["name"] == id)
+        };
         let found = of("lyrics/umber-song").unwrap();
-        assert_eq!((&found["level"], &found["ruleId"]), (&json!("error"), &json!("byrote/extractable")));
+        assert_eq!(
+            (&found["level"], &found["ruleId"]),
+            (&json!("error"), &json!("byrote/extractable"))
+        );
         let place = &found["locations"][0]["physicalLocation"];
         assert_eq!(place["artifactLocation"]["uri"], "prompts/optout.jsonl");
-        assert_eq!(place["region"], json!({"startLine": 2, "startColumn": 1, "endLine": 2, "endColumn": 2}));
+        assert_eq!(
+            place["region"],
+            json!({"startLine": 2, "startColumn": 1, "endLine": 2, "endColumn": 2})
+        );
         let waived = of("poems/heron-07").unwrap();
         assert_eq!(waived["suppressions"][0]["kind"], "external");
-        assert_eq!(waived["suppressions"][0]["justification"], "licensed since October (waived until 2027-06-30)");
-        assert_eq!(of("letters/too-short").unwrap()["ruleId"], "byrote/not-measured");
+        assert_eq!(
+            waived["suppressions"][0]["justification"],
+            "licensed since October (waived until 2027-06-30)"
+        );
+        assert_eq!(
+            of("letters/too-short").unwrap()["ruleId"],
+            "byrote/not-measured"
+        );
         assert!(of("novels/quire-ch-02").is_none() && of("canary-r64-0").is_none());
-        assert_eq!(log["runs"][0]["invocations"][0]["executionSuccessful"], false, "something wasn't measured");
+        assert_eq!(
+            log["runs"][0]["invocations"][0]["executionSuccessful"], false,
+            "something wasn't measured"
+        );
         for result in results {
             let index = result["ruleIndex"].as_u64().unwrap() as usize;
-            assert_eq!(result["ruleId"], log["runs"][0]["tool"]["driver"]["rules"][index]["id"]);
+            assert_eq!(
+                result["ruleId"],
+                log["runs"][0]["tool"]["driver"]["rules"][index]["id"]
+            );
         }
     }
 
@@ -320,8 +381,12 @@ mod tests {
         let prints = |report: &Report| {
             let log = parsed(&render(report).unwrap());
             let results = log["runs"][0]["results"].as_array().unwrap().clone();
-            let print =
-                |result: &Value| result["partialFingerprints"]["primaryLocationLineHash"].as_str().unwrap().to_owned();
+            let print = |result: &Value| {
+                result["partialFingerprints"]["primaryLocationLineHash"]
+                    .as_str()
+                    .unwrap()
+                    .to_owned()
+            };
             results.iter().map(print).collect::<Vec<_>>()
         };
         let before = prints(&report);
@@ -333,14 +398,22 @@ mod tests {
         }
         assert_eq!(prints(&report), before);
         let denied = report.decision.as_ref().unwrap().findings[0].item.clone();
-        report.items.iter_mut().find(|item| item.id == denied).unwrap().id = ItemId("renamed".to_owned());
+        report
+            .items
+            .iter_mut()
+            .find(|item| item.id == denied)
+            .unwrap()
+            .id = ItemId("renamed".to_owned());
         assert_ne!(prints(&report), before);
     }
 
     #[test]
     fn limits_keep_the_gravest_and_tell_how_many_are_left_out() {
         let report = fixture::report();
-        let all = parsed(&render(&report).unwrap())["runs"][0]["results"].as_array().unwrap().clone();
+        let all = parsed(&render(&report).unwrap())["runs"][0]["results"]
+            .as_array()
+            .unwrap()
+            .clone();
         for (most_results, most_bytes) in [(3, MOST_BYTES), (MOST_RESULTS, 12_000)] {
             let bytes = render_within(&report, most_results, most_bytes).unwrap();
             assert!(bytes.len() <= most_bytes, "{}", bytes.len());

@@ -52,18 +52,25 @@ pub(crate) struct Standings<'a> {
 
 impl<'a> Standings<'a> {
     pub(crate) fn of(report: &'a Report) -> Self {
-        let findings = report.decision.iter().flat_map(|decision| &decision.findings);
+        let findings = report
+            .decision
+            .iter()
+            .flat_map(|decision| &decision.findings);
         Self {
             report,
             findings: findings.map(|finding| (&finding.item, finding)).collect(),
             // Where an item has several, the one that lasts longest is the one that counts.
-            waivers: report.policy.waivers.iter().fold(HashMap::new(), |mut waivers, waiver| {
-                let known = waivers.entry(&waiver.item).or_insert(waiver);
-                if waiver.expires > known.expires {
-                    *known = waiver;
-                }
-                waivers
-            }),
+            waivers: report
+                .policy
+                .waivers
+                .iter()
+                .fold(HashMap::new(), |mut waivers, waiver| {
+                    let known = waivers.entry(&waiver.item).or_insert(waiver);
+                    if waiver.expires > known.expires {
+                        *known = waiver;
+                    }
+                    waivers
+                }),
         }
     }
 
@@ -75,20 +82,25 @@ impl<'a> Standings<'a> {
             Some(Action::Denied) if passed(self.report) => return Standing::WithinLimits,
             Some(Action::Denied) => return Standing::Denied,
             Some(Action::WaiverExpired) => return Standing::WaiverExpired,
-            Some(Action::Waived) if verdict::not_measured(&item.evidence).is_none() => return Standing::Waived,
+            Some(Action::Waived) if verdict::not_measured(&item.evidence).is_none() => {
+                return Standing::Waived;
+            }
             _ => {}
         }
         if verdict::not_measured(&item.evidence).is_some() {
             // What isn't measured can't be waived or known.
             return Standing::NotMeasured;
         }
-        let positive_control = item.kind == Kind::Control || policy.is_positive_control(&item.id, &item.tags);
+        let positive_control =
+            item.kind == Kind::Control || policy.is_positive_control(&item.id, &item.tags);
         match level {
             _ if self.action(&item.id) == Some(Action::Known) => Standing::Known,
             _ if self.findings.contains_key(&item.id) => Standing::Warned,
             Level::Inconclusive if policy.require_decided => Standing::Undecided,
             Level::Inconclusive => Standing::Inconclusive,
-            Level::Extractable | Level::Memorized if self.report.decision.is_none() && !positive_control => {
+            Level::Extractable | Level::Memorized
+                if self.report.decision.is_none() && !positive_control =>
+            {
                 Standing::Found
             }
             _ => Standing::Passed,
@@ -124,7 +136,10 @@ pub(crate) fn reason(item: &ReportItem) -> String {
 
 /// Whether the report's decision is a pass. Without a decision nothing passed.
 pub(crate) fn passed(report: &Report) -> bool {
-    report.decision.as_ref().is_some_and(|decision| decision.outcome == Outcome::Pass)
+    report
+        .decision
+        .as_ref()
+        .is_some_and(|decision| decision.outcome == Outcome::Pass)
 }
 
 #[cfg(test)]
@@ -136,7 +151,8 @@ mod tests {
     fn standings_follow_the_decision() {
         let report = fixture::report();
         let standings = Standings::of(&report);
-        let of = |id: &str| standings.item(report.items.iter().find(|item| item.id.0 == id).unwrap());
+        let of =
+            |id: &str| standings.item(report.items.iter().find(|item| item.id.0 == id).unwrap());
         for (id, expected) in [
             ("lyrics/umber-song", Standing::Denied),
             ("novels/moby-1", Standing::Undecided),
@@ -149,7 +165,11 @@ mod tests {
         ] {
             assert_eq!(of(id), expected, "{id}");
         }
-        let order: Vec<Standing> = standings.worst_first().into_iter().map(|(_, standing)| standing).collect();
+        let order: Vec<Standing> = standings
+            .worst_first()
+            .into_iter()
+            .map(|(_, standing)| standing)
+            .collect();
         assert_eq!(order.len(), report.items.len());
         assert!(order.is_sorted());
     }
@@ -157,19 +177,34 @@ mod tests {
     #[test]
     fn nothing_fails_in_a_run_that_passes() {
         let mut report = fixture::report();
-        report.items.retain(|item| verdict::not_measured(&item.evidence).is_none());
+        report
+            .items
+            .retain(|item| verdict::not_measured(&item.evidence).is_none());
         report.policy.require_decided = false;
         report.decision.as_mut().unwrap().outcome = Outcome::Pass;
         let standings = Standings::of(&report);
-        let all: Vec<Standing> = report.items.iter().map(|item| standings.item(item)).collect();
-        assert!(all.contains(&Standing::WithinLimits) && !all.iter().any(|standing| standing.fails()), "{all:?}");
+        let all: Vec<Standing> = report
+            .items
+            .iter()
+            .map(|item| standings.item(item))
+            .collect();
+        assert!(
+            all.contains(&Standing::WithinLimits) && !all.iter().any(|standing| standing.fails()),
+            "{all:?}"
+        );
     }
 
     #[test]
     fn without_a_decision_what_was_found_is_no_pass() {
-        let report = crate::report::Report { decision: None, ..fixture::report() };
+        let report = crate::report::Report {
+            decision: None,
+            ..fixture::report()
+        };
         let standings = Standings::of(&report);
-        let memorized = report.items.iter().filter(|item| item.verdict.level.is_memorization());
+        let memorized = report
+            .items
+            .iter()
+            .filter(|item| item.verdict.level.is_memorization());
         let mut positive = 0;
         for item in memorized {
             if item.id.0 == "canary-r64-0" {

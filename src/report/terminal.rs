@@ -36,7 +36,13 @@ pub fn verdict(report: &Report) -> String {
 
 /// A page of text ending in a line break. Pure: the same report and style give the same text.
 pub fn render(report: &Report, style: Style) -> String {
-    let page = Page { style, width: style.width.unwrap_or(WIDTH_UNKNOWN).clamp(NARROWEST, WIDEST) };
+    let page = Page {
+        style,
+        width: style
+            .width
+            .unwrap_or(WIDTH_UNKNOWN)
+            .clamp(NARROWEST, WIDEST),
+    };
     let mut out = String::new();
     page.head(&mut out, report);
     page.counts(&mut out, report);
@@ -45,7 +51,11 @@ pub fn render(report: &Report, style: Style) -> String {
     page.templates(&mut out, report);
     page.section(&mut out, "Controls", &words::controls(report));
     page.followed_up(&mut out, report);
-    page.section(&mut out, "Rounding, and real generation", &words::run::numerics(report));
+    page.section(
+        &mut out,
+        "Rounding, and real generation",
+        &words::run::numerics(report),
+    );
     page.not_tested(&mut out, report);
     page.section(&mut out, "Notes", &report.summary.notes);
     out
@@ -83,9 +93,16 @@ impl Page {
         }
         out.push('\n');
         let model = &report.model;
-        let revision = model.revision.as_deref().map(|revision| format!("@{revision}")).unwrap_or_default();
+        let revision = model
+            .revision
+            .as_deref()
+            .map(|revision| format!("@{revision}"))
+            .unwrap_or_default();
         let mut facts = vec![
-            ("Model", format!("{} ({}{revision})", model.reference, model.source)),
+            (
+                "Model",
+                format!("{} ({}{revision})", model.reference, model.source),
+            ),
             ("SHA-256", model.digest.as_str().to_owned()),
             ("Windows", words::settings(report)),
             ("Found if", words::thresholds(report)),
@@ -111,7 +128,11 @@ impl Page {
                 continue;
             }
             let of_level = words::LEVELS.map(|level| {
-                let found = report.summary.counts.iter().find(|count| (count.kind, count.level) == (kind, level));
+                let found = report
+                    .summary
+                    .counts
+                    .iter()
+                    .find(|count| (count.kind, count.level) == (kind, level));
                 right(samples::grouped(found.map_or(0, |count| count.items)))
             });
             let row = std::iter::once(Cell::new(words::kinds(kind))).chain(of_level);
@@ -144,14 +165,20 @@ impl Page {
 
     fn findings(&self, out: &mut String, report: &Report) {
         let mut items = order::worst_first(report, Kind::OptOut);
-        items.retain(|item| item.verdict.level.is_memorization() || item.verdict.level == Level::Inconclusive);
+        items.retain(|item| {
+            item.verdict.level.is_memorization() || item.verdict.level == Level::Inconclusive
+        });
         if items.is_empty() {
             return;
         }
         self.heading(out, "Opted-out texts, found and undecided");
         let mut table = self.table();
-        let numbers = ["p_z", "samples", "extracted", "p", "run"].map(|name| right(name.to_owned()));
-        let header = ["verdict", "item"].map(Cell::new).into_iter().chain(numbers);
+        let numbers =
+            ["p_z", "samples", "extracted", "p", "run"].map(|name| right(name.to_owned()));
+        let header = ["verdict", "item"]
+            .map(Cell::new)
+            .into_iter()
+            .chain(numbers);
         table.set_header(header.take(self.columns()));
         for item in items.iter().take(ROWS) {
             table.add_row(self.row(report, item));
@@ -166,7 +193,11 @@ impl Page {
     /// The template that counts for the gravest texts, and what the others gave.
     fn templates(&self, out: &mut String, report: &Report) {
         let lines = words::templates::gravest(report);
-        self.section(out, "Templates, by text", &lines.iter().take(ROWS).cloned().collect::<Vec<_>>());
+        self.section(
+            out,
+            "Templates, by text",
+            &lines.iter().take(ROWS).cloned().collect::<Vec<_>>(),
+        );
         self.and_more(out, lines.len(), "in report.json");
     }
 
@@ -175,7 +206,13 @@ impl Page {
         const SHOWN: usize = 5;
         let items = order::worst_first(report, Kind::OptOut).into_iter();
         let mut lines = items
-            .filter_map(|item| Some(format!("{}: {}", shorten(&item.id.0, 60), words::evidence::in_short(item)?)))
+            .filter_map(|item| {
+                Some(format!(
+                    "{}: {}",
+                    shorten(&item.id.0, 60),
+                    words::evidence::in_short(item)?
+                ))
+            })
             .peekable();
         if lines.peek().is_some() {
             self.heading(out, "Beyond word for word");
@@ -185,7 +222,11 @@ impl Page {
         }
         let more = lines.count();
         if more > 0 {
-            let _ = writeln!(out, "  … and {} more in report.json", samples::grouped(more as u64));
+            let _ = writeln!(
+                out,
+                "  … and {} more in report.json",
+                samples::grouped(more as u64)
+            );
         }
     }
 
@@ -193,7 +234,10 @@ impl Page {
         let figures = Figures::of(&report.policy, item);
         let level = item.verdict.level;
         let others = if self.width < 90 { 52 } else { 72 };
-        let id = shorten(&escape::terminal(&item.id.0), self.width.saturating_sub(others).clamp(12, 60));
+        let id = shorten(
+            &escape::terminal(&item.id.0),
+            self.width.saturating_sub(others).clamp(12, 60),
+        );
         let cells = [
             Cell::new(format!("{} {level}", words::sign(level))),
             Cell::new(id),
@@ -218,11 +262,20 @@ impl Page {
         }
         let unmeasured = words::unmeasured(report);
         for (item, reason) in unmeasured.iter().take(ROWS) {
-            self.paragraph(out, &format!("{}: {reason}", shorten(&item.id.0, 60)), "  - ");
+            self.paragraph(
+                out,
+                &format!("{}: {reason}", shorten(&item.id.0, 60)),
+                "  - ",
+            );
         }
         self.and_more(out, unmeasured.len(), "not measured in full");
         for dropped in report.probe_set.dropped.iter().take(ROWS) {
-            let line = format!("{}: left out: {} ({})", shorten(&dropped.id.0, 60), dropped.reason, dropped.origin);
+            let line = format!(
+                "{}: left out: {} ({})",
+                shorten(&dropped.id.0, 60),
+                dropped.reason,
+                dropped.origin
+            );
             self.paragraph(out, &line, "  - ");
         }
         self.and_more(out, report.probe_set.dropped.len(), "left out");
@@ -248,7 +301,10 @@ impl Page {
     /// Escapes, wraps and indents a line; all but its first line by spaces.
     fn paragraph(&self, out: &mut String, text: &str, indent: &str) {
         let rest = " ".repeat(indent.chars().count());
-        for (n, line) in wrap(&escape::terminal(text), self.width - rest.len()).iter().enumerate() {
+        for (n, line) in wrap(&escape::terminal(text), self.width - rest.len())
+            .iter()
+            .enumerate()
+        {
             let _ = writeln!(out, "{}{line}", if n == 0 { indent } else { &rest });
         }
     }
@@ -270,7 +326,9 @@ impl Page {
 
     fn table(&self) -> Table {
         let mut table = Table::new();
-        table.load_preset(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
+        table
+            .load_preset(presets::NOTHING)
+            .set_content_arrangement(ContentArrangement::Disabled);
         table
     }
 
@@ -282,7 +340,11 @@ impl Page {
             Ink::Yellow => "1;33",
             Ink::Green => "1;32",
         };
-        if self.style.color { format!("\u{1b}[{code}m{text}\u{1b}[0m") } else { text.to_owned() }
+        if self.style.color {
+            format!("\u{1b}[{code}m{text}\u{1b}[0m")
+        } else {
+            text.to_owned()
+        }
     }
 }
 
@@ -297,7 +359,13 @@ mod tests {
 
     #[test]
     fn the_page_says_what_was_found_in_which_model() {
-        let text = render(&fixture::report(), Style { color: false, width: Some(140) });
+        let text = render(
+            &fixture::report(),
+            Style {
+                color: false,
+                width: Some(140),
+            },
+        );
         if let Some(folder) = std::env::var_os("BYROTE_HTML_OUT") {
             std::fs::write(std::path::Path::new(&folder).join("terminal.txt"), &text).unwrap();
         }
@@ -321,11 +389,20 @@ mod tests {
     #[test]
     fn text_is_redacted_and_hostile_ids_are_inert() {
         for report in [fixture::report(), fixture::revealed()] {
-            let text = render(&report, Style { color: false, width: Some(70) });
+            let text = render(
+                &report,
+                Style {
+                    color: false,
+                    width: Some(70),
+                },
+            );
             // Angle brackets mean nothing to a terminal.
             fixture::assert_inert_and_redacted(&text.replace('<', "("));
             for line in text.lines() {
-                assert!(!line.trim_start().starts_with("::") && !line.contains("##["), "{line}");
+                assert!(
+                    !line.trim_start().starts_with("::") && !line.contains("##["),
+                    "{line}"
+                );
             }
         }
     }
@@ -333,7 +410,13 @@ mod tests {
     #[test]
     fn no_line_is_wider_than_a_usual_terminal() {
         for width in [80, 90, 100, 120] {
-            let text = render(&fixture::report(), Style { color: false, width: Some(width) });
+            let text = render(
+                &fixture::report(),
+                Style {
+                    color: false,
+                    width: Some(width),
+                },
+            );
             for line in text.lines() {
                 assert!(line.chars().count() <= width, "{width}: {line}");
             }
@@ -344,7 +427,13 @@ mod tests {
     fn colour_is_used_only_if_the_caller_says_so_and_changes_no_word() {
         let report = fixture::report();
         let plain = render(&report, Style::default());
-        let mut colored = render(&report, Style { color: true, width: None });
+        let mut colored = render(
+            &report,
+            Style {
+                color: true,
+                width: None,
+            },
+        );
         assert!(colored.contains("\u{1b}[1;31mBLOCKED"));
         for code in ["0", "1", "2", "1;31", "1;33", "1;32"] {
             colored = colored.replace(&format!("\u{1b}[{code}m"), "");

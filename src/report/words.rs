@@ -45,7 +45,14 @@ pub(crate) fn headline(report: &Report) -> Headline {
     let found = found(report);
     let Some(decision) = &report.decision else {
         let (tone, word) = undecided_tone(report);
-        return Headline { tone, word, reason: found, found: None, more: vec![], warnings: vec![] };
+        return Headline {
+            tone,
+            word,
+            reason: found,
+            found: None,
+            more: vec![],
+            warnings: vec![],
+        };
     };
     let (tone, word) = match decision.outcome {
         Outcome::Pass => (Tone::Good, "Pass"),
@@ -56,10 +63,16 @@ pub(crate) fn headline(report: &Report) -> Headline {
     Headline {
         tone,
         word,
-        reason: reasons.next().map_or_else(|| "no reason given".to_owned(), |reason| sentence(&reason)),
+        reason: reasons
+            .next()
+            .map_or_else(|| "no reason given".to_owned(), |reason| sentence(&reason)),
         found: Some(found),
         more: reasons.map(|reason| sentence(&reason)).collect(),
-        warnings: decision.warnings.iter().map(|warning| sentence(warning)).collect(),
+        warnings: decision
+            .warnings
+            .iter()
+            .map(|warning| sentence(warning))
+            .collect(),
     }
 }
 
@@ -75,7 +88,12 @@ pub(crate) struct Tally {
 impl Tally {
     pub(crate) fn of(report: &Report, kind: Kind) -> Self {
         let mut tally = Self::default();
-        for count in report.summary.counts.iter().filter(|count| count.kind == kind) {
+        for count in report
+            .summary
+            .counts
+            .iter()
+            .filter(|count| count.kind == kind)
+        {
             tally.items += count.items;
             match count.level {
                 Level::Extractable => tally.extractable += count.items,
@@ -96,13 +114,25 @@ impl Tally {
 fn undecided_tone(report: &Report) -> (Tone, &'static str) {
     let opt_outs = Tally::of(report, Kind::OptOut);
     let windows = &report.summary.windows;
-    let whole = windows.scored + windows.left > 0 && windows.unscored + windows.missing + windows.stray == 0;
-    let sound = report.summary.positive_controls.iter().all(|control| control.found);
+    let whole = windows.scored + windows.left > 0
+        && windows.unscored + windows.missing + windows.stray == 0;
+    let sound = report
+        .summary
+        .positive_controls
+        .iter()
+        .all(|control| control.found);
     if opt_outs.found() > 0 {
         (Tone::Bad, "Memorized text found")
     } else if opt_outs.items == 0 {
         let canaries = Tally::of(report, Kind::Canary).items;
-        (Tone::Unsure, if canaries > 0 { "Calibration only" } else { "Nothing tested" })
+        (
+            Tone::Unsure,
+            if canaries > 0 {
+                "Calibration only"
+            } else {
+                "Nothing tested"
+            },
+        )
     } else if opt_outs.inconclusive > 0 || !whole || !sound {
         (Tone::Unsure, "Inconclusive")
     } else {
@@ -112,7 +142,10 @@ fn undecided_tone(report: &Report) -> (Tone, &'static str) {
 
 /// What was found among opted-out texts, then among canaries.
 pub(crate) fn found(report: &Report) -> String {
-    let (opt_outs, canaries) = (Tally::of(report, Kind::OptOut), Tally::of(report, Kind::Canary));
+    let (opt_outs, canaries) = (
+        Tally::of(report, Kind::OptOut),
+        Tally::of(report, Kind::Canary),
+    );
     let texts = count(opt_outs.items, "opted-out text");
     let mut out = if opt_outs.items == 0 {
         "No opted-out text was probed.".to_owned()
@@ -134,18 +167,30 @@ pub(crate) fn found(report: &Report) -> String {
         format!(
             "{} of {texts} {was} memorized, {} of them extractable within {budget}{undecided}.",
             samples::grouped(opt_outs.found()),
-            if opt_outs.extractable == 0 { "none".to_owned() } else { samples::grouped(opt_outs.extractable) },
+            if opt_outs.extractable == 0 {
+                "none".to_owned()
+            } else {
+                samples::grouped(opt_outs.extractable)
+            },
         )
     };
     if canaries.items > 0 {
-        let canaries = format!(" {} of {} found.", samples::grouped(canaries.found()), planted(canaries.items));
+        let canaries = format!(
+            " {} of {} found.",
+            samples::grouped(canaries.found()),
+            planted(canaries.items)
+        );
         out.push_str(&canaries);
     }
     out
 }
 
 fn planted(n: u64) -> String {
-    if n == 1 { "1 planted canary was".to_owned() } else { format!("{} planted canaries were", samples::grouped(n)) }
+    if n == 1 {
+        "1 planted canary was".to_owned()
+    } else {
+        format!("{} planted canaries were", samples::grouped(n))
+    }
 }
 
 /// Model, device and windows in one line.
@@ -154,7 +199,10 @@ pub(crate) fn settings(report: &Report) -> String {
     let window = &settings.window;
     let stride = match window.stride {
         Stride::Tokens(n) => every(u64::from(n), "token"),
-        Stride::Chars(n) => format!("{}, encoded anew from each", every(u64::from(n), "character")),
+        Stride::Chars(n) => format!(
+            "{}, encoded anew from each",
+            every(u64::from(n), "character")
+        ),
     };
     let bos = match (settings.bos, settings.bos_token) {
         (BosChoice::Never, _) => "no BOS (--bos never)".to_owned(),
@@ -168,7 +216,9 @@ pub(crate) fn settings(report: &Report) -> String {
         Reflow::Only => "reflowed only",
     };
     let backend = &report.model.backend;
-    let templates = templates::ids(settings).map(|ids| format!(" · templates {ids}")).unwrap_or_default();
+    let templates = templates::ids(settings)
+        .map(|ids| format!(" · templates {ids}"))
+        .unwrap_or_default();
     format!(
         "{} + {} tokens {stride} · {bos} · {forms}{templates} · {} on {}{}",
         window.prefix,
@@ -184,7 +234,10 @@ pub(crate) fn thresholds(report: &Report) -> String {
     let policy = &report.policy;
     let floor = match policy.floor {
         0.0 => String::new(),
-        _ => format!(" · nothing told apart below p_z {}", probability::in_digits(policy.ln_floor())),
+        _ => format!(
+            " · nothing told apart below p_z {}",
+            probability::in_digits(policy.ln_floor())
+        ),
     };
     format!(
         "extractable at p_z ≥ {} under {} ({} for an even chance){floor} · false discovery rate {} · policy {}",
@@ -218,7 +271,10 @@ pub(crate) fn controls(report: &Report) -> Vec<String> {
         out.extend(run::power(report));
     } else if controls.usable > 0 {
         let p = probability::in_digits(-((controls.usable + 1) as f64).ln());
-        out.push(format!("The smallest p-value that {} allow is {p}.", count(controls.usable, "control")));
+        out.push(format!(
+            "The smallest p-value that {} allow is {p}.",
+            count(controls.usable, "control")
+        ));
     }
     if report.summary.power.is_empty() && controls.usable < controls.needed {
         out.push(format!(
@@ -227,7 +283,11 @@ pub(crate) fn controls(report: &Report) -> Vec<String> {
         ));
     }
     for control in &report.summary.positive_controls {
-        let state = if control.found { "was found, as it must be" } else { "was NOT found: the probe is broken" };
+        let state = if control.found {
+            "was found, as it must be"
+        } else {
+            "was NOT found: the probe is broken"
+        };
         out.push(format!("The positive control {} {state}.", control.item));
     }
     out
@@ -258,21 +318,35 @@ pub(crate) fn not_tested(report: &Report) -> Vec<String> {
     }
     if windows.stray > 0 {
         let was = if windows.stray == 1 { "was" } else { "were" };
-        out.push(format!("{} of no item of this run {was} set aside.", count(windows.stray, "score")));
+        out.push(format!(
+            "{} of no item of this run {was} set aside.",
+            count(windows.stray, "score")
+        ));
     }
     match report.probe_set.dropped.len() as u64 {
         0 => {}
         1 => out.push("1 item was left out before the run.".to_owned()),
-        n => out.push(format!("{} were left out before the run.", count(n, "item"))),
+        n => out.push(format!(
+            "{} were left out before the run.",
+            count(n, "item")
+        )),
     }
     out
 }
 
 /// What a probe of this kind never tests.
 pub(crate) fn scope(report: &Report) -> String {
-    let continued = |item: &ReportItem| item.evidence.follow_up.as_ref().is_some_and(|found| found.continued > 0);
+    let continued = |item: &ReportItem| {
+        item.evidence
+            .follow_up
+            .as_ref()
+            .is_some_and(|found| found.continued > 0)
+    };
     let (near, tested) = if report.items.iter().any(continued) {
-        ("", " Near-verbatim recall was looked for in the windows that were followed up, and nowhere else.")
+        (
+            "",
+            " Near-verbatim recall was looked for in the windows that were followed up, and nowhere else.",
+        )
     } else {
         (" and near-verbatim recall", "")
     };
@@ -285,19 +359,36 @@ pub(crate) fn scope(report: &Report) -> String {
 
 /// Whether a p-value of the report is extrapolated, so that [`run::MODEL_BASED`] is to be told.
 pub(crate) fn model_based(report: &Report) -> bool {
-    report.items.iter().any(|item| item.verdict.validity.is_some_and(|validity| validity.tail.is_some()))
+    report.items.iter().any(|item| {
+        item.verdict
+            .validity
+            .is_some_and(|validity| validity.tail.is_some())
+    })
 }
 
 /// The reference checkpoint in one line, if there was one.
 pub(crate) fn reference(report: &Report) -> Option<String> {
     let model = report.reference.as_ref()?;
-    let revision = model.revision.as_deref().map(|revision| format!("@{revision}")).unwrap_or_default();
-    Some(format!("{} ({}{revision}), SHA-256 {}", model.reference, model.source, model.digest.as_str()))
+    let revision = model
+        .revision
+        .as_deref()
+        .map(|revision| format!("@{revision}"))
+        .unwrap_or_default();
+    Some(format!(
+        "{} ({}{revision}), SHA-256 {}",
+        model.reference,
+        model.source,
+        model.digest.as_str()
+    ))
 }
 
 /// Items that were not measured in full, each with the reason, in the report's order.
 pub(crate) fn unmeasured(report: &Report) -> Vec<(&ReportItem, String)> {
-    report.items.iter().filter_map(|item| Some((item, verdict::not_measured(&item.evidence)?))).collect()
+    report
+        .items
+        .iter()
+        .filter_map(|item| Some((item, verdict::not_measured(&item.evidence)?)))
+        .collect()
 }
 
 /// A sign for a verdict, always beside its word.
@@ -314,16 +405,29 @@ pub(crate) fn sign(level: Level) -> &'static str {
 /// What a verdict says, for readers who have never seen one.
 pub(crate) fn meaning(level: Level) -> &'static str {
     match level {
-        Level::Extractable => "likelier than controls explain, and sampling yields it within the policy's budget",
-        Level::Memorized => "likelier than controls explain, but it takes more samples than the budget",
-        Level::Predictable => "within the budget, but not beyond what texts score that the model can't have seen",
-        Level::Clear => "measured in full, no evidence of memorization in these windows; not a proof of absence",
+        Level::Extractable => {
+            "likelier than controls explain, and sampling yields it within the policy's budget"
+        }
+        Level::Memorized => {
+            "likelier than controls explain, but it takes more samples than the budget"
+        }
+        Level::Predictable => {
+            "within the budget, but not beyond what texts score that the model can't have seen"
+        }
+        Level::Clear => {
+            "measured in full, no evidence of memorization in these windows; not a proof of absence"
+        }
         Level::Inconclusive => "can't tell; the reasons say what is missing",
     }
 }
 
-pub(crate) const LEVELS: [Level; 5] =
-    [Level::Extractable, Level::Memorized, Level::Predictable, Level::Clear, Level::Inconclusive];
+pub(crate) const LEVELS: [Level; 5] = [
+    Level::Extractable,
+    Level::Memorized,
+    Level::Predictable,
+    Level::Clear,
+    Level::Inconclusive,
+];
 
 /// The plural of a kind, as a heading.
 pub(crate) fn kinds(kind: Kind) -> &'static str {
@@ -346,7 +450,11 @@ pub(crate) fn form(form: Form) -> &'static str {
 
 /// The form, and the template unless it is the bare prefix.
 pub(crate) fn layout(of: Form, template: &TemplateId) -> String {
-    if template.is_none() { form(of).to_owned() } else { format!("{}, template {template}", form(of)) }
+    if template.is_none() {
+        form(of).to_owned()
+    } else {
+        format!("{}, template {template}", form(of))
+    }
 }
 
 /// `8×`, or `unknown`.
@@ -359,7 +467,12 @@ pub(crate) fn bar(recall: &Recall, width: usize) -> String {
     let cells = |n: u64| (n as f64 / recall.items.max(1) as f64 * width as f64).round() as usize;
     let found = cells(recall.found).min(width);
     let undecided = cells(recall.inconclusive).min(width - found);
-    format!("{}{}{}", "█".repeat(found), "▒".repeat(undecided), "·".repeat(width - found - undecided))
+    format!(
+        "{}{}{}",
+        "█".repeat(found),
+        "▒".repeat(undecided),
+        "·".repeat(width - found - undecided)
+    )
 }
 
 /// A bound on a probability, such as `≤ 4.3e-7`.
@@ -390,7 +503,11 @@ pub(crate) fn share(share: f64) -> String {
 
 /// `every token`, `every 50 tokens`.
 pub(crate) fn every(n: u64, noun: &str) -> String {
-    if n == 1 { format!("every {noun}") } else { format!("every {}", count(n, noun)) }
+    if n == 1 {
+        format!("every {noun}")
+    } else {
+        format!("every {}", count(n, noun))
+    }
 }
 
 /// `never`, `once`, `twice`, `12 times`.
@@ -405,14 +522,25 @@ pub(crate) fn times(n: u64) -> String {
 
 /// `1 text`, `1,200 texts`.
 pub(crate) fn count(n: u64, noun: &str) -> String {
-    format!("{} {noun}{}", samples::grouped(n), if n == 1 { "" } else { "s" })
+    format!(
+        "{} {noun}{}",
+        samples::grouped(n),
+        if n == 1 { "" } else { "s" }
+    )
 }
 
 /// With a capital letter and a full stop.
 pub(crate) fn sentence(text: &str) -> String {
     let mut chars = text.chars();
-    let first: String = chars.next().map(|c| c.to_uppercase().collect()).unwrap_or_default();
-    let stop = if text.ends_with(['.', '!', '?']) { "" } else { "." };
+    let first: String = chars
+        .next()
+        .map(|c| c.to_uppercase().collect())
+        .unwrap_or_default();
+    let stop = if text.ends_with(['.', '!', '?']) {
+        ""
+    } else {
+        "."
+    };
     format!("{first}{}{stop}", chars.as_str())
 }
 
@@ -425,18 +553,33 @@ mod tests {
     fn the_headline_is_the_decision_and_its_first_reason() {
         let headline = headline(&fixture::report());
         assert_eq!((headline.tone, headline.word), (Tone::Bad, "Blocked"));
-        assert!(headline.reason.contains("extractable, denied"), "{}", headline.reason);
-        assert!(headline.found.unwrap().contains("of 17 opted-out texts are memorized"));
+        assert!(
+            headline.reason.contains("extractable, denied"),
+            "{}",
+            headline.reason
+        );
+        assert!(
+            headline
+                .found
+                .unwrap()
+                .contains("of 17 opted-out texts are memorized")
+        );
     }
 
     #[test]
     fn a_run_that_measured_nothing_is_never_good() {
-        for (report, word) in [(fixture::empty(), "Nothing tested"), (fixture::calibration(), "Calibration only")] {
+        for (report, word) in [
+            (fixture::empty(), "Nothing tested"),
+            (fixture::calibration(), "Calibration only"),
+        ] {
             let headline = headline(&report);
             assert_eq!((headline.tone, headline.word), (Tone::Unsure, word));
         }
         assert_eq!(found(&fixture::empty()), "No opted-out text was probed.");
-        assert_eq!(not_tested(&fixture::empty()), ["No window was cut: nothing was measured."]);
+        assert_eq!(
+            not_tested(&fixture::empty()),
+            ["No window was cut: nothing was measured."]
+        );
     }
 
     #[test]
@@ -444,31 +587,54 @@ mod tests {
         let mut report = fixture::report();
         report.decision = None;
         assert_eq!(undecided_tone(&report), (Tone::Bad, "Memorized text found"));
-        report.summary.counts = vec![super::super::LevelCount { kind: Kind::OptOut, level: Level::Clear, items: 9 }];
-        assert_eq!(undecided_tone(&report).0, Tone::Unsure, "a window is unscored");
+        report.summary.counts = vec![super::super::LevelCount {
+            kind: Kind::OptOut,
+            level: Level::Clear,
+            items: 9,
+        }];
+        assert_eq!(
+            undecided_tone(&report).0,
+            Tone::Unsure,
+            "a window is unscored"
+        );
         report.summary.windows.unscored = 0;
         assert_eq!(undecided_tone(&report), (Tone::Good, "Nothing found"));
-        report.summary.positive_controls =
-            vec![super::super::PositiveControl { item: report.items[0].id.clone(), found: false }];
+        report.summary.positive_controls = vec![super::super::PositiveControl {
+            item: report.items[0].id.clone(),
+            found: false,
+        }];
         assert_eq!(undecided_tone(&report).0, Tone::Unsure);
     }
 
     #[test]
     fn one_is_told_as_one() {
-        assert_eq!([0, 1, 2, 3].map(times), ["never", "once", "twice", "3 times"]);
-        assert_eq!([1, 50].map(|n| every(n, "token")), ["every token", "every 50 tokens"]);
+        assert_eq!(
+            [0, 1, 2, 3].map(times),
+            ["never", "once", "twice", "3 times"]
+        );
+        assert_eq!(
+            [1, 50].map(|n| every(n, "token")),
+            ["every token", "every 50 tokens"]
+        );
         let mut report = fixture::report();
         report.summary.windows.missing = 1;
         report.summary.windows.stray = 1;
         let told = not_tested(&report).join("\n");
-        assert!(told.contains(" has no scores") && told.contains("1 score of no item of this run was set"), "{told}");
+        assert!(
+            told.contains(" has no scores")
+                && told.contains("1 score of no item of this run was set"),
+            "{told}"
+        );
     }
 
     #[test]
     fn near_verbatim_recall_counts_as_tested_only_where_it_was() {
         let mut report = fixture::report();
         assert!(scope(&report).contains("and nowhere else. Not tested: paraphrase, other prompts"));
-        report.items.iter_mut().for_each(|item| item.evidence.follow_up = None);
+        report
+            .items
+            .iter_mut()
+            .for_each(|item| item.evidence.follow_up = None);
         assert!(scope(&report).ends_with(
             "Not tested: paraphrase and near-verbatim recall, other prompts, other texts, other precisions of the same model."
         ));

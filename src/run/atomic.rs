@@ -63,7 +63,10 @@ mod tests {
     use super::*;
 
     fn names(dir: &Path) -> Vec<String> {
-        fs::read_dir(dir).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()).collect()
+        fs::read_dir(dir)
+            .unwrap()
+            .map(|e| e.unwrap().file_name().into_string().unwrap())
+            .collect()
     }
 
     #[test]
@@ -74,7 +77,13 @@ mod tests {
         probe(dir.path()).unwrap();
         assert_eq!(fs::read(dir.path().join("a.json")).unwrap(), b"short");
         assert_eq!(names(dir.path()), ["a.json"]);
-        assert!(is_temp(temp_path(dir.path(), "a.json").file_name().unwrap().to_str().unwrap()));
+        assert!(is_temp(
+            temp_path(dir.path(), "a.json")
+                .file_name()
+                .unwrap()
+                .to_str()
+                .unwrap()
+        ));
     }
 
     /// /dev/full takes the place of the temporary file: every write to it says that the disk is full.
@@ -90,6 +99,9 @@ mod tests {
         assert_eq!(names(dir.path()), ["a.json"], "the temporary file is gone");
 
         std::os::unix::fs::symlink("/dev/full", temp_path(dir.path(), "probe")).unwrap();
-        assert_eq!(probe(dir.path()).unwrap_err().kind(), io::ErrorKind::StorageFull);
+        assert_eq!(
+            probe(dir.path()).unwrap_err().kind(),
+            io::ErrorKind::StorageFull
+        );
     }
 }

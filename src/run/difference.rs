@@ -4,7 +4,13 @@ use crate::run::RunManifest;
 use serde_json::Value;
 
 /// Fields that may differ between a run and its resumption. A folder's root digest covers files that aren't read.
-const FREE: [&str; 5] = ["created_at", "command", "salt", "model.model_signing", "reference.model_signing"];
+const FREE: [&str; 5] = [
+    "created_at",
+    "command",
+    "salt",
+    "model.model_signing",
+    "reference.model_signing",
+];
 /// More names than this tell a reader nothing new.
 const NAMED: usize = 6;
 /// Longer values, digests above all, aren't shown.
@@ -12,7 +18,10 @@ const SHOWN: usize = 40;
 
 /// Names the fields in which `new` can't go on with `old`, such as `settings.window.prefix (50, now 32)`;
 /// `None` if it can.
-pub(crate) fn difference(old: &RunManifest, new: &RunManifest) -> Result<Option<String>, serde_json::Error> {
+pub(crate) fn difference(
+    old: &RunManifest,
+    new: &RunManifest,
+) -> Result<Option<String>, serde_json::Error> {
     let (old, new) = (serde_json::to_value(old)?, serde_json::to_value(new)?);
     let mut all = Vec::new();
     collect("", &old, &new, &mut all);
@@ -22,7 +31,11 @@ pub(crate) fn difference(old: &RunManifest, new: &RunManifest) -> Result<Option<
         all.retain(|(path, _)| !path.starts_with("plan."));
     }
     let more = all.len().saturating_sub(NAMED);
-    let mut named: Vec<String> = all.into_iter().take(NAMED).map(|(path, values)| path + &values).collect();
+    let mut named: Vec<String> = all
+        .into_iter()
+        .take(NAMED)
+        .map(|(path, values)| path + &values)
+        .collect();
     if more > 0 {
         named.push(format!("{more} more"));
     }
@@ -36,10 +49,17 @@ fn collect(path: &str, old: &Value, new: &Value, found: &mut Vec<(String, String
         }
         return;
     };
-    let added = new_fields.keys().filter(|key| !old_fields.contains_key(*key));
+    let added = new_fields
+        .keys()
+        .filter(|key| !old_fields.contains_key(*key));
     for key in old_fields.keys().chain(added) {
-        let path = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
-        let of = |fields: &serde_json::Map<String, Value>| fields.get(key).cloned().unwrap_or_default();
+        let path = if path.is_empty() {
+            key.clone()
+        } else {
+            format!("{path}.{key}")
+        };
+        let of =
+            |fields: &serde_json::Map<String, Value>| fields.get(key).cloned().unwrap_or_default();
         collect(&path, &of(old_fields), &of(new_fields), found);
     }
 }
@@ -71,8 +91,14 @@ mod tests {
             (|m| m.salt = "ff".to_owned(), None),
             (|m| m.created_at = "2030-01-01T00:00:00Z".to_owned(), None),
             (|m| m.command.push("--quiet".to_owned()), None),
-            (|m| m.tool = "byrote 9.0.0".to_owned(), Some("tool (\"byrote 8.0.0\", now \"byrote 9.0.0\")")),
-            (|m| m.model.digest = Digest::of_bytes(b"other"), Some("model.digest")),
+            (
+                |m| m.tool = "byrote 9.0.0".to_owned(),
+                Some("tool (\"byrote 8.0.0\", now \"byrote 9.0.0\")"),
+            ),
+            (
+                |m| m.model.digest = Digest::of_bytes(b"other"),
+                Some("model.digest"),
+            ),
             (
                 |m| {
                     m.settings.window.prefix = 32;
@@ -80,10 +106,19 @@ mod tests {
                 },
                 Some("settings.window.prefix (2, now 32)"),
             ),
-            (|m| m.settings.bos = BosChoice::Never, Some("settings.bos (\"auto\", now \"never\")")),
-            (|m| m.plan.digest = Digest::of_bytes(b"other"), Some("plan.digest")),
+            (
+                |m| m.settings.bos = BosChoice::Never,
+                Some("settings.bos (\"auto\", now \"never\")"),
+            ),
+            (
+                |m| m.plan.digest = Digest::of_bytes(b"other"),
+                Some("plan.digest"),
+            ),
         ];
-        let old = RunManifest { tool: "byrote 8.0.0".to_owned(), ..fixture::manifest(40) };
+        let old = RunManifest {
+            tool: "byrote 8.0.0".to_owned(),
+            ..fixture::manifest(40)
+        };
         for (change, expected) in cases {
             let mut new = old.clone();
             change(&mut new);
@@ -113,6 +148,11 @@ mod tests {
         new.probe_set.canaries = 9;
         new.model.reference = "x".to_owned();
         new.model.source = "y".to_owned();
-        assert!(difference(&old, &new).unwrap().unwrap().ends_with(", 2 more"));
+        assert!(
+            difference(&old, &new)
+                .unwrap()
+                .unwrap()
+                .ends_with(", 2 more")
+        );
     }
 }

@@ -29,12 +29,20 @@ const LOCK: &str = ".lock";
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
     #[error("{path}: can't {action}: {source}")]
-    Io { path: PathBuf, action: &'static str, source: io::Error },
+    Io {
+        path: PathBuf,
+        action: &'static str,
+        source: io::Error,
+    },
     #[error("{path}: not a run's manifest: {reason}; use another --out")]
     Manifest { path: PathBuf, reason: String },
-    #[error("{dir}: holds another run: {differences}; use another --out, or the same settings to resume it")]
+    #[error(
+        "{dir}: holds another run: {differences}; use another --out, or the same settings to resume it"
+    )]
     Differs { dir: PathBuf, differences: String },
-    #[error("{dir}: holds \"{entry}\" but no {MANIFEST}, so it isn't a run; use another --out or an empty folder")]
+    #[error(
+        "{dir}: holds \"{entry}\" but no {MANIFEST}, so it isn't a run; use another --out or an empty folder"
+    )]
     Foreign { dir: PathBuf, entry: String },
     #[error("{dir}: another byrote is writing this run; wait for it, or use another --out")]
     Locked { dir: PathBuf },
@@ -42,9 +50,13 @@ pub enum RunError {
     NoRun { dir: PathBuf },
     #[error("{dir}: was loaded for reading, so no scores can be written to it")]
     ReadOnly { dir: PathBuf },
-    #[error("{path}: missing: the run was cut short; run the same `byrote probe` again to resume it")]
+    #[error(
+        "{path}: missing: the run was cut short; run the same `byrote probe` again to resume it"
+    )]
     MissingPart { path: PathBuf },
-    #[error("{path}: can't be read: {source}; run the same `byrote probe` again to score this part anew")]
+    #[error(
+        "{path}: can't be read: {source}; run the same `byrote probe` again to score this part anew"
+    )]
     BadPart { path: PathBuf, source: ScoresError },
     #[error(
         "{path}: holds other windows than the run's plan; run the same `byrote probe` again to score this part anew"
@@ -110,13 +122,20 @@ impl RunDir {
         let manifest = match old {
             Some(old) => old,
             None => {
-                let json = serde_json::to_vec_pretty(&manifest)
-                    .map_err(|e| RunError::Manifest { path: dir.join(MANIFEST), reason: e.to_string() })?;
+                let json =
+                    serde_json::to_vec_pretty(&manifest).map_err(|e| RunError::Manifest {
+                        path: dir.join(MANIFEST),
+                        reason: e.to_string(),
+                    })?;
                 write(&dir, MANIFEST, &json)?;
                 manifest
             }
         };
-        Ok(Self { dir, manifest, lock: Some(lock) })
+        Ok(Self {
+            dir,
+            manifest,
+            lock: Some(lock),
+        })
     }
 
     /// Loads a run for reading; another process may be writing it.
@@ -125,8 +144,14 @@ impl RunDir {
     /// When `path` is no run directory or its manifest can't be read.
     pub fn load(path: &Path) -> Result<Self, RunError> {
         match read_manifest(path)? {
-            Some(manifest) => Ok(Self { dir: path.to_owned(), manifest, lock: None }),
-            None => Err(RunError::NoRun { dir: path.to_owned() }),
+            Some(manifest) => Ok(Self {
+                dir: path.to_owned(),
+                manifest,
+                lock: None,
+            }),
+            None => Err(RunError::NoRun {
+                dir: path.to_owned(),
+            }),
         }
     }
 
@@ -148,17 +173,26 @@ impl RunDir {
     }
 
     /// The parts, of so many, that can't be read.
-    pub(super) fn missing(parts: u64, read: impl Fn(u64) -> Result<Vec<ScoredWindow>, RunError>) -> Missing {
+    pub(super) fn missing(
+        parts: u64,
+        read: impl Fn(u64) -> Result<Vec<ScoredWindow>, RunError>,
+    ) -> Missing {
         let mut missing = Missing::default();
         for index in 0..parts {
             match read(index) {
                 Ok(_) => continue,
                 Err(RunError::MissingPart { .. }) => {}
                 Err(RunError::BadPart { path, source }) => {
-                    missing.warnings.push(format!("{}: can't be read and is scored anew: {source}", path.display()));
+                    missing.warnings.push(format!(
+                        "{}: can't be read and is scored anew: {source}",
+                        path.display()
+                    ));
                 }
                 Err(RunError::WrongWindows { path }) => {
-                    missing.warnings.push(format!("{}: holds other windows and is scored anew", path.display()));
+                    missing.warnings.push(format!(
+                        "{}: holds other windows and is scored anew",
+                        path.display()
+                    ));
                 }
                 Err(other) => missing.warnings.push(format!("{other}; scored anew")),
             }
@@ -202,7 +236,9 @@ impl RunDir {
     pub(crate) fn writable(&self) -> Result<(), RunError> {
         match self.lock {
             Some(_) => Ok(()),
-            None => Err(RunError::ReadOnly { dir: self.dir.clone() }),
+            None => Err(RunError::ReadOnly {
+                dir: self.dir.clone(),
+            }),
         }
     }
 
@@ -215,11 +251,18 @@ impl RunDir {
     }
 
     /// Part `index` of a plan in a folder of the run.
-    pub(super) fn read_rows(&self, folder: &str, plan: &Plan, index: u64) -> Result<Vec<ScoredWindow>, RunError> {
+    pub(super) fn read_rows(
+        &self,
+        folder: &str,
+        plan: &Plan,
+        index: u64,
+    ) -> Result<Vec<ScoredWindow>, RunError> {
         let path = self.dir.join(folder).join(part_name(index));
         let file = match File::open(&path) {
             Ok(file) => file,
-            Err(e) if e.kind() == io::ErrorKind::NotFound => return Err(RunError::MissingPart { path }),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => {
+                return Err(RunError::MissingPart { path });
+            }
             Err(e) => return Err(io_error(&path, "open the file")(e)),
         };
         let rows = match parquet::read(file) {
@@ -266,7 +309,11 @@ fn part_name(index: u64) -> String {
 
 fn io_error(path: &Path, action: &'static str) -> impl FnOnce(io::Error) -> RunError {
     let path = path.to_owned();
-    move |source| RunError::Io { path, action, source }
+    move |source| RunError::Io {
+        path,
+        action,
+        source,
+    }
 }
 
 fn read_manifest(dir: &Path) -> Result<Option<RunManifest>, RunError> {
@@ -276,12 +323,20 @@ fn read_manifest(dir: &Path) -> Result<Option<RunManifest>, RunError> {
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(e) => return Err(io_error(&path, "read the file")(e)),
     };
-    let bad = |reason: String| RunError::Manifest { path: path.clone(), reason };
-    let value: serde_json::Value = serde_json::from_slice(&bytes).map_err(|e| bad(e.to_string()))?;
+    let bad = |reason: String| RunError::Manifest {
+        path: path.clone(),
+        reason,
+    };
+    let value: serde_json::Value =
+        serde_json::from_slice(&bytes).map_err(|e| bad(e.to_string()))?;
     // Before the fields: those of another version may have other names.
     match value.get("schema").and_then(|schema| schema.as_str()) {
-        Some(RUN_SCHEMA) => serde_json::from_value(value).map(Some).map_err(|e| bad(e.to_string())),
-        Some(other) => Err(bad(format!("its schema is {other}, this byrote knows {RUN_SCHEMA}"))),
+        Some(RUN_SCHEMA) => serde_json::from_value(value)
+            .map(Some)
+            .map_err(|e| bad(e.to_string())),
+        Some(other) => Err(bad(format!(
+            "its schema is {other}, this byrote knows {RUN_SCHEMA}"
+        ))),
         None => Err(bad("it has no \"schema\"".to_owned())),
     }
 }
@@ -289,8 +344,14 @@ fn read_manifest(dir: &Path) -> Result<Option<RunManifest>, RunError> {
 fn refuse_other(dir: &Path, old: &RunManifest, new: &RunManifest) -> Result<(), RunError> {
     match difference(old, new) {
         Ok(None) => Ok(()),
-        Ok(Some(differences)) => Err(RunError::Differs { dir: dir.to_owned(), differences }),
-        Err(e) => Err(RunError::Manifest { path: dir.join(MANIFEST), reason: e.to_string() }),
+        Ok(Some(differences)) => Err(RunError::Differs {
+            dir: dir.to_owned(),
+            differences,
+        }),
+        Err(e) => Err(RunError::Manifest {
+            path: dir.join(MANIFEST),
+            reason: e.to_string(),
+        }),
     }
 }
 
@@ -301,10 +362,15 @@ fn write(dir: &Path, name: &str, bytes: &[u8]) -> Result<(), RunError> {
 /// Refuses a folder with anything in it that byrote didn't leave there before its first manifest.
 fn refuse_foreign(dir: &Path) -> Result<(), RunError> {
     let mut entries = list(dir)?;
-    let has_scores = entries.iter().any(|name| name == SCORES) && !list(&dir.join(SCORES))?.is_empty();
-    entries.retain(|name| !(name == LOCK || atomic::is_temp(name) || (name == SCORES && !has_scores)));
+    let has_scores =
+        entries.iter().any(|name| name == SCORES) && !list(&dir.join(SCORES))?.is_empty();
+    entries
+        .retain(|name| !(name == LOCK || atomic::is_temp(name) || (name == SCORES && !has_scores)));
     match entries.into_iter().next() {
-        Some(entry) => Err(RunError::Foreign { dir: dir.to_owned(), entry }),
+        Some(entry) => Err(RunError::Foreign {
+            dir: dir.to_owned(),
+            entry,
+        }),
         None => Ok(()),
     }
 }
@@ -313,7 +379,9 @@ fn refuse_foreign(dir: &Path) -> Result<(), RunError> {
 fn list(dir: &Path) -> Result<Vec<String>, RunError> {
     let mut names = fs::read_dir(dir)
         .and_then(|entries| {
-            entries.map(|e| Ok(e?.file_name().to_string_lossy().into_owned())).collect::<io::Result<Vec<_>>>()
+            entries
+                .map(|e| Ok(e?.file_name().to_string_lossy().into_owned()))
+                .collect::<io::Result<Vec<_>>>()
         })
         .map_err(io_error(dir, "list the folder"))?;
     names.sort();
@@ -330,11 +398,17 @@ fn remove_stale(dir: &Path) -> Result<(), RunError> {
 
 fn lock(dir: &Path) -> Result<File, RunError> {
     let path = dir.join(LOCK);
-    let file = File::options().create(true).truncate(false).write(true).open(&path);
+    let file = File::options()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(&path);
     let file = file.map_err(io_error(&path, "create the file"))?;
     match file.try_lock() {
         Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(RunError::Locked { dir: dir.to_owned() }),
+        Err(TryLockError::WouldBlock) => Err(RunError::Locked {
+            dir: dir.to_owned(),
+        }),
         // Some network file systems have no locks. Then it is left to the user not to start a run twice.
         Err(TryLockError::Error(e)) if e.kind() == io::ErrorKind::Unsupported => Ok(file),
         Err(TryLockError::Error(e)) => Err(io_error(&path, "lock the file")(e)),
@@ -353,7 +427,11 @@ mod tests {
     fn write_parts(run: &RunDir, parts: &[u64]) {
         let windows = fixture::windows(COUNT);
         for &index in parts {
-            run.write_part(index, &fixture::scored(&windows[run.manifest().plan.part_range(index)])).unwrap();
+            run.write_part(
+                index,
+                &fixture::scored(&windows[run.manifest().plan.part_range(index)]),
+            )
+            .unwrap();
         }
     }
 
@@ -370,7 +448,13 @@ mod tests {
         let temp = tempfile::tempdir().unwrap();
         let dir = temp.path().join("new/run");
         let run = begin(&dir);
-        assert_eq!(run.missing_parts(), Missing { parts: vec![0, 1, 2], warnings: vec![] });
+        assert_eq!(
+            run.missing_parts(),
+            Missing {
+                parts: vec![0, 1, 2],
+                warnings: vec![]
+            }
+        );
         write_parts(&run, &[2, 0, 1]);
         assert_eq!(run.missing_parts(), Missing::default());
         run.write_file("report.json", b"{}").unwrap();
@@ -379,10 +463,16 @@ mod tests {
         let run = RunDir::load(&dir).unwrap();
         let rows = run.read_all().unwrap();
         assert_eq!(rows, fixture::scored(&fixture::windows(COUNT)));
-        assert!(rows.iter().any(|row| row.scores.is_err()), "the fixture has unscored windows");
+        assert!(
+            rows.iter().any(|row| row.scores.is_err()),
+            "the fixture has unscored windows"
+        );
         assert_eq!(run.manifest(), &fixture::manifest(COUNT));
         assert_eq!(fs::read(dir.join("report.json")).unwrap(), b"{}");
-        assert!(matches!(run.write_part(0, &[]), Err(RunError::ReadOnly { .. })));
+        assert!(matches!(
+            run.write_part(0, &[]),
+            Err(RunError::ReadOnly { .. })
+        ));
     }
 
     #[test]
@@ -395,7 +485,11 @@ mod tests {
         write_parts(&run, &[0, 1]);
         drop(run);
         // What a kill can leave: a temporary file half written, in either folder.
-        fs::write(killed.join(SCORES).join(".byrote-1-part-00002.parquet.tmp"), b"PAR1").unwrap();
+        fs::write(
+            killed.join(SCORES).join(".byrote-1-part-00002.parquet.tmp"),
+            b"PAR1",
+        )
+        .unwrap();
         fs::write(killed.join(".byrote-1-report.json.tmp"), b"{").unwrap();
         // What a broken disk or a careless hand can leave.
         let first = fs::read(part(&killed, 0)).unwrap();
@@ -405,12 +499,22 @@ mod tests {
         let run = begin(&killed);
         let missing = run.missing_parts();
         assert_eq!(missing.parts, [0, 1, 2]);
-        assert_eq!(missing.warnings.len(), 2, "the third part isn't damaged, only missing");
-        assert!(missing.warnings[0].contains("part-00000.parquet: can't be read"), "{}", missing.warnings[0]);
+        assert_eq!(
+            missing.warnings.len(),
+            2,
+            "the third part isn't damaged, only missing"
+        );
+        assert!(
+            missing.warnings[0].contains("part-00000.parquet: can't be read"),
+            "{}",
+            missing.warnings[0]
+        );
         write_parts(&run, &missing.parts);
         assert_eq!(run.missing_parts(), Missing::default());
         for index in 0..3 {
-            assert!(fs::read(part(&killed, index)).unwrap() == fs::read(part(&whole, index)).unwrap());
+            assert!(
+                fs::read(part(&killed, index)).unwrap() == fs::read(part(&whole, index)).unwrap()
+            );
         }
         assert_eq!(list(&killed).unwrap(), [".lock", "run.json", "scores"]);
         assert_eq!(list(&killed.join(SCORES)).unwrap().len(), 3);
@@ -447,7 +551,10 @@ mod tests {
         other.model.digest = Digest::of_bytes(b"other weights");
         other.settings.window.prefix = 32;
         let error = RunDir::open(temp.path(), other).unwrap_err().to_string();
-        assert!(error.contains("model.digest, settings.window.prefix (2, now 32); use another --out"), "{error}");
+        assert!(
+            error.contains("model.digest, settings.window.prefix (2, now 32); use another --out"),
+            "{error}"
+        );
         assert!(error.starts_with(temp.path().to_str().unwrap()), "{error}");
         assert!(fs::read(temp.path().join(MANIFEST)).unwrap() == before);
         assert_eq!(begin(temp.path()).missing_parts(), Missing::default());
@@ -459,13 +566,32 @@ mod tests {
         let run = begin(temp.path());
         write_parts(&run, &[0, 1, 2]);
         let rows = fixture::scored(&fixture::windows(COUNT));
-        assert!(matches!(run.write_part(0, &rows[..15]), Err(RunError::WrongWindows { .. })), "a row short");
-        assert!(matches!(run.write_part(0, &rows[16..32]), Err(RunError::WrongWindows { .. })), "another part's");
-        assert!(matches!(run.write_part(3, &[]), Err(RunError::WrongWindows { .. })), "past the last part");
+        assert!(
+            matches!(
+                run.write_part(0, &rows[..15]),
+                Err(RunError::WrongWindows { .. })
+            ),
+            "a row short"
+        );
+        assert!(
+            matches!(
+                run.write_part(0, &rows[16..32]),
+                Err(RunError::WrongWindows { .. })
+            ),
+            "another part's"
+        );
+        assert!(
+            matches!(run.write_part(3, &[]), Err(RunError::WrongWindows { .. })),
+            "past the last part"
+        );
         fs::copy(part(temp.path(), 1), part(temp.path(), 0)).unwrap();
         let missing = run.missing_parts();
         assert_eq!(missing.parts, [0]);
-        assert!(missing.warnings[0].contains("holds other windows"), "{:?}", missing.warnings);
+        assert!(
+            missing.warnings[0].contains("holds other windows"),
+            "{:?}",
+            missing.warnings
+        );
         assert!(matches!(run.read_all(), Err(RunError::WrongWindows { .. })));
     }
 
@@ -473,7 +599,10 @@ mod tests {
     fn token_ids_reach_the_disk_only_with_reveal() {
         let rows: Vec<_> = fixture::scored(&fixture::windows(16))
             .into_iter()
-            .map(|row| ScoredWindow { token_ids: Some(vec![1]), ..row })
+            .map(|row| ScoredWindow {
+                token_ids: Some(vec![1]),
+                ..row
+            })
             .collect();
         for reveal in [false, true] {
             let temp = tempfile::tempdir().unwrap();
@@ -482,7 +611,10 @@ mod tests {
             let run = RunDir::open(temp.path(), manifest).unwrap();
             match run.write_part(0, &rows) {
                 Ok(()) => assert!(reveal && run.read_all().unwrap() == rows),
-                Err(error) => assert!(!reveal && error.to_string().contains("without --reveal"), "{error}"),
+                Err(error) => assert!(
+                    !reveal && error.to_string().contains("without --reveal"),
+                    "{error}"
+                ),
             }
         }
     }
@@ -491,8 +623,15 @@ mod tests {
     fn an_incomplete_run_is_not_read_as_a_whole_one() {
         let temp = tempfile::tempdir().unwrap();
         write_parts(&begin(temp.path()), &[0, 2]);
-        let error = RunDir::load(temp.path()).unwrap().read_all().unwrap_err().to_string();
-        assert!(error.contains("part-00001.parquet: missing: the run was cut short"), "{error}");
+        let error = RunDir::load(temp.path())
+            .unwrap()
+            .read_all()
+            .unwrap_err()
+            .to_string();
+        assert!(
+            error.contains("part-00001.parquet: missing: the run was cut short"),
+            "{error}"
+        );
     }
 
     #[test]
@@ -509,35 +648,56 @@ mod tests {
     #[test]
     fn folders_that_are_no_run_are_refused() {
         let temp = tempfile::tempdir().unwrap();
-        assert!(matches!(RunDir::load(temp.path()), Err(RunError::NoRun { .. })));
-        assert!(matches!(RunDir::load(&temp.path().join("nowhere")), Err(RunError::NoRun { .. })));
+        assert!(matches!(
+            RunDir::load(temp.path()),
+            Err(RunError::NoRun { .. })
+        ));
+        assert!(matches!(
+            RunDir::load(&temp.path().join("nowhere")),
+            Err(RunError::NoRun { .. })
+        ));
 
         fs::write(temp.path().join("thesis.tex"), b"").unwrap();
-        let error = RunDir::open(temp.path(), fixture::manifest(COUNT)).unwrap_err().to_string();
-        assert!(error.contains("holds \"thesis.tex\" but no run.json"), "{error}");
+        let error = RunDir::open(temp.path(), fixture::manifest(COUNT))
+            .unwrap_err()
+            .to_string();
+        assert!(
+            error.contains("holds \"thesis.tex\" but no run.json"),
+            "{error}"
+        );
         assert_eq!(list(temp.path()).unwrap(), ["thesis.tex"]);
 
         let scores = tempfile::tempdir().unwrap();
         fs::create_dir(scores.path().join(SCORES)).unwrap();
         fs::write(part(scores.path(), 0), b"").unwrap();
-        assert!(matches!(RunDir::open(scores.path(), fixture::manifest(COUNT)), Err(RunError::Foreign { .. })));
+        assert!(matches!(
+            RunDir::open(scores.path(), fixture::manifest(COUNT)),
+            Err(RunError::Foreign { .. })
+        ));
     }
 
     #[test]
     fn manifests_that_cant_be_read_are_refused_with_the_reason() {
         for (text, reason) in [
             ("{\"schema\": \"byrote.run/v1\"", "EOF"),
-            ("{\"schema\": \"byrote.run/v2\"}", "its schema is byrote.run/v2, this byrote knows byrote.run/v1"),
+            (
+                "{\"schema\": \"byrote.run/v2\"}",
+                "its schema is byrote.run/v2, this byrote knows byrote.run/v1",
+            ),
             ("{\"schema\": \"byrote.run/v1\"}", "missing field `tool`"),
             ("[]", "it has no \"schema\""),
         ] {
             let temp = tempfile::tempdir().unwrap();
             fs::write(temp.path().join(MANIFEST), text).unwrap();
-            for error in
-                [RunDir::load(temp.path()).unwrap_err(), RunDir::open(temp.path(), fixture::manifest(1)).unwrap_err()]
-            {
+            for error in [
+                RunDir::load(temp.path()).unwrap_err(),
+                RunDir::open(temp.path(), fixture::manifest(1)).unwrap_err(),
+            ] {
                 let error = error.to_string();
-                assert!(error.contains("run.json: not a run's manifest: ") && error.contains(reason), "{error}");
+                assert!(
+                    error.contains("run.json: not a run's manifest: ") && error.contains(reason),
+                    "{error}"
+                );
             }
         }
     }
@@ -548,16 +708,26 @@ mod tests {
         let file = temp.path().join("file");
         fs::write(&file, b"").unwrap();
         for path in [file.join("run"), file.clone()] {
-            let error = RunDir::open(&path, fixture::manifest(COUNT)).unwrap_err().to_string();
-            assert!(error.starts_with(&format!("{}: can't create the folder: ", path.display())), "{error}");
+            let error = RunDir::open(&path, fixture::manifest(COUNT))
+                .unwrap_err()
+                .to_string();
+            assert!(
+                error.starts_with(&format!("{}: can't create the folder: ", path.display())),
+                "{error}"
+            );
         }
         let blocked = temp.path().join("blocked");
         fs::create_dir_all(&blocked).unwrap();
         drop(begin(&blocked));
         fs::remove_dir(blocked.join(SCORES)).unwrap();
         fs::write(blocked.join(SCORES), b"").unwrap();
-        let error = RunDir::open(&blocked, fixture::manifest(COUNT)).unwrap_err().to_string();
-        assert!(error.contains("scores: can't create the folder: "), "{error}");
+        let error = RunDir::open(&blocked, fixture::manifest(COUNT))
+            .unwrap_err()
+            .to_string();
+        assert!(
+            error.contains("scores: can't create the folder: "),
+            "{error}"
+        );
     }
 
     /// /dev/full takes the place of the temporary file: every write to it says that the disk is full.
@@ -570,10 +740,24 @@ mod tests {
         let name = format!(".byrote-{}-{}.tmp", std::process::id(), part_name(1));
         std::os::unix::fs::symlink("/dev/full", temp.path().join(SCORES).join(name)).unwrap();
         let windows = fixture::windows(COUNT);
-        let error =
-            run.write_part(1, &fixture::scored(&windows[run.manifest().plan.part_range(1)])).unwrap_err().to_string();
-        assert!(error.contains("part-00001.parquet: can't write the file: No space left"), "{error}");
-        assert_eq!(run.missing_parts(), Missing { parts: vec![1, 2], warnings: vec![] });
+        let error = run
+            .write_part(
+                1,
+                &fixture::scored(&windows[run.manifest().plan.part_range(1)]),
+            )
+            .unwrap_err()
+            .to_string();
+        assert!(
+            error.contains("part-00001.parquet: can't write the file: No space left"),
+            "{error}"
+        );
+        assert_eq!(
+            run.missing_parts(),
+            Missing {
+                parts: vec![1, 2],
+                warnings: vec![]
+            }
+        );
         write_parts(&run, &[1, 2]);
         assert_eq!(run.read_all().unwrap().len(), COUNT as usize);
     }

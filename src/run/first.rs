@@ -28,7 +28,10 @@ impl<'a> FirstPass<'a> {
         if !windows.is_empty() {
             run.prepare(FOLDER)?;
         }
-        Ok(Self { run, rows: Rows::of(run, FOLDER, Cow::Owned(Plan::of(windows))) })
+        Ok(Self {
+            run,
+            rows: Rows::of(run, FOLDER, Cow::Owned(Plan::of(windows))),
+        })
     }
 
     /// Its windows and parts.
@@ -38,7 +41,9 @@ impl<'a> FirstPass<'a> {
 
     /// The parts still to be scored.
     pub fn missing(&self) -> Missing {
-        RunDir::missing(self.plan().parts(), |index| self.run.read_rows(FOLDER, self.plan(), index))
+        RunDir::missing(self.plan().parts(), |index| {
+            self.run.read_rows(FOLDER, self.plan(), index)
+        })
     }
 
     /// Writes a part.
@@ -69,12 +74,20 @@ mod tests {
         let run = RunDir::open(dir.path(), fixture::manifest(300)).unwrap();
         let all = fixture::windows(300);
         let windows: Vec<&Window> = all.iter().step_by(2).collect();
-        let rows = fixture::scored(&windows.iter().map(|window| (*window).clone()).collect::<Vec<_>>());
+        let rows = fixture::scored(
+            &windows
+                .iter()
+                .map(|window| (*window).clone())
+                .collect::<Vec<_>>(),
+        );
         let first = FirstPass::open(&run, &windows).unwrap();
         assert_eq!((first.plan().windows, first.plan().parts()), (150, 3));
         first.write(1, &rows[64..128]).unwrap();
         first.write(0, &rows[..64]).unwrap();
-        assert!(matches!(first.write(2, &rows[..22]), Err(RunError::WrongWindows { .. })));
+        assert!(matches!(
+            first.write(2, &rows[..22]),
+            Err(RunError::WrongWindows { .. })
+        ));
         let torn = dir.path().join(FOLDER).join("part-00002.parquet");
         std::fs::write(&torn, b"PAR1").unwrap();
 

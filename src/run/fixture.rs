@@ -4,7 +4,9 @@ use crate::backend::scripted::Scripted;
 use crate::backend::{Backend as _, ScoreError, ScoreInput};
 use crate::digest::{Digest, FileDigest};
 use crate::items::{InputManifest, ItemId};
-use crate::run::{ModelIdentity, Plan, RUN_SCHEMA, RunManifest, ScoredWindow, Settings, TOOL, TextStats};
+use crate::run::{
+    ModelIdentity, Plan, RUN_SCHEMA, RunManifest, ScoredWindow, Settings, TOOL, TextStats,
+};
 use crate::tokens::BosChoice;
 use crate::window::{Form, Reflow, Stride, Window, WindowConfig, WindowId};
 
@@ -35,8 +37,13 @@ pub(crate) fn backend() -> Scripted {
 }
 
 pub(crate) fn scored(windows: &[Window]) -> Vec<ScoredWindow> {
-    let inputs: Vec<_> =
-        windows.iter().map(|w| ScoreInput { token_ids: &w.token_ids, prefix_len: w.prefix_len as usize }).collect();
+    let inputs: Vec<_> = windows
+        .iter()
+        .map(|w| ScoreInput {
+            token_ids: &w.token_ids,
+            prefix_len: w.prefix_len as usize,
+        })
+        .collect();
     let scores = backend().score(&inputs);
     windows
         .iter()
@@ -55,7 +62,11 @@ pub(crate) fn scored(windows: &[Window]) -> Vec<ScoredWindow> {
             prefix_len: w.prefix_len,
             suffix_len: 3,
             straddles: w.straddles,
-            text: TextStats { suffix_chars: 3, zlib_bits_per_char: 8.5, copied_from_prefix: 0.0 },
+            text: TextStats {
+                suffix_chars: 3,
+                zlib_bits_per_char: 8.5,
+                copied_from_prefix: 0.0,
+            },
             token_ids: None,
             left: None,
             scores: scores.map_err(|e| e.to_string()),
@@ -90,7 +101,13 @@ pub(crate) fn manifest(count: u32) -> RunManifest {
         reference: None,
         probe_set: InputManifest::default(),
         settings: Settings {
-            window: WindowConfig { prefix: 2, suffix: 3, lead: None, stride: Stride::Tokens(1), reflow: Reflow::Off },
+            window: WindowConfig {
+                prefix: 2,
+                suffix: 3,
+                lead: None,
+                stride: Stride::Tokens(1),
+                reflow: Reflow::Off,
+            },
             bos: BosChoice::Auto,
             bos_token: None,
             templates: Vec::new(),

@@ -46,9 +46,16 @@ impl Journal {
         let path = run.path().join(NAME);
         let fail = |action| {
             let path = path.clone();
-            move |source| RunError::Io { path, action, source }
+            move |source| RunError::Io {
+                path,
+                action,
+                source,
+            }
         };
-        let header = Header { schema: SCHEMA.to_owned(), settings };
+        let header = Header {
+            schema: SCHEMA.to_owned(),
+            settings,
+        };
         let old = match fs::read(&path) {
             Ok(bytes) => bytes,
             Err(e) if e.kind() == io::ErrorKind::NotFound => Vec::new(),
@@ -63,8 +70,16 @@ impl Journal {
         if kept != old {
             atomic::write(run.path(), NAME, &kept).map_err(fail("write the file"))?;
         }
-        let file = File::options().append(true).open(&path).map_err(fail("open the file"))?;
-        let mut journal = Self { path, file, reveal, found: HashMap::new() };
+        let file = File::options()
+            .append(true)
+            .open(&path)
+            .map_err(fail("open the file"))?;
+        let mut journal = Self {
+            path,
+            file,
+            reveal,
+            found: HashMap::new(),
+        };
         rows.into_iter().for_each(|row| journal.take(row));
         Ok(journal)
     }
@@ -76,8 +91,11 @@ impl Journal {
 
     /// One row a window, in order of their ids.
     pub fn into_rows(self) -> Vec<FollowUpRow> {
-        let mut rows: Vec<FollowUpRow> =
-            self.found.into_iter().map(|(window, found)| FollowUpRow { window, found }).collect();
+        let mut rows: Vec<FollowUpRow> = self
+            .found
+            .into_iter()
+            .map(|(window, found)| FollowUpRow { window, found })
+            .collect();
         rows.sort_by(|a, b| a.window.cmp(&b.window));
         rows
     }
@@ -88,9 +106,15 @@ impl Journal {
     /// When the disk can't be written, or a finding holds text in a run without `--reveal`.
     pub fn add(&mut self, rows: Vec<FollowUpRow>) -> Result<(), RunError> {
         if !self.reveal && rows.iter().any(|row| holds_text(&row.found)) {
-            return Err(RunError::Unrevealed { path: self.path.clone() });
+            return Err(RunError::Unrevealed {
+                path: self.path.clone(),
+            });
         }
-        let lines = rows.iter().map(line).collect::<io::Result<Vec<_>>>().map(|lines| lines.concat());
+        let lines = rows
+            .iter()
+            .map(line)
+            .collect::<io::Result<Vec<_>>>()
+            .map(|lines| lines.concat());
         // One write, so that a kill tears one line at most.
         let written = lines.and_then(|lines| self.file.write_all(&lines));
         written.map_err(|source| self.failed(source))?;
@@ -111,7 +135,11 @@ impl Journal {
     }
 
     fn failed(&self, source: io::Error) -> RunError {
-        RunError::Io { path: self.path.clone(), action: "write the file", source }
+        RunError::Io {
+            path: self.path.clone(),
+            action: "write the file",
+            source,
+        }
     }
 }
 
@@ -123,17 +151,27 @@ fn line(value: &impl Serialize) -> io::Result<Vec<u8>> {
 
 /// The findings in a file that may be kept: all that were made under the same settings, are whole and didn't fail.
 fn usable(bytes: &[u8], header: &Header, reveal: bool) -> Vec<FollowUpRow> {
-    let mut lines = bytes.split_inclusive(|byte| *byte == b'\n').filter(|line| line.ends_with(b"\n"));
-    let same = lines.next().and_then(|line| serde_json::from_slice::<Header>(line).ok()).as_ref() == Some(header);
+    let mut lines = bytes
+        .split_inclusive(|byte| *byte == b'\n')
+        .filter(|line| line.ends_with(b"\n"));
+    let same = lines
+        .next()
+        .and_then(|line| serde_json::from_slice::<Header>(line).ok())
+        .as_ref()
+        == Some(header);
     if !same {
         return Vec::new();
     }
     let rows = lines.filter_map(|line| serde_json::from_slice::<FollowUpRow>(line).ok());
-    rows.filter(|row| row.found.errors.is_empty() && (reveal || !holds_text(&row.found))).collect()
+    rows.filter(|row| row.found.errors.is_empty() && (reveal || !holds_text(&row.found)))
+        .collect()
 }
 
 fn holds_text(found: &FollowUp) -> bool {
-    found.continuation.as_ref().is_some_and(|own| own.text.is_some())
+    found
+        .continuation
+        .as_ref()
+        .is_some_and(|own| own.text.is_some())
 }
 
 #[cfg(test)]
@@ -153,11 +191,17 @@ mod tests {
     }
 
     fn row(window: &str, found: FollowUp) -> FollowUpRow {
-        FollowUpRow { window: WindowId(window.to_owned()), found }
+        FollowUpRow {
+            window: WindowId(window.to_owned()),
+            found,
+        }
     }
 
     fn delta(delta: f64) -> FollowUp {
-        FollowUp { foreign_prefix: Some(ForeignPrefix { delta, prefixes: 3 }), ..FollowUp::default() }
+        FollowUp {
+            foreign_prefix: Some(ForeignPrefix { delta, prefixes: 3 }),
+            ..FollowUp::default()
+        }
     }
 
     fn continued(text: Option<&str>) -> FollowUp {
@@ -169,55 +213,104 @@ mod tests {
             near: NearVerbatim::default(),
             text: text.map(str::to_owned),
         };
-        FollowUp { continuation: Some(own), ..FollowUp::default() }
+        FollowUp {
+            continuation: Some(own),
+            ..FollowUp::default()
+        }
     }
 
     fn lines(dir: &Path) -> Vec<String> {
-        fs::read_to_string(dir.join(NAME)).unwrap().lines().map(str::to_owned).collect()
+        fs::read_to_string(dir.join(NAME))
+            .unwrap()
+            .lines()
+            .map(str::to_owned)
+            .collect()
     }
 
     #[test]
     fn what_was_found_is_found_again_and_lines_of_a_window_add_up() {
         let dir = tempfile::tempdir().unwrap();
         let mut journal = open(dir.path(), json!({"beam": 4}), false);
-        journal.add(vec![row("b", delta(f64::INFINITY)), row("a", delta(-0.1))]).unwrap();
+        journal
+            .add(vec![row("b", delta(f64::INFINITY)), row("a", delta(-0.1))])
+            .unwrap();
         journal.add(vec![row("b", continued(None))]).unwrap();
         journal.sync().unwrap();
-        let both = FollowUp { continuation: continued(None).continuation, ..delta(f64::INFINITY) };
+        let both = FollowUp {
+            continuation: continued(None).continuation,
+            ..delta(f64::INFINITY)
+        };
         let expected = [row("a", delta(-0.1)), row("b", both)];
         assert_eq!(journal.into_rows(), expected);
 
         let before = fs::read(dir.path().join(NAME)).unwrap();
-        assert_eq!(open(dir.path(), json!({"beam": 4}), false).into_rows(), expected);
-        assert_eq!(fs::read(dir.path().join(NAME)).unwrap(), before, "opening changes nothing");
+        assert_eq!(
+            open(dir.path(), json!({"beam": 4}), false).into_rows(),
+            expected
+        );
+        assert_eq!(
+            fs::read(dir.path().join(NAME)).unwrap(),
+            before,
+            "opening changes nothing"
+        );
     }
 
     #[test]
     fn a_torn_last_line_a_failure_and_a_damaged_line_are_dropped_and_the_rest_is_kept() {
         let dir = tempfile::tempdir().unwrap();
         let mut journal = open(dir.path(), json!(1), false);
-        let failure = FollowUp { errors: vec!["no memory".to_owned()], ..FollowUp::default() };
-        journal.add(vec![row("a", delta(1.0)), row("b", failure), row("c", delta(2.0)), row("d", delta(3.0))]).unwrap();
+        let failure = FollowUp {
+            errors: vec!["no memory".to_owned()],
+            ..FollowUp::default()
+        };
+        journal
+            .add(vec![
+                row("a", delta(1.0)),
+                row("b", failure),
+                row("c", delta(2.0)),
+                row("d", delta(3.0)),
+            ])
+            .unwrap();
         drop(journal);
         let mut text = lines(dir.path()).join("\n").replace("\"c\"", "c");
         text.truncate(text.len() - 4);
         fs::write(dir.path().join(NAME), text).unwrap();
 
         let mut journal = open(dir.path(), json!(1), false);
-        assert_eq!(journal.found().keys().map(|id| id.0.as_str()).collect::<Vec<_>>(), ["a"]);
+        assert_eq!(
+            journal
+                .found()
+                .keys()
+                .map(|id| id.0.as_str())
+                .collect::<Vec<_>>(),
+            ["a"]
+        );
         journal.add(vec![row("d", delta(3.0))]).unwrap();
         assert_eq!(lines(dir.path()).len(), 3);
-        assert_eq!(journal.into_rows(), [row("a", delta(1.0)), row("d", delta(3.0))]);
+        assert_eq!(
+            journal.into_rows(),
+            [row("a", delta(1.0)), row("d", delta(3.0))]
+        );
     }
 
     #[test]
     fn other_settings_or_another_schema_begin_anew() {
         let dir = tempfile::tempdir().unwrap();
-        open(dir.path(), json!({"beam": 4}), false).add(vec![row("a", delta(1.0))]).unwrap();
+        open(dir.path(), json!({"beam": 4}), false)
+            .add(vec![row("a", delta(1.0))])
+            .unwrap();
         assert_eq!(open(dir.path(), json!({"beam": 5}), false).found().len(), 0);
-        assert_eq!(lines(dir.path()), ["{\"schema\":\"byrote.follow-up/v1\",\"settings\":{\"beam\":5}}"]);
-        open(dir.path(), json!({"beam": 5}), false).add(vec![row("a", delta(1.0))]).unwrap();
-        let older = lines(dir.path()).join("\n").replace("follow-up/v1", "follow-up/v0") + "\n";
+        assert_eq!(
+            lines(dir.path()),
+            ["{\"schema\":\"byrote.follow-up/v1\",\"settings\":{\"beam\":5}}"]
+        );
+        open(dir.path(), json!({"beam": 5}), false)
+            .add(vec![row("a", delta(1.0))])
+            .unwrap();
+        let older = lines(dir.path())
+            .join("\n")
+            .replace("follow-up/v1", "follow-up/v0")
+            + "\n";
         fs::write(dir.path().join(NAME), older).unwrap();
         assert_eq!(open(dir.path(), json!({"beam": 5}), false).found().len(), 0);
     }
@@ -226,11 +319,15 @@ mod tests {
     fn text_is_kept_with_reveal_only() {
         let dir = tempfile::tempdir().unwrap();
         let mut journal = open(&dir.path().join("redacted"), json!(1), false);
-        let error = journal.add(vec![row("a", continued(Some("secret")))]).unwrap_err();
+        let error = journal
+            .add(vec![row("a", continued(Some("secret")))])
+            .unwrap_err();
         assert!(matches!(error, RunError::Unrevealed { .. }));
         assert_eq!(lines(&dir.path().join("redacted")).len(), 1);
         let mut journal = open(&dir.path().join("revealed"), json!(1), true);
-        journal.add(vec![row("a", continued(Some("secret")))]).unwrap();
+        journal
+            .add(vec![row("a", continued(Some("secret")))])
+            .unwrap();
         assert!(lines(&dir.path().join("revealed"))[1].contains("secret"));
     }
 }

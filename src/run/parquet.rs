@@ -16,7 +16,9 @@ use crate::run::{Left, ScoredWindow, TOOL};
 use crate::window::{Form, WindowId};
 use arrow_array::builder::{ListBuilder, PrimitiveBuilder};
 use arrow_array::types::{ArrowPrimitiveType, Float32Type, UInt32Type};
-use arrow_array::{Array, ArrayRef, BooleanArray, Float64Array, RecordBatch, StringArray, UInt32Array, UInt64Array};
+use arrow_array::{
+    Array, ArrayRef, BooleanArray, Float64Array, RecordBatch, StringArray, UInt32Array, UInt64Array,
+};
 use arrow_schema::{Field, Schema};
 use parquet::arrow::ArrowWriter;
 use parquet::basic::{Compression, ZstdLevel};
@@ -43,7 +45,9 @@ pub enum ScoresError {
     Parquet(#[from] parquet::errors::ParquetError),
     #[error(transparent)]
     Arrow(#[from] arrow_schema::ArrowError),
-    #[error("not a scores file of this version (`{KEY_SCHEMA}` is {found}, expected {SCORES_SCHEMA})")]
+    #[error(
+        "not a scores file of this version (`{KEY_SCHEMA}` is {found}, expected {SCORES_SCHEMA})"
+    )]
     Schema { found: String },
     #[error("column `{0}` is missing, has another type or is null where a value must be")]
     Column(String),
@@ -59,12 +63,20 @@ pub enum ScoresError {
 ///
 /// # Errors
 /// When `out` can't be written, or when a row's scores don't have one entry a suffix token and one list a scheme.
-pub fn write(rows: &[ScoredWindow], schemes: &[Scheme], out: &mut (impl Write + Send)) -> Result<(), ScoresError> {
+pub fn write(
+    rows: &[ScoredWindow],
+    schemes: &[Scheme],
+    out: &mut (impl Write + Send),
+) -> Result<(), ScoresError> {
     rows.iter().try_for_each(|row| check(row, schemes))?;
     let (fields, arrays): (Vec<Field>, Vec<ArrayRef>) = columns(rows, schemes).into_iter().unzip();
     let schema = Arc::new(Schema::new(fields));
-    let metadata = [(KEY_SCHEMA, SCORES_SCHEMA), (KEY_TOOL, TOOL), (KEY_ROWS, rows_digest(rows).as_str())]
-        .map(|(key, value)| KeyValue::new(key.to_owned(), value.to_owned()));
+    let metadata = [
+        (KEY_SCHEMA, SCORES_SCHEMA),
+        (KEY_TOOL, TOOL),
+        (KEY_ROWS, rows_digest(rows).as_str()),
+    ]
+    .map(|(key, value)| KeyValue::new(key.to_owned(), value.to_owned()));
     let properties = WriterProperties::builder()
         .set_compression(Compression::ZSTD(ZstdLevel::try_new(3)?))
         .set_key_value_metadata(Some(metadata.to_vec()))
@@ -86,26 +98,47 @@ pub fn read(file: File) -> Result<Vec<ScoredWindow>, ScoresError> {
 }
 
 fn check(row: &ScoredWindow, schemes: &[Scheme]) -> Result<(), ScoresError> {
-    let malformed = |what: String| Err(ScoresError::Malformed { window: row.window.clone(), what });
+    let malformed = |what: String| {
+        Err(ScoresError::Malformed {
+            window: row.window.clone(),
+            what,
+        })
+    };
     let Ok(scores) = &row.scores else {
-        return if row.left.is_some() { malformed("left, though it has no scores".to_owned()) } else { Ok(()) };
+        return if row.left.is_some() {
+            malformed("left, though it has no scores".to_owned())
+        } else {
+            Ok(())
+        };
     };
     if scores.scheme_logprob.len() != schemes.len() {
-        return malformed(format!("scores under {} schemes, not {}", scores.scheme_logprob.len(), schemes.len()));
+        return malformed(format!(
+            "scores under {} schemes, not {}",
+            scores.scheme_logprob.len(),
+            schemes.len()
+        ));
     }
     let moments = [scores.expected_logprob.len(), scores.logprob_sd.len()];
-    let lists = [scores.logprob.len(), scores.rank.len(), scores.margin.len()].into_iter().chain(moments);
-    let mut lengths = lists.into_iter().chain(scores.scheme_logprob.iter().map(Vec::len));
+    let lists = [scores.logprob.len(), scores.rank.len(), scores.margin.len()]
+        .into_iter()
+        .chain(moments);
+    let mut lengths = lists
+        .into_iter()
+        .chain(scores.scheme_logprob.iter().map(Vec::len));
     let suffix = row.suffix_len as usize;
     if row.left.is_some() {
         let first = scores.logprob.len();
         return match lengths.find(|&length| length != first || length >= suffix) {
-            Some(length) => malformed(format!("left after {first} of {suffix} tokens, with scores for {length}")),
+            Some(length) => malformed(format!(
+                "left after {first} of {suffix} tokens, with scores for {length}"
+            )),
             None => Ok(()),
         };
     }
     match lengths.find(|&length| length != suffix) {
-        Some(length) => malformed(format!("scores for {length} tokens, though the suffix has {suffix}")),
+        Some(length) => malformed(format!(
+            "scores for {length} tokens, though the suffix has {suffix}"
+        )),
         None => Ok(()),
     }
 }
@@ -129,17 +162,72 @@ fn columns(rows: &[ScoredWindow], schemes: &[Scheme]) -> Vec<(Field, ArrayRef)> 
     };
 
     let mut columns = vec![
-        required("item_id", "", "id of the item the window was cut from", text(|r| &r.item.0)),
-        required("window_id", "", "id of the window, unique in the run", text(|r| &r.window.0)),
-        required("form", "", "layout of the text: as_given or reflowed", text(|r| form_name(r.form))),
-        required("start_token", "tokens", "offset of the prefix in the item's encoding", u32s(|r| r.start_token)),
-        required("start_byte", "bytes", "where the prefix begins in the text", u64s(|r| r.start_byte)),
-        required("suffix_byte", "bytes", "where the suffix begins in the text", u64s(|r| r.suffix_byte)),
-        required("end_byte", "bytes", "where the suffix ends in the text", u64s(|r| r.end_byte)),
-        required("suffix_char", "characters", "where the suffix begins in the text", u64s(|r| r.suffix_char)),
-        required("end_char", "characters", "where the suffix ends in the text", u64s(|r| r.end_char)),
-        required("prefix_len", "tokens", "context, BOS included", u32s(|r| r.prefix_len)),
-        required("suffix_len", "tokens", "scored tokens", u32s(|r| r.suffix_len)),
+        required(
+            "item_id",
+            "",
+            "id of the item the window was cut from",
+            text(|r| &r.item.0),
+        ),
+        required(
+            "window_id",
+            "",
+            "id of the window, unique in the run",
+            text(|r| &r.window.0),
+        ),
+        required(
+            "form",
+            "",
+            "layout of the text: as_given or reflowed",
+            text(|r| form_name(r.form)),
+        ),
+        required(
+            "start_token",
+            "tokens",
+            "offset of the prefix in the item's encoding",
+            u32s(|r| r.start_token),
+        ),
+        required(
+            "start_byte",
+            "bytes",
+            "where the prefix begins in the text",
+            u64s(|r| r.start_byte),
+        ),
+        required(
+            "suffix_byte",
+            "bytes",
+            "where the suffix begins in the text",
+            u64s(|r| r.suffix_byte),
+        ),
+        required(
+            "end_byte",
+            "bytes",
+            "where the suffix ends in the text",
+            u64s(|r| r.end_byte),
+        ),
+        required(
+            "suffix_char",
+            "characters",
+            "where the suffix begins in the text",
+            u64s(|r| r.suffix_char),
+        ),
+        required(
+            "end_char",
+            "characters",
+            "where the suffix ends in the text",
+            u64s(|r| r.end_char),
+        ),
+        required(
+            "prefix_len",
+            "tokens",
+            "context, BOS included",
+            u32s(|r| r.prefix_len),
+        ),
+        required(
+            "suffix_len",
+            "tokens",
+            "scored tokens",
+            u32s(|r| r.suffix_len),
+        ),
         required(
             "straddles",
             "",
@@ -184,13 +272,22 @@ fn columns(rows: &[ScoredWindow], schemes: &[Scheme]) -> Vec<(Field, ArrayRef)> 
         let about = format!(
             "log-probability of each suffix token when sampling at T = {}{}{}; -inf where it is never sampled",
             scheme.temperature,
-            scheme.top_k.map(|k| format!(", top-k {k}")).unwrap_or_default(),
-            scheme.top_p.map(|p| format!(", top-p {p}")).unwrap_or_default()
+            scheme
+                .top_k
+                .map(|k| format!(", top-k {k}"))
+                .unwrap_or_default(),
+            scheme
+                .top_p
+                .map(|p| format!(", top-p {p}"))
+                .unwrap_or_default()
         );
-        let values = list::<Float32Type>(rows, |r| scored(r)?.scheme_logprob.get(index).map(Vec::as_slice));
+        let values = list::<Float32Type>(rows, |r| {
+            scored(r)?.scheme_logprob.get(index).map(Vec::as_slice)
+        });
         columns.push(optional(&name, "nats", &about, values));
     }
-    let derive = |row: &ScoredWindow| scored(row).map(|scores| Derived::of(scores, row.left.is_none()));
+    let derive =
+        |row: &ScoredWindow| scored(row).map(|scores| Derived::of(scores, row.left.is_none()));
     columns.extend([
         optional(
             "sum_logprob",
@@ -239,11 +336,21 @@ fn columns(rows: &[ScoredWindow], schemes: &[Scheme]) -> Vec<(Field, ArrayRef)> 
     ]);
     if rows.iter().any(|row| !row.template.is_none()) {
         let values = text(|r| &r.template.0);
-        columns.push(required("template", "", "how the prefix was put to the model; none = bare", values));
+        columns.push(required(
+            "template",
+            "",
+            "how the prefix was put to the model; none = bare",
+            values,
+        ));
     }
     if rows.iter().any(|row| row.token_ids.is_some()) {
         let values = list::<UInt32Type>(rows, |r| r.token_ids.as_deref());
-        columns.push(optional("token_ids", "", "the window's tokens, BOS included; only with --reveal", values));
+        columns.push(optional(
+            "token_ids",
+            "",
+            "the window's tokens, BOS included; only with --reveal",
+            values,
+        ));
     }
     columns
 }
@@ -280,16 +387,28 @@ fn optional(name: &str, unit: &str, about: &str, values: ArrayRef) -> (Field, Ar
     column(name, unit, about, values, true)
 }
 
-fn column(name: &str, unit: &str, about: &str, values: ArrayRef, nullable: bool) -> (Field, ArrayRef) {
+fn column(
+    name: &str,
+    unit: &str,
+    about: &str,
+    values: ArrayRef,
+    nullable: bool,
+) -> (Field, ArrayRef) {
     let mut metadata = vec![("description", about)];
     if !unit.is_empty() {
         metadata.push(("unit", unit));
     }
     let field = Field::new(name, values.data_type().clone(), nullable);
-    (field.with_metadata(metadata.into_iter().collect::<arrow_schema::Metadata>()), values)
+    (
+        field.with_metadata(metadata.into_iter().collect::<arrow_schema::Metadata>()),
+        values,
+    )
 }
 
-fn list<T: ArrowPrimitiveType>(rows: &[ScoredWindow], get: impl Fn(&ScoredWindow) -> Option<&[T::Native]>) -> ArrayRef {
+fn list<T: ArrowPrimitiveType>(
+    rows: &[ScoredWindow],
+    get: impl Fn(&ScoredWindow) -> Option<&[T::Native]>,
+) -> ArrayRef {
     // "element" is the name the Parquet format gives to list entries; Arrow's own default differs.
     let element = Field::new("element", T::DATA_TYPE, false);
     let mut builder = ListBuilder::new(PrimitiveBuilder::<T>::new()).with_field(element);
@@ -332,7 +451,11 @@ mod tests {
         ScoredWindow {
             item: ItemId(format!("käse/{}", index / 3)),
             window: WindowId(format!("käse/{}#{index}", index / 3)),
-            form: if index.is_multiple_of(2) { Form::AsGiven } else { Form::Reflowed },
+            form: if index.is_multiple_of(2) {
+                Form::AsGiven
+            } else {
+                Form::Reflowed
+            },
             template: Default::default(),
             start_token: index,
             start_byte: u64::MAX - u64::from(index),
@@ -343,7 +466,11 @@ mod tests {
             prefix_len: 3,
             suffix_len: scores.as_ref().map_or(5, |s| s.rank.len() as u32),
             straddles: index % 2 == 1,
-            text: TextStats { suffix_chars: 7, zlib_bits_per_char: 0.1 + f64::from(index), copied_from_prefix: 0.25 },
+            text: TextStats {
+                suffix_chars: 7,
+                zlib_bits_per_char: 0.1 + f64::from(index),
+                copied_from_prefix: 0.25,
+            },
             token_ids: None,
             left: None,
             scores,
@@ -364,8 +491,17 @@ mod tests {
     fn rows() -> Vec<ScoredWindow> {
         vec![
             row(0, Ok(scores(&[0, 0, 0], &[-0.0, -0.5, -1e-30]))),
-            row(1, Err("17 tokens are more than the model's context of 16".to_owned())),
-            row(2, Ok(scores(&[0, 3, 0], &[0.0, f32::NEG_INFINITY, f32::MIN_POSITIVE]))),
+            row(
+                1,
+                Err("17 tokens are more than the model's context of 16".to_owned()),
+            ),
+            row(
+                2,
+                Ok(scores(
+                    &[0, 3, 0],
+                    &[0.0, f32::NEG_INFINITY, f32::MIN_POSITIVE],
+                )),
+            ),
             row(3, Err(String::new())),
             row(4, Ok(scores(&[1], &[-3.25]))),
         ]
@@ -385,7 +521,10 @@ mod tests {
     }
 
     fn batch(bytes: &[u8]) -> RecordBatch {
-        let reader = ParquetRecordBatchReaderBuilder::try_new(to_file(bytes)).unwrap().build().unwrap();
+        let reader = ParquetRecordBatchReaderBuilder::try_new(to_file(bytes))
+            .unwrap()
+            .build()
+            .unwrap();
         reader.into_iter().next().unwrap().unwrap()
     }
 
@@ -397,17 +536,29 @@ mod tests {
         let mut templates = rows();
         templates[1].template = TemplateId("chat".to_owned());
         assert_ne!(row_bytes(&templates[1]), row_bytes(&rows()[1]));
-        for rows in [rows(), revealed, templates, Vec::new(), vec![rows().remove(1)]] {
+        for rows in [
+            rows(),
+            revealed,
+            templates,
+            Vec::new(),
+            vec![rows().remove(1)],
+        ] {
             let back = read(to_file(&to_bytes(&rows))).unwrap();
             assert_eq!(back, rows);
             let bits = |rows: &[ScoredWindow]| rows.iter().map(row_bytes).collect::<Vec<_>>();
-            assert_eq!(bits(&back), bits(&rows), "equal, but not in every bit (-0.0?)");
+            assert_eq!(
+                bits(&back),
+                bits(&rows),
+                "equal, but not in every bit (-0.0?)"
+            );
         }
     }
 
     #[test]
     fn more_rows_than_a_batch_of_the_reader_come_back_in_order() {
-        let rows: Vec<_> = (0..3000).map(|i| row(i, Ok(scores(&[i], &[-0.001 * i as f32])))).collect();
+        let rows: Vec<_> = (0..3000)
+            .map(|i| row(i, Ok(scores(&[i], &[-0.001 * i as f32]))))
+            .collect();
         assert_eq!(read(to_file(&to_bytes(&rows))).unwrap(), rows);
     }
 
@@ -426,7 +577,13 @@ mod tests {
         }
         let mut revealed = rows();
         revealed[2].token_ids = Some(vec![1]);
-        assert_eq!(batch(&to_bytes(&revealed)).column_by_name("token_ids").unwrap().null_count(), 4);
+        assert_eq!(
+            batch(&to_bytes(&revealed))
+                .column_by_name("token_ids")
+                .unwrap()
+                .null_count(),
+            4
+        );
     }
 
     #[test]
@@ -448,7 +605,10 @@ mod tests {
             assert_eq!(nulls, [false, true, false, true, false], "{name}");
         }
         let errors = batch.column_by_name("error").unwrap();
-        assert_eq!((0..5).map(|i| errors.is_null(i)).collect::<Vec<_>>(), [true, false, true, false, true]);
+        assert_eq!(
+            (0..5).map(|i| errors.is_null(i)).collect::<Vec<_>>(),
+            [true, false, true, false, true]
+        );
     }
 
     #[test]
@@ -471,10 +631,29 @@ mod tests {
     fn every_column_says_what_it_is_and_log_probabilities_say_nats() {
         let batch = batch(&to_bytes(&rows()));
         for field in batch.schema_ref().fields() {
-            assert!(field.metadata().get("description").is_some_and(|d| !d.is_empty()), "{}", field.name());
+            assert!(
+                field
+                    .metadata()
+                    .get("description")
+                    .is_some_and(|d| !d.is_empty()),
+                "{}",
+                field.name()
+            );
         }
-        for name in ["logprob", "margin", "scheme_full", "scheme_top_k40", "sum_logprob"] {
-            let unit = batch.schema_ref().field_with_name(name).unwrap().metadata().get("unit").cloned();
+        for name in [
+            "logprob",
+            "margin",
+            "scheme_full",
+            "scheme_top_k40",
+            "sum_logprob",
+        ] {
+            let unit = batch
+                .schema_ref()
+                .field_with_name(name)
+                .unwrap()
+                .metadata()
+                .get("unit")
+                .cloned();
             assert_eq!(unit.as_deref(), Some("nats"), "{name}");
         }
     }
@@ -482,7 +661,11 @@ mod tests {
     /// A window whose suffix has two tokens more than were scored.
     fn left(reason: Left, scores: TokenScores) -> ScoredWindow {
         let all = row(0, Ok(scores));
-        ScoredWindow { suffix_len: all.suffix_len + 2, left: Some(reason), ..all }
+        ScoredWindow {
+            suffix_len: all.suffix_len + 2,
+            left: Some(reason),
+            ..all
+        }
     }
 
     #[test]
@@ -495,8 +678,18 @@ mod tests {
         ];
         let bytes = to_bytes(&rows);
         assert_eq!(read(to_file(&bytes)).unwrap(), rows);
-        let whole = ScoredWindow { left: None, suffix_len: 3, ..rows[0].clone() };
-        assert_ne!(row_bytes(&rows[0]), row_bytes(&ScoredWindow { suffix_len: 5, ..whole }));
+        let whole = ScoredWindow {
+            left: None,
+            suffix_len: 3,
+            ..rows[0].clone()
+        };
+        assert_ne!(
+            row_bytes(&rows[0]),
+            row_bytes(&ScoredWindow {
+                suffix_len: 5,
+                ..whole
+            })
+        );
         let batch = batch(&bytes);
         for (name, nulls) in [
             ("left", [false, false, true, false]),
@@ -510,7 +703,10 @@ mod tests {
             assert_eq!(std::array::from_fn(|i| column.is_null(i)), nulls, "{name}");
         }
         let pruned = any::<BooleanArray>(&batch, "pruned").unwrap();
-        assert_eq!([0, 1, 2, 3].map(|i| pruned.value(i)), [true, true, false, true]);
+        assert_eq!(
+            [0, 1, 2, 3].map(|i| pruned.value(i)),
+            [true, true, false, true]
+        );
 
         let mut bad = [rows[0].clone(), rows[0].clone(), rows[0].clone()];
         bad[0].suffix_len = 3;
@@ -519,7 +715,9 @@ mod tests {
             scores.margin.pop();
         }
         for row in bad {
-            let error = write(&[row], &Scheme::defaults(), &mut Vec::new()).unwrap_err().to_string();
+            let error = write(&[row], &Scheme::defaults(), &mut Vec::new())
+                .unwrap_err()
+                .to_string();
             assert!(error.contains("left"), "{error}");
         }
     }
@@ -528,9 +726,16 @@ mod tests {
     fn scores_that_fit_neither_window_nor_schemes_are_refused() {
         let mut short = rows();
         short[0].suffix_len = 4;
-        let error = write(&short, &Scheme::defaults(), &mut Vec::new()).unwrap_err().to_string();
-        assert_eq!(error, "window käse/0#0: scores for 3 tokens, though the suffix has 4");
-        let error = write(&rows(), &[Scheme::full()], &mut Vec::new()).unwrap_err().to_string();
+        let error = write(&short, &Scheme::defaults(), &mut Vec::new())
+            .unwrap_err()
+            .to_string();
+        assert_eq!(
+            error,
+            "window käse/0#0: scores for 3 tokens, though the suffix has 4"
+        );
+        let error = write(&rows(), &[Scheme::full()], &mut Vec::new())
+            .unwrap_err()
+            .to_string();
         assert_eq!(error, "window käse/0#0: scores under 2 schemes, not 1");
     }
 
@@ -554,10 +759,18 @@ mod tests {
 
     #[test]
     fn other_parquet_files_are_refused_by_their_schema() {
-        let schema = Arc::new(Schema::new(vec![Field::new("x", arrow_schema::DataType::UInt32, false)]));
+        let schema = Arc::new(Schema::new(vec![Field::new(
+            "x",
+            arrow_schema::DataType::UInt32,
+            false,
+        )]));
         let mut bytes = Vec::new();
         let mut writer = ArrowWriter::try_new(&mut bytes, schema.clone(), None).unwrap();
-        writer.write(&RecordBatch::try_new(schema, vec![Arc::new(UInt32Array::from(vec![1]))]).unwrap()).unwrap();
+        writer
+            .write(
+                &RecordBatch::try_new(schema, vec![Arc::new(UInt32Array::from(vec![1]))]).unwrap(),
+            )
+            .unwrap();
         writer.close().unwrap();
         let error = read(to_file(&bytes)).unwrap_err().to_string();
         assert!(error.contains("`byrote.schema` is absent"), "{error}");

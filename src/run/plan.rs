@@ -53,7 +53,10 @@ impl Plan {
 
     /// Whether `ids` are the windows planned for part `index`, all of them and in order.
     pub fn is_part<'a>(&self, index: u64, ids: impl Iterator<Item = &'a WindowId>) -> bool {
-        usize::try_from(index).ok().and_then(|i| self.part_ids.get(i)).is_some_and(|planned| *planned == id_digest(ids))
+        usize::try_from(index)
+            .ok()
+            .and_then(|i| self.part_ids.get(i))
+            .is_some_and(|planned| *planned == id_digest(ids))
     }
 }
 
@@ -109,11 +112,20 @@ mod tests {
 
     #[test]
     fn part_size_follows_from_the_number_of_windows() {
-        for (count, size, parts) in
-            [(0, 64, 0), (1, 64, 1), (64, 64, 1), (65, 64, 2), (8192, 128, 64), (100_000, 1024, 98)]
-        {
+        for (count, size, parts) in [
+            (0, 64, 0),
+            (1, 64, 1),
+            (64, 64, 1),
+            (65, 64, 2),
+            (8192, 128, 64),
+            (100_000, 1024, 98),
+        ] {
             let plan = Plan::of(&windows(count));
-            assert_eq!((plan.part_size, plan.parts()), (size, parts), "{count} windows");
+            assert_eq!(
+                (plan.part_size, plan.parts()),
+                (size, parts),
+                "{count} windows"
+            );
             assert_eq!(plan.part_ids.len() as u64, parts);
         }
     }
@@ -126,14 +138,23 @@ mod tests {
         for index in 0..plan.parts() {
             let range = plan.part_range(index);
             assert_eq!(range.start, next);
-            assert_eq!((plan.part_of(range.start), plan.part_of(range.end - 1)), (index, index));
+            assert_eq!(
+                (plan.part_of(range.start), plan.part_of(range.end - 1)),
+                (index, index)
+            );
             assert!(plan.is_part(index, windows[range.clone()].iter().map(|w| &w.id)));
             next = range.end;
         }
         assert_eq!(next, 1041);
         assert!(plan.part_range(plan.parts()).is_empty());
-        assert!(!plan.is_part(0, windows[16..32].iter().map(|w| &w.id)), "the ids of another part");
-        assert!(!plan.is_part(plan.parts(), std::iter::empty()), "a part past the end");
+        assert!(
+            !plan.is_part(0, windows[16..32].iter().map(|w| &w.id)),
+            "the ids of another part"
+        );
+        assert!(
+            !plan.is_part(plan.parts(), std::iter::empty()),
+            "a part past the end"
+        );
     }
 
     #[test]

@@ -16,7 +16,12 @@ pub struct Rows<'a> {
 
 impl<'a> Rows<'a> {
     pub(super) fn of(run: &'a RunDir, folder: &'static str, plan: Cow<'a, Plan>) -> Self {
-        Self { run, folder, plan, read: None }
+        Self {
+            run,
+            folder,
+            plan,
+            read: None,
+        }
     }
 
     /// The windows and parts.

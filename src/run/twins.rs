@@ -25,7 +25,9 @@ impl Twins {
         let mut seen: HashMap<(C, u32, &[u32]), usize> = HashMap::new();
         let mut first = HashMap::new();
         for (place, window) in order {
-            let earlier = *seen.entry((class(window), window.prefix_len, &window.token_ids[..])).or_insert(place);
+            let earlier = *seen
+                .entry((class(window), window.prefix_len, &window.token_ids[..]))
+                .or_insert(place);
             if earlier != place {
                 first.insert(place, earlier);
             }
@@ -83,7 +85,11 @@ impl<T: Clone> Held<T> {
     pub fn take(&mut self, first: usize) -> Option<T> {
         let (left, held) = self.due.get_mut(&first)?;
         *left -= 1;
-        if *left > 0 { held.clone() } else { self.due.remove(&first).and_then(|(_, held)| held) }
+        if *left > 0 {
+            held.clone()
+        } else {
+            self.due.remove(&first).and_then(|(_, held)| held)
+        }
     }
 
     /// Whether something is held for the twins of the window at `first`.
@@ -99,20 +105,27 @@ impl<T: Clone> Held<T> {
 
 /// Asks for each different input once: `ask` gets them in order of their first, and its answers are handed to all that are
 /// equal.
-pub fn once<'a, T: Clone>(inputs: &[ScoreInput<'a>], ask: impl FnOnce(&[ScoreInput<'a>]) -> Vec<T>) -> Vec<T> {
+pub fn once<'a, T: Clone>(
+    inputs: &[ScoreInput<'a>],
+    ask: impl FnOnce(&[ScoreInput<'a>]) -> Vec<T>,
+) -> Vec<T> {
     let mut places: HashMap<(&[u32], usize), usize> = HashMap::new();
     let mut different = Vec::new();
     let of: Vec<usize> = inputs
         .iter()
         .map(|input| {
-            *places.entry((input.token_ids, input.prefix_len)).or_insert_with(|| {
-                different.push(*input);
-                different.len() - 1
-            })
+            *places
+                .entry((input.token_ids, input.prefix_len))
+                .or_insert_with(|| {
+                    different.push(*input);
+                    different.len() - 1
+                })
         })
         .collect();
     let answers = ask(&different);
-    of.into_iter().filter_map(|place| answers.get(place).cloned()).collect()
+    of.into_iter()
+        .filter_map(|place| answers.get(place).cloned())
+        .collect()
 }
 
 #[cfg(test)]
@@ -144,11 +157,17 @@ mod tests {
             (&[1, 2, 3], 2),
         ]);
         let twins = Twins::of(windows.iter().enumerate(), |_| ());
-        assert_eq!(firsts(&twins, 6), [None, None, Some(0), None, Some(0), Some(1)]);
+        assert_eq!(
+            firsts(&twins, 6),
+            [None, None, Some(0), None, Some(0), Some(1)]
+        );
         assert_eq!((twins.len(), twins.is_empty()), (3, false));
 
         let in_order = Twins::of([4, 2, 0, 5].map(|place| (place, &windows[place])), |_| ());
-        assert_eq!(firsts(&in_order, 6), [Some(4), None, Some(4), None, None, None]);
+        assert_eq!(
+            firsts(&in_order, 6),
+            [Some(4), None, Some(4), None, None, None]
+        );
         let apart = Twins::of(windows.iter().enumerate(), |window| window.start_token);
         assert!(apart.is_empty());
     }
@@ -163,7 +182,10 @@ mod tests {
             (&[7, 1, 2, 10, 4], 2),
             (&[9], 1),
         ];
-        let inputs = lines.map(|(token_ids, prefix_len)| ScoreInput { token_ids, prefix_len });
+        let inputs = lines.map(|(token_ids, prefix_len)| ScoreInput {
+            token_ids,
+            prefix_len,
+        });
         let backend = fixture::backend();
         let mut asked = Vec::new();
         let answers = once(&inputs, |different| {
@@ -177,13 +199,22 @@ mod tests {
 
     #[test]
     fn only_what_has_twins_to_come_is_held_and_only_until_the_last_of_them() {
-        let windows = windows(&[(&[1, 2], 1), (&[3, 4], 1), (&[1, 2], 1), (&[1, 2], 1), (&[5, 6], 1)]);
+        let windows = windows(&[
+            (&[1, 2], 1),
+            (&[3, 4], 1),
+            (&[1, 2], 1),
+            (&[1, 2], 1),
+            (&[5, 6], 1),
+        ]);
         let twins = Twins::of(windows.iter().enumerate(), |_| ());
         let mut held = Held::for_twins(&twins, 0..5);
         assert!(held.wants(0) && !held.wants(1));
         held.put(0, &"a");
         held.put(1, &"b");
-        assert_eq!((held.held(), held.has(0), held.has(1), held.wants(0)), (1, true, false, false));
+        assert_eq!(
+            (held.held(), held.has(0), held.has(1), held.wants(0)),
+            (1, true, false, false)
+        );
         assert_eq!(held.take(0), Some("a"));
         assert_eq!((held.take(0), held.held()), (Some("a"), 0));
         assert_eq!((held.take(0), held.take(1)), (None, None));

@@ -26,7 +26,11 @@ pub struct Agreement {
 /// Two values of a dimension.
 type Compared = [String; 2];
 
-pub(super) fn agreement(runs: &[SweptRun<'_>], items: &[SweptItem], axes: &[Axis]) -> Vec<Agreement> {
+pub(super) fn agreement(
+    runs: &[SweptRun<'_>],
+    items: &[SweptItem],
+    axes: &[Axis],
+) -> Vec<Agreement> {
     let mut all: Vec<Agreement> = Vec::new();
     for &axis in axes {
         let mut pairs: Vec<(Compared, Vec<(usize, usize)>)> = Vec::new();
@@ -41,17 +45,33 @@ pub(super) fn agreement(runs: &[SweptRun<'_>], items: &[SweptItem], axes: &[Axis
                 }
             }
         }
-        all.extend(pairs.into_iter().map(|([first, second], of_pair)| compare(axis, first, second, &of_pair, items)));
+        all.extend(
+            pairs
+                .into_iter()
+                .map(|([first, second], of_pair)| compare(axis, first, second, &of_pair, items)),
+        );
     }
     all
 }
 
-fn compare(axis: Axis, first: String, second: String, pairs: &[(usize, usize)], items: &[SweptItem]) -> Agreement {
+fn compare(
+    axis: Axis,
+    first: String,
+    second: String,
+    pairs: &[(usize, usize)],
+    items: &[SweptItem],
+) -> Agreement {
     let verdicts: Vec<(Level, Level)> = pairs
         .iter()
-        .flat_map(|&(a, b)| items.iter().filter_map(move |item| Some((item.levels[a]?, item.levels[b]?))))
+        .flat_map(|&(a, b)| {
+            items
+                .iter()
+                .filter_map(move |item| Some((item.levels[a]?, item.levels[b]?)))
+        })
         .collect();
-    let count = |holds: fn(&(Level, Level)) -> bool| verdicts.iter().filter(|pair| holds(pair)).count() as u64;
+    let count = |holds: fn(&(Level, Level)) -> bool| {
+        verdicts.iter().filter(|pair| holds(pair)).count() as u64
+    };
     let shifts = pairs.iter().flat_map(|&(a, b)| {
         items.iter().filter_map(move |item| {
             let shift = item.values[b]?.best_log_p_z - item.values[a]?.best_log_p_z;

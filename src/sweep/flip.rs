@@ -25,14 +25,21 @@ pub struct Step {
 pub(super) fn flips(runs: &[SweptRun<'_>], levels: &[Option<Level>], axes: &[Axis]) -> Vec<Flip> {
     let of_axis = |axis: &Axis| {
         let axis = *axis;
-        along(runs, axis, axes).into_iter().filter_map(move |(at, group)| {
-            let step = |run: usize| {
-                let (run, level) = (runs.get(run)?, levels.get(run).copied()??);
-                Some(Step { value: axis.value(&run.setting), level })
-            };
-            let path: Vec<Step> = group.into_iter().filter_map(step).collect();
-            path.windows(2).any(|pair| pair[0].level != pair[1].level).then_some(Flip { axis, at, path })
-        })
+        along(runs, axis, axes)
+            .into_iter()
+            .filter_map(move |(at, group)| {
+                let step = |run: usize| {
+                    let (run, level) = (runs.get(run)?, levels.get(run).copied()??);
+                    Some(Step {
+                        value: axis.value(&run.setting),
+                        level,
+                    })
+                };
+                let path: Vec<Step> = group.into_iter().filter_map(step).collect();
+                path.windows(2)
+                    .any(|pair| pair[0].level != pair[1].level)
+                    .then_some(Flip { axis, at, path })
+            })
     };
     axes.iter().flat_map(of_axis).collect()
 }
@@ -41,7 +48,10 @@ pub(super) fn flips(runs: &[SweptRun<'_>], levels: &[Option<Level>], axes: &[Axi
 pub(super) fn in_words(flips: &[Flip]) -> Vec<String> {
     let mut paths: Vec<(&Flip, usize)> = Vec::new();
     for flip in flips {
-        match paths.iter_mut().find(|(told, _)| (told.axis, &told.path) == (flip.axis, &flip.path)) {
+        match paths
+            .iter_mut()
+            .find(|(told, _)| (told.axis, &told.path) == (flip.axis, &flip.path))
+        {
             Some((_, times)) => *times += 1,
             None => paths.push((flip, 1)),
         }
@@ -54,7 +64,11 @@ pub(super) fn in_words(flips: &[Flip]) -> Vec<String> {
             (at, 1) => format!(" ({at})"),
             (at, times) => format!(" ({at}; {} more)", times - 1),
         };
-        let steps: Vec<String> = flip.path.iter().map(|step| format!("{} {}", step.value, step.level)).collect();
+        let steps: Vec<String> = flip
+            .path
+            .iter()
+            .map(|step| format!("{} {}", step.value, step.level))
+            .collect();
         format!("by {}{at}: {}", flip.axis.name(), steps.join(" → "))
     };
     paths.into_iter().map(told).collect()

@@ -59,14 +59,18 @@ pub(super) fn growth(runs: &[SweptRun<'_>], items: &[SweptItem], axes: &[Axis]) 
                 continue;
             }
             let of_kind = items.iter().filter(|item| item.kind == kind);
-            let compared: Vec<&SweptItem> =
-                of_kind.filter(|item| group.iter().all(|run| item.values[*run].is_some())).collect();
+            let compared: Vec<&SweptItem> = of_kind
+                .filter(|item| group.iter().all(|run| item.values[*run].is_some()))
+                .collect();
             curves.push(Growth {
                 kind,
                 at: at.clone(),
                 same_suffixes,
                 items: compared.len() as u64,
-                points: group.iter().map(|run| point(runs[*run].setting.prefix, *run, &compared)).collect(),
+                points: group
+                    .iter()
+                    .map(|run| point(runs[*run].setting.prefix, *run, &compared))
+                    .collect(),
             });
         }
     }
@@ -76,7 +80,8 @@ pub(super) fn growth(runs: &[SweptRun<'_>], items: &[SweptItem], axes: &[Axis]) 
 /// What one run gives over the items compared.
 pub(super) fn point(prefix: u32, run: usize, compared: &[&SweptItem]) -> GrowthPoint {
     let values = || compared.iter().filter_map(|item| item.values[run].as_ref());
-    let found = |item: &&&SweptItem| item.levels[run].is_some_and(crate::verdict::Level::is_memorization);
+    let found =
+        |item: &&&SweptItem| item.levels[run].is_some_and(crate::verdict::Level::is_memorization);
     let coverages: Option<Vec<f64>> = values().map(|values| values.coverage).collect();
     let medians = || {
         Some(Medians {

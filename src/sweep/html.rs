@@ -38,9 +38,16 @@ pub fn render(sweep: &Sweep) -> Result<String, RenderError> {
 
 fn page(sweep: &Sweep) -> Value {
     let (tone, word) = headline(sweep);
-    let Said { failed, unstable, by_model, missing } = told::said(sweep);
-    let mut said: Vec<String> =
-        [unstable, by_model, missing, failed].into_iter().filter(|said| !said.is_empty()).collect();
+    let Said {
+        failed,
+        unstable,
+        by_model,
+        missing,
+    } = told::said(sweep);
+    let mut said: Vec<String> = [unstable, by_model, missing, failed]
+        .into_iter()
+        .filter(|said| !said.is_empty())
+        .collect();
     said.push(found(sweep));
     let several_models = sweep.axes.contains(&Axis::Model) && sweep.axes.len() > 1;
     let style = [page::STYLE, STYLE].concat();
@@ -79,7 +86,11 @@ fn headline(sweep: &Sweep) -> (Tone, &'static str) {
         None if any(Standing::DiffersByModel) => (Tone::Unsure, "Verdicts differ by model"),
         None if any(Standing::Incomplete) => (Tone::Unsure, "Incomplete"),
         // The same in every run, which is no good news where it is the same finding.
-        None if sweep.items.iter().any(|item| item.kind == Kind::OptOut && is_found(item)) => {
+        None if sweep
+            .items
+            .iter()
+            .any(|item| item.kind == Kind::OptOut && is_found(item)) =>
+        {
             (Tone::Bad, "Stable verdicts")
         }
         None => (Tone::Good, "Stable verdicts"),
@@ -87,7 +98,10 @@ fn headline(sweep: &Sweep) -> (Tone, &'static str) {
 }
 
 fn is_found(item: &SweptItem) -> bool {
-    item.levels.iter().flatten().any(|level| level.is_memorization())
+    item.levels
+        .iter()
+        .flatten()
+        .any(|level| level.is_memorization())
 }
 
 /// How many came out extractable or memorized, by kind.
@@ -96,13 +110,23 @@ fn found(sweep: &Sweep) -> String {
         let of_kind = || sweep.items.iter().filter(move |item| item.kind == kind);
         let found = of_kind().filter(|item| is_found(item)).count();
         let all = of_kind().count();
-        (all > 0).then(|| format!("{}: {} of {}", words::kinds(kind), grouped(found as u64), grouped(all as u64)))
+        (all > 0).then(|| {
+            format!(
+                "{}: {} of {}",
+                words::kinds(kind),
+                grouped(found as u64),
+                grouped(all as u64)
+            )
+        })
     };
     let kinds: Vec<String> = words::KINDS.into_iter().filter_map(told).collect();
     if kinds.is_empty() {
         return "No run measured any item.".to_owned();
     }
-    format!("Found extractable or memorized in some run: {}.", kinds.join("; "))
+    format!(
+        "Found extractable or memorized in some run: {}.",
+        kinds.join("; ")
+    )
 }
 
 fn flips(sweep: &Sweep, standing: Standing, title: &str) -> Value {
@@ -116,7 +140,12 @@ fn flips(sweep: &Sweep, standing: Standing, title: &str) -> Value {
         }
         if said.is_empty() {
             // Runs that differ in two dimensions at once, as where some failed.
-            let mut levels: Vec<String> = item.levels.iter().flatten().map(ToString::to_string).collect();
+            let mut levels: Vec<String> = item
+                .levels
+                .iter()
+                .flatten()
+                .map(ToString::to_string)
+                .collect();
             levels.dedup();
             said.push(levels.join(", "));
         }
@@ -134,13 +163,21 @@ fn flips(sweep: &Sweep, standing: Standing, title: &str) -> Value {
 type Column<'a> = (&'a str, Vec<usize>);
 
 fn by_run_columns(sweep: &Sweep) -> Vec<Column<'_>> {
-    sweep.runs.iter().enumerate().map(|(at, run)| (run.name.as_str(), vec![at])).collect()
+    sweep
+        .runs
+        .iter()
+        .enumerate()
+        .map(|(at, run)| (run.name.as_str(), vec![at]))
+        .collect()
 }
 
 fn by_model_columns(sweep: &Sweep) -> Vec<Column<'_>> {
     let mut columns: Vec<Column<'_>> = Vec::new();
     for (at, run) in sweep.runs.iter().enumerate() {
-        match columns.iter_mut().find(|(model, _)| *model == run.setting.model) {
+        match columns
+            .iter_mut()
+            .find(|(model, _)| *model == run.setting.model)
+        {
             Some((_, runs)) => runs.push(at),
             None => columns.push((&run.setting.model, vec![at])),
         }
@@ -151,16 +188,30 @@ fn by_model_columns(sweep: &Sweep) -> Vec<Column<'_>> {
 /// Items by the gravest level of their row, the unstable first within it, until [`SHOWN_ITEMS`] have a row. Controls come last:
 /// what is found of them is chance.
 fn matrix(sweep: &Sweep, columns: Vec<Column<'_>>) -> Value {
-    let gravest = |item: &SweptItem| item.levels.iter().flatten().map(|level| order::gravity(*level)).min();
+    let gravest = |item: &SweptItem| {
+        item.levels
+            .iter()
+            .flatten()
+            .map(|level| order::gravity(*level))
+            .min()
+    };
     let mut items: Vec<&SweptItem> = sweep.items.iter().collect();
     // Stable: kinds keep their order.
     items.sort_by_key(|item| {
-        (item.kind == Kind::Control, gravest(item).unwrap_or(u8::MAX), item.standing, super::kind_order(item.kind))
+        (
+            item.kind == Kind::Control,
+            gravest(item).unwrap_or(u8::MAX),
+            item.standing,
+            super::kind_order(item.kind),
+        )
     });
     let row = |item: &&SweptItem| {
         let (sign, class, word) = standing_word(item.standing);
         let cell = |(_, runs): &Column<'_>| {
-            let levels: Vec<Level> = runs.iter().filter_map(|run| *item.levels.get(*run)?).collect();
+            let levels: Vec<Level> = runs
+                .iter()
+                .filter_map(|run| *item.levels.get(*run)?)
+                .collect();
             let differ = levels.windows(2).any(|pair| pair[0] != pair[1]);
             levels.into_iter().min_by_key(|level| order::gravity(*level)).map(|level| {
                 context! { level => level.to_string(), grave => level.is_memorization(), differ }

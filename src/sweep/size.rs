@@ -31,18 +31,28 @@ pub struct SizePoint {
 
 /// How many parameters a run's model has, where it is known.
 pub(super) fn parameters(run: &SweptRun<'_>) -> Option<u64> {
-    run.report.as_ref().ok().map(|report| report.model.backend.parameters).filter(|parameters| *parameters > 0)
+    run.report
+        .as_ref()
+        .ok()
+        .map(|report| report.model.backend.parameters)
+        .filter(|parameters| *parameters > 0)
 }
 
 /// Empty where no two models of different, known size were run in the same way.
-pub(super) fn growth_with_size(runs: &[SweptRun<'_>], items: &[SweptItem], axes: &[Axis]) -> Vec<SizeGrowth> {
+pub(super) fn growth_with_size(
+    runs: &[SweptRun<'_>],
+    items: &[SweptItem],
+    axes: &[Axis],
+) -> Vec<SizeGrowth> {
     if !axes.contains(&Axis::Model) {
         return Vec::new();
     }
     let mut curves = Vec::new();
     for (at, group) in along(runs, Axis::Model, axes) {
-        let mut sized: Vec<(u64, usize)> =
-            group.into_iter().filter_map(|run| Some((parameters(&runs[run])?, run))).collect();
+        let mut sized: Vec<(u64, usize)> = group
+            .into_iter()
+            .filter_map(|run| Some((parameters(&runs[run])?, run)))
+            .collect();
         sized.sort_unstable();
         if sized.first().map(|first| first.0) == sized.last().map(|last| last.0) {
             continue;
@@ -52,7 +62,8 @@ pub(super) fn growth_with_size(runs: &[SweptRun<'_>], items: &[SweptItem], axes:
             if of_kind.is_empty() {
                 continue;
             }
-            let in_all = |item: &&SweptItem| sized.iter().all(|(_, run)| item.values[*run].is_some());
+            let in_all =
+                |item: &&SweptItem| sized.iter().all(|(_, run)| item.values[*run].is_some());
             let compared: Vec<&SweptItem> = of_kind.into_iter().filter(in_all).collect();
             let measured = |&(parameters, run): &(u64, usize)| SizePoint {
                 model: runs[run].setting.model.clone(),
@@ -60,7 +71,12 @@ pub(super) fn growth_with_size(runs: &[SweptRun<'_>], items: &[SweptItem], axes:
                 measured: point(runs[run].setting.prefix, run, &compared),
             };
             let points = sized.iter().map(measured).collect();
-            curves.push(SizeGrowth { kind, at: at.clone(), items: compared.len() as u64, points });
+            curves.push(SizeGrowth {
+                kind,
+                at: at.clone(),
+                items: compared.len() as u64,
+                points,
+            });
         }
     }
     curves

@@ -38,16 +38,31 @@ impl ChatTemplate {
         let mut tokens = BTreeMap::new();
         let mut inside = None;
         if let Some((file, bytes)) = config {
-            let bad = |reason: String| TemplateError::Chat { file: file.to_owned(), reason };
-            let json: serde_json::Value = serde_json::from_slice(bytes).map_err(|e| bad(e.to_string()))?;
-            for (name, value) in json.as_object().into_iter().flatten().filter(|(name, _)| name.ends_with("_token")) {
+            let bad = |reason: String| TemplateError::Chat {
+                file: file.to_owned(),
+                reason,
+            };
+            let json: serde_json::Value =
+                serde_json::from_slice(bytes).map_err(|e| bad(e.to_string()))?;
+            for (name, value) in json
+                .as_object()
+                .into_iter()
+                .flatten()
+                .filter(|(name, _)| name.ends_with("_token"))
+            {
                 let spelling = value.as_str().or_else(|| value.get("content")?.as_str());
                 tokens.extend(spelling.map(|spelling| (name.clone(), spelling.to_owned())));
             }
-            inside = choose(&json["chat_template"]).map_err(bad)?.map(|source| (file, source));
+            inside = choose(&json["chat_template"])
+                .map_err(bad)?
+                .map(|source| (file, source));
         }
         let found = jinja.or(inside);
-        Ok(found.map(|(file, source)| Self { file: file.to_owned(), source, tokens }))
+        Ok(found.map(|(file, source)| Self {
+            file: file.to_owned(),
+            source,
+            tokens,
+        }))
     }
 
     /// SHA-256 of the template's text.
@@ -63,7 +78,10 @@ impl ChatTemplate {
     /// # Errors
     /// When the template fails or takes more than it may.
     pub fn render(&self, messages: &[Message]) -> Result<String, TemplateError> {
-        let tokens = self.tokens.iter().map(|(name, spelling)| (name.clone(), Value::from(spelling.as_str())));
+        let tokens = self
+            .tokens
+            .iter()
+            .map(|(name, spelling)| (name.clone(), Value::from(spelling.as_str())));
         let others = [
             ("messages", Value::from_serialize(messages)),
             ("tools", Value::from(())),
@@ -71,7 +89,9 @@ impl ChatTemplate {
             ("add_generation_prompt", Value::from(false)),
             ("enable_thinking", Value::from(false)),
         ];
-        let context = tokens.chain(others.map(|(name, value)| (name.to_owned(), value))).collect::<Value>();
+        let context = tokens
+            .chain(others.map(|(name, value)| (name.to_owned(), value)))
+            .collect::<Value>();
         engine::render(&self.file, &self.source, context)
     }
 }
@@ -83,19 +103,30 @@ fn choose(value: &serde_json::Value) -> Result<Option<String>, String> {
         serde_json::Value::String(source) => return Ok(Some(source.clone())),
         serde_json::Value::Array(list) => list
             .iter()
-            .map(|entry| Some((entry.get("name")?.as_str()?, entry.get("template")?.as_str()?)))
+            .map(|entry| {
+                Some((
+                    entry.get("name")?.as_str()?,
+                    entry.get("template")?.as_str()?,
+                ))
+            })
             .collect::<Option<Vec<_>>>(),
         _ => None,
     };
     match named.as_deref() {
-        None => Err("\"chat_template\" is neither a template nor a list of {\"name\", \"template\"}".to_owned()),
+        None => Err(
+            "\"chat_template\" is neither a template nor a list of {\"name\", \"template\"}"
+                .to_owned(),
+        ),
         Some([]) => Ok(None),
         Some([(_, only)]) => Ok(Some((*only).to_owned())),
         Some(several) => match several.iter().find(|(name, _)| *name == "default") {
             Some((_, source)) => Ok(Some((*source).to_owned())),
             None => {
                 let names: Vec<&str> = several.iter().map(|(name, _)| *name).collect();
-                Err(format!("\"chat_template\" has {}, and none is called \"default\"", names.join(", ")))
+                Err(format!(
+                    "\"chat_template\" has {}, and none is called \"default\"",
+                    names.join(", ")
+                ))
             }
         },
     }

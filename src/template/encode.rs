@@ -39,7 +39,11 @@ pub struct Bos {
 impl Rendered {
     /// Brings the renderings of a template together.
     pub fn new(template: &Template, pieces: HashMap<Known, Vec<Piece>>) -> Self {
-        Self { id: template.id.clone(), turns: matches!(template.shape, Shape::Turns(_)), pieces }
+        Self {
+            id: template.id.clone(),
+            turns: matches!(template.shape, Shape::Turns(_)),
+            pieces,
+        }
     }
 
     /// The bare windows of an item under this template.
@@ -64,18 +68,41 @@ impl Rendered {
             return Ok(windows.to_vec());
         }
         // White space at its ends is trimmed wherever a chat template trims what it is given.
-        let title = item.title.as_deref().map(str::trim).filter(|title| !title.is_empty());
-        let author = item.author.as_deref().map(str::trim).filter(|author| !author.is_empty());
-        let known = Known { title: title.is_some(), author: author.is_some() };
-        let pieces = self.pieces.get(&known).map(Vec::as_slice).unwrap_or_default();
-        let words = Words { pieces, title: title.unwrap_or_default(), author: author.unwrap_or_default(), tokenizer };
+        let title = item
+            .title
+            .as_deref()
+            .map(str::trim)
+            .filter(|title| !title.is_empty());
+        let author = item
+            .author
+            .as_deref()
+            .map(str::trim)
+            .filter(|author| !author.is_empty());
+        let known = Known {
+            title: title.is_some(),
+            author: author.is_some(),
+        };
+        let pieces = self
+            .pieces
+            .get(&known)
+            .map(Vec::as_slice)
+            .unwrap_or_default();
+        let words = Words {
+            pieces,
+            title: title.unwrap_or_default(),
+            author: author.unwrap_or_default(),
+            tokenizer,
+        };
         let mut frames: HashMap<(bool, bool), Frame> = HashMap::new();
         let mut framed = Vec::with_capacity(windows.len());
         for window in windows {
             let bare = usize::from(bos.token.is_some());
             let (context, suffix) = window.token_ids.split_at(window.prefix_len as usize);
             let prefix = context.get(bare..).unwrap_or_default();
-            let spaced = (begins_with_space(tokenizer, prefix), begins_with_space(tokenizer, suffix));
+            let spaced = (
+                begins_with_space(tokenizer, prefix),
+                begins_with_space(tokenizer, suffix),
+            );
             let frame = match frames.get(&spaced) {
                 Some(frame) => frame,
                 None => {
@@ -98,7 +125,14 @@ impl Rendered {
     }
 
     fn with_bos(&self, frame: Frame, tokenizer: &Tokenizer, bos: Bos) -> Frame {
-        let Some(token) = tokenizer.bos(BosChoice::Always).ok().flatten().or(bos.token) else { return frame };
+        let Some(token) = tokenizer
+            .bos(BosChoice::Always)
+            .ok()
+            .flatten()
+            .or(bos.token)
+        else {
+            return frame;
+        };
         let own = frame.before.first() == Some(&token);
         let wanted = match bos.choice {
             BosChoice::Never => false,
@@ -116,7 +150,9 @@ impl Rendered {
 }
 
 fn begins_with_space(tokenizer: &Tokenizer, ids: &[u32]) -> bool {
-    ids.first().and_then(|id| tokenizer.token_bytes(*id).first()).is_some_and(u8::is_ascii_whitespace)
+    ids.first()
+        .and_then(|id| tokenizer.token_bytes(*id).first())
+        .is_some_and(u8::is_ascii_whitespace)
 }
 
 /// A rendered template with an item's title and author.
@@ -129,7 +165,10 @@ struct Words<'a> {
 
 impl Words<'_> {
     /// Encodes the words around prefix and suffix, which begin with a space or don't.
-    fn encode(&self, (prefix_spaced, suffix_spaced): (bool, bool)) -> Result<Frame, TokenizerError> {
+    fn encode(
+        &self,
+        (prefix_spaced, suffix_spaced): (bool, bool),
+    ) -> Result<Frame, TokenizerError> {
         let mut text = Spelled::default();
         let (mut prefix, mut suffix) = (0..0, 0..0);
         for piece in self.pieces {
@@ -141,22 +180,33 @@ impl Words<'_> {
                 Piece::Suffix => suffix = text.stand_in(suffix_spaced),
             }
         }
-        let whole = self.tokenizer.encode_template(&text.parts(0, text.whole.len()))?;
+        let whole = self
+            .tokenizer
+            .encode_template(&text.parts(0, text.whole.len()))?;
         let between = |start: usize, end: usize| {
             if start == end {
                 return Ok(Vec::new());
             }
             let inside = |bytes: &(usize, usize)| bytes.0 >= start && bytes.1 <= end;
             let touches = |bytes: &(usize, usize)| bytes.0 < end && bytes.1 > start;
-            let tokens = whole.ids.iter().zip(&whole.bytes).filter(|(_, bytes)| touches(bytes));
-            let apart: Option<Vec<u32>> = tokens.map(|(id, bytes)| inside(bytes).then_some(*id)).collect();
+            let tokens = whole
+                .ids
+                .iter()
+                .zip(&whole.bytes)
+                .filter(|(_, bytes)| touches(bytes));
+            let apart: Option<Vec<u32>> = tokens
+                .map(|(id, bytes)| inside(bytes).then_some(*id))
+                .collect();
             match apart {
                 Some(ids) if !ids.is_empty() => Ok(ids),
                 // A token holds the end of the template's words and the beginning of the text: by themselves, then.
                 _ => Ok(self.tokenizer.encode_template(&text.parts(start, end))?.ids),
             }
         };
-        Ok(Frame { before: between(0, prefix.start)?, after: between(prefix.end, suffix.start)? })
+        Ok(Frame {
+            before: between(0, prefix.start)?,
+            after: between(prefix.end, suffix.start)?,
+        })
     }
 }
 
@@ -179,7 +229,9 @@ impl Spelled {
         if spaced {
             let trimmed = self.whole.trim_end_matches(' ').len();
             self.whole.truncate(trimmed);
-            self.ends.iter_mut().for_each(|(end, _)| *end = trimmed.min(*end));
+            self.ends
+                .iter_mut()
+                .for_each(|(end, _)| *end = trimmed.min(*end));
         }
         let start = self.whole.len();
         self.push(if spaced { " " } else { "" }, false);
@@ -217,11 +269,18 @@ mod tests {
 
     /// Bytes, a BOS and an end of turn: the same tokenizer as a GGUF and as a tokenizer.json.
     fn tokenizers() -> [Tokenizer; 2] {
-        let mut tokens: Vec<String> = ByteLevel::alphabet().into_iter().map(String::from).collect();
+        let mut tokens: Vec<String> = ByteLevel::alphabet()
+            .into_iter()
+            .map(String::from)
+            .collect();
         tokens.sort();
         let plain = tokens.len() as u32;
         tokens.extend([BOS.to_owned(), "<|end|>".to_owned()]);
-        let vocab: serde_json::Map<_, _> = tokens.iter().zip(0u32..).map(|(t, id)| (t.clone(), json!(id))).collect();
+        let vocab: serde_json::Map<_, _> = tokens
+            .iter()
+            .zip(0u32..)
+            .map(|(t, id)| (t.clone(), json!(id)))
+            .collect();
         let added = |id: u32, content: &str| {
             json!({"id": id, "content": content, "special": true, "single_word": false, "lstrip": false, "rstrip": false,
                    "normalized": false})
@@ -248,7 +307,12 @@ mod tests {
         };
         [
             Tokenizer::from_gguf(vocab, "a.gguf").unwrap(),
-            Tokenizer::from_json(json.to_string().as_bytes(), Some(config.as_bytes()), "tokenizer.json").unwrap(),
+            Tokenizer::from_json(
+                json.to_string().as_bytes(),
+                Some(config.as_bytes()),
+                "tokenizer.json",
+            )
+            .unwrap(),
         ]
     }
 
@@ -260,19 +324,42 @@ mod tests {
     }
 
     fn item(title: &str) -> Item {
-        let origin = Origin { file: "x".to_owned(), line: None };
-        let mut item = Item::new(ItemId("x".to_owned()), Content::Text("one two three four".to_owned()), origin);
+        let origin = Origin {
+            file: "x".to_owned(),
+            line: None,
+        };
+        let mut item = Item::new(
+            ItemId("x".to_owned()),
+            Content::Text("one two three four".to_owned()),
+            origin,
+        );
         item.title = Some(title.to_owned());
         item
     }
 
     /// The windows of an item under a template: bare, framed.
-    fn frame(tokenizer: &Tokenizer, source: &str, title: &str, choice: BosChoice) -> (Vec<Window>, Vec<Window>) {
+    fn frame(
+        tokenizer: &Tokenizer,
+        source: &str,
+        title: &str,
+        choice: BosChoice,
+    ) -> (Vec<Window>, Vec<Window>) {
         let item = item(title);
-        let bos = Bos { choice, token: tokenizer.bos(choice).unwrap() };
-        let config = WindowConfig { prefix: 3, suffix: 4, lead: None, stride: Stride::Tokens(1), reflow: Reflow::Off };
+        let bos = Bos {
+            choice,
+            token: tokenizer.bos(choice).unwrap(),
+        };
+        let config = WindowConfig {
+            prefix: 3,
+            suffix: 4,
+            lead: None,
+            stride: Stride::Tokens(1),
+            reflow: Reflow::Off,
+        };
         let bare = cut(&item, tokenizer, bos.token, &config).unwrap().windows;
-        let framed = rendered(source).frame(&item, &bare, tokenizer, bos).unwrap();
+        let framed = rendered(source)
+            .frame(&item, &bare, tokenizer, bos)
+            .unwrap();
         (bare, framed)
     }
 
@@ -280,20 +367,37 @@ mod tests {
     fn a_special_tokens_name_is_that_token_in_the_template_and_plain_text_in_a_title() {
         for tokenizer in tokenizers() {
             let end = tokenizer.special("<|end|>").unwrap();
-            assert_eq!((tokenizer.special("one"), tokenizer.special("a")), (None, None));
+            assert_eq!(
+                (tokenizer.special("one"), tokenizer.special("a")),
+                (None, None)
+            );
             let source = "{{ title }}<|end|>{{ prefix }}<|end|>{{ suffix }}";
             for (title, ends) in [("T", 2), ("<|end|>", 2), ("a <s> <|end|> b", 2)] {
                 let (bare, framed) = frame(&tokenizer, source, title, BosChoice::Never);
                 for (bare, framed) in bare.iter().zip(&framed) {
                     let (context, suffix) = framed.token_ids.split_at(framed.prefix_len as usize);
                     assert_eq!(suffix, &bare.token_ids[bare.prefix_len as usize..]);
-                    assert_eq!(framed.token_ids.iter().filter(|id| **id == end).count(), ends, "{title}");
+                    assert_eq!(
+                        framed.token_ids.iter().filter(|id| **id == end).count(),
+                        ends,
+                        "{title}"
+                    );
                     assert_eq!(context.last(), Some(&end));
-                    let words =
-                        [tokenizer.encode(title).unwrap().ids, vec![end], bare.token_ids[..3].to_vec(), vec![end]];
+                    let words = [
+                        tokenizer.encode(title).unwrap().ids,
+                        vec![end],
+                        bare.token_ids[..3].to_vec(),
+                        vec![end],
+                    ];
                     assert_eq!(context, words.concat(), "{title}");
-                    assert_eq!((&framed.id.0, &framed.template.0), (&format!("{}@own", bare.id), &"own".to_owned()));
-                    assert_eq!((framed.suffix_byte, framed.start_byte), (bare.suffix_byte, bare.start_byte));
+                    assert_eq!(
+                        (&framed.id.0, &framed.template.0),
+                        (&format!("{}@own", bare.id), &"own".to_owned())
+                    );
+                    assert_eq!(
+                        (framed.suffix_byte, framed.start_byte),
+                        (bare.suffix_byte, bare.start_byte)
+                    );
                 }
                 assert_eq!(framed.len(), bare.len());
             }
@@ -304,8 +408,15 @@ mod tests {
     fn a_bos_stands_there_once_or_not_at_all() {
         for tokenizer in tokenizers() {
             let bos = tokenizer.special(BOS).unwrap();
-            for source in ["a {{ prefix }}{{ suffix }}", "<s>a {{ prefix }}{{ suffix }}"] {
-                for (choice, count) in [(BosChoice::Auto, 1), (BosChoice::Always, 1), (BosChoice::Never, 0)] {
+            for source in [
+                "a {{ prefix }}{{ suffix }}",
+                "<s>a {{ prefix }}{{ suffix }}",
+            ] {
+                for (choice, count) in [
+                    (BosChoice::Auto, 1),
+                    (BosChoice::Always, 1),
+                    (BosChoice::Never, 0),
+                ] {
                     let (_, framed) = frame(&tokenizer, source, "", choice);
                     for window in framed {
                         assert_eq!(
@@ -323,11 +434,21 @@ mod tests {
     #[test]
     fn a_space_between_template_and_text_is_there_once() {
         for tokenizer in tokenizers() {
-            let (bare, framed) = frame(&tokenizer, "a: {{ prefix }}{{ suffix }}", "", BosChoice::Never);
+            let (bare, framed) = frame(
+                &tokenizer,
+                "a: {{ prefix }}{{ suffix }}",
+                "",
+                BosChoice::Never,
+            );
             let text = |window: &Window| tokenizer.decode(&window.token_ids);
             // Windows begin with a letter or with a space.
             for (bare, framed) in bare.iter().zip(&framed) {
-                assert_eq!(text(framed), format!("a: {}", text(bare).trim_start()), "{}", bare.id);
+                assert_eq!(
+                    text(framed),
+                    format!("a: {}", text(bare).trim_start()),
+                    "{}",
+                    bare.id
+                );
             }
             assert!(bare.iter().any(|window| text(window).starts_with(' ')));
         }
@@ -339,7 +460,10 @@ mod tests {
         let template = Template::open("none").unwrap();
         let pieces = Known::ALL.map(|known| (known, template.render(known, None, "m").unwrap()));
         let (bare, _) = frame(&tokenizer, "{{ prefix }}{{ suffix }}", "", BosChoice::Auto);
-        let bos = Bos { choice: BosChoice::Auto, token: tokenizer.bos(BosChoice::Auto).unwrap() };
+        let bos = Bos {
+            choice: BosChoice::Auto,
+            token: tokenizer.bos(BosChoice::Auto).unwrap(),
+        };
         let none = Rendered::new(&template, pieces.into());
         assert_eq!(none.frame(&item(""), &bare, &tokenizer, bos).unwrap(), bare);
     }

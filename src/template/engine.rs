@@ -29,9 +29,16 @@ fn today() -> DateTime {
 /// When it is no template, fails, or takes more steps, depth or room than it may.
 pub(super) fn render(file: &str, source: &str, context: Value) -> Result<String, TemplateError> {
     if source.len() > LONGEST {
-        return Err(TemplateError::TooLong { file: file.to_owned(), bytes: source.len(), most: LONGEST });
+        return Err(TemplateError::TooLong {
+            file: file.to_owned(),
+            bytes: source.len(),
+            most: LONGEST,
+        });
     }
-    let fail = |reason: String| TemplateError::Render { file: file.to_owned(), reason };
+    let fail = |reason: String| TemplateError::Render {
+        file: file.to_owned(),
+        reason,
+    };
     let source = without_generation_tags(source);
     let mut environment = Environment::new();
     environment.set_trim_blocks(true);
@@ -44,8 +51,13 @@ pub(super) fn render(file: &str, source: &str, context: Value) -> Result<String,
     environment.add_function("raise_exception", raise);
     environment.add_function("strftime_now", strftime_now);
     environment.add_filter("tojson", to_json);
-    let template = environment.template_from_named_str("template", &source).map_err(|e| fail(say(&e)))?;
-    let mut out = Bounded { bytes: Vec::new(), full: false };
+    let template = environment
+        .template_from_named_str("template", &source)
+        .map_err(|e| fail(say(&e)))?;
+    let mut out = Bounded {
+        bytes: Vec::new(),
+        full: false,
+    };
     match template.render_captured_to(context, &mut out) {
         Ok(_) => {}
         Err(_) if out.full => return Err(fail(format!("more than {OUTPUT} bytes come out of it"))),
@@ -56,10 +68,15 @@ pub(super) fn render(file: &str, source: &str, context: Value) -> Result<String,
 
 /// What went wrong and in which line, in one line.
 fn say(error: &Error) -> String {
-    let line = error.line().map(|line| format!(" (line {line} of the template)")).unwrap_or_default();
+    let line = error
+        .line()
+        .map(|line| format!(" (line {line} of the template)"))
+        .unwrap_or_default();
     let what = match error.kind() {
         ErrorKind::OutOfFuel => format!("it doesn't end within {FUEL} steps"),
-        kind => error.detail().map_or_else(|| kind.to_string(), |detail| format!("{kind}: {detail}")),
+        kind => error
+            .detail()
+            .map_or_else(|| kind.to_string(), |detail| format!("{kind}: {detail}")),
     };
     format!("{what}{line}")
 }
@@ -94,7 +111,9 @@ fn without_generation_tags(source: &str) -> String {
         let (before, tag) = rest.split_at(at);
         out.push_str(before);
         // Behind the `{%`: the two may share their `%`.
-        let Some(end) = tag[2..].find("%}").map(|end| end + 4) else { break };
+        let Some(end) = tag[2..].find("%}").map(|end| end + 4) else {
+            break;
+        };
         let (tag, after) = tag.split_at(end);
         let inner = tag[2..tag.len() - 2].trim_matches(['-', '+']).trim();
         match inner {
@@ -130,28 +149,42 @@ fn print(out: &mut Output<'_>, state: &State<'_, '_>, value: &Value) -> Result<(
 }
 
 fn raise(message: String) -> Result<String, Error> {
-    Err(Error::new(ErrorKind::InvalidOperation, format!("the template refuses the conversation: {message}")))
+    Err(Error::new(
+        ErrorKind::InvalidOperation,
+        format!("the template refuses the conversation: {message}"),
+    ))
 }
 
 fn strftime_now(format: String) -> Result<String, Error> {
-    jiff::fmt::strtime::format(&format, today())
-        .map_err(|e| Error::new(ErrorKind::InvalidOperation, format!("strftime_now({format:?}): {e}")))
+    jiff::fmt::strtime::format(&format, today()).map_err(|e| {
+        Error::new(
+            ErrorKind::InvalidOperation,
+            format!("strftime_now({format:?}): {e}"),
+        )
+    })
 }
 
 /// JSON as Python's `json.dumps(value, ensure_ascii=False)` writes it.
 fn to_json(value: &Value, _: Rest<Value>, options: Kwargs) -> Result<String, Error> {
     let indent: Option<usize> = options.get("indent").ok().flatten();
     // ensure_ascii, sort_keys and separators are what they are by default in all published templates.
-    let _ = (options.get::<Option<Value>>("ensure_ascii"), options.get::<Option<Value>>("separators"));
+    let _ = (
+        options.get::<Option<Value>>("ensure_ascii"),
+        options.get::<Option<Value>>("separators"),
+    );
     let bad = |e: serde_json::Error| Error::new(ErrorKind::BadSerialization, e.to_string());
     let mut out = Vec::new();
     match indent {
         Some(n) => {
             let spaces = " ".repeat(n.min(16));
             let pretty = PrettyFormatter::with_indent(spaces.as_bytes());
-            value.serialize(&mut Serializer::with_formatter(&mut out, pretty)).map_err(bad)?;
+            value
+                .serialize(&mut Serializer::with_formatter(&mut out, pretty))
+                .map_err(bad)?;
         }
-        None => value.serialize(&mut Serializer::with_formatter(&mut out, Spaced)).map_err(bad)?,
+        None => value
+            .serialize(&mut Serializer::with_formatter(&mut out, Spaced))
+            .map_err(bad)?,
     }
     String::from_utf8(out).map_err(|e| Error::new(ErrorKind::BadSerialization, e.to_string()))
 }

@@ -10,10 +10,19 @@ use std::path::Path;
 /// The built-in templates: the names under which they are asked for, and their files.
 const BUILTIN: &[(&str, &str)] = &[
     ("none", include_str!("../../prompts/templates/none.toml")),
-    ("title-author", include_str!("../../prompts/templates/title-author.toml")),
-    ("continue", include_str!("../../prompts/templates/continue.toml")),
+    (
+        "title-author",
+        include_str!("../../prompts/templates/title-author.toml"),
+    ),
+    (
+        "continue",
+        include_str!("../../prompts/templates/continue.toml"),
+    ),
     ("chat", include_str!("../../prompts/templates/chat.toml")),
-    ("assistant", include_str!("../../prompts/templates/assistant.toml")),
+    (
+        "assistant",
+        include_str!("../../prompts/templates/assistant.toml"),
+    ),
 ];
 
 /// Longest id.
@@ -78,11 +87,19 @@ impl Template {
         let path = Path::new(name);
         match std::fs::read_to_string(path) {
             Ok(source) => Self::parse(&source, name),
-            Err(source) if source.kind() == std::io::ErrorKind::NotFound => Err(TemplateError::File {
+            Err(source) if source.kind() == std::io::ErrorKind::NotFound => {
+                Err(TemplateError::File {
+                    file: name.to_owned(),
+                    reason: format!(
+                        "there is no such file, and the built-in templates are {}",
+                        names(BUILTIN)
+                    ),
+                })
+            }
+            Err(source) => Err(TemplateError::Io {
                 file: name.to_owned(),
-                reason: format!("there is no such file, and the built-in templates are {}", names(BUILTIN)),
+                source,
             }),
-            Err(source) => Err(TemplateError::Io { file: name.to_owned(), source }),
         }
     }
 
@@ -93,10 +110,18 @@ impl Template {
     pub fn parse(source: &str, file: &str) -> Result<Self, TemplateError> {
         if source.len() > engine::LONGEST {
             let (bytes, most) = (source.len(), engine::LONGEST);
-            return Err(TemplateError::TooLong { file: file.to_owned(), bytes, most });
+            return Err(TemplateError::TooLong {
+                file: file.to_owned(),
+                bytes,
+                most,
+            });
         }
-        let bad = |reason: String| TemplateError::File { file: file.to_owned(), reason };
-        let raw: Raw = toml::from_str(source).map_err(|e| bad(e.to_string().trim_end().replace('\n', " ")))?;
+        let bad = |reason: String| TemplateError::File {
+            file: file.to_owned(),
+            reason,
+        };
+        let raw: Raw =
+            toml::from_str(source).map_err(|e| bad(e.to_string().trim_end().replace('\n', " ")))?;
         let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
         if raw.id.is_empty() || raw.id.len() > LONGEST_ID || !raw.id.chars().all(plain) {
             return Err(bad(format!(
@@ -117,9 +142,19 @@ impl Template {
             _ => return Err(bad("it needs either \"text\" or [[turns]]".to_owned())),
         };
         let digest = Digest::of_bytes(source.as_bytes());
-        let template = Self { id: TemplateId(raw.id), about: raw.about, file: file.to_owned(), digest, shape };
-        if template.id.is_none() && template.shape != Shape::Text("{{ prefix }}{{ suffix }}".to_owned()) {
-            return Err(bad("the id \"none\" stands for the bare prefix; give it another one".to_owned()));
+        let template = Self {
+            id: TemplateId(raw.id),
+            about: raw.about,
+            file: file.to_owned(),
+            digest,
+            shape,
+        };
+        if template.id.is_none()
+            && template.shape != Shape::Text("{{ prefix }}{{ suffix }}".to_owned())
+        {
+            return Err(bad(
+                "the id \"none\" stands for the bare prefix; give it another one".to_owned(),
+            ));
         }
         Ok(template)
     }
@@ -155,7 +190,11 @@ impl Template {
             Shape::Text(text) => {
                 let pieces = cut(&words(text)?);
                 let fix = "a text has {{ prefix }} once and ends with {{ suffix }}, once";
-                let misplaced = |what| TemplateError::Misplaced { file: self.file.clone(), what, fix };
+                let misplaced = |what| TemplateError::Misplaced {
+                    file: self.file.clone(),
+                    what,
+                    fix,
+                };
                 in_order(&pieces).map_err(misplaced)?;
                 match pieces.last() {
                     Some(Piece::Suffix) => Ok(pieces),
@@ -168,9 +207,20 @@ impl Template {
                     reference: reference.to_owned(),
                     plain: names(&BUILTIN[..3]),
                 })?;
-                let render = |turn: &Message| Ok(Message { role: turn.role.clone(), content: words(&turn.content)? });
-                let messages = turns.iter().map(render).collect::<Result<Vec<_>, TemplateError>>()?;
-                let own: Vec<Piece> = messages.iter().flat_map(|message| cut(&message.content)).collect();
+                let render = |turn: &Message| {
+                    Ok(Message {
+                        role: turn.role.clone(),
+                        content: words(&turn.content)?,
+                    })
+                };
+                let messages = turns
+                    .iter()
+                    .map(render)
+                    .collect::<Result<Vec<_>, TemplateError>>()?;
+                let own: Vec<Piece> = messages
+                    .iter()
+                    .flat_map(|message| cut(&message.content))
+                    .collect();
                 let misplaced = |file: &str, fix| {
                     let file = file.to_owned();
                     move |what| TemplateError::Misplaced { file, what, fix }
@@ -178,14 +228,19 @@ impl Template {
                 let fix = "the turns have {{ prefix }} once, and the last one ends with {{ suffix }}, once";
                 in_order(&own).map_err(misplaced(&self.file, fix))?;
                 if own.last() != Some(&Piece::Suffix) {
-                    return Err(misplaced(&self.file, fix)("something follows the suffix".to_owned()));
+                    return Err(misplaced(&self.file, fix)(
+                        "something follows the suffix".to_owned(),
+                    ));
                 }
                 let mut pieces = cut(&chat.render(&messages)?);
                 let fix = "this chat template changes what it is given, so its turns can't be told apart: use a template \
                            without turns, such as continue";
                 in_order(&pieces).map_err(misplaced(&chat.file, fix))?;
                 // What would close the assistant's turn comes after what is scored.
-                let end = pieces.iter().position(|piece| *piece == Piece::Suffix).map_or(pieces.len(), |at| at + 1);
+                let end = pieces
+                    .iter()
+                    .position(|piece| *piece == Piece::Suffix)
+                    .map_or(pieces.len(), |at| at + 1);
                 pieces.truncate(end);
                 Ok(pieces)
             }
@@ -200,12 +255,18 @@ impl RawTurn {
             Role::User => "user",
             Role::Assistant => "assistant",
         };
-        Message { role: role.to_owned(), content: self.text }
+        Message {
+            role: role.to_owned(),
+            content: self.text,
+        }
     }
 }
 
 fn names(of: &[(&str, &str)]) -> String {
-    of.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", ")
+    of.iter()
+        .map(|(name, _)| *name)
+        .collect::<Vec<_>>()
+        .join(", ")
 }
 
 /// What stands for the item's words while a template is rendered: plain letters, which no template changes.
@@ -223,7 +284,10 @@ fn stand_ins(known: Known) -> Value {
         _ => true,
     };
     let value = |(name, word, piece): (&str, &str, Piece)| {
-        (name.to_owned(), Value::from(if there(&piece) { word } else { "" }))
+        (
+            name.to_owned(),
+            Value::from(if there(&piece) { word } else { "" }),
+        )
     };
     STAND_INS.map(value).into_iter().collect()
 }
@@ -233,13 +297,17 @@ fn cut(text: &str) -> Vec<Piece> {
     let mut pieces = Vec::new();
     let mut rest = text;
     loop {
-        let next =
-            STAND_INS.iter().filter_map(|stand_in| Some((rest.find(stand_in.1)?, stand_in))).min_by_key(|(at, _)| *at);
+        let next = STAND_INS
+            .iter()
+            .filter_map(|stand_in| Some((rest.find(stand_in.1)?, stand_in)))
+            .min_by_key(|(at, _)| *at);
         let literal = next.map_or(rest, |(at, _)| &rest[..at]);
         if !literal.is_empty() {
             pieces.push(Piece::Literal(literal.to_owned()));
         }
-        let Some((at, (_, word, piece))) = next else { return pieces };
+        let Some((at, (_, word, piece))) = next else {
+            return pieces;
+        };
         pieces.push(piece.clone());
         rest = &rest[at + word.len()..];
     }
@@ -247,12 +315,18 @@ fn cut(text: &str) -> Vec<Piece> {
 
 /// Whether there is one prefix and then one suffix.
 fn in_order(pieces: &[Piece]) -> Result<(), String> {
-    let places = |piece: &Piece| (0..pieces.len()).filter(|&at| pieces[at] == *piece).collect::<Vec<_>>();
+    let places = |piece: &Piece| {
+        (0..pieces.len())
+            .filter(|&at| pieces[at] == *piece)
+            .collect::<Vec<_>>()
+    };
     match (&*places(&Piece::Prefix), &*places(&Piece::Suffix)) {
         ([prefix], [suffix]) if prefix < suffix => Ok(()),
         ([_], [_]) => Err("the suffix stands before the prefix".to_owned()),
-        (prefixes, suffixes) => {
-            Err(format!("it has the prefix {} times and the suffix {} times", prefixes.len(), suffixes.len()))
-        }
+        (prefixes, suffixes) => Err(format!(
+            "it has the prefix {} times and the suffix {} times",
+            prefixes.len(),
+            suffixes.len()
+        )),
     }
 }

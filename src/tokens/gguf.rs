@@ -64,14 +64,22 @@ impl GgufVocab {
         };
         bytes.extend(b"byrote.tokenizer.gguf/v1\n");
         text(&mut bytes, &self.model);
-        let flags = (&self.pre, self.bos, self.unk, self.add_bos, self.add_space_prefix);
+        let flags = (
+            &self.pre,
+            self.bos,
+            self.unk,
+            self.add_bos,
+            self.add_space_prefix,
+        );
         text(&mut bytes, &format!("{flags:?}"));
         if self.model == "gpt2" && matches!(self.pre.as_deref(), None | Some("default")) {
             text(&mut bytes, self.architecture.as_deref().unwrap_or_default());
         }
         for list in [Some(&self.tokens), self.merges.as_ref()] {
             bytes.extend((list.map_or(0, Vec::len) as u64).to_le_bytes());
-            list.into_iter().flatten().for_each(|token| text(&mut bytes, token));
+            list.into_iter()
+                .flatten()
+                .for_each(|token| text(&mut bytes, token));
         }
         let scores = self.scores.iter().flatten();
         bytes.extend(scores.flat_map(|score| score.to_le_bytes()));
@@ -93,12 +101,17 @@ impl GgufVocab {
 
     /// Builds what encodes, the bytes of every token, and whether text gets a BOS by default.
     pub(super) fn build(self, file: &str) -> Result<(Made, Pieces, bool), TokenizerError> {
-        let damaged = |what: String| TokenizerError::Damaged { file: file.to_owned(), what };
+        let damaged = |what: String| TokenizerError::Damaged {
+            file: file.to_owned(),
+            what,
+        };
         if self.tokens.is_empty() {
             return Err(damaged("tokenizer.ggml.tokens is empty".to_owned()));
         }
-        let lengths =
-            [("token_type", self.token_types.as_ref().map(Vec::len)), ("scores", self.scores.as_ref().map(Vec::len))];
+        let lengths = [
+            ("token_type", self.token_types.as_ref().map(Vec::len)),
+            ("scores", self.scores.as_ref().map(Vec::len)),
+        ];
         for (key, len) in lengths {
             if len.is_some_and(|len| len != self.tokens.len()) {
                 return Err(damaged(format!(
@@ -119,18 +132,29 @@ impl GgufVocab {
         match self.model.as_str() {
             "gpt2" => self.byte_level(file),
             "llama" => self.sentencepiece(file),
-            _ => Err(TokenizerError::UnknownModel { file: file.to_owned(), model: self.model }),
+            _ => Err(TokenizerError::UnknownModel {
+                file: file.to_owned(),
+                model: self.model,
+            }),
         }
     }
 
     fn kind(&self, id: usize) -> i32 {
-        self.token_types.as_ref().and_then(|kinds| kinds.get(id)).copied().unwrap_or(1)
+        self.token_types
+            .as_ref()
+            .and_then(|kinds| kinds.get(id))
+            .copied()
+            .unwrap_or(1)
     }
 
     fn sentencepiece(mut self, file: &str) -> Result<(Made, Pieces, bool), TokenizerError> {
         let Some(scores) = self.scores.take() else {
-            let what = "tokenizer.ggml.scores is missing, and a vocabulary of this kind merges by score";
-            return Err(TokenizerError::Damaged { file: file.to_owned(), what: what.to_owned() });
+            let what =
+                "tokenizer.ggml.scores is missing, and a vocabulary of this kind merges by score";
+            return Err(TokenizerError::Damaged {
+                file: file.to_owned(),
+                what: what.to_owned(),
+            });
         };
         let mut table = Pieces::default();
         let mut entries = Vec::with_capacity(self.tokens.len());
@@ -161,11 +185,18 @@ impl GgufVocab {
     }
 
     fn byte_level(mut self, file: &str) -> Result<(Made, Pieces, bool), TokenizerError> {
-        let damaged = |what: String| TokenizerError::Damaged { file: file.to_owned(), what };
+        let damaged = |what: String| TokenizerError::Damaged {
+            file: file.to_owned(),
+            what,
+        };
         let Some(pre) = pre::find(self.pre.as_deref(), self.architecture.as_deref()) else {
             let file = file.to_owned();
             return Err(match self.pre {
-                Some(pre) => TokenizerError::UnknownPre { file, pre, known: pre::known() },
+                Some(pre) => TokenizerError::UnknownPre {
+                    file,
+                    pre,
+                    known: pre::known(),
+                },
                 None => TokenizerError::NoPre { file },
             });
         };
@@ -176,7 +207,9 @@ impl GgufVocab {
             .into_iter()
             .map(|merge| match merge.split_once(' ') {
                 Some((left, right)) => Ok((left.to_owned(), right.to_owned())),
-                None => Err(damaged(format!("tokenizer.ggml.merges has {merge:?}, which isn't two tokens"))),
+                None => Err(damaged(format!(
+                    "tokenizer.ggml.merges has {merge:?}, which isn't two tokens"
+                ))),
             })
             .collect::<Result<Vec<_>, _>>()?;
 
@@ -185,8 +218,12 @@ impl GgufVocab {
         let mut user_defined = Vec::new();
         let tokens = std::mem::take(&mut self.tokens);
         let control = |index: usize| matches!(self.kind(index), UNKNOWN | CONTROL);
-        let mut unmade: HashSet<&str> =
-            tokens.iter().enumerate().filter(|(i, _)| control(*i)).map(|(_, t)| t.as_str()).collect();
+        let mut unmade: HashSet<&str> = tokens
+            .iter()
+            .enumerate()
+            .filter(|(i, _)| control(*i))
+            .map(|(_, t)| t.as_str())
+            .collect();
         let mut joined = String::new();
         for (left, right) in &merges {
             joined.clear();
@@ -211,8 +248,11 @@ impl GgufVocab {
             vocab.insert(token, id);
         }
         let library = |e: tokenizers::Error| damaged(e.to_string());
-        let model =
-            BPE::builder().vocab_and_merges(vocab, merges).ignore_merges(pre.ignore_merges).build().map_err(library)?;
+        let model = BPE::builder()
+            .vocab_and_merges(vocab, merges)
+            .ignore_merges(pre.ignore_merges)
+            .build()
+            .map_err(library)?;
         let mut made = tokenizers::Tokenizer::new(model);
         if pre.nfc {
             made.with_normalizer(Some(NFC)).map_err(library)?;
@@ -220,7 +260,11 @@ impl GgufVocab {
         let mut steps: Vec<PreTokenizerWrapper> = Vec::new();
         for pattern in pre.patterns {
             let pattern = SplitPattern::Regex((*pattern).to_owned());
-            steps.push(Split::new(pattern, SplitDelimiterBehavior::Isolated, false).map_err(library)?.into());
+            steps.push(
+                Split::new(pattern, SplitDelimiterBehavior::Isolated, false)
+                    .map_err(library)?
+                    .into(),
+            );
         }
         let space_prefix = self.add_space_prefix.unwrap_or(false);
         steps.push(ByteLevel::new(space_prefix, false, false).into());

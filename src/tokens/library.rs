@@ -36,14 +36,24 @@ pub(super) fn no_panic_ahead(json: &[u8]) -> serde_json::Result<()> {
         }
     }
     let shape: Shape = serde_json::from_slice(json)?;
-    if let Some(prefix) = shape.model.continuing_subword_prefix.as_str().filter(|prefix| !prefix.is_empty()) {
+    if let Some(prefix) = shape
+        .model
+        .continuing_subword_prefix
+        .as_str()
+        .filter(|prefix| !prefix.is_empty())
+    {
         let merges = shape.model.merges.as_array().into_iter().flatten();
         let right = |merge: &Value| match merge {
             Value::String(both) => both.split_once(' ').map(|(_, right)| right.to_owned()),
             pair => pair.get(1).and_then(Value::as_str).map(str::to_owned),
         };
-        if let Some(right) = merges.filter_map(right).find(|right| !right.starts_with(prefix)) {
-            let what = format!("the merge with {right:?} lacks the \"continuing_subword_prefix\" {prefix:?}");
+        if let Some(right) = merges
+            .filter_map(right)
+            .find(|right| !right.starts_with(prefix))
+        {
+            let what = format!(
+                "the merge with {right:?} lacks the \"continuing_subword_prefix\" {prefix:?}"
+            );
             return Err(serde::de::Error::custom(what));
         }
     }
@@ -78,7 +88,11 @@ pub(super) fn spell(library: &tokenizers::Tokenizer) -> (Pieces, bool) {
     let fallback = has("ByteFallback");
 
     let added = library.get_added_tokens_decoder();
-    let size = library.get_vocab(true).into_values().max().map_or(0, |id| id as usize + 1);
+    let size = library
+        .get_vocab(true)
+        .into_values()
+        .max()
+        .map_or(0, |id| id as usize + 1);
     let mut pieces = Pieces::default();
     for id in 0..size as u32 {
         if let Some(token) = added.get(&id) {
@@ -105,7 +119,12 @@ pub(super) fn spell(library: &tokenizers::Tokenizer) -> (Pieces, bool) {
 fn step_types(part: &Value, out: &mut Vec<String>) {
     match part {
         Value::Object(fields) => {
-            out.extend(fields.get("type").and_then(Value::as_str).map(str::to_owned));
+            out.extend(
+                fields
+                    .get("type")
+                    .and_then(Value::as_str)
+                    .map(str::to_owned),
+            );
             fields.values().for_each(|value| step_types(value, out));
         }
         Value::Array(list) => list.iter().for_each(|value| step_types(value, out)),

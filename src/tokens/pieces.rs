@@ -24,7 +24,9 @@ impl Pieces {
     /// The bytes of a token; empty for an id without one.
     pub(super) fn get(&self, id: u32) -> &[u8] {
         let id = id as usize;
-        let Some(&end) = self.ends.get(id) else { return &[] };
+        let Some(&end) = self.ends.get(id) else {
+            return &[];
+        };
         let start = if id == 0 { 0 } else { self.ends[id - 1] };
         &self.block[start..end]
     }
@@ -32,7 +34,8 @@ impl Pieces {
     /// The bytes of `text` each token stands for, if the tokens spell `text` byte for byte.
     /// A space the tokenizer put before the text stands for no byte of it.
     pub(super) fn ranges(&self, ids: &[u32], text: &str) -> Option<Vec<(usize, usize)>> {
-        self.ranges_from(ids, text, 0).or_else(|| self.ranges_from(ids, text, 1))
+        self.ranges_from(ids, text, 0)
+            .or_else(|| self.ranges_from(ids, text, 1))
     }
 
     /// As [`Pieces::ranges`], where the first `added` bytes the tokens spell are spaces that aren't in the text.
@@ -65,7 +68,9 @@ impl Pieces {
 /// The byte a byte-fallback token such as `<0x0A>` stands for.
 pub(super) fn fallback_byte(token: &str) -> Option<u8> {
     let hex = token.strip_prefix("<0x")?.strip_suffix('>')?;
-    (hex.len() == 2).then(|| u8::from_str_radix(hex, 16).ok()).flatten()
+    (hex.len() == 2)
+        .then(|| u8::from_str_radix(hex, 16).ok())
+        .flatten()
 }
 
 /// The byte each character of the byte-level alphabet stands for (GPT-2's printable spelling of bytes).
@@ -83,7 +88,11 @@ pub(super) fn byte_of(spelled: char) -> Option<u8> {
 
 /// The bytes of a token spelled in the byte-level alphabet; its own UTF-8 if it isn't.
 pub(super) fn byte_level(token: &str) -> Vec<u8> {
-    token.chars().map(byte_of).collect::<Option<Vec<u8>>>().unwrap_or_else(|| token.as_bytes().to_vec())
+    token
+        .chars()
+        .map(byte_of)
+        .collect::<Option<Vec<u8>>>()
+        .unwrap_or_else(|| token.as_bytes().to_vec())
 }
 
 /// The bytes of a token of a SentencePiece vocabulary.
@@ -112,16 +121,34 @@ mod tests {
         for piece in [&b"a\xf0\x9f"[..], b"\x98\x80", b" a"] {
             pieces.push(piece.iter().copied());
         }
-        assert_eq!(pieces.ranges(&[0, 1, 2], "a😀 a"), Some(vec![(0, 3), (3, 5), (5, 7)]));
-        assert_eq!(pieces.ranges(&[2, 2], "a a"), Some(vec![(0, 1), (1, 3)]), "a space was put in front");
+        assert_eq!(
+            pieces.ranges(&[0, 1, 2], "a😀 a"),
+            Some(vec![(0, 3), (3, 5), (5, 7)])
+        );
+        assert_eq!(
+            pieces.ranges(&[2, 2], "a a"),
+            Some(vec![(0, 1), (1, 3)]),
+            "a space was put in front"
+        );
         assert_eq!(pieces.ranges(&[2, 2], " a a"), Some(vec![(0, 2), (2, 4)]));
-        assert_eq!(pieces.ranges(&[0, 1], "a😀 a"), None, "the tokens end before the text");
+        assert_eq!(
+            pieces.ranges(&[0, 1], "a😀 a"),
+            None,
+            "the tokens end before the text"
+        );
         assert_eq!(pieces.decode(&[0]), "a\u{fffd}");
     }
 
     #[test]
     fn fallback_tokens_are_two_hexadecimal_digits() {
         assert_eq!(fallback_byte("<0x0A>"), Some(10));
-        assert_eq!([fallback_byte("<0x0>"), fallback_byte("<0xGG>"), fallback_byte("0x0A")], [None; 3]);
+        assert_eq!(
+            [
+                fallback_byte("<0x0>"),
+                fallback_byte("<0xGG>"),
+                fallback_byte("0x0A")
+            ],
+            [None; 3]
+        );
     }
 }

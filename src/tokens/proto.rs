@@ -99,16 +99,22 @@ impl Model {
 
 impl Piece {
     fn read(bytes: &[u8]) -> Result<Self, String> {
-        let mut piece = Self { text: String::new(), score: 0.0, kind: NORMAL };
+        let mut piece = Self {
+            text: String::new(),
+            score: 0.0,
+            kind: NORMAL,
+        };
         let mut fields = Fields(bytes);
         while let Some((number, value)) = fields.next()? {
             match (number, value) {
                 (1, Field::Bytes(text)) => {
-                    piece.text = String::from_utf8(text.to_vec()).map_err(|_| "a piece isn't UTF-8".to_owned())?;
+                    piece.text = String::from_utf8(text.to_vec())
+                        .map_err(|_| "a piece isn't UTF-8".to_owned())?;
                 }
                 (2, Field::Float(score)) => piece.score = score,
                 (3, Field::Number(kind)) => {
-                    piece.kind = i32::try_from(kind).map_err(|_| format!("a piece of kind {kind}"))?
+                    piece.kind =
+                        i32::try_from(kind).map_err(|_| format!("a piece of kind {kind}"))?
                 }
                 _ => {}
             }
@@ -135,7 +141,11 @@ impl<'a> Fields<'a> {
                 let bytes = self.take(4)?;
                 Field::Float(bytes.try_into().map(f32::from_le_bytes).unwrap_or_default())
             }
-            kind => return Err(format!("it isn't a SentencePiece model: a field of wire type {kind}")),
+            kind => {
+                return Err(format!(
+                    "it isn't a SentencePiece model: a field of wire type {kind}"
+                ));
+            }
         };
         Ok(Some((key >> 3, value)))
     }
@@ -153,7 +163,10 @@ impl<'a> Fields<'a> {
     }
 
     fn take(&mut self, len: usize) -> Result<&'a [u8], String> {
-        let (taken, rest) = self.0.split_at_checked(len).ok_or("it ends within a field")?;
+        let (taken, rest) = self
+            .0
+            .split_at_checked(len)
+            .ok_or("it ends within a field")?;
         self.0 = rest;
         Ok(taken)
     }
@@ -188,11 +201,25 @@ mod tests {
         let mut trainer = vec![0x18, 2, 0xc8, 0x02];
         trainer.extend(none);
         trainer.extend([1, 0x20, 7]);
-        let bytes = message(&[("<unk>", 0.0, 2), ("a", -1.5, 1)], &trainer, &[0x18, 0, 0x12, 1, 9, 0x0a, 1, b'x']);
+        let bytes = message(
+            &[("<unk>", 0.0, 2), ("a", -1.5, 1)],
+            &trainer,
+            &[0x18, 0, 0x12, 1, 9, 0x0a, 1, b'x'],
+        );
         let model = Model::read(&bytes).unwrap();
-        assert_eq!((model.kind, model.normalizes, model.add_dummy_prefix), (BPE, true, false));
+        assert_eq!(
+            (model.kind, model.normalizes, model.add_dummy_prefix),
+            (BPE, true, false)
+        );
         assert_eq!((model.bos, model.unk), (None, Some(0)));
-        assert_eq!(model.pieces[1], Piece { text: "a".to_owned(), score: -1.5, kind: NORMAL });
+        assert_eq!(
+            model.pieces[1],
+            Piece {
+                text: "a".to_owned(),
+                score: -1.5,
+                kind: NORMAL
+            }
+        );
     }
 
     #[test]
@@ -201,8 +228,14 @@ mod tests {
         for (bad, told) in [
             (&b""[..], "no pieces"),
             (b"\x0b", "wire type 3"),
-            (b"\x0a\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01", "ends within"),
-            (b"\x80\x80\x80\x80\x80\x80\x80\x80\x80\x80\x80", "longer than ten"),
+            (
+                b"\x0a\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01",
+                "ends within",
+            ),
+            (
+                b"\x80\x80\x80\x80\x80\x80\x80\x80\x80\x80\x80",
+                "longer than ten",
+            ),
             (b"\x0a\x03\x0a\x01\xff", "UTF-8"),
             (b"\x08\x01", "isn't a SentencePiece"),
         ] {

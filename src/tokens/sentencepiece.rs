@@ -57,7 +57,9 @@ struct Candidate {
 
 impl Ord for Candidate {
     fn cmp(&self, other: &Self) -> Ordering {
-        self.score.total_cmp(&other.score).then(other.left.cmp(&self.left))
+        self.score
+            .total_cmp(&other.score)
+            .then(other.left.cmp(&self.left))
     }
 }
 
@@ -100,7 +102,10 @@ impl SentencePiece {
                     // tokenizer.model writes their spaces as U+2581, GGUF as spaces.
                     let token = token.replace(SPACE_MARK, " ");
                     if let Some(&first) = token.as_bytes().first() {
-                        this.user_defined.entry(first).or_default().push((token, id));
+                        this.user_defined
+                            .entry(first)
+                            .or_default()
+                            .push((token, id));
                     }
                 }
                 Entry::Byte(byte) => this.fallback[usize::from(byte)] = Some(id),
@@ -115,7 +120,10 @@ impl SentencePiece {
     /// Encodes `text`; `None` if it has a character for which there is neither a token, nor byte
     /// tokens, nor an unknown token.
     pub(super) fn encode(&self, text: &str, pieces: &Pieces) -> Option<Encoding> {
-        let mut out = Encoding { exact: true, ..Encoding::default() };
+        let mut out = Encoding {
+            exact: true,
+            ..Encoding::default()
+        };
         let mut pending = 0;
         let mut at = 0;
         while at < text.len() {
@@ -131,16 +139,23 @@ impl SentencePiece {
             }
         }
         self.segment(text, pending, text.len(), &mut out)?;
-        out.exact = pieces.ranges(&out.ids, text).is_some_and(|ranges| ranges == out.bytes);
+        out.exact = pieces
+            .ranges(&out.ids, text)
+            .is_some_and(|ranges| ranges == out.bytes);
         Some(out)
     }
 
     /// The longest user-defined token at `at`: its length in the text, and its id. U+2581 in a text is a space.
     fn user_defined_at(&self, text: &str, at: usize) -> Option<(usize, u32)> {
         let rest = &text[at..];
-        let first = if rest.starts_with(SPACE_MARK) { b' ' } else { *rest.as_bytes().first()? };
+        let first = if rest.starts_with(SPACE_MARK) {
+            b' '
+        } else {
+            *rest.as_bytes().first()?
+        };
         let list = self.user_defined.get(&first)?;
-        list.iter().find_map(|(token, id)| Some((spans(token, rest)?, *id)))
+        list.iter()
+            .find_map(|(token, id)| Some((spans(token, rest)?, *id)))
     }
 
     /// Encodes the part `start..end` of `text`, which has no user-defined token.
@@ -185,8 +200,13 @@ impl SentencePiece {
                 continue;
             }
             // Only single characters can be without a token. A space without one falls back as a space.
-            let own = if piece.starts_with(SPACE_MARK) { " " } else { &text[symbol.origin..origin_end] };
-            let bytes: Option<Vec<u32>> = own.bytes().map(|b| self.fallback[usize::from(b)]).collect();
+            let own = if piece.starts_with(SPACE_MARK) {
+                " "
+            } else {
+                &text[symbol.origin..origin_end]
+            };
+            let bytes: Option<Vec<u32>> =
+                own.bytes().map(|b| self.fallback[usize::from(b)]).collect();
             match bytes {
                 Some(ids) => {
                     for (k, id) in ids.into_iter().enumerate() {
@@ -215,12 +235,20 @@ impl SentencePiece {
                 return None;
             }
             let &(_, score) = self.tokens.get(&spelled[start..end])?;
-            Some(Candidate { score, left, right, len: end - start })
+            Some(Candidate {
+                score,
+                left,
+                right,
+                len: end - start,
+            })
         };
         for right in 1..symbols.len() {
             queue.extend(candidate(symbols, right - 1, right));
         }
-        while let Some(Candidate { left, right, len, .. }) = queue.pop() {
+        while let Some(Candidate {
+            left, right, len, ..
+        }) = queue.pop()
+        {
             let (a, b) = (symbols[left], symbols[right]);
             // Either may have been joined to another since.
             if a.start == a.end || b.start == b.end || b.end - a.start != len || a.next != right {
@@ -264,10 +292,21 @@ mod tests {
         let mut entries = Vec::new();
         for (id, (word, score)) in words.into_iter().zip(scores).enumerate() {
             pieces.push(super::super::pieces::spaced(word));
-            entries.push((id as u32, Entry::Ordinary { token: word.to_owned(), score }));
+            entries.push((
+                id as u32,
+                Entry::Ordinary {
+                    token: word.to_owned(),
+                    score,
+                },
+            ));
         }
         pieces.push(*b"<b>");
-        entries.push((7, Entry::UserDefined { token: "<b>".to_owned() }));
+        entries.push((
+            7,
+            Entry::UserDefined {
+                token: "<b>".to_owned(),
+            },
+        ));
         pieces.push(*b"?");
         for byte in 0..=255u8 {
             pieces.push([byte]);
@@ -275,7 +314,10 @@ mod tests {
                 entries.push((9 + u32::from(byte), Entry::Byte(byte)));
             }
         }
-        (SentencePiece::new(entries, 265, Some(8), space_prefix), pieces)
+        (
+            SentencePiece::new(entries, 265, Some(8), space_prefix),
+            pieces,
+        )
     }
 
     #[test]
@@ -318,7 +360,10 @@ mod tests {
     fn space_put_in_front_stands_for_no_byte_of_the_text() {
         let (model, pieces) = small(true, true);
         let encoding = model.encode("ab ab", &pieces).unwrap();
-        assert_eq!((encoding.ids, encoding.bytes, encoding.exact), (vec![4, 4], vec![(0, 2), (2, 5)], true));
+        assert_eq!(
+            (encoding.ids, encoding.bytes, encoding.exact),
+            (vec![4, 4], vec![(0, 2), (2, 5)], true)
+        );
         assert_eq!(model.encode("", &pieces).unwrap().ids, [] as [u32; 0]);
     }
 }

@@ -27,7 +27,13 @@ pub struct SlowFiles {
 
 /// Files that may be taken as a checkpoint's tokenizer, the best first. The last two are found to be refused: a
 /// tokenizer that is there must not pass for none.
-pub const MAIN_FILES: &[&str] = &["tokenizer.json", "tokenizer.model", "vocab.json", "qwen.tiktoken", "tekken.json"];
+pub const MAIN_FILES: &[&str] = &[
+    "tokenizer.json",
+    "tokenizer.model",
+    "vocab.json",
+    "qwen.tiktoken",
+    "tekken.json",
+];
 /// What may lie beside one that isn't tokenizer.json, tokenizer_config.json aside.
 pub const BESIDE: &[&str] = &["merges.txt", "special_tokens_map.json", "added_tokens.json"];
 
@@ -48,14 +54,37 @@ struct Said {
 }
 
 /// What a list of names under `additional_special_tokens` and the names of roles are.
-const ROLES: [&str; 7] = ["bos_token", "eos_token", "unk_token", "pad_token", "sep_token", "cls_token", "mask_token"];
+const ROLES: [&str; 7] = [
+    "bos_token",
+    "eos_token",
+    "unk_token",
+    "pad_token",
+    "sep_token",
+    "cls_token",
+    "mask_token",
+];
 /// Far more than any tokenizer has; ids are indices into tables.
 pub(super) const MOST_TOKENS: usize = 1 << 24;
 
 /// How a byte-level tokenizer's class cuts text, by the value of `tokenizer.ggml.pre` that means the same.
 const BYTE_LEVEL: &[(&[&str], &str)] = &[
-    (&["GPT2Tokenizer", "CodeGenTokenizer", "gpt2", "opt", "gpt_neo", "gptj", "codegen", "phi"], "gpt-2"),
-    (&["Qwen2Tokenizer", "qwen2", "qwen2_moe", "qwen3", "qwen3_moe"], "qwen2"),
+    (
+        &[
+            "GPT2Tokenizer",
+            "CodeGenTokenizer",
+            "gpt2",
+            "opt",
+            "gpt_neo",
+            "gptj",
+            "codegen",
+            "phi",
+        ],
+        "gpt-2",
+    ),
+    (
+        &["Qwen2Tokenizer", "qwen2", "qwen2_moe", "qwen3", "qwen3_moe"],
+        "qwen2",
+    ),
     (&["GPTNeoXTokenizer", "gpt_neox"], "gpt-neox"),
 ];
 /// Kinds whose SentencePiece text begins with BOS unless `add_bos_token` says otherwise.
@@ -86,7 +115,12 @@ impl Tokenizer {
     /// When a file can't be read, parts don't fit together, or it is of a kind that can't be done.
     pub fn from_slow(files: &SlowFiles, file: &str) -> Result<Self, TokenizerError> {
         let said = Said::read(files, file)?;
-        let refuse = |what: &str| Err(TokenizerError::Unsupported { file: file.to_owned(), what: what.to_owned() });
+        let refuse = |what: &str| {
+            Err(TokenizerError::Unsupported {
+                file: file.to_owned(),
+                what: what.to_owned(),
+            })
+        };
         if file.ends_with("vocab.json") {
             byte_level(files, said, file)
         } else if file.ends_with("tekken.json") {
@@ -101,43 +135,94 @@ impl Tokenizer {
 
 impl Said {
     fn read(files: &SlowFiles, file: &str) -> Result<Self, TokenizerError> {
-        let object = |bytes: &Option<Vec<u8>>, name: &str| -> Result<Map<String, Value>, TokenizerError> {
-            let Some(bytes) = bytes else { return Ok(Map::new()) };
-            serde_json::from_slice(bytes).map_err(|e| damaged(file, format!("{name} beside it: {e}")))
-        };
+        let object =
+            |bytes: &Option<Vec<u8>>, name: &str| -> Result<Map<String, Value>, TokenizerError> {
+                let Some(bytes) = bytes else {
+                    return Ok(Map::new());
+                };
+                serde_json::from_slice(bytes)
+                    .map_err(|e| damaged(file, format!("{name} beside it: {e}")))
+            };
         let mut config = object(&files.config, "tokenizer_config.json")?;
         let map = object(&files.special_tokens_map, "special_tokens_map.json")?;
         let mut special = HashSet::new();
         for source in [&config, &map] {
-            let several = source.get("additional_special_tokens").and_then(Value::as_array);
+            let several = source
+                .get("additional_special_tokens")
+                .and_then(Value::as_array);
             let one = ROLES.iter().filter_map(|role| source.get(*role));
-            special.extend(one.chain(several.into_iter().flatten()).filter_map(content).map(str::to_owned));
+            special.extend(
+                one.chain(several.into_iter().flatten())
+                    .filter_map(content)
+                    .map(str::to_owned),
+            );
         }
         for (role, token) in map {
             config.entry(role).or_insert(token);
         }
         let mut added = BTreeMap::new();
         for (content, id) in object(&files.added_tokens, "added_tokens.json")? {
-            let id = index(&id).ok_or_else(|| damaged(file, format!("added_tokens.json: {content:?} has id {id}")))?;
+            let id = index(&id).ok_or_else(|| {
+                damaged(file, format!("added_tokens.json: {content:?} has id {id}"))
+            })?;
             let special = special.contains(&content);
-            added.insert(id, Added { content, special, flags: [false; 4] });
+            added.insert(
+                id,
+                Added {
+                    content,
+                    special,
+                    flags: [false; 4],
+                },
+            );
         }
-        for (key, token) in config.get("added_tokens_decoder").and_then(Value::as_object).into_iter().flatten() {
-            let wrong = || damaged(file, format!("tokenizer_config.json: added_tokens_decoder has {key:?}: {token}"));
-            let id = index(&Value::from(key.parse::<u64>().map_err(|_| wrong())?)).ok_or_else(wrong)?;
+        for (key, token) in config
+            .get("added_tokens_decoder")
+            .and_then(Value::as_object)
+            .into_iter()
+            .flatten()
+        {
+            let wrong = || {
+                damaged(
+                    file,
+                    format!("tokenizer_config.json: added_tokens_decoder has {key:?}: {token}"),
+                )
+            };
+            let id =
+                index(&Value::from(key.parse::<u64>().map_err(|_| wrong())?)).ok_or_else(wrong)?;
             let flag = |name: &str| token.get(name).and_then(Value::as_bool).unwrap_or(false);
             let content = content(token).ok_or_else(wrong)?.to_owned();
-            added.insert(id, Added { content, special: flag("special"), flags: FLAGS.map(flag) });
+            added.insert(
+                id,
+                Added {
+                    content,
+                    special: flag("special"),
+                    flags: FLAGS.map(flag),
+                },
+            );
         }
-        special.extend(added.values().filter(|token| token.special).map(|token| token.content.clone()));
-        Ok(Self { config, added, special })
+        special.extend(
+            added
+                .values()
+                .filter(|token| token.special)
+                .map(|token| token.content.clone()),
+        );
+        Ok(Self {
+            config,
+            added,
+            special,
+        })
     }
 
     /// What may tell the kind of the tokenizer, the better first.
     fn kinds<'a>(&'a self, files: &'a SlowFiles) -> Vec<&'a str> {
         let class = self.config.get("tokenizer_class").and_then(Value::as_str);
-        match (class.map(|class| class.trim_end_matches("Fast")), &files.model_type) {
-            (Some(class), _) if class != "PreTrainedTokenizer" && class != "TokenizersBackend" => vec![class],
+        match (
+            class.map(|class| class.trim_end_matches("Fast")),
+            &files.model_type,
+        ) {
+            (Some(class), _) if class != "PreTrainedTokenizer" && class != "TokenizersBackend" => {
+                vec![class]
+            }
             (_, model_type) => model_type.as_deref().into_iter().collect(),
         }
     }
@@ -150,20 +235,33 @@ impl Said {
 /// A byte-level BPE, put together as the tokenizer.json that transformers would write.
 fn byte_level(files: &SlowFiles, mut said: Said, file: &str) -> Result<Tokenizer, TokenizerError> {
     let kinds = said.kinds(files);
-    let Some((_, pre)) = BYTE_LEVEL.iter().find(|(names, _)| kinds.iter().any(|kind| names.contains(kind))) else {
-        let kind = kinds.first().map_or_else(|| "nothing".to_owned(), |kind| format!("{kind:?}"));
+    let Some((_, pre)) = BYTE_LEVEL
+        .iter()
+        .find(|(names, _)| kinds.iter().any(|kind| names.contains(kind)))
+    else {
+        let kind = kinds
+            .first()
+            .map_or_else(|| "nothing".to_owned(), |kind| format!("{kind:?}"));
         let what = format!("how it cuts text is told by {kind}, which isn't known");
-        return Err(TokenizerError::Unsupported { file: file.to_owned(), what });
+        return Err(TokenizerError::Unsupported {
+            file: file.to_owned(),
+            what,
+        });
     };
     let Some(pre) = pre::find(Some(pre), None) else {
         return Err(damaged(file, "its kind has no pattern".to_owned()));
     };
-    let vocab: Map<String, Value> = serde_json::from_slice(&files.main).map_err(|e| damaged(file, e.to_string()))?;
+    let vocab: Map<String, Value> =
+        serde_json::from_slice(&files.main).map_err(|e| damaged(file, e.to_string()))?;
     if let Some((token, id)) = vocab.iter().find(|(_, id)| index(id).is_none()) {
         return Err(damaged(file, format!("{token:?} has id {id}")));
     }
-    let merges = files.merges.as_deref().ok_or_else(|| damaged(file, "merges.txt beside it is missing".to_owned()))?;
-    let merges = std::str::from_utf8(merges).map_err(|e| damaged(file, format!("merges.txt: {e}")))?;
+    let merges = files
+        .merges
+        .as_deref()
+        .ok_or_else(|| damaged(file, "merges.txt beside it is missing".to_owned()))?;
+    let merges =
+        std::str::from_utf8(merges).map_err(|e| damaged(file, format!("merges.txt: {e}")))?;
     let mut pairs = Vec::new();
     for (number, line) in merges.lines().enumerate() {
         if line.trim().is_empty() || (number == 0 && line.starts_with("#version")) {
@@ -171,17 +269,32 @@ fn byte_level(files: &SlowFiles, mut said: Said, file: &str) -> Result<Tokenizer
         }
         match line.trim_end().split_once(' ') {
             Some((left, right)) if !right.contains(' ') => pairs.push(json!([left, right])),
-            _ => return Err(damaged(file, format!("merges.txt:{}: {line:?} isn't two tokens", number + 1))),
+            _ => {
+                return Err(damaged(
+                    file,
+                    format!("merges.txt:{}: {line:?} isn't two tokens", number + 1),
+                ));
+            }
         }
     }
     // Special tokens inside the vocabulary are marked, so that none is taken from a text.
-    for (token, id) in vocab.iter().filter(|(token, _)| said.special.contains(*token)) {
+    for (token, id) in vocab
+        .iter()
+        .filter(|(token, _)| said.special.contains(*token))
+    {
         let id = index(id).unwrap_or_default();
-        said.added.entry(id).or_insert(Added { content: token.clone(), special: true, flags: [false; 4] });
+        said.added.entry(id).or_insert(Added {
+            content: token.clone(),
+            special: true,
+            flags: [false; 4],
+        });
     }
     let added = said.added.iter().map(|(id, token)| {
         let mut entry = json!({"id": id, "content": token.content, "special": token.special});
-        FLAGS.iter().zip(token.flags).for_each(|(name, on)| entry[*name] = on.into());
+        FLAGS
+            .iter()
+            .zip(token.flags)
+            .for_each(|(name, on)| entry[*name] = on.into());
         entry
     });
     let mut steps: Vec<Value> = Vec::new();
@@ -208,31 +321,63 @@ fn byte_level(files: &SlowFiles, mut said: Said, file: &str) -> Result<Tokenizer
         said.config.entry("bos_token").or_insert("</s>".into());
     }
     let config = Value::Object(std::mem::take(&mut said.config)).to_string();
-    let tokenizer = Tokenizer::from_json(whole.to_string().as_bytes(), Some(config.as_bytes()), file)?;
-    match said.added.iter().find(|(id, token)| tokenizer.token_bytes(**id) != token.content.as_bytes()) {
-        Some((id, token)) => Err(damaged(file, format!("the added token {:?} can't have id {id}", token.content))),
+    let tokenizer =
+        Tokenizer::from_json(whole.to_string().as_bytes(), Some(config.as_bytes()), file)?;
+    match said
+        .added
+        .iter()
+        .find(|(id, token)| tokenizer.token_bytes(**id) != token.content.as_bytes())
+    {
+        Some((id, token)) => Err(damaged(
+            file,
+            format!("the added token {:?} can't have id {id}", token.content),
+        )),
         None => Ok(tokenizer),
     }
 }
 
 fn sentencepiece(files: &SlowFiles, said: &Said, file: &str) -> Result<Tokenizer, TokenizerError> {
     let model = Model::read(&files.main).map_err(|what| damaged(file, what))?;
-    let refuse = |what: &str| Err(TokenizerError::Unsupported { file: file.to_owned(), what: what.to_owned() });
+    let refuse = |what: &str| {
+        Err(TokenizerError::Unsupported {
+            file: file.to_owned(),
+            what: what.to_owned(),
+        })
+    };
     match model.kind {
         proto::BPE => {}
-        proto::UNIGRAM => return refuse("it is a unigram model of SentencePiece; only its BPE models are known"),
-        _ => return refuse("it is a word or character model of SentencePiece; only its BPE models are known"),
+        proto::UNIGRAM => {
+            return refuse("it is a unigram model of SentencePiece; only its BPE models are known");
+        }
+        _ => {
+            return refuse(
+                "it is a word or character model of SentencePiece; only its BPE models are known",
+            );
+        }
     }
     if model.normalizes {
         return refuse("its SentencePiece model normalizes text by a table of its own");
     }
-    let Model { mut pieces, add_dummy_prefix, bos, unk, .. } = model;
+    let Model {
+        mut pieces,
+        add_dummy_prefix,
+        bos,
+        unk,
+        ..
+    } = model;
     for (&id, token) in &said.added {
         let id = id as usize;
-        let kind = if token.special { proto::CONTROL } else { proto::USER_DEFINED };
+        let kind = if token.special {
+            proto::CONTROL
+        } else {
+            proto::USER_DEFINED
+        };
         if let Some(piece) = pieces.get_mut(id) {
             if piece.text != token.content {
-                let what = format!("token {id} is {:?} in it and {:?} beside it", piece.text, token.content);
+                let what = format!(
+                    "token {id} is {:?} in it and {:?} beside it",
+                    piece.text, token.content
+                );
                 return Err(damaged(file, what));
             }
             // The unknown token is among the added ones, too, and stays what it is.
@@ -241,11 +386,24 @@ fn sentencepiece(files: &SlowFiles, said: &Said, file: &str) -> Result<Tokenizer
             }
             continue;
         }
-        pieces.resize_with(id, || Piece { text: String::new(), score: 0.0, kind: proto::UNUSED });
-        pieces.push(Piece { text: token.content.clone(), score: 0.0, kind });
+        pieces.resize_with(id, || Piece {
+            text: String::new(),
+            score: 0.0,
+            kind: proto::UNUSED,
+        });
+        pieces.push(Piece {
+            text: token.content.clone(),
+            score: 0.0,
+            kind,
+        });
     }
     let named = said.config.get("bos_token").and_then(content);
-    let find = |name: &str| pieces.iter().position(|piece| piece.text == name).map(|at| at as u32);
+    let find = |name: &str| {
+        pieces
+            .iter()
+            .position(|piece| piece.text == name)
+            .map(|at| at as u32)
+    };
     let kinds = said.kinds(files);
     let by_kind = kinds.iter().any(|kind| BEGIN_WITH_BOS.contains(kind));
     let vocab = GgufVocab {
@@ -261,16 +419,23 @@ fn sentencepiece(files: &SlowFiles, said: &Said, file: &str) -> Result<Tokenizer
     };
     let mut tokenizer = Tokenizer::from_gguf(vocab, file)?;
     if said.flag("add_bos_token").is_none() && !by_kind {
-        let kind = kinds.first().map_or_else(|| "no tokenizer_class".to_owned(), |kind| format!("{kind:?}"));
-        let reason =
-            format!("whether text begins with BOS isn't told: no add_bos_token, and {kind}; use --bos always, or");
+        let kind = kinds.first().map_or_else(
+            || "no tokenizer_class".to_owned(),
+            |kind| format!("{kind:?}"),
+        );
+        let reason = format!(
+            "whether text begins with BOS isn't told: no add_bos_token, and {kind}; use --bos always, or"
+        );
         tokenizer.forget_bos(reason);
     }
     Ok(tokenizer)
 }
 
 fn damaged(file: &str, what: String) -> TokenizerError {
-    TokenizerError::Damaged { file: file.to_owned(), what }
+    TokenizerError::Damaged {
+        file: file.to_owned(),
+        what,
+    }
 }
 
 /// The spelling of a token that is given as such or with its flags.
@@ -279,13 +444,18 @@ fn content(token: &Value) -> Option<&str> {
 }
 
 fn index(id: &Value) -> Option<u32> {
-    id.as_u64().filter(|&id| id < MOST_TOKENS as u64).map(|id| id as u32)
+    id.as_u64()
+        .filter(|&id| id < MOST_TOKENS as u64)
+        .map(|id| id as u32)
 }
 
 /// Lines of Base64 and a rank.
 fn looks_like_tiktoken(bytes: &[u8]) -> bool {
     let line = bytes.split(|&b| b == b'\n').next().unwrap_or_default();
-    let Some((token, rank)) = std::str::from_utf8(line).ok().and_then(|line| line.split_once(' ')) else {
+    let Some((token, rank)) = std::str::from_utf8(line)
+        .ok()
+        .and_then(|line| line.split_once(' '))
+    else {
         return false;
     };
     let base64 = |b: u8| b.is_ascii_alphanumeric() || b"+/=".contains(&b);

@@ -19,16 +19,29 @@ use tokenizers::{ModelWrapper, PostProcessorWrapper};
 /// Why a tokenizer can't be had, or can't encode.
 #[derive(Debug, thiserror::Error)]
 pub enum TokenizerError {
-    #[error("{file}: not a tokenizer.json that can be read: {reason}; fetch the model's files again")]
+    #[error(
+        "{file}: not a tokenizer.json that can be read: {reason}; fetch the model's files again"
+    )]
     Json { file: String, reason: String },
-    #[error("{file}: its tokenizer_config.json can't be read: {source}; fetch the model's files again")]
-    Config { file: String, source: serde_json::Error },
-    #[error("{file}: tokenizer.ggml.model is {model:?}; known are gpt2 and llama. Use the model's safetensors files")]
+    #[error(
+        "{file}: its tokenizer_config.json can't be read: {source}; fetch the model's files again"
+    )]
+    Config {
+        file: String,
+        source: serde_json::Error,
+    },
+    #[error(
+        "{file}: tokenizer.ggml.model is {model:?}; known are gpt2 and llama. Use the model's safetensors files"
+    )]
     UnknownModel { file: String, model: String },
     #[error(
         "{file}: tokenizer.ggml.pre is {pre:?}, and how it cuts text isn't known; known are {known}. Use the model's safetensors files"
     )]
-    UnknownPre { file: String, pre: String, known: String },
+    UnknownPre {
+        file: String,
+        pre: String,
+        known: String,
+    },
     #[error(
         "{file}: it has no tokenizer.ggml.pre, as files had none before May 2024, and its architecture doesn't tell how text is cut; convert the model again with a newer llama.cpp, or use its safetensors files"
     )]
@@ -78,8 +91,11 @@ pub struct Tokenizer {
 impl fmt::Debug for Tokenizer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut out = f.debug_struct("Tokenizer");
-        out.field("file", &self.file).field("vocab_size", &self.vocab_size()).field("bos", &self.bos);
-        out.field("fingerprint", &self.fingerprint).finish_non_exhaustive()
+        out.field("file", &self.file)
+            .field("vocab_size", &self.vocab_size())
+            .field("bos", &self.bos);
+        out.field("fingerprint", &self.fingerprint)
+            .finish_non_exhaustive()
     }
 }
 
@@ -103,13 +119,25 @@ impl Tokenizer {
     ///
     /// # Errors
     /// When either can't be read.
-    pub fn from_json(json: &[u8], config: Option<&[u8]>, file: &str) -> Result<Self, TokenizerError> {
-        let bad = |reason: String| TokenizerError::Json { file: file.to_owned(), reason };
+    pub fn from_json(
+        json: &[u8],
+        config: Option<&[u8]>,
+        file: &str,
+    ) -> Result<Self, TokenizerError> {
+        let bad = |reason: String| TokenizerError::Json {
+            file: file.to_owned(),
+            reason,
+        };
         no_panic_ahead(json).map_err(|e| bad(e.to_string()))?;
-        let mut library = tokenizers::Tokenizer::from_bytes(json).map_err(|e| bad(e.to_string()))?;
+        let mut library =
+            tokenizers::Tokenizer::from_bytes(json).map_err(|e| bad(e.to_string()))?;
         let config: Config = match config {
-            Some(bytes) => serde_json::from_slice(bytes)
-                .map_err(|source| TokenizerError::Config { file: file.to_owned(), source })?,
+            Some(bytes) => {
+                serde_json::from_slice(bytes).map_err(|source| TokenizerError::Config {
+                    file: file.to_owned(),
+                    source,
+                })?
+            }
             None => Config::default(),
         };
         let largest = library.get_vocab(true).into_values().max().unwrap_or(0) as usize;
@@ -119,7 +147,10 @@ impl Tokenizer {
         let canonical = library.to_string(false).map_err(|e| bad(e.to_string()))?;
         let bos = bos_rule(&library, &config).map_err(|e| bad(e.to_string()))?;
         // Texts are encoded whole, and the same text always the same way.
-        library.with_padding(None).with_truncation(None).map_err(|e| bad(e.to_string()))?;
+        library
+            .with_padding(None)
+            .with_truncation(None)
+            .map_err(|e| bad(e.to_string()))?;
         library.with_post_processor(None::<PostProcessorWrapper>);
         library.set_encode_special_tokens(true);
         if let ModelWrapper::BPE(bpe) = library.get_model()
@@ -130,7 +161,8 @@ impl Tokenizer {
             library.with_model(bpe);
         }
         let (pieces, spelled) = spell(&library);
-        let fingerprint = Digest::of_bytes(format!("byrote.tokenizer.json/v1\n{bos:?}\n{canonical}").as_bytes());
+        let fingerprint =
+            Digest::of_bytes(format!("byrote.tokenizer.json/v1\n{bos:?}\n{canonical}").as_bytes());
         Ok(Self {
             file: file.to_owned(),
             engine: Engine::Library(Box::new(library)),
@@ -155,9 +187,10 @@ impl Tokenizer {
         let own = match (add_bos.unwrap_or(by_default), bos) {
             (false, _) => Ok(None),
             (true, Some(bos)) => Ok(Some(bos)),
-            (true, None) => {
-                Err("text is to begin with a BOS token, but tokenizer.ggml.bos_token_id is missing".to_owned())
-            }
+            (true, None) => Err(
+                "text is to begin with a BOS token, but tokenizer.ggml.bos_token_id is missing"
+                    .to_owned(),
+            ),
         };
         let engine = match made {
             Made::Library(mut library) => {
@@ -167,7 +200,15 @@ impl Tokenizer {
             Made::SentencePiece(model) => Engine::SentencePiece(model),
         };
         let bos = BosRule { token: bos, own };
-        Ok(Self { file: file.to_owned(), engine, pieces, spelled: true, fingerprint, bos, specials })
+        Ok(Self {
+            file: file.to_owned(),
+            engine,
+            pieces,
+            spelled: true,
+            fingerprint,
+            bos,
+            specials,
+        })
     }
 
     /// Whether text gets a BOS isn't known, for this reason.
@@ -181,24 +222,39 @@ impl Tokenizer {
     /// # Errors
     /// When the vocabulary has no way to spell some character of it.
     pub fn encode(&self, text: &str) -> Result<Encoding, TokenizerError> {
-        let fail = |reason: String| TokenizerError::Encode { file: self.file.clone(), reason };
+        let fail = |reason: String| TokenizerError::Encode {
+            file: self.file.clone(),
+            reason,
+        };
         match &self.engine {
-            Engine::SentencePiece(model) => model
-                .encode(text, &self.pieces)
-                .ok_or_else(|| fail("it has a character without token, and there is no unknown token".to_owned())),
+            Engine::SentencePiece(model) => model.encode(text, &self.pieces).ok_or_else(|| {
+                fail("it has a character without token, and there is no unknown token".to_owned())
+            }),
             Engine::Library(library) => {
                 if has_run_of_space(text) {
                     return Err(fail(format!(
                         "it has more than {LONGEST_SPACE} characters of white space in a row; shorten that"
                     )));
                 }
-                let quick = library.encode_fast(text, false).map_err(|e| fail(e.to_string()))?;
+                let quick = library
+                    .encode_fast(text, false)
+                    .map_err(|e| fail(e.to_string()))?;
                 let ids = quick.get_ids().to_vec();
                 if let Some(bytes) = self.pieces.ranges(&ids, text) {
-                    return Ok(Encoding { ids, bytes, exact: true });
+                    return Ok(Encoding {
+                        ids,
+                        bytes,
+                        exact: true,
+                    });
                 }
-                let slow = library.encode(text, false).map_err(|e| fail(e.to_string()))?;
-                Ok(Encoding { ids, bytes: slow.get_offsets().to_vec(), exact: false })
+                let slow = library
+                    .encode(text, false)
+                    .map_err(|e| fail(e.to_string()))?;
+                Ok(Encoding {
+                    ids,
+                    bytes: slow.get_offsets().to_vec(),
+                    exact: false,
+                })
             }
         }
     }
@@ -207,7 +263,9 @@ impl Tokenizer {
     /// puts before a text stays.
     pub fn decode(&self, ids: &[u32]) -> String {
         match &self.engine {
-            Engine::Library(library) if !self.spelled => library.decode(ids, false).unwrap_or_default(),
+            Engine::Library(library) if !self.spelled => {
+                library.decode(ids, false).unwrap_or_default()
+            }
             _ => self.pieces.decode(ids),
         }
     }
@@ -233,36 +291,55 @@ impl Tokenizer {
     /// # Errors
     /// When one is wanted and it isn't known which.
     pub fn bos(&self, choice: BosChoice) -> Result<Option<u32>, TokenizerError> {
-        let fail = |reason: String| TokenizerError::NoBos { file: self.file.clone(), reason };
+        let fail = |reason: String| TokenizerError::NoBos {
+            file: self.file.clone(),
+            reason,
+        };
         match choice {
             BosChoice::Never => Ok(None),
             BosChoice::Auto => self.bos.own.clone().map_err(fail),
             BosChoice::Always => match self.bos.token {
                 Some(token) => Ok(Some(token)),
-                None => Err(fail("--bos always was given, but the tokenizer names no BOS token".to_owned())),
+                None => Err(fail(
+                    "--bos always was given, but the tokenizer names no BOS token".to_owned(),
+                )),
             },
         }
     }
 }
 
 /// What the tokenizer puts before text: `add_bos_token` where it is given, else what its post-processor does.
-fn bos_rule(library: &tokenizers::Tokenizer, config: &Config) -> Result<BosRule, tokenizers::Error> {
+fn bos_rule(
+    library: &tokenizers::Tokenizer,
+    config: &Config,
+) -> Result<BosRule, tokenizers::Error> {
     let plain = library.encode_fast("a", false)?;
     let with = library.encode_fast("a", true)?;
     let (plain, with) = (plain.get_ids(), with.get_ids());
     // Where the text's own ids begin among the special ones.
-    let before = with.windows(plain.len().max(1)).position(|ids| ids == plain).unwrap_or(0);
+    let before = with
+        .windows(plain.len().max(1))
+        .position(|ids| ids == plain)
+        .unwrap_or(0);
     let added = &with[..before];
-    let named = config.bos_token().and_then(|name| library.token_to_id(name));
+    let named = config
+        .bos_token()
+        .and_then(|name| library.token_to_id(name));
     let token = named.or_else(|| added.first().copied());
     let own = match (config.add_bos_token, added) {
         (Some(false), _) | (None, []) => Ok(None),
         (Some(true), _) => match token {
             Some(token) => Ok(Some(token)),
-            None => Err("add_bos_token is true in tokenizer_config.json, but no bos_token is named".to_owned()),
+            None => Err(
+                "add_bos_token is true in tokenizer_config.json, but no bos_token is named"
+                    .to_owned(),
+            ),
         },
         (None, [bos]) => Ok(Some(*bos)),
-        (None, _) => Err(format!("the tokenizer puts {} special tokens before text, not one", added.len())),
+        (None, _) => Err(format!(
+            "the tokenizer puts {} special tokens before text, not one",
+            added.len()
+        )),
     };
     Ok(BosRule { token, own })
 }
@@ -310,7 +387,13 @@ pub(crate) mod tests {
         let content = gguf_file::Content::read(&mut file).unwrap();
         let get = |key: &str| content.metadata.get(&format!("tokenizer.ggml.{key}"));
         let list = |key: &str| get(key).map(|value| value.to_vec().unwrap());
-        let texts = |key: &str| list(key).map(|l| l.iter().map(|v| v.to_string().unwrap().clone()).collect::<Vec<_>>());
+        let texts = |key: &str| {
+            list(key).map(|l| {
+                l.iter()
+                    .map(|v| v.to_string().unwrap().clone())
+                    .collect::<Vec<_>>()
+            })
+        };
         let flag = |key: &str| get(key).map(|value| value.to_bool().unwrap());
         let id = |key: &str| get(key).map(|value| value.to_u32().unwrap());
         GgufVocab {
@@ -320,7 +403,8 @@ pub(crate) mod tests {
             tokens: texts("tokens").unwrap(),
             scores: list("scores").map(|l| l.iter().map(|v| v.to_f32().unwrap()).collect()),
             merges: texts("merges"),
-            token_types: list("token_type").map(|l| l.iter().map(|v: &Gguf| v.to_i32().unwrap()).collect()),
+            token_types: list("token_type")
+                .map(|l| l.iter().map(|v: &Gguf| v.to_i32().unwrap()).collect()),
             bos: id("bos_token_id"),
             eos: id("eos_token_id"),
             unk: id("unknown_token_id"),
@@ -339,8 +423,10 @@ pub(crate) mod tests {
 
     /// A byte-level tokenizer of 256 bytes and a few merges, as tokenizer.json.
     fn small_json(extra: &str) -> String {
-        let alphabet: Vec<char> =
-            (0u32..0x180).filter_map(char::from_u32).filter(|&c| pieces::byte_of(c).is_some()).collect();
+        let alphabet: Vec<char> = (0u32..0x180)
+            .filter_map(char::from_u32)
+            .filter(|&c| pieces::byte_of(c).is_some())
+            .collect();
         let mut vocab = serde_json::Map::new();
         for c in alphabet {
             vocab.insert(c.to_string(), vocab.len().into());
@@ -372,7 +458,11 @@ pub(crate) mod tests {
         let mut at = 0;
         for (&id, &(start, end)) in encoding.ids.iter().zip(&encoding.bytes) {
             assert_eq!(start, at, "{text:?}");
-            assert_eq!(tokenizer.token_bytes(id), &text.as_bytes()[start..end], "{text:?}");
+            assert_eq!(
+                tokenizer.token_bytes(id),
+                &text.as_bytes()[start..end],
+                "{text:?}"
+            );
             at = end;
         }
         assert_eq!(at, text.len(), "{text:?}");
@@ -409,7 +499,9 @@ pub(crate) mod tests {
     fn bos_is_what_the_configuration_says_else_what_the_post_processor_does() {
         let bos = |extra: &str, config: Option<&str>, choice| {
             let json = small_json(extra);
-            Tokenizer::from_json(json.as_bytes(), config.map(str::as_bytes), "t.json").unwrap().bos(choice)
+            Tokenizer::from_json(json.as_bytes(), config.map(str::as_bytes), "t.json")
+                .unwrap()
+                .bos(choice)
         };
         let named = Some(r#"{"bos_token":{"content":"<|end|>"}}"#);
         let off = Some(r#"{"add_bos_token":false,"bos_token":"<|end|>"}"#);
@@ -422,22 +514,42 @@ pub(crate) mod tests {
             (BOS_PROCESSOR, off, Some(None), Some(259)),
             ("", Some(r#"{"add_bos_token":true}"#), None, None),
         ] {
-            assert_eq!(bos(extra, config, BosChoice::Auto).ok(), auto, "{extra} {config:?}");
-            assert_eq!(bos(extra, config, BosChoice::Always).ok(), always.map(Some), "{extra} {config:?}");
+            assert_eq!(
+                bos(extra, config, BosChoice::Auto).ok(),
+                auto,
+                "{extra} {config:?}"
+            );
+            assert_eq!(
+                bos(extra, config, BosChoice::Always).ok(),
+                always.map(Some),
+                "{extra} {config:?}"
+            );
             assert_eq!(bos(extra, config, BosChoice::Never).unwrap(), None);
         }
         let error = bos("", None, BosChoice::Always).unwrap_err().to_string();
-        assert!(error.starts_with("t.json: ") && error.ends_with("use --bos never"), "{error}");
+        assert!(
+            error.starts_with("t.json: ") && error.ends_with("use --bos never"),
+            "{error}"
+        );
     }
 
     #[test]
     fn fingerprint_depends_on_content_and_not_on_layout() {
         let json = small_json("");
-        let of = |json: &str| Tokenizer::from_json(json.as_bytes(), None, "t").unwrap().fingerprint().clone();
-        let laid_out = serde_json::to_string_pretty(&serde_json::from_str::<Value>(&json).unwrap()).unwrap();
+        let of = |json: &str| {
+            Tokenizer::from_json(json.as_bytes(), None, "t")
+                .unwrap()
+                .fingerprint()
+                .clone()
+        };
+        let laid_out =
+            serde_json::to_string_pretty(&serde_json::from_str::<Value>(&json).unwrap()).unwrap();
         assert_ne!(json, laid_out);
         assert_eq!(of(&json), of(&laid_out));
-        assert_ne!(of(&json), of(&json.replace(r#""t h","th e""#, r#""th e","t h""#)));
+        assert_ne!(
+            of(&json),
+            of(&json.replace(r#""t h","th e""#, r#""th e","t h""#))
+        );
         assert_ne!(of(&json), of(&small_json(BOS_PROCESSOR)));
     }
 
@@ -451,21 +563,93 @@ pub(crate) mod tests {
             merges: Some(words(&["a b"])),
             ..GgufVocab::default()
         };
-        assert_eq!(Tokenizer::from_gguf(good.clone(), "m.gguf").unwrap().encode("abab").unwrap().ids, [2, 2]);
+        assert_eq!(
+            Tokenizer::from_gguf(good.clone(), "m.gguf")
+                .unwrap()
+                .encode("abab")
+                .unwrap()
+                .ids,
+            [2, 2]
+        );
         for (vocab, part) in [
-            (GgufVocab { model: "bert".to_owned(), ..good.clone() }, "tokenizer.ggml.model is \"bert\""),
-            (GgufVocab { pre: Some("newest".to_owned()), ..good.clone() }, "tokenizer.ggml.pre is \"newest\""),
-            (GgufVocab { pre: None, ..good.clone() }, "has no tokenizer.ggml.pre"),
-            (GgufVocab { merges: None, ..good.clone() }, "merges is missing"),
-            (GgufVocab { merges: Some(words(&["ab"])), ..good.clone() }, "isn't two tokens"),
-            (GgufVocab { merges: Some(words(&["a c"])), ..good.clone() }, "damaged"),
-            (GgufVocab { token_types: Some(vec![1]), ..good.clone() }, "1 entries for 3 tokens"),
-            (GgufVocab { bos: Some(3), ..good.clone() }, "bos_token_id is 3"),
-            (GgufVocab { tokens: vec![], ..good.clone() }, "tokens is empty"),
-            (GgufVocab { model: "llama".to_owned(), ..good }, "scores is missing"),
+            (
+                GgufVocab {
+                    model: "bert".to_owned(),
+                    ..good.clone()
+                },
+                "tokenizer.ggml.model is \"bert\"",
+            ),
+            (
+                GgufVocab {
+                    pre: Some("newest".to_owned()),
+                    ..good.clone()
+                },
+                "tokenizer.ggml.pre is \"newest\"",
+            ),
+            (
+                GgufVocab {
+                    pre: None,
+                    ..good.clone()
+                },
+                "has no tokenizer.ggml.pre",
+            ),
+            (
+                GgufVocab {
+                    merges: None,
+                    ..good.clone()
+                },
+                "merges is missing",
+            ),
+            (
+                GgufVocab {
+                    merges: Some(words(&["ab"])),
+                    ..good.clone()
+                },
+                "isn't two tokens",
+            ),
+            (
+                GgufVocab {
+                    merges: Some(words(&["a c"])),
+                    ..good.clone()
+                },
+                "damaged",
+            ),
+            (
+                GgufVocab {
+                    token_types: Some(vec![1]),
+                    ..good.clone()
+                },
+                "1 entries for 3 tokens",
+            ),
+            (
+                GgufVocab {
+                    bos: Some(3),
+                    ..good.clone()
+                },
+                "bos_token_id is 3",
+            ),
+            (
+                GgufVocab {
+                    tokens: vec![],
+                    ..good.clone()
+                },
+                "tokens is empty",
+            ),
+            (
+                GgufVocab {
+                    model: "llama".to_owned(),
+                    ..good
+                },
+                "scores is missing",
+            ),
         ] {
-            let error = Tokenizer::from_gguf(vocab, "m.gguf").unwrap_err().to_string();
-            assert!(error.starts_with("m.gguf: ") && error.contains(part), "{error}");
+            let error = Tokenizer::from_gguf(vocab, "m.gguf")
+                .unwrap_err()
+                .to_string();
+            assert!(
+                error.starts_with("m.gguf: ") && error.contains(part),
+                "{error}"
+            );
         }
     }
 
@@ -519,29 +703,42 @@ pub(crate) mod tests {
             for line in lines.lines() {
                 let line: Value = serde_json::from_str(line).unwrap();
                 let text = line["text"].as_str().unwrap();
-                let ids: Vec<u32> =
-                    line["ids"].as_array().unwrap().iter().map(|id| id.as_u64().unwrap() as u32).collect();
+                let ids: Vec<u32> = line["ids"]
+                    .as_array()
+                    .unwrap()
+                    .iter()
+                    .map(|id| id.as_u64().unwrap() as u32)
+                    .collect();
                 let encoding = tokenizer.encode(text).unwrap();
                 if encoding.ids != ids {
                     differing.push(format!("{text:?}: {:?} and not {ids:?}", encoding.ids));
                 }
             }
             assert!(differing.is_empty(), "{golden}: {differing:#?}");
-            assert!(lines.lines().count() > 50, "{golden} is too short to show anything");
+            assert!(
+                lines.lines().count() > 50,
+                "{golden} is too short to show anything"
+            );
         }
     }
 
     #[test]
     fn real_checkpoints_spell_nasty_text_and_never_give_a_special_token() {
         let Some(folder) = models() else { return };
-        for (name, specials, bos) in [(SMOLLM2, vec![0, 1, 2], None), (GEMMA3, vec![0, 1, 2, 3, 105, 106], Some(2))] {
+        for (name, specials, bos) in [
+            (SMOLLM2, vec![0, 1, 2], None),
+            (GEMMA3, vec![0, 1, 2, 3, 105, 106], Some(2)),
+        ] {
             let tokenizer = checkpoint(&folder, name);
             for text in NASTY {
                 assert_spells(&tokenizer, text);
             }
             let text: String = specials.iter().map(|&id| tokenizer.decode(&[id])).collect();
             let ids = tokenizer.encode(&text).unwrap().ids;
-            assert!(specials.iter().all(|id| !ids.contains(id)), "{name}: {text:?} gave {ids:?}");
+            assert!(
+                specials.iter().all(|id| !ids.contains(id)),
+                "{name}: {text:?} gave {ids:?}"
+            );
             assert_eq!(tokenizer.decode(&ids), text);
             assert_eq!(tokenizer.bos(BosChoice::Auto).unwrap(), bos, "{name}");
             println!("{name}: {}", tokenizer.fingerprint());

@@ -10,13 +10,23 @@ const CASES: usize = 1000;
 
 fn cases<T: DeserializeOwned>(packed: &[u8]) -> Vec<T> {
     let text = String::from_utf8(zstd::decode_all(packed).unwrap()).unwrap();
-    let cases: Vec<T> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let cases: Vec<T> = text
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
     assert_eq!(cases.len(), CASES);
     cases
 }
 
 fn text(value: f64) -> Sample {
-    Sample { value, windows: 1, windows_of_a_form: 1, forms: 1, suffix_len: (50, 50), window_log_p_z: Vec::new() }
+    Sample {
+        value,
+        windows: 1,
+        windows_of_a_form: 1,
+        forms: 1,
+        suffix_len: (50, 50),
+        window_log_p_z: Vec::new(),
+    }
 }
 
 #[test]
@@ -27,7 +37,10 @@ fn false_discoveries_are_controlled_as_scipy_does() {
         assert_eq!(benjamini_hochberg(&p, q), stands, "{p:?} at {q}");
         rejected += stands.iter().filter(|stands| **stands).count();
     }
-    assert!(rejected > CASES, "too few rejections to compare: {rejected}");
+    assert!(
+        rejected > CASES,
+        "too few rejections to compare: {rejected}"
+    );
 }
 
 #[test]

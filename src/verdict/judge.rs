@@ -30,8 +30,10 @@ use crate::policy::{Policy, Tail};
 /// A control is `predictable` within the budget and `clear` outside it. If a positive control of the policy isn't found,
 /// the probe is broken and every verdict becomes `inconclusive`.
 pub fn judge(policy: &Policy, subjects: &[Subject<'_>]) -> Judgement {
-    let samples: Vec<Result<Sample, String>> =
-        subjects.iter().map(|subject| measured(policy, subject.evidence)).collect();
+    let samples: Vec<Result<Sample, String>> = subjects
+        .iter()
+        .map(|subject| measured(policy, subject.evidence))
+        .collect();
     let labels: Vec<Labels<'_>> = subjects.iter().map(Subject::labels).collect();
     let pools = Pools::of(policy.matching, &labels);
     let enough = power::enough(policy);
@@ -39,7 +41,8 @@ pub fn judge(policy: &Policy, subjects: &[Subject<'_>]) -> Judgement {
         .iter()
         .zip(&samples)
         .map(|(label, sample)| {
-            (label.kind != Kind::Control).then(|| Standing::of(policy, pools.of_item(label), sample, &samples, enough))
+            (label.kind != Kind::Control)
+                .then(|| Standing::of(policy, pools.of_item(label), sample, &samples, enough))
         })
         .collect();
 
@@ -49,14 +52,20 @@ pub fn judge(policy: &Policy, subjects: &[Subject<'_>]) -> Judgement {
         .filter(|(subject, _)| subject.kind == Kind::Control)
         .map(|(subject, sample)| control(policy, subject, sample))
         .collect();
-    let mut order: Vec<usize> = (0..subjects.len()).filter(|&i| labels[i].kind == Kind::Control).collect();
+    let mut order: Vec<usize> = (0..subjects.len())
+        .filter(|&i| labels[i].kind == Kind::Control)
+        .collect();
     let mut powers = Vec::new();
     for family in families(policy, &labels) {
         let members: Vec<Member<'_>> = family
             .members
             .iter()
             .filter_map(|&i| {
-                Some(Member { subject: &subjects[i], sample: &samples[i], standing: standings[i].as_ref()? })
+                Some(Member {
+                    subject: &subjects[i],
+                    sample: &samples[i],
+                    standing: standings[i].as_ref()?,
+                })
             })
             .collect();
         verdicts.extend(judge_family(policy, &family, &members, enough));
@@ -70,9 +79,14 @@ pub fn judge(policy: &Policy, subjects: &[Subject<'_>]) -> Judgement {
     let mut verdicts: Vec<Verdict> = by_place.into_iter().map(|(_, verdict)| verdict).collect();
 
     let positive_controls = positive_controls(policy, &labels, &mut verdicts);
-    let usable =
-        |(label, sample): &(&Labels<'_>, &Result<Sample, String>)| label.kind == Kind::Control && sample.is_ok();
-    let items = powers.iter().map(|power: &Power| power.items).max().unwrap_or_default();
+    let usable = |(label, sample): &(&Labels<'_>, &Result<Sample, String>)| {
+        label.kind == Kind::Control && sample.is_ok()
+    };
+    let items = powers
+        .iter()
+        .map(|power: &Power| power.items)
+        .max()
+        .unwrap_or_default();
     Judgement {
         verdicts,
         positive_controls,
@@ -100,35 +114,64 @@ impl Standing {
         samples: &[Result<Sample, String>],
         enough: u64,
     ) -> Self {
-        let controls: Vec<&Sample> = pool.controls.iter().filter_map(|&i| samples.get(i)?.as_ref().ok()).collect();
-        let comparison =
-            sample.as_ref().ok().and_then(|item| conformal::compare(policy.statistic, item, &controls, enough));
-        let asked = comparison.as_ref().filter(|_| policy.tail == Tail::GeneralizedPareto);
+        let controls: Vec<&Sample> = pool
+            .controls
+            .iter()
+            .filter_map(|&i| samples.get(i)?.as_ref().ok())
+            .collect();
+        let comparison = sample
+            .as_ref()
+            .ok()
+            .and_then(|item| conformal::compare(policy.statistic, item, &controls, enough));
+        let asked = comparison
+            .as_ref()
+            .filter(|_| policy.tail == Tail::GeneralizedPareto);
         let tail = asked.and_then(|comparison| tail::fit(&comparison.others));
-        let attainable = comparison.as_ref().map_or(0, |comparison| controls_needed(comparison.factor, 1, policy.q));
-        let enough = if tail.is_some() { policy.min_controls } else { enough.max(attainable) };
-        Self { pool, comparison, tail, enough }
+        let attainable = comparison.as_ref().map_or(0, |comparison| {
+            controls_needed(comparison.factor, 1, policy.q)
+        });
+        let enough = if tail.is_some() {
+            policy.min_controls
+        } else {
+            enough.max(attainable)
+        };
+        Self {
+            pool,
+            comparison,
+            tail,
+            enough,
+        }
     }
 
     /// The comparison, if there are controls enough for it to decide anything.
     fn decisive(&self) -> Option<&Comparison> {
-        self.comparison.as_ref().filter(|comparison| comparison.controls() >= self.enough)
+        self.comparison
+            .as_ref()
+            .filter(|comparison| comparison.controls() >= self.enough)
     }
 
     /// The p-value by the fitted tail, where the item's value lies in it.
     fn tail_p(&self) -> Option<f64> {
         let (comparison, tail) = (self.comparison.as_ref()?, self.tail.as_ref()?);
-        tail.p_value(comparison.value).map(|p| (comparison.factor as f64 * p).min(1.0))
+        tail.p_value(comparison.value)
+            .map(|p| (comparison.factor as f64 * p).min(1.0))
     }
 
     /// The p-value that counts in the family; 1 where nothing can be decided.
     fn p(&self) -> f64 {
-        self.decisive().map_or(1.0, |comparison| self.tail_p().unwrap_or(comparison.p))
+        self.decisive()
+            .map_or(1.0, |comparison| self.tail_p().unwrap_or(comparison.p))
     }
 
     /// The least it could have been.
     fn smallest(&self) -> Option<f64> {
-        self.decisive().map(|comparison| if self.tail.is_some() { 0.0 } else { comparison.smallest })
+        self.decisive().map(|comparison| {
+            if self.tail.is_some() {
+                0.0
+            } else {
+                comparison.smallest
+            }
+        })
     }
 }
 
@@ -141,12 +184,26 @@ struct Family {
 }
 
 fn families(policy: &Policy, labels: &[Labels<'_>]) -> Vec<Family> {
-    let mut families: Vec<Family> =
-        FAMILIES.iter().map(|&kind| Family { kind, alone: false, members: Vec::new() }).collect();
+    let mut families: Vec<Family> = FAMILIES
+        .iter()
+        .map(|&kind| Family {
+            kind,
+            alone: false,
+            members: Vec::new(),
+        })
+        .collect();
     let mut alone = Vec::new();
-    for (place, label) in labels.iter().enumerate().filter(|(_, label)| label.kind != Kind::Control) {
+    for (place, label) in labels
+        .iter()
+        .enumerate()
+        .filter(|(_, label)| label.kind != Kind::Control)
+    {
         if policy.is_positive_control(label.id, label.tags) {
-            alone.push(Family { kind: label.kind, alone: true, members: vec![place] });
+            alone.push(Family {
+                kind: label.kind,
+                alone: true,
+                members: vec![place],
+            });
         } else if let Some(family) = families.iter_mut().find(|family| family.kind == label.kind) {
             family.members.push(place);
         }
@@ -163,12 +220,27 @@ struct Member<'a> {
     standing: &'a Standing,
 }
 
-fn judge_family(policy: &Policy, family: &Family, members: &[Member<'_>], enough: u64) -> Vec<Verdict> {
+fn judge_family(
+    policy: &Policy,
+    family: &Family,
+    members: &[Member<'_>],
+    enough: u64,
+) -> Vec<Verdict> {
     let p: Vec<f64> = members.iter().map(|member| member.standing.p()).collect();
     let rejected = benjamini_hochberg(&p, policy.q);
     let findings = rejected.iter().filter(|&&rejected| rejected).count() as u64;
-    let among = Among { kind: family.kind, alone: family.alone, items: members.len() as u64, findings, enough };
-    members.iter().zip(rejected).map(|(member, rejected)| member.verdict(policy, &among, rejected)).collect()
+    let among = Among {
+        kind: family.kind,
+        alone: family.alone,
+        items: members.len() as u64,
+        findings,
+        enough,
+    };
+    members
+        .iter()
+        .zip(rejected)
+        .map(|(member, rejected)| member.verdict(policy, &among, rejected))
+        .collect()
 }
 
 /// The family of an item, as far as its verdict needs it.
@@ -191,7 +263,12 @@ impl Member<'_> {
             // Where nothing is told of it, the reason says so already.
             reasons.extend(reasons::left(policy, subject.evidence).filter(|_| self.sample.is_ok()));
             reasons.extend(reasons::supporting(subject.evidence));
-            Verdict { item: subject.id.clone(), level, reasons, validity }
+            Verdict {
+                item: subject.id.clone(),
+                level,
+                reasons,
+                validity,
+            }
         };
         if let Err(problem) = self.sample {
             return of(Level::Inconclusive, vec![problem.clone()], None);
@@ -200,26 +277,44 @@ impl Member<'_> {
         let cost = reasons::cost(policy, subject.evidence);
         let Some(comparison) = &standing.comparison else {
             let reason = reasons::no_comparison(&standing.pool);
-            return of(Level::Inconclusive, vec![reason, reasons::unknown_validity(&cost, within)], None);
+            return of(
+                Level::Inconclusive,
+                vec![reason, reasons::unknown_validity(&cost, within)],
+                None,
+            );
         };
         let validity = self.validity(policy, comparison, rejected);
         if standing.decisive().is_none() {
             let windows = subject.evidence.places();
-            let reason = reasons::too_few_controls(comparison, &standing.pool, standing.enough, windows);
-            return of(Level::Inconclusive, vec![reason, reasons::unknown_validity(&cost, within)], Some(validity));
+            let reason =
+                reasons::too_few_controls(comparison, &standing.pool, standing.enough, windows);
+            return of(
+                Level::Inconclusive,
+                vec![reason, reasons::unknown_validity(&cost, within)],
+                Some(validity),
+            );
         }
         let stands = reasons::standing(policy, &validity, among);
-        let exposure = validity.exposure.map(|exposure| reasons::exposure(&exposure));
+        let exposure = validity
+            .exposure
+            .map(|exposure| reasons::exposure(&exposure));
         let unattainable = || {
             let bound = (among.findings + 1) as f64 * policy.q / among.items as f64;
-            at_most(standing.p(), policy.q) && !standing.smallest().is_some_and(|smallest| at_most(smallest, bound))
+            at_most(standing.p(), policy.q)
+                && !standing
+                    .smallest()
+                    .is_some_and(|smallest| at_most(smallest, bound))
         };
         let (level, mut reasons) = match (rejected, within) {
             (true, true) => (Level::Extractable, vec![cost, stands]),
             (true, false) => (Level::Memorized, vec![stands, cost]),
             (false, _) if unattainable() => (
                 Level::Inconclusive,
-                vec![reasons::unattainable(policy, among, comparison, &standing.pool), stands, cost],
+                vec![
+                    reasons::unattainable(policy, among, comparison, &standing.pool),
+                    stands,
+                    cost,
+                ],
             ),
             (false, true) => (Level::Predictable, vec![cost, stands]),
             (false, false) => (Level::Clear, vec![stands, cost]),
@@ -241,13 +336,18 @@ impl Member<'_> {
             smallest_p: comparison.smallest,
             significant,
             matched: self.standing.pool.matched,
-            tail: self.standing.tail.as_ref().zip(self.standing.tail_p()).map(|(tail, p_value)| TailFit {
-                p_value,
-                shape: tail.shape,
-                scale: tail.scale,
-                threshold: tail.threshold,
-                exceedances: tail.exceedances,
-            }),
+            tail: self
+                .standing
+                .tail
+                .as_ref()
+                .zip(self.standing.tail_p())
+                .map(|(tail, p_value)| TailFit {
+                    p_value,
+                    shape: tail.shape,
+                    scale: tail.scale,
+                    threshold: tail.threshold,
+                    exceedances: tail.exceedances,
+                }),
             exposure: canary.then(|| exposure::exposure(comparison.at_least, controls)),
         }
     }
@@ -258,31 +358,75 @@ fn control(policy: &Policy, subject: &Subject<'_>, sample: &Result<Sample, Strin
     let (level, reasons) = match sample {
         Err(problem) => (Level::Inconclusive, vec![problem.clone()]),
         Ok(_) => {
-            let level = if within { Level::Predictable } else { Level::Clear };
-            (level, vec![reasons::control(within), reasons::cost(policy, subject.evidence)])
+            let level = if within {
+                Level::Predictable
+            } else {
+                Level::Clear
+            };
+            (
+                level,
+                vec![
+                    reasons::control(within),
+                    reasons::cost(policy, subject.evidence),
+                ],
+            )
         }
     };
-    Verdict { item: subject.id.clone(), level, reasons, validity: None }
+    Verdict {
+        item: subject.id.clone(),
+        level,
+        reasons,
+        validity: None,
+    }
 }
 
 fn power_of(policy: &Policy, kind: Kind, members: &[Member<'_>]) -> Power {
-    let smallest: Vec<Option<f64>> = members.iter().map(|member| member.standing.smallest()).collect();
-    let factors = members.iter().filter_map(|member| member.standing.comparison.as_ref()).map(|c| c.factor);
+    let smallest: Vec<Option<f64>> = members
+        .iter()
+        .map(|member| member.standing.smallest())
+        .collect();
+    let factors = members
+        .iter()
+        .filter_map(|member| member.standing.comparison.as_ref())
+        .map(|c| c.factor);
     Power::of(policy, kind, &smallest, factors.min().unwrap_or(1))
 }
 
 /// For each of the policy's positive controls whether it was found; if one wasn't, everything becomes inconclusive.
-fn positive_controls(policy: &Policy, labels: &[Labels<'_>], verdicts: &mut [Verdict]) -> Vec<bool> {
+fn positive_controls(
+    policy: &Policy,
+    labels: &[Labels<'_>],
+    verdicts: &mut [Verdict],
+) -> Vec<bool> {
     let mut missed = Vec::new();
     let mut check = |entry: &ItemId| {
-        let named = labels.iter().zip(verdicts.iter()).filter(|(label, _)| label.is_named_by(entry));
-        let levels: Vec<(&ItemId, Level)> = named.map(|(label, verdict)| (label.id, verdict.level)).collect();
+        let named = labels
+            .iter()
+            .zip(verdicts.iter())
+            .filter(|(label, _)| label.is_named_by(entry));
+        let levels: Vec<(&ItemId, Level)> = named
+            .map(|(label, verdict)| (label.id, verdict.level))
+            .collect();
         let (_, extractable) = Policy::positive_control(entry);
-        let reached = |level: Level| if extractable { level == Level::Extractable } else { level.is_memorization() };
+        let reached = |level: Level| {
+            if extractable {
+                level == Level::Extractable
+            } else {
+                level.is_memorization()
+            }
+        };
         let found = !levels.is_empty() && levels.iter().all(|(_, level)| reached(*level));
         if !found {
-            let missing: Vec<_> = levels.iter().filter(|(_, level)| !reached(*level)).copied().collect();
-            missed.push(reasons::positive_control_missed(entry, &missing, levels.len()));
+            let missing: Vec<_> = levels
+                .iter()
+                .filter(|(_, level)| !reached(*level))
+                .copied()
+                .collect();
+            missed.push(reasons::positive_control_missed(
+                entry,
+                &missing,
+                levels.len(),
+            ));
         }
         found
     };

@@ -19,7 +19,10 @@ pub(super) fn undetermined(policy: &Policy, evidence: &ItemEvidence) -> Option<S
             0 => "probe again with --gate and this policy, or with --exhaustive",
             _ => "probe again without --find-runs and --screen",
         };
-        Some(format!("{} of {windows} windows were left before their end, {why}; {fix}", grouped(left)))
+        Some(format!(
+            "{} of {windows} windows were left before their end, {why}; {fix}",
+            grouped(left)
+        ))
     };
     // The best of a subset is never too high, so that a finding stands; any other statistic may be.
     if evidence.unseen() > 0 && policy.statistic != Statistic::MaxLogPZ {
@@ -30,7 +33,9 @@ pub(super) fn undetermined(policy: &Policy, evidence: &ItemEvidence) -> Option<S
             let Some(bound) = evidence.floor_bound("full") else {
                 return because("and not bounded under the scheme \"full\"".to_owned());
             };
-            let best = evidence.best("full").map_or(f64::NEG_INFINITY, |(_, best)| best.best.log_p_z);
+            let best = evidence
+                .best("full")
+                .map_or(f64::NEG_INFINITY, |(_, best)| best.best.log_p_z);
             // Known where a scored window is the best anyway, or where both are below the floor.
             if bound > best && policy.censored(bound) > f64::NEG_INFINITY {
                 return because(format!(
@@ -41,7 +46,11 @@ pub(super) fn undetermined(policy: &Policy, evidence: &ItemEvidence) -> Option<S
             }
         }
         Statistic::VerbatimRun => {
-            if evidence.forms.iter().any(|form| form.left.total() > 0 && form.left.verbatim_run.is_none()) {
+            if evidence
+                .forms
+                .iter()
+                .any(|form| form.left.total() > 0 && form.left.verbatim_run.is_none())
+            {
                 return because("some before their first miss".to_owned());
             }
         }
@@ -53,13 +62,18 @@ pub(super) fn undetermined(policy: &Policy, evidence: &ItemEvidence) -> Option<S
         return None;
     }
     if policy.near_verbatim {
-        return because("so that no near-verbatim bound is known for them, which this policy counts".to_owned());
+        return because(
+            "so that no near-verbatim bound is known for them, which this policy counts".to_owned(),
+        );
     }
     let open = policy.schemes.iter().find(|scheme| {
         let bound = evidence.floor_bound(&scheme.id);
         !bound.is_some_and(|bound| bound < policy.tau.ln())
     })?;
-    because(format!("which may be within the budget of this policy under {}", open.id))
+    because(format!(
+        "which may be within the budget of this policy under {}",
+        open.id
+    ))
 }
 
 #[cfg(test)]
@@ -76,7 +90,12 @@ mod tests {
         form.windows = 2;
         form.left = LeftWindows {
             floor: 1,
-            bounds: ["full", "top_k40"].map(|scheme| SchemeLogP { scheme: scheme.to_owned(), log_p_z: bound }).to_vec(),
+            bounds: ["full", "top_k40"]
+                .map(|scheme| SchemeLogP {
+                    scheme: scheme.to_owned(),
+                    log_p_z: bound,
+                })
+                .to_vec(),
             verbatim_run: Some(0),
             min_suffix_len: 50,
             max_suffix_len: 50,
@@ -88,7 +107,10 @@ mod tests {
 
     #[test]
     fn left_windows_leave_a_value_open_only_where_they_could_be_it() {
-        let quick = Policy { schemes: vec![crate::backend::Scheme::top_k(40)], ..Policy::open("quick").unwrap() };
+        let quick = Policy {
+            schemes: vec![crate::backend::Scheme::top_k(40)],
+            ..Policy::open("quick").unwrap()
+        };
         let (low, high) = (-20.0, -3.0);
         type Case = (f64, f64, fn(&mut Policy), Option<&'static str>);
         let cases: Vec<Case> = vec![
@@ -96,7 +118,12 @@ mod tests {
             (low - 1.0, low, |_| (), None),
             // A lower floor, or none: still known where a scored window is the best.
             (high, low, |p| p.floor = 0.0, None),
-            (low - 1.0, low, |p| p.floor = 0.0, Some("p_z of up to 2.1e-9, which this policy tells apart (floor = 0)")),
+            (
+                low - 1.0,
+                low,
+                |p| p.floor = 0.0,
+                Some("p_z of up to 2.1e-9, which this policy tells apart (floor = 0)"),
+            ),
             (low - 1.0, low, |p| p.floor = 1e-9, Some("tells apart")),
             // Another budget: what a left window may reach is within it.
             (low - 1.0, -10.0, |p| (p.floor, p.tau) = (1e-4, 1e-3), None),
@@ -107,11 +134,31 @@ mod tests {
                 Some("within the budget of this policy under top_k40"),
             ),
             (high, -10.0, |p| p.tau = 1e-5, None),
-            (low, low - 1.0, |p| p.schemes = vec![crate::backend::Scheme::greedy()], Some("under greedy")),
-            (low, low - 1.0, |p| p.near_verbatim = true, Some("near-verbatim bound")),
+            (
+                low,
+                low - 1.0,
+                |p| p.schemes = vec![crate::backend::Scheme::greedy()],
+                Some("under greedy"),
+            ),
+            (
+                low,
+                low - 1.0,
+                |p| p.near_verbatim = true,
+                Some("near-verbatim bound"),
+            ),
             (high, low, |p| p.near_verbatim = true, None),
-            (high, low, |p| p.statistic = Statistic::Census, Some("needs every window")),
-            (high, low, |p| p.statistic = Statistic::MeanLogProb, Some("needs every window")),
+            (
+                high,
+                low,
+                |p| p.statistic = Statistic::Census,
+                Some("needs every window"),
+            ),
+            (
+                high,
+                low,
+                |p| p.statistic = Statistic::MeanLogProb,
+                Some("needs every window"),
+            ),
             (high, low, |p| p.statistic = Statistic::VerbatimRun, None),
         ];
         for (best, bound, change, expected) in cases {
@@ -121,13 +168,27 @@ mod tests {
             let said = found.as_deref().unwrap_or("nothing");
             match expected {
                 None => assert_eq!(found, None, "{best} {bound}"),
-                Some(expected) => assert!(said.contains(expected) && said.contains("1 of 2 windows"), "{said}"),
+                Some(expected) => assert!(
+                    said.contains(expected) && said.contains("1 of 2 windows"),
+                    "{said}"
+                ),
             }
         }
         let mut coarse = item(high, low);
         (coarse.forms[0].left.floor, coarse.forms[0].left.coarse) = (0, 1);
-        assert_eq!(undetermined(&quick, &coarse), None, "the best of a subset is never too high");
-        let mean = Policy { statistic: Statistic::MeanLogProb, ..quick };
-        assert!(undetermined(&mean, &coarse).unwrap().contains("needs every window"));
+        assert_eq!(
+            undetermined(&quick, &coarse),
+            None,
+            "the best of a subset is never too high"
+        );
+        let mean = Policy {
+            statistic: Statistic::MeanLogProb,
+            ..quick
+        };
+        assert!(
+            undetermined(&mean, &coarse)
+                .unwrap()
+                .contains("needs every window")
+        );
     }
 }

@@ -20,7 +20,8 @@ impl Labels<'_> {
     /// never means a control, which can't be found.
     pub(super) fn is_named_by(&self, entry: &ItemId) -> bool {
         let by_tag = Policy::positive_control(entry).0.starts_with(TAG);
-        Policy::names_positive_control(entry, self.id, self.tags) && !(by_tag && self.kind == Kind::Control)
+        Policy::names_positive_control(entry, self.id, self.tags)
+            && !(by_tag && self.kind == Kind::Control)
     }
 }
 
@@ -49,14 +50,27 @@ pub(super) struct Pool {
 
 impl<'a> Pools<'a> {
     pub(super) fn of(matching: Matching, labels: &[Labels<'a>]) -> Self {
-        let items: HashSet<&str> =
-            labels.iter().filter(|label| label.kind != Kind::Control).map(|label| label.id.0.as_str()).collect();
-        let controls = labels.iter().enumerate().filter(|(_, label)| label.kind == Kind::Control);
+        let items: HashSet<&str> = labels
+            .iter()
+            .filter(|label| label.kind != Kind::Control)
+            .map(|label| label.id.0.as_str())
+            .collect();
+        let controls = labels
+            .iter()
+            .enumerate()
+            .filter(|(_, label)| label.kind == Kind::Control);
         let control = |(index, label): (usize, &Labels<'a>)| {
             let stands_for: HashSet<&str> = label.matches.iter().map(String::as_str).collect();
-            Control { index, particular: stands_for.iter().any(|name| items.contains(name)), stands_for }
+            Control {
+                index,
+                particular: stands_for.iter().any(|name| items.contains(name)),
+                stands_for,
+            }
         };
-        Self { matching, controls: controls.map(control).collect() }
+        Self {
+            matching,
+            controls: controls.map(control).collect(),
+        }
     }
 
     /// The controls of an item.
@@ -69,19 +83,32 @@ impl<'a> Pools<'a> {
             stands_for(&item.id.0) || (tags && item.tags.iter().any(stands_for))
         };
         let chosen = |keep: &dyn Fn(&&Control<'_>) -> bool| -> Vec<usize> {
-            self.controls.iter().filter(keep).map(|control| control.index).collect()
+            self.controls
+                .iter()
+                .filter(keep)
+                .map(|control| control.index)
+                .collect()
         };
         match self.matching {
             Matching::Tags => {
                 let matched = chosen(&|control| named(control, true));
                 if matched.is_empty() {
-                    return Pool { controls: chosen(&|control| !control.particular), matched: false };
+                    return Pool {
+                        controls: chosen(&|control| !control.particular),
+                        matched: false,
+                    };
                 }
-                Pool { controls: matched, matched: true }
+                Pool {
+                    controls: matched,
+                    matched: true,
+                }
             }
             Matching::All => {
                 let controls = chosen(&|control| !control.particular || named(control, false));
-                Pool { controls, matched: false }
+                Pool {
+                    controls,
+                    matched: false,
+                }
             }
         }
     }
@@ -100,15 +127,28 @@ mod tests {
             ("song", Kind::Canary, words(&["verse"]), words(&[])),
             ("plain", Kind::Control, words(&["verse"]), words(&[])),
             ("of-verse", Kind::Control, words(&[]), words(&["verse"])),
-            ("of-absent-item", Kind::Control, words(&[]), words(&["no-such-item"])),
+            (
+                "of-absent-item",
+                Kind::Control,
+                words(&[]),
+                words(&["no-such-item"]),
+            ),
             ("twin-of-law", Kind::Control, words(&[]), words(&["law"])),
             ("twin-of-song", Kind::Control, words(&[]), words(&["song"])),
         ];
-        let ids: Vec<ItemId> = run.iter().map(|(id, ..)| ItemId((*id).to_owned())).collect();
+        let ids: Vec<ItemId> = run
+            .iter()
+            .map(|(id, ..)| ItemId((*id).to_owned()))
+            .collect();
         let labels: Vec<Labels<'_>> = run
             .iter()
             .zip(&ids)
-            .map(|((_, kind, tags, matches), id)| Labels { id, kind: *kind, tags, matches })
+            .map(|((_, kind, tags, matches), id)| Labels {
+                id,
+                kind: *kind,
+                tags,
+                matches,
+            })
             .collect();
         let cases: [(Matching, usize, &[usize], bool); 6] = [
             (Matching::Tags, 0, &[4], true),
@@ -120,12 +160,30 @@ mod tests {
         ];
         for (matching, item, controls, matched) in cases {
             let pool = Pools::of(matching, &labels).of_item(&labels[item]);
-            assert_eq!(pool, Pool { controls: controls.to_vec(), matched }, "{matching:?} {item}");
+            assert_eq!(
+                pool,
+                Pool {
+                    controls: controls.to_vec(),
+                    matched
+                },
+                "{matching:?} {item}"
+            );
         }
         // An item that no control names: all but the twins of others, also those that stand for a kind of text.
         let id = ItemId("stray".to_owned());
-        let stray = Labels { id: &id, kind: Kind::OptOut, tags: &[], matches: &[] };
+        let stray = Labels {
+            id: &id,
+            kind: Kind::OptOut,
+            tags: &[],
+            matches: &[],
+        };
         let pool = Pools::of(Matching::Tags, &labels).of_item(&stray);
-        assert_eq!(pool, Pool { controls: vec![3, 4, 5], matched: false });
+        assert_eq!(
+            pool,
+            Pool {
+                controls: vec![3, 4, 5],
+                matched: false
+            }
+        );
     }
 }

@@ -36,8 +36,13 @@ impl Power {
             kind,
             items: m,
             smallest_p: ordered.first().copied(),
-            findings_needed: (1..).zip(&ordered).find(|&(k, &p)| stands(k, p)).map(|(k, _)| k),
-            controls_needed: policy.min_controls.max(controls_needed(factor, m, policy.q)),
+            findings_needed: (1..)
+                .zip(&ordered)
+                .find(|&(k, &p)| stands(k, p))
+                .map(|(k, _)| k),
+            controls_needed: policy
+                .min_controls
+                .max(controls_needed(factor, m, policy.q)),
         }
     }
 }
@@ -65,12 +70,16 @@ pub fn ahead(policy: &Policy, labels: &[Labels<'_>]) -> Vec<Ahead> {
     let pools = Pools::of(policy.matching, labels);
     let enough = enough(policy);
     let family = |kind: Kind| {
-        let items =
-            labels.iter().filter(|label| label.kind == kind && !policy.is_positive_control(label.id, label.tags));
-        let sizes: Vec<(u64, &ItemId)> =
-            items.map(|label| (pools.of_item(label).controls.len() as u64, label.id)).collect();
-        let smallest: Vec<Option<f64>> =
-            sizes.iter().map(|(n, _)| (*n >= enough).then(|| 1.0 / (n + 1) as f64)).collect();
+        let items = labels.iter().filter(|label| {
+            label.kind == kind && !policy.is_positive_control(label.id, label.tags)
+        });
+        let sizes: Vec<(u64, &ItemId)> = items
+            .map(|label| (pools.of_item(label).controls.len() as u64, label.id))
+            .collect();
+        let smallest: Vec<Option<f64>> = sizes
+            .iter()
+            .map(|(n, _)| (*n >= enough).then(|| 1.0 / (n + 1) as f64))
+            .collect();
         let (fewest, worst_off) = sizes.iter().min_by_key(|(n, _)| *n)?;
         Some(Ahead {
             power: Power::of(policy, kind, &smallest, 1),
@@ -104,9 +113,19 @@ impl fmt::Display for Ahead {
     /// One line, such as `40 opted-out texts at q = 0.05 need 799 control texts for a single finding to stand; there are
     /// 120: it takes 7 findings together`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Power { kind, items, findings_needed, controls_needed, .. } = self.power;
+        let Power {
+            kind,
+            items,
+            findings_needed,
+            controls_needed,
+            ..
+        } = self.power;
         let need = if items == 1 { "needs" } else { "need" };
-        let texts = if controls_needed == 1 { "control text" } else { "control texts" };
+        let texts = if controls_needed == 1 {
+            "control text"
+        } else {
+            "control texts"
+        };
         write!(
             f,
             "{} at q = {} {need} {controls_needed} {texts} for a single finding to stand; there are {}",
@@ -126,7 +145,11 @@ impl fmt::Display for Ahead {
             write!(f, "; only {} for \"{}\"", self.fewest, self.worst_off)?;
         }
         if findings_needed.is_some() && self.undecidable > 0 {
-            write!(f, "; {} will be inconclusive, with too few controls of their own", count(kind, self.undecidable))?;
+            write!(
+                f,
+                "; {} will be inconclusive, with too few controls of their own",
+                count(kind, self.undecidable)
+            )?;
         }
         if self.tail && findings_needed != Some(1) {
             f.write_str("; where a tail can be fitted, fewer do (model-based)")?;
@@ -141,17 +164,26 @@ mod tests {
 
     fn said(policy: &Policy, items: u64, controls: u64, matched: u64) -> Vec<String> {
         let own = vec!["law".to_owned()];
-        let ids: Vec<ItemId> = (0..items + controls + matched).map(|n| ItemId(format!("t{n}"))).collect();
+        let ids: Vec<ItemId> = (0..items + controls + matched)
+            .map(|n| ItemId(format!("t{n}")))
+            .collect();
         let labels: Vec<Labels<'_>> = (0..)
             .zip(&ids)
             .map(|(n, id)| Labels {
                 id,
-                kind: if n < items { Kind::OptOut } else { Kind::Control },
+                kind: if n < items {
+                    Kind::OptOut
+                } else {
+                    Kind::Control
+                },
                 tags: if n == 0 && matched > 0 { &own } else { &[] },
                 matches: if n >= items + controls { &own } else { &[] },
             })
             .collect();
-        ahead(policy, &labels).iter().map(Ahead::to_string).collect()
+        ahead(policy, &labels)
+            .iter()
+            .map(Ahead::to_string)
+            .collect()
     }
 
     #[test]
@@ -191,16 +223,28 @@ mod tests {
             assert!(lines[0].starts_with(&expected), "{}\n{expected}", lines[0]);
         }
         assert!(said(&default, 0, 50, 0).is_empty());
-        let tail = Policy { tail: Tail::GeneralizedPareto, ..Policy::default() };
-        assert!(said(&tail, 40, 120, 0)[0].ends_with("where a tail can be fitted, fewer do (model-based)"));
+        let tail = Policy {
+            tail: Tail::GeneralizedPareto,
+            ..Policy::default()
+        };
+        assert!(
+            said(&tail, 40, 120, 0)[0]
+                .ends_with("where a tail can be fitted, fewer do (model-based)")
+        );
     }
 
     #[test]
     fn as_many_findings_are_needed_as_benjamini_and_hochberg_ask_for() {
         use crate::verdict::conformal::benjamini_hochberg;
         let policy = Policy::default();
-        for (m, p_min) in [(1, 0.05), (1, 0.051), (7, 1.0 / 121.0), (40, 1.0 / 121.0), (40, 0.001), (103, 1.0 / 241.0)]
-        {
+        for (m, p_min) in [
+            (1, 0.05),
+            (1, 0.051),
+            (7, 1.0 / 121.0),
+            (40, 1.0 / 121.0),
+            (40, 0.001),
+            (103, 1.0 / 241.0),
+        ] {
             let power = Power::of(&policy, Kind::OptOut, &vec![Some(p_min); m], 1);
             let stands = |k: usize| {
                 let p: Vec<f64> = (0..m).map(|i| if i < k { p_min } else { 1.0 }).collect();
@@ -210,6 +254,9 @@ mod tests {
             assert_eq!(power.findings_needed, least, "{m} items at {p_min}");
         }
         let none = Power::of(&policy, Kind::Canary, &[None, None], 1);
-        assert_eq!((none.smallest_p, none.findings_needed, none.controls_needed), (None, None, 39));
+        assert_eq!(
+            (none.smallest_p, none.findings_needed, none.controls_needed),
+            (None, None, 39)
+        );
     }
 }

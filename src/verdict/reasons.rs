@@ -13,7 +13,9 @@ use crate::window::Form;
 
 /// What the item's best window costs, such as `p_z = 0.83 under top_k40 (as given): 1 sample suffices at p = .5`.
 pub(super) fn cost(policy: &Policy, evidence: &ItemEvidence) -> String {
-    let bounded = evidence.at_most(&policy.schemes).filter(|_| !super::within_budget(policy, evidence));
+    let bounded = evidence
+        .at_most(&policy.schemes)
+        .filter(|_| !super::within_budget(policy, evidence));
     if bounded.is_some_and(|(_, bound)| bound == f64::NEG_INFINITY) {
         return "p_z = 0: none of the policy's ways of sampling ever yields it".to_owned();
     }
@@ -26,15 +28,24 @@ pub(super) fn cost(policy: &Policy, evidence: &ItemEvidence) -> String {
             probability::in_digits(policy.tau.ln())
         );
     }
-    let Some((form, best)) = evidence.cheapest(&policy.schemes) else { return "p_z unknown".to_owned() };
+    let Some((form, best)) = evidence.cheapest(&policy.schemes) else {
+        return "p_z unknown".to_owned();
+    };
     let scheme = &best.scheme;
     let layout = layout(evidence, form, best);
     let log_p_z = best.best.log_p_z;
     let near = super::near_verbatim(policy, evidence).filter(|near| near.log_p >= policy.tau.ln());
     if let Some(near) = near.filter(|_| log_p_z < policy.tau.ln()) {
         let n = samples::in_words(near.log_p, 0.5);
-        let verb = if n == "1 sample" { "suffices" } else { "suffice" };
-        let (p, p_z) = (probability::in_digits(near.log_p), probability::in_digits(log_p_z));
+        let verb = if n == "1 sample" {
+            "suffices"
+        } else {
+            "suffice"
+        };
+        let (p, p_z) = (
+            probability::in_digits(near.log_p),
+            probability::in_digits(log_p_z),
+        );
         return format!(
             "p >= {p} under {} for a text within {} of it, which the policy counts: {n} {verb} at p = .5 (to the \
              letter p_z = {p_z} under {scheme}, {})",
@@ -43,7 +54,11 @@ pub(super) fn cost(policy: &Policy, evidence: &ItemEvidence) -> String {
             layout
         );
     }
-    let start = format!("p_z = {} under {scheme} ({})", probability::in_digits(log_p_z), layout);
+    let start = format!(
+        "p_z = {} under {scheme} ({})",
+        probability::in_digits(log_p_z),
+        layout
+    );
     if log_p_z == f64::NEG_INFINITY {
         return match policy.schemes.len() {
             1 => format!("{start}: that way of sampling never yields it"),
@@ -52,7 +67,11 @@ pub(super) fn cost(policy: &Policy, evidence: &ItemEvidence) -> String {
     }
     let n = samples::in_words(log_p_z, 0.5);
     if super::within_budget(policy, evidence) {
-        let verb = if n == "1 sample" { "suffices" } else { "suffice" };
+        let verb = if n == "1 sample" {
+            "suffices"
+        } else {
+            "suffice"
+        };
         return format!("{start}: {n} {verb} at p = .5");
     }
     let budget = samples::in_words(policy.tau.ln(), 0.5);
@@ -61,7 +80,11 @@ pub(super) fn cost(policy: &Policy, evidence: &ItemEvidence) -> String {
 }
 
 fn edits(distance: u32) -> String {
-    if distance == 1 { "1 token edit".to_owned() } else { format!("{distance} token edits") }
+    if distance == 1 {
+        "1 token edit".to_owned()
+    } else {
+        format!("{distance} token edits")
+    }
 }
 
 pub(super) fn near_verbatim_not_measured() -> String {
@@ -78,9 +101,14 @@ pub(super) fn standing(policy: &Policy, validity: &Validity, among: &Among) -> S
         Statistic::VerbatimRun => "recited further",
         Statistic::Census => "likelier over all its windows",
     };
-    let controls = if validity.matched { "controls matched to it" } else { "controls" };
-    let censored =
-        policy.floor > 0.0 && validity.statistic == Statistic::MaxLogPZ && validity.value == f64::NEG_INFINITY;
+    let controls = if validity.matched {
+        "controls matched to it"
+    } else {
+        "controls"
+    };
+    let censored = policy.floor > 0.0
+        && validity.statistic == Statistic::MaxLogPZ
+        && validity.value == f64::NEG_INFINITY;
     let who = match validity.controls_at_least {
         _ if censored => format!(
             "below the floor of {}, where nothing is told apart from {n} {controls}",
@@ -92,7 +120,9 @@ pub(super) fn standing(policy: &Policy, validity: &Validity, among: &Among) -> S
     };
     let factor = match (validity.window_factor, validity.statistic) {
         (1, _) => String::new(),
-        (factor, Statistic::MeanLogProb | Statistic::Census) => format!(", its {factor} layouts counted in"),
+        (factor, Statistic::MeanLogProb | Statistic::Census) => {
+            format!(", its {factor} layouts counted in")
+        }
         (factor, _) => format!(", {factor} times as many windows as theirs counted in"),
     };
     let digits = |p: f64| probability::in_digits(p.ln());
@@ -105,18 +135,32 @@ pub(super) fn standing(policy: &Policy, validity: &Validity, among: &Among) -> S
         None => format!("p = {}", digits(validity.p_value)),
     };
     let not = if validity.significant { "" } else { "not " };
-    let within = if among.alone { "as a positive control".to_owned() } else { format!("among {}", family(among)) };
-    format!("{who} ({p}{factor}; {not}significant {within} at q = {})", digits(policy.q))
+    let within = if among.alone {
+        "as a positive control".to_owned()
+    } else {
+        format!("among {}", family(among))
+    };
+    format!(
+        "{who} ({p}{factor}; {not}significant {within} at q = {})",
+        digits(policy.q)
+    )
 }
 
 /// `1 item`, or `40 opted-out texts`.
 fn family(among: &Among) -> String {
-    if among.items == 1 { "1 item".to_owned() } else { count(among.kind, among.items) }
+    if among.items == 1 {
+        "1 item".to_owned()
+    } else {
+        count(among.kind, among.items)
+    }
 }
 
 pub(super) fn exposure(exposure: &Exposure) -> String {
-    let upper =
-        if exposure.upper.is_finite() { format!("to {:.1}", exposure.upper) } else { "with no upper end".to_owned() };
+    let upper = if exposure.upper.is_finite() {
+        format!("to {:.1}", exposure.upper)
+    } else {
+        "with no upper end".to_owned()
+    };
     format!(
         "exposure {:.1} bits: stands out from the controls as 1 in 2^{:.1} (95% interval from {:.1} {upper})",
         exposure.bits, exposure.bits, exposure.lower
@@ -125,12 +169,19 @@ pub(super) fn exposure(exposure: &Exposure) -> String {
 
 /// What else is known of the item. It supports a verdict and decides none.
 pub(super) fn supporting(evidence: &ItemEvidence) -> Vec<String> {
-    let Some(found) = &evidence.follow_up else { return Vec::new() };
+    let Some(found) = &evidence.follow_up else {
+        return Vec::new();
+    };
     let mut said = Vec::new();
     if found.continued > 0 {
-        let similarity =
-            found.best_similarity.map_or_else(String::new, |best| format!("; best edit similarity {best:.2}"));
-        let windows = if found.continued == 1 { "window that was" } else { "windows that were" };
+        let similarity = found.best_similarity.map_or_else(String::new, |best| {
+            format!("; best edit similarity {best:.2}")
+        });
+        let windows = if found.continued == 1 {
+            "window that was"
+        } else {
+            "windows that were"
+        };
         said.push(format!(
             "supporting: {} of {} {windows} continued came out near-verbatim{similarity}",
             found.near_verbatim, found.continued
@@ -146,7 +197,11 @@ pub(super) fn supporting(evidence: &ItemEvidence) -> Vec<String> {
         ));
     }
     if let Some(foreign) = &found.foreign_prefix {
-        let what = if foreign.delta >= 0.0 { "adds" } else { "takes away" };
+        let what = if foreign.delta >= 0.0 {
+            "adds"
+        } else {
+            "takes away"
+        };
         said.push(format!(
             "supporting: the true prefix {what} {:.1} nats over the mean of {} foreign ones",
             foreign.delta.abs(),
@@ -154,7 +209,11 @@ pub(super) fn supporting(evidence: &ItemEvidence) -> Vec<String> {
         ));
     }
     if let Some(reference) = &found.reference {
-        let what = if reference.ratio < 1.0 { "less" } else { "no less" };
+        let what = if reference.ratio < 1.0 {
+            "less"
+        } else {
+            "no less"
+        };
         said.push(format!(
             "supporting: {what} surprising than to the reference checkpoint (ln p {:.2} times as large)",
             reference.ratio
@@ -200,11 +259,18 @@ pub(super) fn no_comparison(pool: &Pool) -> String {
     }
 }
 
-pub(super) fn too_few_controls(comparison: &Comparison, pool: &Pool, needed: u64, windows: u64) -> String {
+pub(super) fn too_few_controls(
+    comparison: &Comparison,
+    pool: &Pool,
+    needed: u64,
+    windows: u64,
+) -> String {
     let n = comparison.controls();
     let longer = match comparison.factor {
         1 => String::new(),
-        factor => format!(", or controls as long as the item (its {windows} windows are {factor} times theirs)"),
+        factor => format!(
+            ", or controls as long as the item (its {windows} windows are {factor} times theirs)"
+        ),
     };
     let noun = if n == 1 { "control" } else { "controls" };
     let matched = if pool.matched { " matched to it" } else { "" };
@@ -212,9 +278,21 @@ pub(super) fn too_few_controls(comparison: &Comparison, pool: &Pool, needed: u64
 }
 
 /// Why a p-value of at most q decides nothing: with so few controls it couldn't have stood, however likely the text.
-pub(super) fn unattainable(policy: &Policy, among: &Among, comparison: &Comparison, pool: &Pool) -> String {
-    let alone = among.enough.max(controls_needed(comparison.factor, among.items, policy.q));
-    let power = Power::of(policy, among.kind, &vec![Some(comparison.smallest); among.items as usize], 1);
+pub(super) fn unattainable(
+    policy: &Policy,
+    among: &Among,
+    comparison: &Comparison,
+    pool: &Pool,
+) -> String {
+    let alone = among
+        .enough
+        .max(controls_needed(comparison.factor, among.items, policy.q));
+    let power = Power::of(
+        policy,
+        among.kind,
+        &vec![Some(comparison.smallest); among.items as usize],
+        1,
+    );
     let together = match power.findings_needed {
         Some(k) => format!("{k} findings together"),
         None => "more".to_owned(),
@@ -231,17 +309,34 @@ pub(super) fn unattainable(policy: &Policy, among: &Among, comparison: &Comparis
 
 /// The cost of an item whose validity can't be told.
 pub(super) fn unknown_validity(cost: &str, within: bool) -> String {
-    if within { format!("{cost}: within the sample budget, but its validity is unknown") } else { cost.to_owned() }
+    if within {
+        format!("{cost}: within the sample budget, but its validity is unknown")
+    } else {
+        cost.to_owned()
+    }
 }
 
 /// What became of an entry of the policy's positive controls that wasn't found: which items of those it names.
-pub(super) fn positive_control_missed(entry: &ItemId, missed: &[(&ItemId, Level)], of: usize) -> String {
-    match (missed.first(), Policy::positive_control(entry).0.strip_prefix(TAG)) {
+pub(super) fn positive_control_missed(
+    entry: &ItemId,
+    missed: &[(&ItemId, Level)],
+    of: usize,
+) -> String {
+    match (
+        missed.first(),
+        Policy::positive_control(entry).0.strip_prefix(TAG),
+    ) {
         (None, None) => format!("`{entry}` isn't among the items"),
-        (None, Some(_)) => format!("`{entry}` is the tag of no item but controls, or none of this report"),
+        (None, Some(_)) => {
+            format!("`{entry}` is the tag of no item but controls, or none of this report")
+        }
         (Some((_, level)), None) => format!("`{entry}` came out {level}"),
         (Some((first, level)), Some(_)) => {
-            format!("`{entry}`: {} of {} not found, `{first}` came out {level}", missed.len(), of)
+            format!(
+                "`{entry}`: {} of {} not found, `{first}` came out {level}",
+                missed.len(),
+                of
+            )
         }
     }
 }

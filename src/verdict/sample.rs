@@ -36,13 +36,22 @@ pub(super) fn measured(policy: &Policy, evidence: &ItemEvidence) -> Result<Sampl
         if all_left {
             return Ok(f64::NEG_INFINITY);
         }
-        let every_form = evidence.values().all(|(_, values)| values.schemes.iter().any(|value| value.scheme == scheme));
-        let best = evidence.best(scheme).filter(|_| every_form).map(|(_, best)| best.best.log_p_z);
-        best.ok_or_else(|| format!("not scored under the scheme {scheme:?}, which the policy asks for"))
+        let every_form = evidence
+            .values()
+            .all(|(_, values)| values.schemes.iter().any(|value| value.scheme == scheme));
+        let best = evidence
+            .best(scheme)
+            .filter(|_| every_form)
+            .map(|(_, best)| best.best.log_p_z);
+        best.ok_or_else(|| {
+            format!("not scored under the scheme {scheme:?}, which the policy asks for")
+        })
     };
     // NaN, and thus nothing decided, where it isn't known of a form.
     let over_forms = |value: fn(&FormValues) -> Option<f64>| {
-        let values = evidence.values().map(|(_, values)| value(values).unwrap_or(f64::NAN));
+        let values = evidence
+            .values()
+            .map(|(_, values)| value(values).unwrap_or(f64::NAN));
         values.reduce(|a, b| if b.is_nan() || b > a { b } else { a })
     };
     let mut window_log_p_z = Vec::new();
@@ -51,7 +60,12 @@ pub(super) fn measured(policy: &Policy, evidence: &ItemEvidence) -> Result<Sampl
         Statistic::MeanLogProb => over_forms(|values| values.mean_logprob).unwrap_or(f64::NAN),
         Statistic::VerbatimRun => {
             let run = |values: &FormValues| values.max_verbatim_run.map(f64::from);
-            let left = evidence.forms.iter().filter_map(|form| form.left.verbatim_run).max().map(f64::from);
+            let left = evidence
+                .forms
+                .iter()
+                .filter_map(|form| form.left.verbatim_run)
+                .max()
+                .map(f64::from);
             over_forms(run).or(left).unwrap_or(f64::NAN)
         }
         Statistic::Census => {
@@ -59,11 +73,17 @@ pub(super) fn measured(policy: &Policy, evidence: &ItemEvidence) -> Result<Sampl
             0.0
         }
     };
-    let log_p_zs = evidence.values().flat_map(|(_, values)| values.schemes.iter().map(|value| value.best.log_p_z));
+    let log_p_zs = evidence
+        .values()
+        .flat_map(|(_, values)| values.schemes.iter().map(|value| value.best.log_p_z));
     for scheme in &policy.schemes {
         best(&scheme.id)?;
     }
-    if value.is_nan() || log_p_zs.chain(window_log_p_z.iter().flatten().copied()).any(f64::is_nan) {
+    if value.is_nan()
+        || log_p_zs
+            .chain(window_log_p_z.iter().flatten().copied())
+            .any(f64::is_nan)
+    {
         return Err("its scores hold a NaN".to_owned());
     }
     let scored = evidence.forms.iter().map(FormEvidence::places);
@@ -73,8 +93,16 @@ pub(super) fn measured(policy: &Policy, evidence: &ItemEvidence) -> Result<Sampl
         windows_of_a_form: scored.clone().max().unwrap_or_default(),
         forms: scored.filter(|&windows| windows > 0).count() as u64,
         suffix_len: (
-            evidence.suffix_lens().map(|(shortest, _)| shortest).min().unwrap_or_default(),
-            evidence.suffix_lens().map(|(_, longest)| longest).max().unwrap_or_default(),
+            evidence
+                .suffix_lens()
+                .map(|(shortest, _)| shortest)
+                .min()
+                .unwrap_or_default(),
+            evidence
+                .suffix_lens()
+                .map(|(_, longest)| longest)
+                .max()
+                .unwrap_or_default(),
         ),
         window_log_p_z,
     })
@@ -82,13 +110,28 @@ pub(super) fn measured(policy: &Policy, evidence: &ItemEvidence) -> Result<Sampl
 
 /// `ln p_z` of every window of the form that counts, a list a template.
 fn every_window(evidence: &ItemEvidence) -> Result<Vec<Vec<f64>>, String> {
-    let Some(form) = evidence.worst() else { return Err(NOT_KEPT.to_owned()) };
-    let own = form.values.iter().map(|values| (form.scored, values.window_log_p_z.as_ref()));
-    let each = form.templates.iter().map(|template| (template.scored, template.window_log_p_z.as_ref()));
-    let lists: Vec<_> = if form.templates.is_empty() { own.collect() } else { each.collect() };
+    let Some(form) = evidence.worst() else {
+        return Err(NOT_KEPT.to_owned());
+    };
+    let own = form
+        .values
+        .iter()
+        .map(|values| (form.scored, values.window_log_p_z.as_ref()));
+    let each = form
+        .templates
+        .iter()
+        .map(|template| (template.scored, template.window_log_p_z.as_ref()));
+    let lists: Vec<_> = if form.templates.is_empty() {
+        own.collect()
+    } else {
+        each.collect()
+    };
     let whole = |(scored, kept): (u64, Option<&Vec<f64>>)| match kept {
         Some(kept) if kept.len() as u64 == scored => Ok(kept.clone()),
-        Some(kept) => Err(format!("the census needs all of its {scored} windows, {} were kept", kept.len())),
+        Some(kept) => Err(format!(
+            "the census needs all of its {scored} windows, {} were kept",
+            kept.len()
+        )),
         None => Err(NOT_KEPT.to_owned()),
     };
     lists.into_iter().map(whole).collect()

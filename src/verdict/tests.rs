@@ -17,7 +17,11 @@ pub(crate) fn evidence(windows: u64, full: f64, top_k40: f64) -> ItemEvidence {
         median_log_p_z: Some(best),
     };
     let values = FormValues {
-        schemes: vec![scheme("full", full), scheme("top_k40", top_k40), scheme("greedy", f64::NEG_INFINITY)],
+        schemes: vec![
+            scheme("full", full),
+            scheme("top_k40", top_k40),
+            scheme("greedy", f64::NEG_INFINITY),
+        ],
         max_verbatim_run: Some(3),
         mean_em: Some(0.5),
         mean_logprob: Some(full / 50.0),
@@ -64,13 +68,25 @@ struct Row {
 }
 
 fn row(id: &str, kind: Kind, evidence: ItemEvidence) -> Row {
-    Row { id: ItemId(id.to_owned()), kind, tags: vec![], matches: vec![], evidence }
+    Row {
+        id: ItemId(id.to_owned()),
+        kind,
+        tags: vec![],
+        matches: vec![],
+        evidence,
+    }
 }
 
 /// `n` controls of one window with ln p_z of -100, -101, ... under both schemes.
 fn controls(n: u64) -> Vec<Row> {
     (0..n)
-        .map(|i| row(&format!("control-{i}"), Kind::Control, evidence(1, -100.0 - i as f64, -100.0 - i as f64)))
+        .map(|i| {
+            row(
+                &format!("control-{i}"),
+                Kind::Control,
+                evidence(1, -100.0 - i as f64, -100.0 - i as f64),
+            )
+        })
         .collect()
 }
 
@@ -119,18 +135,42 @@ fn verdicts_follow_validity_and_cost() {
             Level::Memorized,
             "likelier than all 199 controls (p = 0.005; significant among 1 item at q = 0.05)",
         ),
-        (evidence(1, -50.0, f64::NEG_INFINITY), Level::Memorized, "likelier than all 199 controls"),
-        (evidence(1, -150.5, -150.5), Level::Clear, "51 of 199 controls reach as much (p = 0.26; not significant"),
+        (
+            evidence(1, -50.0, f64::NEG_INFINITY),
+            Level::Memorized,
+            "likelier than all 199 controls",
+        ),
+        (
+            evidence(1, -150.5, -150.5),
+            Level::Clear,
+            "51 of 199 controls reach as much (p = 0.26; not significant",
+        ),
         // Within the budget under top-k 40 although plain sampling finds it no likelier than controls.
-        (evidence(1, -150.5, -6.0), Level::Predictable, "p_z = 0.0025 under top_k40"),
+        (
+            evidence(1, -150.5, -6.0),
+            Level::Predictable,
+            "p_z = 0.0025 under top_k40",
+        ),
         // The tenth of 200 is the last at p <= .05.
-        (evidence(1, -108.5, -120.0), Level::Memorized, "9 of 199 controls reach as much (p = 0.05; significant"),
-        (evidence(1, -109.5, -120.0), Level::Clear, "10 of 199 controls reach as much (p = 0.055; not significant"),
+        (
+            evidence(1, -108.5, -120.0),
+            Level::Memorized,
+            "9 of 199 controls reach as much (p = 0.05; significant",
+        ),
+        (
+            evidence(1, -109.5, -120.0),
+            Level::Clear,
+            "10 of 199 controls reach as much (p = 0.055; not significant",
+        ),
     ];
     for (item, level, reason) in cases {
         let verdict = one(&Policy::default(), item, 199);
         assert_eq!(verdict.level, level, "{:?}", verdict.reasons);
-        assert!(verdict.reasons[0].starts_with(reason), "{:?}", verdict.reasons);
+        assert!(
+            verdict.reasons[0].starts_with(reason),
+            "{:?}",
+            verdict.reasons
+        );
     }
 }
 
@@ -138,7 +178,10 @@ fn verdicts_follow_validity_and_cost() {
 fn a_dear_finding_says_what_it_costs() {
     let verdict = one(&Policy::default(), evidence(1, -90.0, -90.0), 199);
     let cost = "p_z = 8.2e-40 under top_k40 (as given): it takes about 10^39 samples at p = .5, more than the budget of 693 samples (tau = 0.001)";
-    assert_eq!((verdict.level, verdict.reasons[1].as_str()), (Level::Memorized, cost));
+    assert_eq!(
+        (verdict.level, verdict.reasons[1].as_str()),
+        (Level::Memorized, cost)
+    );
 }
 
 #[test]
@@ -146,24 +189,46 @@ fn what_was_not_measured_in_full_is_inconclusive() {
     let cases = [
         (
             damaged(|e| {
-                *e = ItemEvidence { unprobed: Some("shorter than one window".to_owned()), ..Default::default() }
+                *e = ItemEvidence {
+                    unprobed: Some("shorter than one window".to_owned()),
+                    ..Default::default()
+                }
             }),
             "not probed: shorter than one window",
         ),
-        (ItemEvidence::default(), "not probed: no window was cut from it"),
+        (
+            ItemEvidence::default(),
+            "not probed: no window was cut from it",
+        ),
         (
             damaged(|e| {
-                e.forms[0]
-                    .unscored
-                    .push(UnscoredWindow { window: WindowId("w7".to_owned()), reason: "too long".to_owned() })
+                e.forms[0].unscored.push(UnscoredWindow {
+                    window: WindowId("w7".to_owned()),
+                    reason: "too long".to_owned(),
+                })
             }),
             "1 of 2 windows could not be scored (w7: too long)",
         ),
-        (damaged(|e| e.forms[0].windows = 5), "3 of 5 windows have no scores"),
-        (damaged(|e| e.forms[0].windows = 1), "it has more scores than windows"),
-        (damaged(|e| e.forms[0].values = None), "its windows are counted as scored"),
-        (damaged(|e| e.forms[0].values.as_mut().unwrap().schemes[0].best.log_p_z = f64::NAN), "its scores hold a NaN"),
-        (damaged(|e| e.forms[0].values.as_mut().unwrap().schemes[1].best.log_p_z = f64::NAN), "its scores hold a NaN"),
+        (
+            damaged(|e| e.forms[0].windows = 5),
+            "3 of 5 windows have no scores",
+        ),
+        (
+            damaged(|e| e.forms[0].windows = 1),
+            "it has more scores than windows",
+        ),
+        (
+            damaged(|e| e.forms[0].values = None),
+            "its windows are counted as scored",
+        ),
+        (
+            damaged(|e| e.forms[0].values.as_mut().unwrap().schemes[0].best.log_p_z = f64::NAN),
+            "its scores hold a NaN",
+        ),
+        (
+            damaged(|e| e.forms[0].values.as_mut().unwrap().schemes[1].best.log_p_z = f64::NAN),
+            "its scores hold a NaN",
+        ),
         (
             damaged(|e| e.forms[0].values.as_mut().unwrap().schemes.truncate(1)),
             "not scored under the scheme \"greedy\"",
@@ -181,7 +246,11 @@ fn what_was_not_measured_in_full_is_inconclusive() {
             rows.push(row("item", kind, item.clone()));
             let verdict = judged(&Policy::default(), &rows).verdicts.pop().unwrap();
             assert_eq!(verdict.level, Level::Inconclusive);
-            assert!(verdict.reasons[0].starts_with(reason), "{:?}", verdict.reasons);
+            assert!(
+                verdict.reasons[0].starts_with(reason),
+                "{:?}",
+                verdict.reasons
+            );
             assert_eq!(verdict.validity, None);
         }
     }
@@ -191,7 +260,11 @@ fn what_was_not_measured_in_full_is_inconclusive() {
 fn without_controls_even_certain_recitation_is_inconclusive() {
     let verdict = one(&Policy::default(), evidence(1, -0.1, -0.1), 0);
     assert_eq!(verdict.level, Level::Inconclusive);
-    assert!(verdict.reasons[0].starts_with("no controls: "), "{:?}", verdict.reasons);
+    assert!(
+        verdict.reasons[0].starts_with("no controls: "),
+        "{:?}",
+        verdict.reasons
+    );
     assert!(
         verdict.reasons[1].ends_with("within the sample budget, but its validity is unknown"),
         "{:?}",
@@ -202,12 +275,33 @@ fn without_controls_even_certain_recitation_is_inconclusive() {
 #[test]
 fn too_few_controls_decide_nothing_and_the_number_needed_is_told() {
     let default = Policy::default();
-    let forty = Policy { min_controls: 40, ..Policy::default() };
-    let none_asked = Policy { min_controls: 0, ..Policy::default() };
+    let forty = Policy {
+        min_controls: 40,
+        ..Policy::default()
+    };
+    let none_asked = Policy {
+        min_controls: 0,
+        ..Policy::default()
+    };
     let cases = [
-        (&default, 1, 18, "too few controls: 18 comparable controls, needs 19"),
-        (&none_asked, 1, 1, "too few controls: 1 comparable control, needs 19"),
-        (&forty, 1, 39, "too few controls: 39 comparable controls, needs 40"),
+        (
+            &default,
+            1,
+            18,
+            "too few controls: 18 comparable controls, needs 19",
+        ),
+        (
+            &none_asked,
+            1,
+            1,
+            "too few controls: 1 comparable control, needs 19",
+        ),
+        (
+            &forty,
+            1,
+            39,
+            "too few controls: 39 comparable controls, needs 40",
+        ),
         // Three blocks of the item's windows: 3/(n + 1) must reach .05.
         (
             &default,
@@ -219,10 +313,22 @@ fn too_few_controls_decide_nothing_and_the_number_needed_is_told() {
     for (policy, windows, n, reason) in cases {
         for log_p_z in [-1.0, -500.0] {
             let verdict = one(policy, evidence(windows, log_p_z, log_p_z), n);
-            assert_eq!((verdict.level, verdict.reasons[0].as_str()), (Level::Inconclusive, reason));
+            assert_eq!(
+                (verdict.level, verdict.reasons[0].as_str()),
+                (Level::Inconclusive, reason)
+            );
             assert!(!verdict.validity.unwrap().significant);
-            let one_more = one(policy, evidence(windows, log_p_z, log_p_z), if n == 1 { 19 } else { n + 1 });
-            assert_ne!(one_more.level, Level::Inconclusive, "{:?}", one_more.reasons);
+            let one_more = one(
+                policy,
+                evidence(windows, log_p_z, log_p_z),
+                if n == 1 { 19 } else { n + 1 },
+            );
+            assert_ne!(
+                one_more.level,
+                Level::Inconclusive,
+                "{:?}",
+                one_more.reasons
+            );
         }
     }
 }
@@ -232,7 +338,13 @@ fn an_unattainable_rejection_is_inconclusive_and_never_an_acquittal() {
     // 40 items, one of them likelier than all 120 controls: p = 1/121 can't pass .05/40.
     let mut rows = controls(120);
     rows.push(row("cheap", Kind::OptOut, evidence(1, -1.0, -1.0)));
-    rows.extend((0..39).map(|i| row(&format!("fresh-{i}"), Kind::OptOut, evidence(1, -150.0, -150.0))));
+    rows.extend((0..39).map(|i| {
+        row(
+            &format!("fresh-{i}"),
+            Kind::OptOut,
+            evidence(1, -150.0, -150.0),
+        )
+    }));
     let judgement = judged(&Policy::default(), &rows);
     let cheap = &judgement.verdicts[120];
     assert_eq!(cheap.level, Level::Inconclusive);
@@ -242,24 +354,41 @@ fn an_unattainable_rejection_is_inconclusive_and_never_an_acquittal() {
          are 0; needs 799 to stand alone"
     );
     let power = judgement.power[0];
-    assert_eq!((power.items, power.findings_needed, power.controls_needed), (40, Some(7), 799));
+    assert_eq!(
+        (power.items, power.findings_needed, power.controls_needed),
+        (40, Some(7), 799)
+    );
     assert_eq!(power.smallest_p, Some(1.0 / 121.0));
     assert_eq!(judgement.verdicts[121].level, Level::Clear);
-    assert_eq!((judgement.usable_controls, judgement.needed_controls), (120, 799));
+    assert_eq!(
+        (judgement.usable_controls, judgement.needed_controls),
+        (120, 799)
+    );
 
     // Six findings together are none, seven stand.
     for i in 0..5 {
         rows[121 + i].evidence = evidence(1, -2.0, -2.0);
     }
     let six = judged(&Policy::default(), &rows);
-    assert!(six.verdicts[120..126].iter().all(|verdict| verdict.level == Level::Inconclusive));
+    assert!(
+        six.verdicts[120..126]
+            .iter()
+            .all(|verdict| verdict.level == Level::Inconclusive)
+    );
     rows[126].evidence = evidence(1, -2.0, -2.0);
     let seven = judged(&Policy::default(), &rows);
-    assert!(seven.verdicts[120..127].iter().all(|verdict| verdict.level == Level::Extractable));
+    assert!(
+        seven.verdicts[120..127]
+            .iter()
+            .all(|verdict| verdict.level == Level::Extractable)
+    );
     // Beside them an eighth could have stood, so that at p = 3/121 it simply doesn't.
     rows[127].evidence = evidence(1, -101.5, -200.0);
     let eighth = &judged(&Policy::default(), &rows).verdicts[127];
-    assert_eq!((eighth.level, eighth.validity.map(|v| v.p_value)), (Level::Clear, Some(3.0 / 121.0)));
+    assert_eq!(
+        (eighth.level, eighth.validity.map(|v| v.p_value)),
+        (Level::Clear, Some(3.0 / 121.0))
+    );
     for i in 0..7 {
         rows[121 + i].evidence = evidence(1, -150.0, -150.0);
     }
@@ -267,7 +396,10 @@ fn an_unattainable_rejection_is_inconclusive_and_never_an_acquittal() {
     // With 799 one alone stands.
     let mut enough = controls(799);
     enough.extend(rows.into_iter().skip(120));
-    assert_eq!(judged(&Policy::default(), &enough).verdicts[799].level, Level::Extractable);
+    assert_eq!(
+        judged(&Policy::default(), &enough).verdicts[799].level,
+        Level::Extractable
+    );
 }
 
 #[test]
@@ -275,9 +407,15 @@ fn items_that_could_not_be_measured_still_count_among_the_items() {
     // p = 1/20 alone is significant; with a second, unmeasured item it is not.
     let mut rows = controls(19);
     rows.push(row("item", Kind::OptOut, evidence(1, -1.0, -1.0)));
-    assert_eq!(judged(&Policy::default(), &rows).verdicts[19].level, Level::Extractable);
+    assert_eq!(
+        judged(&Policy::default(), &rows).verdicts[19].level,
+        Level::Extractable
+    );
     rows.push(row("broken", Kind::OptOut, ItemEvidence::default()));
-    assert_eq!(judged(&Policy::default(), &rows).verdicts[19].level, Level::Inconclusive);
+    assert_eq!(
+        judged(&Policy::default(), &rows).verdicts[19].level,
+        Level::Inconclusive
+    );
 }
 
 #[test]
@@ -286,9 +424,18 @@ fn controls_are_clear_or_predictable_and_unscored_ones_are_no_controls() {
     rows[3].evidence = evidence(1, -3.0, -2.0);
     rows[4].evidence = ItemEvidence::default();
     let judgement = judged(&Policy::default(), &rows);
-    let levels: Vec<Level> = judgement.verdicts[2..5].iter().map(|verdict| verdict.level).collect();
-    assert_eq!(levels, [Level::Clear, Level::Predictable, Level::Inconclusive]);
-    assert_eq!(judgement.verdicts[3].reasons[0], "a control: within the sample budget without having been seen");
+    let levels: Vec<Level> = judgement.verdicts[2..5]
+        .iter()
+        .map(|verdict| verdict.level)
+        .collect();
+    assert_eq!(
+        levels,
+        [Level::Clear, Level::Predictable, Level::Inconclusive]
+    );
+    assert_eq!(
+        judgement.verdicts[3].reasons[0],
+        "a control: within the sample budget without having been seen"
+    );
     assert_eq!(judgement.usable_controls, 19);
 }
 
@@ -297,7 +444,10 @@ fn a_positive_control_that_is_not_found_makes_the_whole_run_inconclusive() {
     let mut rows = controls(199);
     rows.push(row("item", Kind::OptOut, evidence(1, -1.0, -1.0)));
     rows.push(row("known", Kind::Canary, evidence(1, -1.0, -1.0)));
-    let policy = Policy { positive_controls: vec![ItemId("known".to_owned())], ..Policy::default() };
+    let policy = Policy {
+        positive_controls: vec![ItemId("known".to_owned())],
+        ..Policy::default()
+    };
     let sound = judged(&policy, &rows);
     assert_eq!(sound.positive_controls, [true]);
     assert_eq!(sound.verdicts[199].level, Level::Extractable);
@@ -305,12 +455,23 @@ fn a_positive_control_that_is_not_found_makes_the_whole_run_inconclusive() {
     rows[200].evidence = evidence(1, -150.0, -150.0);
     let broken = judged(&policy, &rows);
     assert_eq!(broken.positive_controls, [false]);
-    assert!(broken.verdicts.iter().all(|verdict| verdict.level == Level::Inconclusive));
-    assert!(broken.verdicts[199].reasons[0].starts_with("positive control not found (`known` came out clear)"));
+    assert!(
+        broken
+            .verdicts
+            .iter()
+            .all(|verdict| verdict.level == Level::Inconclusive)
+    );
+    assert!(
+        broken.verdicts[199].reasons[0]
+            .starts_with("positive control not found (`known` came out clear)")
+    );
 
     rows.pop();
     let absent = judged(&policy, &rows);
-    assert!(absent.verdicts[199].reasons[0].starts_with("positive control not found (`known` isn't among the items)"));
+    assert!(
+        absent.verdicts[199].reasons[0]
+            .starts_with("positive control not found (`known` isn't among the items)")
+    );
     assert_eq!(absent.verdicts[199].level, Level::Inconclusive);
 }
 
@@ -337,17 +498,30 @@ fn canaries_and_known_positives_lower_no_bar_for_opt_outs() {
     let beside_canaries = lone(known(Kind::Canary), &policy);
     assert_eq!(beside_canaries.verdicts[199].level, Level::Clear);
     assert_eq!(beside_canaries.verdicts[201].level, Level::Extractable);
-    let families: Vec<_> = beside_canaries.power.iter().map(|power| (power.kind, power.items)).collect();
+    let families: Vec<_> = beside_canaries
+        .power
+        .iter()
+        .map(|power| (power.kind, power.items))
+        .collect();
     assert_eq!(families, [(Kind::OptOut, 2), (Kind::Canary, 30)]);
     // In one family with thirty known texts the same text would pass ...
-    assert_eq!(lone(known(Kind::OptOut), &policy).verdicts[199].level, Level::Memorized);
+    assert_eq!(
+        lone(known(Kind::OptOut), &policy).verdicts[199].level,
+        Level::Memorized
+    );
     // ... unless the policy says that they are known.
-    let positive = Policy { positive_controls: vec![ItemId("tag:known".to_owned())], ..Policy::default() };
+    let positive = Policy {
+        positive_controls: vec![ItemId("tag:known".to_owned())],
+        ..Policy::default()
+    };
     let beside_positives = lone(known(Kind::OptOut), &positive);
     assert_eq!(beside_positives.verdicts[199].level, Level::Clear);
     assert_eq!(beside_positives.positive_controls, [true]);
     let reason = &beside_positives.verdicts[201].reasons[1];
-    assert!(reason.ends_with("(p = 0.005; significant as a positive control at q = 0.05)"), "{reason}");
+    assert!(
+        reason.ends_with("(p = 0.005; significant as a positive control at q = 0.05)"),
+        "{reason}"
+    );
 }
 
 #[test]
@@ -356,16 +530,37 @@ fn a_tag_as_positive_control_means_every_item_that_has_it() {
         tags: vec!["known".to_owned()],
         ..row(id, kind, evidence(1, log_p_z, log_p_z))
     };
-    let policy = Policy { positive_controls: vec![ItemId("tag:known".to_owned())], ..Policy::default() };
+    let policy = Policy {
+        positive_controls: vec![ItemId("tag:known".to_owned())],
+        ..Policy::default()
+    };
     let cases = [
-        (vec![tagged("a", Kind::OptOut, -1.0), tagged("b", Kind::Canary, -1.0)], None),
-        // A control with the tag isn't meant.
-        (vec![tagged("a", Kind::OptOut, -1.0), tagged("c", Kind::Control, -150.0)], None),
         (
-            vec![tagged("a", Kind::OptOut, -1.0), tagged("b", Kind::Canary, -150.0)],
+            vec![
+                tagged("a", Kind::OptOut, -1.0),
+                tagged("b", Kind::Canary, -1.0),
+            ],
+            None,
+        ),
+        // A control with the tag isn't meant.
+        (
+            vec![
+                tagged("a", Kind::OptOut, -1.0),
+                tagged("c", Kind::Control, -150.0),
+            ],
+            None,
+        ),
+        (
+            vec![
+                tagged("a", Kind::OptOut, -1.0),
+                tagged("b", Kind::Canary, -150.0),
+            ],
             Some("(`tag:known`: 1 of 2 not found, `b` came out clear)"),
         ),
-        (vec![tagged("c", Kind::Control, -150.0)], Some("(`tag:known` is the tag of no item but controls, or none of")),
+        (
+            vec![tagged("c", Kind::Control, -150.0)],
+            Some("(`tag:known` is the tag of no item but controls, or none of"),
+        ),
     ];
     for (tagged, expected) in cases {
         let mut rows = controls(199);
@@ -377,8 +572,17 @@ fn a_tag_as_positive_control_means_every_item_that_has_it() {
         match expected {
             None => assert_eq!(verdict.level, Level::Extractable),
             Some(reason) => {
-                assert!(judgement.verdicts.iter().all(|verdict| verdict.level == Level::Inconclusive));
-                assert!(verdict.reasons[0].contains(reason), "{}", verdict.reasons[0]);
+                assert!(
+                    judgement
+                        .verdicts
+                        .iter()
+                        .all(|verdict| verdict.level == Level::Inconclusive)
+                );
+                assert!(
+                    verdict.reasons[0].contains(reason),
+                    "{}",
+                    verdict.reasons[0]
+                );
             }
         }
     }
@@ -389,31 +593,69 @@ fn boilerplate_is_predictable_among_its_own_kind_only() {
     let forms = |n: u64| -> Vec<Row> {
         let form = |i: u64| Row {
             matches: vec!["licence".to_owned()],
-            ..row(&format!("form-{i}"), Kind::Control, evidence(1, -1.0 - i as f64 / 10.0, -1.0))
+            ..row(
+                &format!("form-{i}"),
+                Kind::Control,
+                evidence(1, -1.0 - i as f64 / 10.0, -1.0),
+            )
         };
         (0..n).map(form).collect()
     };
     let cases = [
-        (40, Level::Predictable, true, "21 of 40 controls matched to it reach as much (p = 0.54; not significant"),
-        (0, Level::Extractable, false, "likelier than all 199 controls (p = 0.005; significant"),
-        (18, Level::Inconclusive, true, "too few controls: 18 comparable controls matched to it, needs 19"),
+        (
+            40,
+            Level::Predictable,
+            true,
+            "21 of 40 controls matched to it reach as much (p = 0.54; not significant",
+        ),
+        (
+            0,
+            Level::Extractable,
+            false,
+            "likelier than all 199 controls (p = 0.005; significant",
+        ),
+        (
+            18,
+            Level::Inconclusive,
+            true,
+            "too few controls: 18 comparable controls matched to it, needs 19",
+        ),
     ];
     for (n, level, matched, reason) in cases {
         let mut rows = controls(199);
-        rows.push(Row { tags: vec!["licence".to_owned()], ..row("item", Kind::OptOut, evidence(1, -3.0, -3.0)) });
+        rows.push(Row {
+            tags: vec!["licence".to_owned()],
+            ..row("item", Kind::OptOut, evidence(1, -3.0, -3.0))
+        });
         rows.extend(forms(n));
         let verdict = judged(&Policy::default(), &rows).verdicts.remove(199);
-        assert_eq!((verdict.level, verdict.validity.map(|v| v.matched)), (level, Some(matched)));
-        assert!(verdict.reasons.iter().any(|said| said.starts_with(reason)), "{:?}", verdict.reasons);
+        assert_eq!(
+            (verdict.level, verdict.validity.map(|v| v.matched)),
+            (level, Some(matched))
+        );
+        assert!(
+            verdict.reasons.iter().any(|said| said.starts_with(reason)),
+            "{:?}",
+            verdict.reasons
+        );
     }
     // Controls that stand for it but couldn't be measured are not replaced by others.
     let mut rows = controls(199);
-    rows.push(Row { tags: vec!["licence".to_owned()], ..row("item", Kind::OptOut, evidence(1, -3.0, -3.0)) });
+    rows.push(Row {
+        tags: vec!["licence".to_owned()],
+        ..row("item", Kind::OptOut, evidence(1, -3.0, -3.0))
+    });
     rows.extend(forms(3));
-    rows[200..].iter_mut().for_each(|row| row.evidence = ItemEvidence::default());
+    rows[200..]
+        .iter_mut()
+        .for_each(|row| row.evidence = ItemEvidence::default());
     let verdict = judged(&Policy::default(), &rows).verdicts.remove(199);
     assert_eq!(verdict.level, Level::Inconclusive);
-    assert!(verdict.reasons[0].starts_with("none of the 3 controls matched to it"), "{:?}", verdict.reasons);
+    assert!(
+        verdict.reasons[0].starts_with("none of the 3 controls matched to it"),
+        "{:?}",
+        verdict.reasons
+    );
 }
 
 #[test]
@@ -421,23 +663,48 @@ fn a_fitted_tail_counts_where_it_is_asked_for_and_is_marked() {
     // 60 controls; 40 items of which one is far beyond them. By counting p = 1/61 can't stand among 40.
     let mut rows = controls(60);
     rows.push(row("far", Kind::OptOut, evidence(1, 0.0, -50.0)));
-    rows.extend((0..39).map(|i| row(&format!("fresh-{i}"), Kind::OptOut, evidence(1, -150.0, -150.0))));
-    assert_eq!(judged(&Policy::default(), &rows).verdicts[60].level, Level::Inconclusive);
+    rows.extend((0..39).map(|i| {
+        row(
+            &format!("fresh-{i}"),
+            Kind::OptOut,
+            evidence(1, -150.0, -150.0),
+        )
+    }));
+    assert_eq!(
+        judged(&Policy::default(), &rows).verdicts[60].level,
+        Level::Inconclusive
+    );
 
-    let policy = Policy { tail: crate::policy::Tail::GeneralizedPareto, ..Policy::default() };
+    let policy = Policy {
+        tail: crate::policy::Tail::GeneralizedPareto,
+        ..Policy::default()
+    };
     let judgement = judged(&policy, &rows);
     let far = &judgement.verdicts[60];
     let validity = far.validity.unwrap();
     let tail = validity.tail.unwrap();
-    assert_eq!((far.level, validity.p_value), (Level::Memorized, 1.0 / 61.0));
+    assert_eq!(
+        (far.level, validity.p_value),
+        (Level::Memorized, 1.0 / 61.0)
+    );
     assert!(tail.p_value < 1e-6 && tail.threshold < -100.0, "{tail:?}");
-    assert!(far.reasons[0].contains(" by a fitted tail, model-based; conformal p = 0.0164;"), "{}", far.reasons[0]);
+    assert!(
+        far.reasons[0].contains(" by a fitted tail, model-based; conformal p = 0.0164;"),
+        "{}",
+        far.reasons[0]
+    );
     // Inside the controls' range nothing is extrapolated.
     let fresh = &judgement.verdicts[61];
-    assert_eq!((fresh.level, fresh.validity.unwrap().tail), (Level::Clear, None));
+    assert_eq!(
+        (fresh.level, fresh.validity.unwrap().tail),
+        (Level::Clear, None)
+    );
     assert_eq!(judgement.power[0].findings_needed, Some(1));
     // The policy's own number of controls holds all the same.
-    let more = Policy { min_controls: 61, ..policy };
+    let more = Policy {
+        min_controls: 61,
+        ..policy
+    };
     assert_eq!(judged(&more, &rows).verdicts[60].level, Level::Inconclusive);
 }
 
@@ -450,44 +717,78 @@ fn canaries_say_how_far_they_stand_out() {
     let exposure = verdicts[255].validity.unwrap().exposure.unwrap();
     assert_eq!((exposure.bits, exposure.upper), (8.0, f64::INFINITY));
     assert!(exposure.lower > 6.0 && exposure.lower < 8.0, "{exposure:?}");
-    let expected =
-        "exposure 8.0 bits: stands out from the controls as 1 in 2^8.0 (95% interval from 6.1 with no upper end)";
+    let expected = "exposure 8.0 bits: stands out from the controls as 1 in 2^8.0 (95% interval from 6.1 with no upper end)";
     assert_eq!(verdicts[255].reasons[2], expected);
     assert_eq!(verdicts[256].validity.unwrap().exposure, None);
 }
 
 #[test]
 fn the_census_needs_every_window_and_counts_documents() {
-    let policy = Policy { statistic: Statistic::Census, ..Policy::default() };
+    let policy = Policy {
+        statistic: Statistic::Census,
+        ..Policy::default()
+    };
     let document = |base: f64, windows: u64| {
         let mut evidence = evidence(windows, base, base);
         evidence.forms[0].values.as_mut().unwrap().window_log_p_z =
             Some((0..windows).map(|i| base - 7.0 * i as f64).collect());
         evidence
     };
-    let mut rows: Vec<Row> =
-        (0..39).map(|i| row(&format!("c{i}"), Kind::Control, document(-100.0 - f64::from(i), 8))).collect();
+    let mut rows: Vec<Row> = (0..39)
+        .map(|i| {
+            row(
+                &format!("c{i}"),
+                Kind::Control,
+                document(-100.0 - f64::from(i), 8),
+            )
+        })
+        .collect();
     // No window of the book is likelier than the controls' best, but all of them are likelier than their rest.
     rows.push(row("book", Kind::OptOut, document(-100.5, 9)));
-    for value in rows[39].evidence.forms[0].values.as_mut().unwrap().window_log_p_z.as_mut().unwrap() {
+    for value in rows[39].evidence.forms[0]
+        .values
+        .as_mut()
+        .unwrap()
+        .window_log_p_z
+        .as_mut()
+        .unwrap()
+    {
         *value = -100.5;
     }
     let verdict = judged(&policy, &rows).verdicts.remove(39);
     let validity = verdict.validity.unwrap();
-    assert_eq!((verdict.level, validity.p_value, validity.controls), (Level::Memorized, 1.0 / 40.0, 39));
+    assert_eq!(
+        (verdict.level, validity.p_value, validity.controls),
+        (Level::Memorized, 1.0 / 40.0, 39)
+    );
     assert!(validity.value > 0.8 && validity.value < 1.0, "{validity:?}");
     assert!(
         verdict.reasons[0].starts_with("likelier over all its windows than all 39 controls"),
         "{:?}",
         verdict.reasons
     );
-    assert_eq!(judged(&Policy::default(), &rows).verdicts[39].level, Level::Clear, "by its best window alone");
+    assert_eq!(
+        judged(&Policy::default(), &rows).verdicts[39].level,
+        Level::Clear,
+        "by its best window alone"
+    );
 
     for damage in [None, Some(vec![-1.0])] {
-        rows[39].evidence.forms[0].values.as_mut().unwrap().window_log_p_z = damage;
+        rows[39].evidence.forms[0]
+            .values
+            .as_mut()
+            .unwrap()
+            .window_log_p_z = damage;
         let verdict = judged(&policy, &rows).verdicts.remove(39);
-        assert_eq!((verdict.level, verdict.validity), (Level::Inconclusive, None));
-        assert!(verdict.reasons[0].starts_with("the census needs"), "{:?}", verdict.reasons);
+        assert_eq!(
+            (verdict.level, verdict.validity),
+            (Level::Inconclusive, None)
+        );
+        assert!(
+            verdict.reasons[0].starts_with("the census needs"),
+            "{:?}",
+            verdict.reasons
+        );
     }
 }
 
@@ -501,12 +802,22 @@ fn what_else_is_known_is_told_as_supporting_and_changes_nothing() {
         continued: 2,
         near_verbatim: 1,
         best_similarity: Some(0.96),
-        foreign_prefix: Some(ForeignPrefix { delta: 12.34, prefixes: 16 }),
-        reference: Some(ReferenceScore { sum_logprob: -90.0, suffix_len: 50, ratio: 0.5 }),
+        foreign_prefix: Some(ForeignPrefix {
+            delta: 12.34,
+            prefixes: 16,
+        }),
+        reference: Some(ReferenceScore {
+            sum_logprob: -90.0,
+            suffix_len: 50,
+            ratio: 0.5,
+        }),
         ..FollowUpEvidence::default()
     });
     let told = one(&Policy::default(), item, 199);
-    assert_eq!((told.level, &told.reasons[..2]), (bare.level, &bare.reasons[..]));
+    assert_eq!(
+        (told.level, &told.reasons[..2]),
+        (bare.level, &bare.reasons[..])
+    );
     let expected = [
         "supporting: 1 of 2 windows that were continued came out near-verbatim; best edit similarity 0.96",
         "supporting: the true prefix adds 12.3 nats over the mean of 16 foreign ones",
@@ -527,15 +838,28 @@ fn the_statistic_is_the_policys() {
         (Statistic::VerbatimRun, Level::Memorized, 20.0),
     ];
     for (statistic, level, value) in cases {
-        let verdict = one(&Policy { statistic, ..Policy::default() }, item.clone(), 199);
-        assert_eq!((verdict.level, verdict.validity.map(|v| v.value)), (level, Some(value)));
+        let verdict = one(
+            &Policy {
+                statistic,
+                ..Policy::default()
+            },
+            item.clone(),
+            199,
+        );
+        assert_eq!(
+            (verdict.level, verdict.validity.map(|v| v.value)),
+            (level, Some(value))
+        );
     }
 }
 
 #[test]
 fn verdicts_do_not_depend_on_the_order_of_items() {
     let mut rows = controls(60);
-    rows.extend([-1.0, -50.0, -99.0, -130.5].map(|x| row(&format!("item{x}"), Kind::OptOut, evidence(2, x, x))));
+    rows.extend(
+        [-1.0, -50.0, -99.0, -130.5]
+            .map(|x| row(&format!("item{x}"), Kind::OptOut, evidence(2, x, x))),
+    );
     let mut forward = judged(&Policy::default(), &rows).verdicts;
     rows.reverse();
     let mut backward = judged(&Policy::default(), &rows).verdicts;

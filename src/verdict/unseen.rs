@@ -12,8 +12,14 @@ impl Verdict {
     ///
     /// Coarse to fine, what isn't found is clear of memorized runs of the stated length, if the first pass looked for all that
     /// is within the budget of this policy. A screen proves nothing: what it doesn't find is inconclusive.
-    pub fn where_unseen(&mut self, policy: &Policy, evidence: &ItemEvidence, fewer: Option<&Fewer>) {
-        let sum = |of: fn(&LeftWindows) -> u64| evidence.forms.iter().map(|f| of(&f.left)).sum::<u64>();
+    pub fn where_unseen(
+        &mut self,
+        policy: &Policy,
+        evidence: &ItemEvidence,
+        fewer: Option<&Fewer>,
+    ) {
+        let sum =
+            |of: fn(&LeftWindows) -> u64| evidence.forms.iter().map(|f| of(&f.left)).sum::<u64>();
         let (coarse, screen) = (sum(|left| left.coarse), sum(|left| left.screen));
         let windows = grouped(evidence.windows());
         let (reason, proven) = match fewer {
@@ -61,7 +67,11 @@ impl Verdict {
 impl Hits {
     /// Whether every window within the policy's budget is a hit.
     fn cover(&self, policy: &Policy) -> bool {
-        policy.tau >= self.tau && policy.schemes.iter().all(|scheme| self.schemes.contains(&scheme.id))
+        policy.tau >= self.tau
+            && policy
+                .schemes
+                .iter()
+                .all(|scheme| self.schemes.contains(&scheme.id))
     }
 }
 
@@ -78,28 +88,56 @@ mod tests {
         let mut evidence = evidence(10, -40.0, -30.0);
         let form = &mut evidence.forms[0];
         form.windows += coarse + screen;
-        form.left = LeftWindows { coarse, screen, templates: 1, ..LeftWindows::default() };
+        form.left = LeftWindows {
+            coarse,
+            screen,
+            templates: 1,
+            ..LeftWindows::default()
+        };
         evidence
     }
 
     fn hits(tau: f64) -> Hits {
         let schemes = ["greedy", "top_k40"].map(str::to_owned).to_vec();
-        Hits { tau, schemes, margin: 0.001, epsilon: 0.01 }
+        Hits {
+            tau,
+            schemes,
+            margin: 0.001,
+            epsilon: 0.01,
+        }
     }
 
     fn find_runs(tau: f64) -> Fewer {
-        Fewer::FindRuns { tokens: 99, stride: 50, hits: hits(tau) }
+        Fewer::FindRuns {
+            tokens: 99,
+            stride: 50,
+            hits: hits(tau),
+        }
     }
 
     fn screen() -> Fewer {
-        Fewer::Screen { piece: 1024, first_choices: 0.6, log_p: -13.8, hits: hits(0.001) }
+        Fewer::Screen {
+            piece: 1024,
+            first_choices: 0.6,
+            log_p: -13.8,
+            hits: hits(0.001),
+        }
     }
 
     #[test]
     fn what_was_not_looked_at_is_clear_of_long_runs_only_and_of_nothing_after_a_screen() {
-        let full = Policy { schemes: vec![Scheme::full()], ..Policy::default() };
-        let laxer = Policy { tau: 0.01, ..Policy::default() };
-        let stricter = Policy { tau: 1e-4, ..Policy::default() };
+        let full = Policy {
+            schemes: vec![Scheme::full()],
+            ..Policy::default()
+        };
+        let laxer = Policy {
+            tau: 0.01,
+            ..Policy::default()
+        };
+        let stricter = Policy {
+            tau: 1e-4,
+            ..Policy::default()
+        };
         for (found, fewer, policy, level, expected, level_then) in [
             (
                 (30, 0),
@@ -109,12 +147,54 @@ mod tests {
                 "no memorized run of 99 tokens",
                 Level::Clear,
             ),
-            ((30, 0), Some(find_runs(0.001)), laxer, Level::Clear, "no memorized run of 99 tokens", Level::Clear),
-            ((30, 0), Some(find_runs(0.001)), stricter, Level::Clear, "looked for less", Level::Inconclusive),
-            ((30, 0), Some(find_runs(0.001)), full, Level::Clear, "looked for less", Level::Inconclusive),
-            ((0, 30), Some(screen()), Policy::default(), Level::Clear, "screened only: 30 of 40", Level::Inconclusive),
-            ((30, 0), None, Policy::default(), Level::Clear, "screened only", Level::Inconclusive),
-            ((0, 30), Some(screen()), Policy::default(), Level::Predictable, "there may be more", Level::Predictable),
+            (
+                (30, 0),
+                Some(find_runs(0.001)),
+                laxer,
+                Level::Clear,
+                "no memorized run of 99 tokens",
+                Level::Clear,
+            ),
+            (
+                (30, 0),
+                Some(find_runs(0.001)),
+                stricter,
+                Level::Clear,
+                "looked for less",
+                Level::Inconclusive,
+            ),
+            (
+                (30, 0),
+                Some(find_runs(0.001)),
+                full,
+                Level::Clear,
+                "looked for less",
+                Level::Inconclusive,
+            ),
+            (
+                (0, 30),
+                Some(screen()),
+                Policy::default(),
+                Level::Clear,
+                "screened only: 30 of 40",
+                Level::Inconclusive,
+            ),
+            (
+                (30, 0),
+                None,
+                Policy::default(),
+                Level::Clear,
+                "screened only",
+                Level::Inconclusive,
+            ),
+            (
+                (0, 30),
+                Some(screen()),
+                Policy::default(),
+                Level::Predictable,
+                "there may be more",
+                Level::Predictable,
+            ),
             (
                 (30, 0),
                 Some(find_runs(0.001)),
@@ -123,13 +203,29 @@ mod tests {
                 "there may be more",
                 Level::Extractable,
             ),
-            ((0, 0), Some(screen()), Policy::default(), Level::Clear, "as judged", Level::Clear),
+            (
+                (0, 0),
+                Some(screen()),
+                Policy::default(),
+                Level::Clear,
+                "as judged",
+                Level::Clear,
+            ),
         ] {
             let reasons = vec!["as judged".to_owned()];
-            let mut verdict = Verdict { item: ItemId("a".to_owned()), level, reasons, validity: None };
+            let mut verdict = Verdict {
+                item: ItemId("a".to_owned()),
+                level,
+                reasons,
+                validity: None,
+            };
             verdict.where_unseen(&policy, &unseen(found.0, found.1), fewer.as_ref());
             assert_eq!(verdict.level, level_then, "{expected}");
-            let told = if level == Level::Clear { verdict.reasons.first() } else { verdict.reasons.last() };
+            let told = if level == Level::Clear {
+                verdict.reasons.first()
+            } else {
+                verdict.reasons.last()
+            };
             assert!(told.unwrap().contains(expected), "{:?}", verdict.reasons);
         }
     }
@@ -143,10 +239,24 @@ mod tests {
             (Statistic::VerbatimRun, true),
             (Statistic::Census, true),
         ] {
-            let policy = Policy { statistic, ..Policy::default() };
-            assert_eq!(undetermined(&policy, &evidence).is_some(), open, "{statistic:?}");
+            let policy = Policy {
+                statistic,
+                ..Policy::default()
+            };
+            assert_eq!(
+                undetermined(&policy, &evidence).is_some(),
+                open,
+                "{statistic:?}"
+            );
         }
-        let near = Policy { near_verbatim: true, ..Policy::default() };
-        assert!(undetermined(&near, &evidence).unwrap().contains("without --find-runs"));
+        let near = Policy {
+            near_verbatim: true,
+            ..Policy::default()
+        };
+        assert!(
+            undetermined(&near, &evidence)
+                .unwrap()
+                .contains("without --find-runs")
+        );
     }
 }

@@ -37,7 +37,12 @@ pub enum CoarseError {
         "memorized runs of {tokens} tokens can escape windows of {suffix} tokens of suffix, one every {stride}, even if all are \
          scored; ask for runs of {least} tokens or more, or give a smaller --stride"
     )]
-    TooShort { tokens: u32, suffix: u32, stride: u32, least: u64 },
+    TooShort {
+        tokens: u32,
+        suffix: u32,
+        stride: u32,
+        least: u64,
+    },
     #[error(
         "with a stride in characters windows are encoded anew from each cursor, so that nothing is known of runs in tokens; \
          give --stride TOKENS"
@@ -58,14 +63,23 @@ impl Coarse {
     /// # Errors
     /// When there is none.
     pub fn new(tokens: u32, suffix: u32, stride: Stride) -> Result<Self, CoarseError> {
-        let Stride::Tokens(stride) = stride else { return Err(CoarseError::Characters) };
+        let Stride::Tokens(stride) = stride else {
+            return Err(CoarseError::Characters);
+        };
         let room = (u64::from(tokens) + 1).saturating_sub(u64::from(suffix));
         match room / u64::from(stride.max(1)) {
             0 => {
                 let least = u64::from(suffix) + u64::from(stride) - 1;
-                Err(CoarseError::TooShort { tokens, suffix, stride, least })
+                Err(CoarseError::TooShort {
+                    tokens,
+                    suffix,
+                    stride,
+                    least,
+                })
             }
-            step => Ok(Self { step: step as usize }),
+            step => Ok(Self {
+                step: step as usize,
+            }),
         }
     }
 
@@ -81,7 +95,9 @@ impl Coarse {
 
     /// Which windows of a sequence of `count` are scored in all. `hit` is asked of windows of the first pass only.
     pub fn scored(self, count: usize, hit: impl Fn(usize) -> bool) -> Vec<bool> {
-        let mut scored: Vec<bool> = (0..count).map(|place| self.is_first(place, count)).collect();
+        let mut scored: Vec<bool> = (0..count)
+            .map(|place| self.is_first(place, count))
+            .collect();
         let first: Vec<usize> = (0..count).filter(|place| scored[*place]).collect();
         let hits: Vec<bool> = first.iter().map(|place| hit(*place)).collect();
         for (ends, hit) in first.windows(2).zip(hits.windows(2)) {
@@ -97,7 +113,9 @@ impl Coarse {
 pub fn sequences(windows: &[Window]) -> Vec<Range<usize>> {
     let mut ranges = Vec::new();
     let mut start = 0;
-    for chunk in windows.chunk_by(|a, b| a.item == b.item && a.form == b.form && a.template == b.template) {
+    for chunk in
+        windows.chunk_by(|a, b| a.item == b.item && a.form == b.form && a.template == b.template)
+    {
         ranges.push(start..start + chunk.len());
         start += chunk.len();
     }
@@ -114,7 +132,9 @@ mod tests {
 
     /// Where suffixes begin in a text of `tokens` tokens, as `cut` places them.
     fn suffixes(tokens: usize, before: usize, suffix: usize, stride: usize) -> Vec<usize> {
-        let Some(last) = tokens.checked_sub(before + suffix) else { return Vec::new() };
+        let Some(last) = tokens.checked_sub(before + suffix) else {
+            return Vec::new();
+        };
         let mut starts: Vec<usize> = (0..=last).step_by(stride).collect();
         if starts.last() != Some(&last) {
             starts.push(last);
@@ -131,15 +151,45 @@ mod tests {
             (50, 50, 1, Some(1)),
             (59, 50, 10, Some(1)),
         ] {
-            assert_eq!(Coarse::new(tokens, suffix, Stride::Tokens(stride)).ok().map(Coarse::step), step);
+            assert_eq!(
+                Coarse::new(tokens, suffix, Stride::Tokens(stride))
+                    .ok()
+                    .map(Coarse::step),
+                step
+            );
         }
-        for (tokens, suffix, stride, least) in [(58, 50, 10, 59), (0, 50, 50, 99), (49, 50, 1, 50), (98, 50, 50, 99)] {
+        for (tokens, suffix, stride, least) in [
+            (58, 50, 10, 59),
+            (0, 50, 50, 99),
+            (49, 50, 1, 50),
+            (98, 50, 50, 99),
+        ] {
             let error = Coarse::new(tokens, suffix, Stride::Tokens(stride)).unwrap_err();
-            assert_eq!(error, CoarseError::TooShort { tokens, suffix, stride, least });
-            assert!(error.to_string().contains(&format!("ask for runs of {least} tokens or more")));
-            assert_eq!(Coarse::new(least as u32, suffix, Stride::Tokens(stride)).unwrap().step(), 1);
+            assert_eq!(
+                error,
+                CoarseError::TooShort {
+                    tokens,
+                    suffix,
+                    stride,
+                    least
+                }
+            );
+            assert!(
+                error
+                    .to_string()
+                    .contains(&format!("ask for runs of {least} tokens or more"))
+            );
+            assert_eq!(
+                Coarse::new(least as u32, suffix, Stride::Tokens(stride))
+                    .unwrap()
+                    .step(),
+                1
+            );
         }
-        assert_eq!(Coarse::new(500, 50, Stride::Chars(10)), Err(CoarseError::Characters));
+        assert_eq!(
+            Coarse::new(500, 50, Stride::Chars(10)),
+            Err(CoarseError::Characters)
+        );
     }
 
     #[test]
@@ -157,11 +207,18 @@ mod tests {
                 assert!(coarse.is_first(place, 11), "{place} wasn't scored yet");
                 hits.contains(&place)
             });
-            let shown: String = scored.iter().map(|scored| if *scored { 'x' } else { '.' }).collect();
+            let shown: String = scored
+                .iter()
+                .map(|scored| if *scored { 'x' } else { '.' })
+                .collect();
             assert_eq!(shown, expected, "{hits:?}");
         }
         assert!(coarse.scored(0, |_| true).is_empty());
-        assert_eq!(coarse.scored(1, |_| false), [true], "a short text or a pre-split item");
+        assert_eq!(
+            coarse.scored(1, |_| false),
+            [true],
+            "a short text or a pre-split item"
+        );
         assert_eq!(coarse.scored(2, |_| false), [true, true]);
     }
 

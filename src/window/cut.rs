@@ -13,7 +13,11 @@ use rayon::prelude::*;
 #[derive(Debug, thiserror::Error)]
 pub enum WindowError {
     #[error("{origin}: item \"{item}\": {source}")]
-    Encode { origin: String, item: String, source: TokenizerError },
+    Encode {
+        origin: String,
+        item: String,
+        source: TokenizerError,
+    },
     #[error("a suffix of 0 tokens leaves nothing to score; give --suffix 1 or more")]
     NoSuffix,
     #[error("a stride of 0 never gets to the end of a text; give 1 or more")]
@@ -46,8 +50,17 @@ pub struct Cut {
 ///
 /// # Errors
 /// When the tokenizer can't encode the text, or when `config` asks for windows that can't be scored.
-pub fn cut(item: &Item, tokenizer: &Tokenizer, bos: Option<u32>, config: &WindowConfig) -> Result<Cut, WindowError> {
-    let cutter = Cutter { item, tokenizer, bos };
+pub fn cut(
+    item: &Item,
+    tokenizer: &Tokenizer,
+    bos: Option<u32>,
+    config: &WindowConfig,
+) -> Result<Cut, WindowError> {
+    let cutter = Cutter {
+        item,
+        tokenizer,
+        bos,
+    };
     match &item.content {
         Content::Split { prefix, suffix } => cutter.split(prefix, suffix, config),
         Content::Text(text) => {
@@ -58,8 +71,14 @@ pub fn cut(item: &Item, tokenizer: &Tokenizer, bos: Option<u32>, config: &Window
                 cut.forms.push(probed);
             }
             if cut.windows.is_empty() {
-                cut.unprobed =
-                    Some(too_short(cut.forms.iter().map(|form| form.tokens).max().unwrap_or_default(), config));
+                cut.unprobed = Some(too_short(
+                    cut.forms
+                        .iter()
+                        .map(|form| form.tokens)
+                        .max()
+                        .unwrap_or_default(),
+                    config,
+                ));
             }
             Ok(cut)
         }
@@ -71,7 +90,9 @@ fn too_short(tokens: u64, config: &WindowConfig) -> String {
     let (before, suffix) = (u64::from(config.before()), u64::from(config.suffix));
     let takes = before + suffix;
     match config.lead {
-        None => format!("it has {tokens} tokens, and a window takes {takes} (prefix {before} + suffix {suffix})"),
+        None => format!(
+            "it has {tokens} tokens, and a window takes {takes} (prefix {before} + suffix {suffix})"
+        ),
         Some(_) => {
             let fits = match tokens.checked_sub(suffix).filter(|fits| *fits > 0) {
                 Some(fits) => format!("it fits a sweep whose greatest prefix is at most {fits}"),
@@ -97,7 +118,10 @@ fn check(bos: Option<u32>, config: &WindowConfig) -> Result<(), WindowError> {
         return Err(WindowError::NoContext);
     }
     if config.before() < config.prefix {
-        return Err(WindowError::ShortLead { prefix: config.prefix, lead: config.before() });
+        return Err(WindowError::ShortLead {
+            prefix: config.prefix,
+            lead: config.before(),
+        });
     }
     Ok(())
 }
@@ -110,7 +134,9 @@ fn forms(text: &str, choice: Reflow) -> Vec<(Form, String)> {
         Reflow::Only => vec![(Form::Reflowed, reflow(text))],
         Reflow::Auto if looks_wrapped(text) => {
             let reflowed = Some(reflow(text)).filter(|reflowed| reflowed != text);
-            std::iter::once(given()).chain(reflowed.map(|text| (Form::Reflowed, text))).collect()
+            std::iter::once(given())
+                .chain(reflowed.map(|text| (Form::Reflowed, text)))
+                .collect()
         }
         Reflow::Auto => vec![given()],
     }
@@ -133,11 +159,13 @@ struct Span {
 
 impl Cutter<'_> {
     fn encode(&self, text: &str) -> Result<Encoding, WindowError> {
-        self.tokenizer.encode(text).map_err(|source| WindowError::Encode {
-            origin: self.item.origin.to_string(),
-            item: self.item.id.to_string(),
-            source,
-        })
+        self.tokenizer
+            .encode(text)
+            .map_err(|source| WindowError::Encode {
+                origin: self.item.origin.to_string(),
+                item: self.item.id.to_string(),
+                source,
+            })
     }
 
     fn form(
@@ -149,9 +177,17 @@ impl Cutter<'_> {
     ) -> Result<ProbedForm, WindowError> {
         let encoding = self.encode(&text)?;
         let chars = Chars::of(&text);
-        let (prefix, suffix, lead) = (config.prefix as usize, config.suffix as usize, config.before() as usize);
+        let (prefix, suffix, lead) = (
+            config.prefix as usize,
+            config.suffix as usize,
+            config.before() as usize,
+        );
         let need = lead + suffix;
-        let span = |from| Span { start: from + lead - prefix, suffix: from + lead, end: from + need };
+        let span = |from| Span {
+            start: from + lead - prefix,
+            suffix: from + lead,
+            end: from + need,
+        };
         let mark = match form {
             Form::AsGiven => "",
             Form::Reflowed => "r",
@@ -166,14 +202,20 @@ impl Cutter<'_> {
                 }));
             }
             Stride::Chars(stride) => {
-                let cursors: Vec<(usize, usize)> =
-                    text.char_indices().map(|(byte, _)| byte).enumerate().step_by(stride as usize).collect();
+                let cursors: Vec<(usize, usize)> = text
+                    .char_indices()
+                    .map(|(byte, _)| byte)
+                    .enumerate()
+                    .step_by(stride as usize)
+                    .collect();
                 let cut: Result<Vec<Option<Window>>, WindowError> = cursors
                     .into_par_iter()
                     .map(|(char, byte)| {
                         let id = format!("{}#{mark}c{char}", self.item.id);
                         let head = self.encode_head(&text[byte..], need)?;
-                        Ok(head.map(|encoding| self.window(id, form, &encoding, span(0), byte, &chars)))
+                        Ok(head.map(|encoding| {
+                            self.window(id, form, &encoding, span(0), byte, &chars)
+                        }))
                     })
                     .collect();
                 windows.extend(cut?.into_iter().flatten());
@@ -220,13 +262,19 @@ impl Cutter<'_> {
         let text = format!("{prefix}{suffix}");
         let encoding = self.encode(&text)?;
         let chars = Chars::of(&text);
-        let boundary = encoding.bytes.iter().position(|&(start, _)| start >= prefix.len());
+        let boundary = encoding
+            .bytes
+            .iter()
+            .position(|&(start, _)| start >= prefix.len());
         let boundary = boundary.unwrap_or(encoding.ids.len());
         let straddles = boundary > 0 && encoding.bytes[boundary - 1].1 > prefix.len();
         let unprobed = if suffix.is_empty() {
             Some("its suffix is empty".to_owned())
         } else if boundary == encoding.ids.len() {
-            Some("its whole suffix lies in the token that ends its prefix; give a longer suffix".to_owned())
+            Some(
+                "its whole suffix lies in the token that ends its prefix; give a longer suffix"
+                    .to_owned(),
+            )
         } else if boundary == 0 && self.bos.is_none() {
             Some("its prefix is empty, and there is no BOS token before it; give a prefix, or --bos always".to_owned())
         } else {
@@ -240,12 +288,28 @@ impl Cutter<'_> {
         if config.lead.is_some() {
             check(self.bos, config)?;
         }
-        let start = config.lead.map_or(0, |_| boundary.saturating_sub(config.prefix as usize));
+        let start = config
+            .lead
+            .map_or(0, |_| boundary.saturating_sub(config.prefix as usize));
         let mut windows = Vec::new();
         if unprobed.is_none() {
-            let span = Span { start, suffix: boundary, end: encoding.ids.len() };
-            let window = self.window(format!("{}#{start}", self.item.id), Form::AsGiven, &encoding, span, 0, &chars);
-            windows.push(Window { straddles, ..window });
+            let span = Span {
+                start,
+                suffix: boundary,
+                end: encoding.ids.len(),
+            };
+            let window = self.window(
+                format!("{}#{start}", self.item.id),
+                Form::AsGiven,
+                &encoding,
+                span,
+                0,
+                &chars,
+            );
+            windows.push(Window {
+                straddles,
+                ..window
+            });
         }
         let form = ProbedForm {
             form: Form::AsGiven,
@@ -255,11 +319,23 @@ impl Cutter<'_> {
             windows: windows.len() as u64,
             text,
         };
-        Ok(Cut { windows, forms: vec![form], unprobed })
+        Ok(Cut {
+            windows,
+            forms: vec![form],
+            unprobed,
+        })
     }
 
     /// The window at `span` of an encoding of the text from byte `offset` on.
-    fn window(&self, id: String, form: Form, encoding: &Encoding, span: Span, offset: usize, chars: &Chars) -> Window {
+    fn window(
+        &self,
+        id: String,
+        form: Form,
+        encoding: &Encoding,
+        span: Span,
+        offset: usize,
+        chars: &Chars,
+    ) -> Window {
         let begin = |token: usize| offset + encoding.bytes[token].0;
         let suffix_byte = begin(span.suffix);
         let end_byte = offset + encoding.bytes[span.end - 1].1;
@@ -286,7 +362,9 @@ impl Cutter<'_> {
 
 /// Where windows of `need` tokens begin: every `stride` tokens, and once more flush with the end.
 fn starts(tokens: usize, need: usize, stride: usize) -> Vec<usize> {
-    let Some(last) = tokens.checked_sub(need) else { return Vec::new() };
+    let Some(last) = tokens.checked_sub(need) else {
+        return Vec::new();
+    };
     let mut starts: Vec<usize> = (0..=last).step_by(stride).collect();
     if starts.last() != Some(&last) {
         starts.push(last);
@@ -305,26 +383,58 @@ mod tests {
 
     /// All bytes, and merges that join across words' insides and across the bytes of characters.
     static SMALL: LazyLock<Tokenizer> = LazyLock::new(|| {
-        let mut tokens: Vec<String> = ByteLevel::alphabet().into_iter().map(String::from).collect();
+        let mut tokens: Vec<String> = ByteLevel::alphabet()
+            .into_iter()
+            .map(String::from)
+            .collect();
         tokens.sort();
-        let pairs =
-            [("t", "h"), ("th", "e"), ("Ġ", "the"), ("a", "a"), ("aa", "aa"), ("ð", "Ł"), ("e", "Ì"), ("×", "©")];
+        let pairs = [
+            ("t", "h"),
+            ("th", "e"),
+            ("Ġ", "the"),
+            ("a", "a"),
+            ("aa", "aa"),
+            ("ð", "Ł"),
+            ("e", "Ì"),
+            ("×", "©"),
+        ];
         tokens.extend(pairs.map(|(left, right)| format!("{left}{right}")));
         tokens.push("<s>".to_owned());
-        let merges = pairs.map(|(left, right)| format!("{left} {right}")).to_vec();
+        let merges = pairs
+            .map(|(left, right)| format!("{left} {right}"))
+            .to_vec();
         let pre = Some("gpt-2".to_owned());
-        let vocab = GgufVocab { model: "gpt2".to_owned(), pre, tokens, merges: Some(merges), ..GgufVocab::default() };
+        let vocab = GgufVocab {
+            model: "gpt2".to_owned(),
+            pre,
+            tokens,
+            merges: Some(merges),
+            ..GgufVocab::default()
+        };
         Tokenizer::from_gguf(vocab, "small").unwrap()
     });
 
     const BOS: u32 = 264;
 
     fn item(content: Content) -> Item {
-        Item::new(ItemId("x".to_owned()), content, Origin { file: "x.jsonl".to_owned(), line: Some(3) })
+        Item::new(
+            ItemId("x".to_owned()),
+            content,
+            Origin {
+                file: "x.jsonl".to_owned(),
+                line: Some(3),
+            },
+        )
     }
 
     fn config(prefix: u32, suffix: u32, stride: Stride) -> WindowConfig {
-        WindowConfig { prefix, suffix, lead: None, stride, reflow: Reflow::Off }
+        WindowConfig {
+            prefix,
+            suffix,
+            lead: None,
+            stride,
+            reflow: Reflow::Off,
+        }
     }
 
     fn cut_text(text: &str, bos: Option<u32>, config: &WindowConfig) -> Cut {
@@ -332,7 +442,10 @@ mod tests {
     }
 
     fn ids(cut: &Cut) -> Vec<&str> {
-        cut.windows.iter().map(|window| window.id.0.as_str()).collect()
+        cut.windows
+            .iter()
+            .map(|window| window.id.0.as_str())
+            .collect()
     }
 
     /// Text with combining marks, right-to-left letters, emoji and joiners, as well as any other.
@@ -353,14 +466,26 @@ mod tests {
 
     fn assert_consistent(text: &str, cut: &Cut, bos: usize) {
         for window in &cut.windows {
-            let (start, suffix, end) =
-                (window.start_byte as usize, window.suffix_byte as usize, window.end_byte as usize);
-            let bytes_of = |ids: &[u32]| ids.iter().flat_map(|&id| SMALL.token_bytes(id)).copied().collect::<Vec<u8>>();
+            let (start, suffix, end) = (
+                window.start_byte as usize,
+                window.suffix_byte as usize,
+                window.end_byte as usize,
+            );
+            let bytes_of = |ids: &[u32]| {
+                ids.iter()
+                    .flat_map(|&id| SMALL.token_bytes(id))
+                    .copied()
+                    .collect::<Vec<u8>>()
+            };
             let (context, scored) = window.token_ids.split_at(window.prefix_len as usize);
             assert_eq!(bytes_of(&context[bos..]), &text.as_bytes()[start..suffix]);
             assert_eq!(bytes_of(scored), &text.as_bytes()[suffix..end]);
-            let begun = |byte: usize| text.char_indices().filter(|&(at, _)| at < byte).count() as u64;
-            assert_eq!((window.suffix_char, window.end_char), (begun(suffix), begun(end)));
+            let begun =
+                |byte: usize| text.char_indices().filter(|&(at, _)| at < byte).count() as u64;
+            assert_eq!(
+                (window.suffix_char, window.end_char),
+                (begun(suffix), begun(end))
+            );
         }
     }
 
@@ -430,7 +555,10 @@ mod tests {
     }
 
     fn led(prefix: u32, suffix: u32, lead: u32, stride: Stride) -> WindowConfig {
-        WindowConfig { lead: Some(lead), ..config(prefix, suffix, stride) }
+        WindowConfig {
+            lead: Some(lead),
+            ..config(prefix, suffix, stride)
+        }
     }
 
     proptest! {
@@ -473,19 +601,32 @@ mod tests {
                  it fits a sweep whose greatest prefix is at most 4"
             )
         );
-        assert!(short("bcd").is_some_and(|why| why.ends_with("no prefix fits it beside this suffix")));
+        assert!(
+            short("bcd").is_some_and(|why| why.ends_with("no prefix fits it beside this suffix"))
+        );
     }
 
     #[test]
     fn with_a_lead_split_items_keep_the_last_tokens_of_their_prefix() {
         let split = |config: &WindowConfig| {
-            let content = Content::Split { prefix: "bcdefg".to_owned(), suffix: "hij".to_owned() };
+            let content = Content::Split {
+                prefix: "bcdefg".to_owned(),
+                suffix: "hij".to_owned(),
+            };
             cut(&item(content), &SMALL, Some(BOS), config).unwrap()
         };
         let whole = split(&config(2, 50, Stride::Tokens(50)));
         let led_to = |prefix, lead| split(&led(prefix, 50, lead, Stride::Tokens(50)));
         let window = &led_to(2, 6).windows[0];
-        assert_eq!((window.prefix_len, window.start_token, window.start_byte, window.suffix_byte), (3, 4, 4, 6));
+        assert_eq!(
+            (
+                window.prefix_len,
+                window.start_token,
+                window.start_byte,
+                window.suffix_byte
+            ),
+            (3, 4, 4, 6)
+        );
         assert_eq!(window.token_ids[1..], whole.windows[0].token_ids[5..]);
         assert_eq!(led_to(6, 6).windows, whole.windows);
         assert_eq!(
@@ -505,22 +646,41 @@ mod tests {
             ("bcdef", vec!["x#0"]),
             ("bcde", vec![]),
         ] {
-            assert_eq!(ids(&cut_text(text, None, &config(2, 3, Stride::Tokens(3)))), expected, "{text}");
+            assert_eq!(
+                ids(&cut_text(text, None, &config(2, 3, Stride::Tokens(3)))),
+                expected,
+                "{text}"
+            );
         }
         let short = cut_text("bcde", None, &config(2, 3, Stride::Tokens(3)));
-        assert_eq!(short.unprobed.as_deref(), Some("it has 4 tokens, and a window takes 5 (prefix 2 + suffix 3)"));
+        assert_eq!(
+            short.unprobed.as_deref(),
+            Some("it has 4 tokens, and a window takes 5 (prefix 2 + suffix 3)")
+        );
     }
 
     #[test]
     fn split_item_whose_boundary_falls_inside_a_token_says_so() {
         let split = |prefix: &str, suffix: &str, bos| {
-            let content = Content::Split { prefix: prefix.to_owned(), suffix: suffix.to_owned() };
-            cut(&item(content), &SMALL, bos, &config(50, 50, Stride::Tokens(50))).unwrap()
+            let content = Content::Split {
+                prefix: prefix.to_owned(),
+                suffix: suffix.to_owned(),
+            };
+            cut(
+                &item(content),
+                &SMALL,
+                bos,
+                &config(50, 50, Stride::Tokens(50)),
+            )
+            .unwrap()
         };
         let cut = split("b t", "he b", None);
         let window = &cut.windows[0];
         assert!(window.straddles);
-        assert_eq!((window.prefix_len, window.suffix_byte, window.end_byte), (2, 5, 7));
+        assert_eq!(
+            (window.prefix_len, window.suffix_byte, window.end_byte),
+            (2, 5, 7)
+        );
         assert!(!split("b", " the", None).windows[0].straddles);
 
         assert_eq!(split("", "bcd", Some(BOS)).windows[0].prefix_len, 1);
@@ -532,7 +692,13 @@ mod tests {
         ] {
             let cut = split(prefix, suffix, bos);
             assert!(cut.windows.is_empty());
-            assert!(cut.unprobed.as_ref().is_some_and(|why| why.starts_with(reason)), "{:?}", cut.unprobed);
+            assert!(
+                cut.unprobed
+                    .as_ref()
+                    .is_some_and(|why| why.starts_with(reason)),
+                "{:?}",
+                cut.unprobed
+            );
         }
     }
 
@@ -543,21 +709,43 @@ mod tests {
                        and which go on in this way for long enough that nobody could take one\n\
                        for anything else but the wrapped prose it was always meant to be here";
         let forms = |text: &str, reflow| {
-            let config = WindowConfig { reflow, ..config(50, 50, Stride::Tokens(50)) };
+            let config = WindowConfig {
+                reflow,
+                ..config(50, 50, Stride::Tokens(50))
+            };
             let cut = cut_text(text, None, &config);
             for form in &cut.forms {
                 let of_form = cut.windows.iter().filter(|window| window.form == form.form);
                 assert!(form.windows > 0 && of_form.count() as u64 == form.windows);
-                assert_eq!((form.bytes, form.chars), (form.text.len() as u64, form.text.chars().count() as u64));
+                assert_eq!(
+                    (form.bytes, form.chars),
+                    (form.text.len() as u64, form.text.chars().count() as u64)
+                );
             }
-            let reflowed = cut.windows.iter().filter(|window| window.form == Form::Reflowed);
-            assert!(reflowed.clone().all(|window| window.id.0.starts_with("x#r")));
-            cut.forms.into_iter().map(|form| form.form).collect::<Vec<_>>()
+            let reflowed = cut
+                .windows
+                .iter()
+                .filter(|window| window.form == Form::Reflowed);
+            assert!(
+                reflowed
+                    .clone()
+                    .all(|window| window.id.0.starts_with("x#r"))
+            );
+            cut.forms
+                .into_iter()
+                .map(|form| form.form)
+                .collect::<Vec<_>>()
         };
-        assert_eq!(forms(wrapped, Reflow::Auto), [Form::AsGiven, Form::Reflowed]);
+        assert_eq!(
+            forms(wrapped, Reflow::Auto),
+            [Form::AsGiven, Form::Reflowed]
+        );
         assert_eq!(forms(wrapped, Reflow::Off), [Form::AsGiven]);
         assert_eq!(forms(wrapped, Reflow::Only), [Form::Reflowed]);
-        assert_eq!(forms(&wrapped.replace('\n', " "), Reflow::Auto), [Form::AsGiven]);
+        assert_eq!(
+            forms(&wrapped.replace('\n', " "), Reflow::Auto),
+            [Form::AsGiven]
+        );
     }
 
     #[test]
@@ -571,7 +759,11 @@ mod tests {
             (led(2, 1, 1, Stride::Tokens(1)), None, true),
             (config(0, 1, Stride::Tokens(1)), Some(BOS), false),
         ] {
-            assert_eq!(cut(&text, &SMALL, bos, &config).is_err(), refused, "{config:?}");
+            assert_eq!(
+                cut(&text, &SMALL, bos, &config).is_err(),
+                refused,
+                "{config:?}"
+            );
         }
     }
 
@@ -579,16 +771,31 @@ mod tests {
     fn windows_from_cursors_equal_the_encoding_of_the_rest_on_real_vocabularies() {
         use crate::tokens::tokenizer::tests::{GEMMA3, NASTY, SMOLLM2, checkpoint, models};
         let Some(folder) = models() else { return };
-        let running = "It was a long way down to the harbour, and 1234567 lamps burned. ".repeat(20);
+        let running =
+            "It was a long way down to the harbour, and 1234567 lamps burned. ".repeat(20);
         let unbroken = "antidisestablishmentarianism".repeat(60);
-        let parts = [NASTY.concat().as_str(), &running, &unbroken, &" ".repeat(900), &"=-".repeat(400)].concat();
+        let parts = [
+            NASTY.concat().as_str(),
+            &running,
+            &unbroken,
+            &" ".repeat(900),
+            &"=-".repeat(400),
+        ]
+        .concat();
         for name in [SMOLLM2, GEMMA3] {
             let tokenizer = checkpoint(&folder, name);
-            let cut =
-                cut(&item(Content::Text(parts.clone())), &tokenizer, None, &config(30, 20, Stride::Chars(7))).unwrap();
+            let cut = cut(
+                &item(Content::Text(parts.clone())),
+                &tokenizer,
+                None,
+                &config(30, 20, Stride::Chars(7)),
+            )
+            .unwrap();
             assert!(cut.windows.len() > 400);
             for window in &cut.windows {
-                let rest = tokenizer.encode(&parts[window.start_byte as usize..]).unwrap();
+                let rest = tokenizer
+                    .encode(&parts[window.start_byte as usize..])
+                    .unwrap();
                 assert_eq!(window.token_ids, &rest.ids[..50], "{name} {}", window.id);
                 assert_eq!(window.end_byte - window.start_byte, rest.bytes[49].1 as u64);
             }

@@ -24,10 +24,23 @@ pub fn looks_wrapped(text: &str) -> bool {
             && !words.is_empty()
             && marker(words).is_none()
         {
-            let next_word = words.split_whitespace().next().unwrap_or_default().chars().count();
+            let next_word = words
+                .split_whitespace()
+                .next()
+                .unwrap_or_default()
+                .chars()
+                .count();
             // In a passage all in capitals they say nothing.
-            let shouted = above.chars().rev().find(|c| c.is_alphabetic()).is_some_and(char::is_uppercase);
-            let capital = !shouted && words.chars().find(|c| c.is_alphanumeric()).is_some_and(char::is_uppercase);
+            let shouted = above
+                .chars()
+                .rev()
+                .find(|c| c.is_alphabetic())
+                .is_some_and(char::is_uppercase);
+            let capital = !shouted
+                && words
+                    .chars()
+                    .find(|c| c.is_alphanumeric())
+                    .is_some_and(char::is_uppercase);
             breaks.push((above.chars().count(), next_word, capital));
         }
         above = (!words.is_empty()).then_some(line);
@@ -43,7 +56,10 @@ pub fn looks_wrapped(text: &str) -> bool {
         return false;
     }
     // Programs that even out ragged ends break up to a tenth earlier.
-    let full = breaks.iter().filter(|&&(len, next, _)| len + 1 + next > width - width / 10).count();
+    let full = breaks
+        .iter()
+        .filter(|&&(len, next, _)| len + 1 + next > width - width / 10)
+        .count();
     let capital = breaks.iter().filter(|&&(.., capital)| capital).count();
     full * 5 >= breaks.len() * 4 && capital * 2 <= breaks.len()
 }
@@ -74,7 +90,11 @@ pub fn reflow(text: &str) -> String {
                 out.push_str(line.trim_start());
             }
             _ => {
-                open = Some(Open { indent, marker: marker(words).unwrap_or(0), rest: None });
+                open = Some(Open {
+                    indent,
+                    marker: marker(words).unwrap_or(0),
+                    rest: None,
+                });
                 out.push_str(line);
             }
         }
@@ -113,7 +133,9 @@ fn marker(words: &str) -> Option<usize> {
         && first.ends_with([')', '.'])
         && !number.is_empty()
         && (number.len() <= 3 && number.bytes().all(|b| b.is_ascii_digit())
-            || first.ends_with(')') && number.len() == 1 && number.bytes().all(|b| b.is_ascii_lowercase()));
+            || first.ends_with(')')
+                && number.len() == 1
+                && number.bytes().all(|b| b.is_ascii_lowercase()));
     let blanks = rest.len() - rest.trim_start().len();
     (is_bullet || is_heading || is_number).then(|| first.chars().count() + 1 + blanks)
 }
@@ -182,10 +204,22 @@ Across the bar to guide a homing sail.
             ("a b\nc d\n\n\ne\nf\n", "a b c d\n\n\ne f\n"),
             ("a\r\nb\r\n\r\nc", "a b\r\n\r\nc"),
             ("a  \n  b", "a\n  b".replace("a\n", "a  \n").as_str()),
-            ("  first line indented\nand the rest not\nat all", "  first line indented and the rest not at all"),
-            ("1. one\n   and on\n2. two\n- three\n  more", "1. one and on\n2. two\n- three more"),
-            ("(a) one\n(b) two\n* x\n# head", "(a) one\n(b) two\n* x\n# head"),
-            ("if x:\n    y()\n    z()\nelse:\n    w()", "if x:\n    y() z()\nelse:\n    w()"),
+            (
+                "  first line indented\nand the rest not\nat all",
+                "  first line indented and the rest not at all",
+            ),
+            (
+                "1. one\n   and on\n2. two\n- three\n  more",
+                "1. one and on\n2. two\n- three more",
+            ),
+            (
+                "(a) one\n(b) two\n* x\n# head",
+                "(a) one\n(b) two\n* x\n# head",
+            ),
+            (
+                "if x:\n    y()\n    z()\nelse:\n    w()",
+                "if x:\n    y() z()\nelse:\n    w()",
+            ),
             ("self-\ncontained", "self-contained"),
             ("a dash -\nhere", "a dash - here"),
             ("日本語の\n文章です", "日本語の文章です"),
@@ -206,7 +240,10 @@ Across the bar to guide a homing sail.
 
     #[test]
     fn a_word_after_a_closing_number_is_no_list_entry() {
-        assert_eq!(reflow("in the year\n1984. Then\nmore"), "in the year 1984. Then more");
+        assert_eq!(
+            reflow("in the year\n1984. Then\nmore"),
+            "in the year 1984. Then more"
+        );
         assert_eq!(reflow("the\nU.S. has\na) b"), "the U.S. has\na) b");
     }
 }

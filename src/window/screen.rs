@@ -19,7 +19,9 @@ pub const SAMPLED_ONE_IN: usize = 50;
 ///
 /// The windows are those of one form of an item, in order and bare: without a template.
 pub fn pieces(windows: &[Window], prefix: u32, length: usize) -> Option<Vec<Window>> {
-    let Some(first) = windows.first() else { return Some(Vec::new()) };
+    let Some(first) = windows.first() else {
+        return Some(Vec::new());
+    };
     let bos = (first.prefix_len as usize).checked_sub(prefix as usize)?;
     let prefix = prefix as usize;
     let mut text: Vec<u32> = Vec::new();
@@ -65,23 +67,44 @@ pub struct Threshold {
 impl Threshold {
     /// Whether the window with these suffix tokens is kept. What the screen could not score is.
     pub fn keeps(&self, suffix: &[Option<Token>]) -> bool {
-        let Some(suffix) = suffix.iter().map(Option::as_ref).collect::<Option<Vec<&Token>>>() else { return true };
+        let Some(suffix) = suffix
+            .iter()
+            .map(Option::as_ref)
+            .collect::<Option<Vec<&Token>>>()
+        else {
+            return true;
+        };
         let choices = suffix.iter().filter(|token| token.first_choice).count();
-        let ways = suffix.iter().map(|token| token.logprob.len()).min().unwrap_or_default();
-        let sum = |way: usize| suffix.iter().map(|token| f64::from(token.logprob[way])).sum::<f64>();
-        choices as f64 >= self.first_choices * suffix.len() as f64 || (0..ways).any(|way| sum(way) >= self.log_p)
+        let ways = suffix
+            .iter()
+            .map(|token| token.logprob.len())
+            .min()
+            .unwrap_or_default();
+        let sum = |way: usize| {
+            suffix
+                .iter()
+                .map(|token| f64::from(token.logprob[way]))
+                .sum::<f64>()
+        };
+        choices as f64 >= self.first_choices * suffix.len() as f64
+            || (0..ways).any(|way| sum(way) >= self.log_p)
     }
 }
 
 /// The windows of a sequence that are kept, by what the screen found for the tokens of its [`pieces`], in order.
 pub fn kept(windows: &[Window], tokens: &[Option<Token>], threshold: Threshold) -> Vec<bool> {
-    let Some(first) = windows.first() else { return Vec::new() };
+    let Some(first) = windows.first() else {
+        return Vec::new();
+    };
     let suffix = |window: &Window| {
         let from = (window.start_token - first.start_token) as usize;
         let length = window.token_ids.len() - window.prefix_len as usize;
         tokens.get(from..from + length)
     };
-    windows.iter().map(|window| suffix(window).is_none_or(|suffix| threshold.keeps(suffix))).collect()
+    windows
+        .iter()
+        .map(|window| suffix(window).is_none_or(|suffix| threshold.keeps(suffix)))
+        .collect()
 }
 
 /// How many of `left` windows are scored all the same.
@@ -130,7 +153,11 @@ mod tests {
                 end_byte: 0,
                 suffix_char: 0,
                 end_char: 0,
-                token_ids: bos.then_some(1).into_iter().chain(100 + start..100 + start + prefix + suffix).collect(),
+                token_ids: bos
+                    .then_some(1)
+                    .into_iter()
+                    .chain(100 + start..100 + start + prefix + suffix)
+                    .collect(),
                 prefix_len: prefix + u32::from(bos),
                 straddles: false,
             })
@@ -138,7 +165,10 @@ mod tests {
     }
 
     fn token(first_choice: bool, logprob: f32) -> Option<Token> {
-        Some(Token { first_choice, logprob: vec![logprob, logprob - 1.0] })
+        Some(Token {
+            first_choice,
+            logprob: vec![logprob, logprob - 1.0],
+        })
     }
 
     #[test]
@@ -146,15 +176,25 @@ mod tests {
         let pieces = pieces(&windows(23, 4, 3, 3, true), 4, 12).unwrap();
         let ids: Vec<&str> = pieces.iter().map(|piece| piece.id.0.as_str()).collect();
         assert_eq!(ids, ["x#0~4", "x#0~11", "x#0~18"]);
-        assert_eq!(pieces[1].token_ids, [1, 107, 108, 109, 110, 111, 112, 113, 114, 115, 116, 117]);
-        assert_eq!(pieces[2].token_ids, [1, 114, 115, 116, 117, 118, 119, 120, 121, 122]);
+        assert_eq!(
+            pieces[1].token_ids,
+            [1, 107, 108, 109, 110, 111, 112, 113, 114, 115, 116, 117]
+        );
+        assert_eq!(
+            pieces[2].token_ids,
+            [1, 114, 115, 116, 117, 118, 119, 120, 121, 122]
+        );
         assert!(pieces.iter().all(|piece| piece.prefix_len == 5));
         assert_eq!(super::pieces(&[], 4, 12), Some(Vec::new()));
     }
 
     #[test]
     fn windows_too_far_apart_and_pieces_without_room_are_refused() {
-        assert_eq!(pieces(&windows(30, 4, 3, 8, false), 4, 12), None, "token 7 stands in no window");
+        assert_eq!(
+            pieces(&windows(30, 4, 3, 8, false), 4, 12),
+            None,
+            "token 7 stands in no window"
+        );
         assert!(pieces(&windows(30, 4, 3, 7, false), 4, 12).is_some());
         assert_eq!(pieces(&windows(23, 4, 3, 3, true), 4, 5), None);
         assert_eq!(pieces(&windows(23, 4, 3, 3, true), 4, 6).unwrap().len(), 19);
@@ -162,7 +202,10 @@ mod tests {
 
     #[test]
     fn a_window_is_kept_for_its_first_choices_its_probability_or_what_is_not_known() {
-        let threshold = Threshold { first_choices: 0.5, log_p: -4.0 };
+        let threshold = Threshold {
+            first_choices: 0.5,
+            log_p: -4.0,
+        };
         let (hit, miss) = (token(true, -3.0), token(false, -3.0));
         for (suffix, kept) in [
             (vec![hit.clone(), miss.clone()], true),
@@ -175,7 +218,10 @@ mod tests {
         }
         // Token 9 of the text is no first choice after 4 tokens of context: windows whose suffix holds it go.
         let tokens: Vec<Option<Token>> = (4..23).map(|at| token(at != 9, -9.0)).collect();
-        let all = Threshold { first_choices: 1.0, log_p: 0.0 };
+        let all = Threshold {
+            first_choices: 1.0,
+            log_p: 0.0,
+        };
         let windows = windows(23, 4, 3, 1, true);
         let left: Vec<u32> = windows
             .iter()
@@ -184,12 +230,22 @@ mod tests {
             .map(|(w, _)| w.start_token)
             .collect();
         assert_eq!(left, [3, 4, 5]);
-        assert!(kept(&windows, &tokens[..18], all)[16], "what has no scores is looked at");
+        assert!(
+            kept(&windows, &tokens[..18], all)[16],
+            "what has no scores is looked at"
+        );
     }
 
     #[test]
     fn samples_are_at_least_200_and_2_percent_and_never_more_than_there_are() {
-        for (left, size) in [(0, 0), (10, 10), (200, 200), (5_000, 200), (10_001, 201), (1_000_000, 20_000)] {
+        for (left, size) in [
+            (0, 0),
+            (10, 10),
+            (200, 200),
+            (5_000, 200),
+            (10_001, 201),
+            (1_000_000, 20_000),
+        ] {
             assert_eq!(sample_size(left), size);
         }
     }
@@ -204,15 +260,27 @@ mod tests {
         let left: Vec<usize> = (0..1_000).map(|i| i * 3).collect();
         let drawn = sample(&left, 100, 7);
         assert_eq!(drawn.len(), 100);
-        assert!(drawn.iter().enumerate().all(|(i, place)| (i * 30..i * 30 + 30).contains(place)));
+        assert!(
+            drawn
+                .iter()
+                .enumerate()
+                .all(|(i, place)| (i * 30..i * 30 + 30).contains(place))
+        );
         assert_eq!(drawn, sample(&left, 100, 7));
         assert_ne!(drawn, sample(&left, 100, 8));
         assert_eq!(sample(&left, 1_000, 1), left);
         assert!(sample(&[], 5, 1).is_empty());
         // Each can be drawn, those of a longer stretch a little more seldom.
         let mut drawn = [0u32; 7];
-        (0..7_000).for_each(|seed| sample(&[0, 1, 2, 3, 4, 5, 6], 3, seed).iter().for_each(|i| drawn[*i] += 1));
-        assert!(drawn.iter().all(|count| (2_100..3_800).contains(count)), "{drawn:?}");
+        (0..7_000).for_each(|seed| {
+            sample(&[0, 1, 2, 3, 4, 5, 6], 3, seed)
+                .iter()
+                .for_each(|i| drawn[*i] += 1)
+        });
+        assert!(
+            drawn.iter().all(|count| (2_100..3_800).contains(count)),
+            "{drawn:?}"
+        );
     }
 
     proptest! {

@@ -27,7 +27,9 @@ pub(crate) fn edit(path: &Path, change: impl FnOnce(&mut Vec<u8>)) {
 
 /// Cuts a file to this share of its length.
 pub(crate) fn truncate(path: &Path, share: f64) {
-    edit(path, |bytes| bytes.truncate((bytes.len() as f64 * share) as usize));
+    edit(path, |bytes| {
+        bytes.truncate((bytes.len() as f64 * share) as usize)
+    });
 }
 
 /// Replaces text in a file.
@@ -44,7 +46,10 @@ pub(crate) fn poison(path: &Path, tensor: &str, rows: std::ops::Range<usize>) {
         let header: serde_json::Value = serde_json::from_slice(&bytes[8..8 + header_len]).unwrap();
         let entry = &header[tensor];
         let number = |value: &serde_json::Value| value.as_u64().unwrap() as usize;
-        let (start, end) = (number(&entry["data_offsets"][0]), number(&entry["data_offsets"][1]));
+        let (start, end) = (
+            number(&entry["data_offsets"][0]),
+            number(&entry["data_offsets"][1]),
+        );
         let row = (end - start) / number(&entry["shape"][0]);
         let data = 8 + header_len + start;
         // All bits set is NaN in every floating-point type.
@@ -54,5 +59,9 @@ pub(crate) fn poison(path: &Path, tensor: &str, rows: std::ops::Range<usize>) {
 
 /// Copies a GGUF fixture, which has a tokenizer, to `model.gguf`.
 pub(crate) fn gguf(dir: &Path) {
-    std::fs::copy(repository("tests/fixtures/gguf/gpt2/model.gguf"), dir.join("model.gguf")).unwrap();
+    std::fs::copy(
+        repository("tests/fixtures/gguf/gpt2/model.gguf"),
+        dir.join("model.gguf"),
+    )
+    .unwrap();
 }

@@ -1,6 +1,10 @@
 //! Reference scores made by transformers, and the comparison with byrote's.
 #![allow(dead_code, reason = "each test file takes what it needs")]
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
 
 use byrote::backend::native::{Native, NativeConfig};
 use byrote::backend::{Backend, Scheme, ScoreInput, TokenScores};
@@ -23,7 +27,10 @@ pub(crate) struct Golden {
 
 impl Golden {
     pub(crate) fn input(&self) -> ScoreInput<'_> {
-        ScoreInput { token_ids: &self.token_ids, prefix_len: self.prefix_len }
+        ScoreInput {
+            token_ids: &self.token_ids,
+            prefix_len: self.prefix_len,
+        }
     }
 }
 
@@ -31,16 +38,25 @@ pub(crate) fn read(path: &Path) -> Vec<Golden> {
     let packed = path.with_extension("jsonl.zst");
     let text = match std::fs::read(&packed) {
         Ok(packed) => String::from_utf8(zstd::decode_all(packed.as_slice()).unwrap()).unwrap(),
-        Err(_) => std::fs::read_to_string(path).unwrap_or_else(|e| panic!("{}: {e}", path.display())),
+        Err(_) => {
+            std::fs::read_to_string(path).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
+        }
     };
-    let windows: Vec<Golden> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let windows: Vec<Golden> = text
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
     assert!(!windows.is_empty(), "{} is empty", path.display());
     windows
 }
 
 /// Loads a folder with config.json and safetensors, or a GGUF file.
 pub(crate) fn load(path: &Path, precision: Option<Precision>) -> Loaded {
-    let options = LoadConfig { precision, device: "cpu".to_owned(), ..LoadConfig::default() };
+    let options = LoadConfig {
+        precision,
+        device: "cpu".to_owned(),
+        ..LoadConfig::default()
+    };
     try_load(path, &options).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
 }
 
@@ -48,21 +64,41 @@ pub(crate) fn try_load(path: &Path, options: &LoadConfig) -> Result<Loaded, Mode
     if path.extension().is_some_and(|e| e == "gguf") {
         load::gguf(path, options)
     } else {
-        let shards = files(path).into_iter().filter(|f| f.extension().is_some_and(|e| e == "safetensors"));
+        let shards = files(path)
+            .into_iter()
+            .filter(|f| f.extension().is_some_and(|e| e == "safetensors"));
         let weights = shards.map(Place::File).collect();
         let config = Place::File(path.join("config.json"));
-        let checkpoint = Checkpoint { config, weights, tokenizer: None, tokenizer_config: None };
+        let checkpoint = Checkpoint {
+            config,
+            weights,
+            tokenizer: None,
+            tokenizer_config: None,
+        };
         load::safetensors(&checkpoint, options)
     }
 }
 
 pub(crate) fn backend(loaded: Loaded, threads: usize, batch: usize) -> Native {
-    let config = NativeConfig { threads, batch, arithmetic: byrote::model::Arithmetic::F32 };
-    Native::new(loaded.model, loaded.precision.name(), Scheme::defaults(), config).unwrap()
+    let config = NativeConfig {
+        threads,
+        batch,
+        arithmetic: byrote::model::Arithmetic::F32,
+    };
+    Native::new(
+        loaded.model,
+        loaded.precision.name(),
+        Scheme::defaults(),
+        config,
+    )
+    .unwrap()
 }
 
 pub(crate) fn files(folder: &Path) -> Vec<PathBuf> {
-    let mut files: Vec<PathBuf> = std::fs::read_dir(folder).unwrap().map(|e| e.unwrap().path()).collect();
+    let mut files: Vec<PathBuf> = std::fs::read_dir(folder)
+        .unwrap()
+        .map(|e| e.unwrap().path())
+        .collect();
     files.sort();
     files
 }
@@ -110,7 +146,11 @@ pub(crate) fn compare(backend: &dyn Backend, windows: &[Golden], gap: f32) -> Di
     let inputs: Vec<ScoreInput<'_>> = windows.iter().map(Golden::input).collect();
     let mut difference = Difference::default();
     for (golden, scores) in windows.iter().zip(backend.score(&inputs)) {
-        difference.add(golden, &scores.unwrap_or_else(|e| panic!("{}: {e}", golden.id)), gap);
+        difference.add(
+            golden,
+            &scores.unwrap_or_else(|e| panic!("{}: {e}", golden.id)),
+            gap,
+        );
     }
     difference
 }

@@ -12,10 +12,16 @@ pub(crate) fn ks_uniform(p: &[f64]) -> (f64, f64) {
     let mut sorted = p.to_vec();
     sorted.sort_by(f64::total_cmp);
     let n = sorted.len() as f64;
-    let steps = sorted.iter().enumerate().map(|(i, &p)| ((i as f64 + 1.0) / n - p).max(p - i as f64 / n));
+    let steps = sorted
+        .iter()
+        .enumerate()
+        .map(|(i, &p)| ((i as f64 + 1.0) / n - p).max(p - i as f64 / n));
     let statistic = steps.fold(0.0, f64::max);
     let x = n.sqrt() * statistic;
-    (statistic, kolmogorov_survival(x + 1.0 / (6.0 * n.sqrt()) + (x - 1.0) / (4.0 * n)))
+    (
+        statistic,
+        kolmogorov_survival(x + 1.0 / (6.0 * n.sqrt()) + (x - 1.0) / (4.0 * n)),
+    )
 }
 
 /// `2 sum_k (-1)^(k-1) exp(-2 k^2 x^2)`.
@@ -24,6 +30,7 @@ fn kolmogorov_survival(x: f64) -> f64 {
     if x < 0.2 {
         return 1.0;
     }
-    let term = |k: i32| (if k % 2 == 1 { 2.0 } else { -2.0 }) * (-2.0 * f64::from(k * k) * x * x).exp();
+    let term =
+        |k: i32| (if k % 2 == 1 { 2.0 } else { -2.0 }) * (-2.0 * f64::from(k * k) * x * x).exp();
     (1..=50).map(term).sum::<f64>().clamp(0.0, 1.0)
 }

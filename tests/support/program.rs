@@ -17,7 +17,11 @@ pub(crate) struct Ran {
 impl Ran {
     pub(crate) fn of(output: Output) -> Self {
         let text = |bytes| String::from_utf8(bytes).unwrap();
-        let ran = Self { code: output.status.code(), stdout: text(output.stdout), stderr: text(output.stderr) };
+        let ran = Self {
+            code: output.status.code(),
+            stdout: text(output.stdout),
+            stderr: text(output.stderr),
+        };
         assert!(!ran.stderr.contains("panicked"), "{}", ran.stderr);
         ran
     }
@@ -25,7 +29,13 @@ impl Ran {
     /// The run itself, once its exit code is known to be this one.
     #[track_caller]
     pub(crate) fn exits(self, code: i32) -> Self {
-        assert_eq!(self.code, Some(code), "stderr: {}\nstdout: {}", self.stderr, self.stdout);
+        assert_eq!(
+            self.code,
+            Some(code),
+            "stderr: {}\nstdout: {}",
+            self.stderr,
+            self.stdout
+        );
         self
     }
 }
@@ -39,7 +49,12 @@ pub(crate) fn byrote(dir: &Path, args: &[&str]) -> Command {
 
 /// Takes the caller's environment away. Whatever would go to the hub goes nowhere.
 pub(crate) fn scrub<'a>(command: &'a mut Command, dir: &Path) -> &'a mut Command {
-    command.env_clear().current_dir(dir).env("HOME", dir).env("TMPDIR", dir).env("HF_ENDPOINT", "http://127.0.0.1:9");
+    command
+        .env_clear()
+        .current_dir(dir)
+        .env("HOME", dir)
+        .env("TMPDIR", dir)
+        .env("HF_ENDPOINT", "http://127.0.0.1:9");
     for kept in ["PATH", "SystemRoot"] {
         if let Some(value) = std::env::var_os(kept) {
             command.env(kept, value);
@@ -87,7 +102,14 @@ pub(crate) fn builtin_lines(controls: usize) -> Vec<String> {
 
 /// Writes lines as a file, each with its line end.
 pub(crate) fn write_lines(path: &Path, lines: &[String]) {
-    std::fs::write(path, lines.iter().flat_map(|line| [line, "\n"]).collect::<String>()).unwrap();
+    std::fs::write(
+        path,
+        lines
+            .iter()
+            .flat_map(|line| [line, "\n"])
+            .collect::<String>(),
+    )
+    .unwrap();
 }
 
 /// Every file below a folder with its bytes, by its path in it.
@@ -100,7 +122,12 @@ pub(crate) fn tree(root: &Path) -> BTreeMap<String, Vec<u8>> {
             if path.is_dir() {
                 folders.push(path);
             } else {
-                let name = path.strip_prefix(root).unwrap().to_str().unwrap().replace('\\', "/");
+                let name = path
+                    .strip_prefix(root)
+                    .unwrap()
+                    .to_str()
+                    .unwrap()
+                    .replace('\\', "/");
                 files.insert(name, std::fs::read(&path).unwrap());
             }
         }
@@ -119,10 +146,19 @@ pub(crate) fn report(run: &Path) -> serde_json::Value {
         serde_json::from_slice(&std::fs::read(run.join("report.json")).unwrap()).unwrap();
     let fields = report.as_object_mut().unwrap();
     for timed in ["created_at", "timings"] {
-        assert!(fields.remove(timed).is_some(), "{timed} has another name now");
+        assert!(
+            fields.remove(timed).is_some(),
+            "{timed} has another name now"
+        );
     }
     for item in fields["items"].as_array_mut().unwrap() {
-        assert!(item.as_object_mut().unwrap().remove("salted_digest").is_some(), "salted_digest has another name now");
+        assert!(
+            item.as_object_mut()
+                .unwrap()
+                .remove("salted_digest")
+                .is_some(),
+            "salted_digest has another name now"
+        );
     }
     report
 }
@@ -130,5 +166,13 @@ pub(crate) fn report(run: &Path) -> serde_json::Value {
 /// The verdict of every item.
 pub(crate) fn verdicts(report: &serde_json::Value) -> BTreeMap<String, String> {
     let items = report["items"].as_array().unwrap();
-    items.iter().map(|i| (i["id"].as_str().unwrap().to_owned(), i["verdict"].as_str().unwrap().to_owned())).collect()
+    items
+        .iter()
+        .map(|i| {
+            (
+                i["id"].as_str().unwrap().to_owned(),
+                i["verdict"].as_str().unwrap().to_owned(),
+            )
+        })
+        .collect()
 }

@@ -75,7 +75,12 @@ impl StandIn {
                 std::thread::spawn(move || serve(stream, &state));
             }
         });
-        Self { endpoint, state, stopped, thread: Some(thread) }
+        Self {
+            endpoint,
+            state,
+            stopped,
+            thread: Some(thread),
+        }
     }
 
     pub(crate) fn state(&self) -> MutexGuard<'_, State> {
@@ -92,7 +97,9 @@ impl StandIn {
         if let Some(thread) = self.thread.take() {
             self.stopped.store(true, Ordering::SeqCst);
             // Wakes the thread, which then lets go of the port.
-            drop(TcpStream::connect(self.endpoint.trim_start_matches("http://")));
+            drop(TcpStream::connect(
+                self.endpoint.trim_start_matches("http://"),
+            ));
             thread.join().unwrap();
         }
     }
@@ -108,16 +115,25 @@ impl Drop for StandIn {
 pub(crate) fn git_object(content: &[u8]) -> String {
     let mut hasher = Sha1::new_with_prefix(format!("blob {}\0", content.len()));
     hasher.update(content);
-    hasher.finalize().iter().map(|b| format!("{b:02x}")).collect()
+    hasher
+        .finalize()
+        .iter()
+        .map(|b| format!("{b:02x}"))
+        .collect()
 }
 
 pub(crate) fn sha256(content: &[u8]) -> String {
-    Sha256::digest(content).iter().map(|b| format!("{b:02x}")).collect()
+    Sha256::digest(content)
+        .iter()
+        .map(|b| format!("{b:02x}"))
+        .collect()
 }
 
 /// Whether the stand-in keeps a file outside git, as the hub does with weights.
 fn is_big(name: &str) -> bool {
-    [".safetensors", ".gguf", ".bin"].iter().any(|end| name.ends_with(end))
+    [".safetensors", ".gguf", ".bin"]
+        .iter()
+        .any(|end| name.ends_with(end))
 }
 
 struct Answer {
@@ -130,13 +146,25 @@ struct Answer {
 
 impl Answer {
     fn new(status: u16, headers: &[(&str, &str)], body: impl Into<Vec<u8>>) -> Self {
-        let headers = headers.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        let headers = headers
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+            .collect();
         let body = body.into();
-        Self { status, headers, sent: body.len(), body }
+        Self {
+            status,
+            headers,
+            sent: body.len(),
+            body,
+        }
     }
 
     fn json(value: &Value) -> Self {
-        Self::new(200, &[("content-type", "application/json")], value.to_string())
+        Self::new(
+            200,
+            &[("content-type", "application/json")],
+            value.to_string(),
+        )
     }
 
     fn unknown(code: &str) -> Self {
@@ -156,12 +184,18 @@ fn serve(mut stream: TcpStream, state: &Mutex<State>) {
     loop {
         let mut line = String::new();
         reader.read_line(&mut line).unwrap();
-        let Some((name, value)) = line.trim_end().split_once(": ") else { break };
+        let Some((name, value)) = line.trim_end().split_once(": ") else {
+            break;
+        };
         match name.to_ascii_lowercase().as_str() {
             "content-length" => length = value.parse().unwrap(),
             "authorization" => authorization = Some(value.to_owned()),
             "range" => {
-                let (from, to) = value.strip_prefix("bytes=").unwrap().split_once('-').unwrap();
+                let (from, to) = value
+                    .strip_prefix("bytes=")
+                    .unwrap()
+                    .split_once('-')
+                    .unwrap();
                 range = Some((from.parse().unwrap(), to.parse::<usize>().unwrap() + 1));
             }
             _ => {}
@@ -169,14 +203,22 @@ fn serve(mut stream: TcpStream, state: &Mutex<State>) {
     }
     let mut body = vec![0; length];
     reader.read_exact(&mut body).unwrap();
-    let request = Request { method, path, authorization, range };
+    let request = Request {
+        method,
+        path,
+        authorization,
+        range,
+    };
     let answer = {
         let mut state = state.lock().unwrap();
         state.requests.push(request.clone());
         answer(&mut state, &request, &body)
     };
-    let mut head =
-        format!("HTTP/1.1 {} X\r\nconnection: close\r\ncontent-length: {}\r\n", answer.status, answer.body.len());
+    let mut head = format!(
+        "HTTP/1.1 {} X\r\nconnection: close\r\ncontent-length: {}\r\n",
+        answer.status,
+        answer.body.len()
+    );
     for (name, value) in &answer.headers {
         head.push_str(&format!("{name}: {value}\r\n"));
     }
@@ -191,7 +233,11 @@ fn serve(mut stream: TcpStream, state: &Mutex<State>) {
 }
 
 fn answer(state: &mut State, request: &Request, body: &[u8]) -> Answer {
-    if let Some(instead) = state.instead.as_ref().filter(|instead| request.path.contains(&instead.path)) {
+    if let Some(instead) = state
+        .instead
+        .as_ref()
+        .filter(|instead| request.path.contains(&instead.path))
+    {
         let mut answer = Answer::new(instead.status, &[], instead.body.clone());
         answer.headers = instead.headers.clone();
         return answer;
@@ -202,26 +248,44 @@ fn answer(state: &mut State, request: &Request, body: &[u8]) -> Answer {
             [""] => Answer::json(&json!({ "id": state.repo })),
             ["", "revision", revision] => match state.refs.get(&revision.replace("%2F", "/")) {
                 Some(commit) => Answer::json(&info(state, commit)),
-                None if state.refs.values().any(|commit| commit == revision) => Answer::json(&info(state, revision)),
+                None if state.refs.values().any(|commit| commit == revision) => {
+                    Answer::json(&info(state, revision))
+                }
                 None => Answer::unknown("RevisionNotFound"),
             },
             ["", "paths-info", _] => {
                 let asked: Value = serde_json::from_slice(body).unwrap();
-                let names = asked["paths"].as_array().unwrap().iter().filter_map(Value::as_str);
-                Answer::json(&names.filter_map(|name| Some(entry(name, state.files.get(name)?))).collect())
+                let names = asked["paths"]
+                    .as_array()
+                    .unwrap()
+                    .iter()
+                    .filter_map(Value::as_str);
+                Answer::json(
+                    &names
+                        .filter_map(|name| Some(entry(name, state.files.get(name)?)))
+                        .collect(),
+                )
             }
             _ => Answer::unknown("EntryNotFound"),
         };
     }
     let resolve = format!("/{}/resolve/", state.repo);
-    match request.path.strip_prefix(&resolve).and_then(|rest| rest.split_once('/')) {
+    match request
+        .path
+        .strip_prefix(&resolve)
+        .and_then(|rest| rest.split_once('/'))
+    {
         Some((commit, name)) => file(state, request, commit, name),
         None => Answer::unknown("RepoNotFound"),
     }
 }
 
 fn info(state: &State, commit: &str) -> Value {
-    let siblings: Vec<Value> = state.files.keys().map(|name| json!({ "rfilename": name })).collect();
+    let siblings: Vec<Value> = state
+        .files
+        .keys()
+        .map(|name| json!({ "rfilename": name }))
+        .collect();
     json!({ "id": state.repo, "sha": commit, "siblings": siblings })
 }
 
@@ -232,19 +296,33 @@ fn entry(name: &str, content: &[u8]) -> Value {
         return json!({ "type": "file", "path": name, "size": size, "oid": git_object(content) });
     }
     let digest = sha256(content);
-    let pointer = format!("version https://git-lfs.github.com/spec/v1\noid sha256:{digest}\nsize {size}\n");
+    let pointer =
+        format!("version https://git-lfs.github.com/spec/v1\noid sha256:{digest}\nsize {size}\n");
     let lfs = json!({ "oid": digest, "size": size, "pointerSize": pointer.len() });
     json!({ "type": "file", "path": name, "size": size, "oid": git_object(pointer.as_bytes()), "lfs": lfs })
 }
 
 fn file(state: &mut State, request: &Request, commit: &str, name: &str) -> Answer {
-    let Some(content) = state.files.get(name) else { return Answer::unknown("EntryNotFound") };
-    let etag = if is_big(name) { sha256(content) } else { git_object(content) };
+    let Some(content) = state.files.get(name) else {
+        return Answer::unknown("EntryNotFound");
+    };
+    let etag = if is_big(name) {
+        sha256(content)
+    } else {
+        git_object(content)
+    };
     let size = content.len().to_string();
     let linked = format!("\"{etag}\"");
-    let mut headers = vec![("x-repo-commit", commit), ("etag", linked.as_str()), ("accept-ranges", "bytes")];
+    let mut headers = vec![
+        ("x-repo-commit", commit),
+        ("etag", linked.as_str()),
+        ("accept-ranges", "bytes"),
+    ];
     if is_big(name) {
-        headers.extend([("x-linked-etag", linked.as_str()), ("x-linked-size", size.as_str())]);
+        headers.extend([
+            ("x-linked-etag", linked.as_str()),
+            ("x-linked-size", size.as_str()),
+        ]);
         if let Some(elsewhere) = &state.elsewhere {
             let location = format!("{elsewhere}{}", request.path);
             headers.push(("location", &location));
@@ -258,7 +336,11 @@ fn file(state: &mut State, request: &Request, commit: &str, name: &str) -> Answe
     }
     let range = request.range.filter(|_| !state.no_ranges);
     let (from, to) = range.unwrap_or((0, content.len()));
-    let mut answer = Answer::new(if range.is_some() { 206 } else { 200 }, &headers, &content[from..to]);
+    let mut answer = Answer::new(
+        if range.is_some() { 206 } else { 200 },
+        &headers,
+        &content[from..to],
+    );
     if request.method == "GET"
         && let Some((at, times)) = &mut state.cut
         && from >= *at

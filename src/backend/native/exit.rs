@@ -9,7 +9,9 @@ impl Native {
     /// Scores windows of one length and one prefix length until they may leave. A window that left has the scores of its
     /// first tokens only. Each row sees what it sees when all is fed at once, so that those who stay have the same scores.
     pub(super) fn score_chunks(&self, inputs: &[ScoreInput<'_>], exit: &Exit) -> Scored {
-        let Some(first) = inputs.first() else { return Ok(Vec::new()) };
+        let Some(first) = inputs.first() else {
+            return Ok(Vec::new());
+        };
         // Walking token by token there is no batch to leave.
         if self.model.stepwise() {
             return self.score_batch(inputs);
@@ -17,13 +19,18 @@ impl Native {
         let (len, prefix_len) = (first.token_ids.len(), first.prefix_len);
         let (suffix_len, schemes) = (len - prefix_len, &self.info.schemes);
         let mut cache = self.model.cache();
-        let mut out: Vec<Result<TokenScores, ScoreError>> = vec![Ok(TokenScores::default()); inputs.len()];
+        let mut out: Vec<Result<TokenScores, ScoreError>> =
+            vec![Ok(TokenScores::default()); inputs.len()];
         let mut live: Vec<usize> = (0..inputs.len()).collect();
         let (mut fed, mut done) = (0, 0);
         for end in Exit::ends(suffix_len) {
             // As far as the row that predicts the chunk's last token.
             let rows = super::predicting(prefix_len + done, prefix_len + end);
-            let ids: Vec<u32> = live.iter().flat_map(|&i| &inputs[i].token_ids[fed..rows.end]).copied().collect();
+            let ids: Vec<u32> = live
+                .iter()
+                .flat_map(|&i| &inputs[i].token_ids[fed..rows.end])
+                .copied()
+                .collect();
             let pass = Pass {
                 ids: &ids,
                 batch: live.len(),
@@ -35,7 +42,11 @@ impl Native {
             // What follows a last chunk is never fed: nothing of it need be kept.
             let hidden = self.model.hidden(&pass, Some(&mut cache))?;
             let wanted = prefix_len + done..prefix_len + end;
-            let targets: Vec<u32> = live.iter().flat_map(|&i| &inputs[i].token_ids[wanted.clone()]).copied().collect();
+            let targets: Vec<u32> = live
+                .iter()
+                .flat_map(|&i| &inputs[i].token_ids[wanted.clone()])
+                .copied()
+                .collect();
             let scored = self.score_rows(&hidden, &targets)?;
             let mut stay = Vec::with_capacity(live.len());
             for ((place, &i), rows) in (0u32..).zip(&live).zip(scored.chunks(end - done)) {
@@ -47,7 +58,9 @@ impl Native {
                         }
                     }
                     (out, Err(ScoreError::NonFinite { position })) => {
-                        *out = Err(ScoreError::NonFinite { position: done + position });
+                        *out = Err(ScoreError::NonFinite {
+                            position: done + position,
+                        });
                     }
                     (out, Err(error)) => *out = Err(error),
                     (Err(_), Ok(_)) => {}
@@ -97,30 +110,55 @@ mod tests {
         fn hidden(&self, pass: &Pass<'_>, _: Option<&mut Cache>) -> Result<Tensor> {
             self.fed.fetch_add(pass.ids.len(), Ordering::Relaxed);
             assert_eq!(pass.ids.len(), pass.batch * pass.len, "a rectangle");
-            let wanted = pass.ids.chunks(pass.len).flat_map(|ids| &ids[pass.rows.clone()]);
-            let hidden: Vec<f32> = wanted.map(|id| if *id == 7 { f32::NAN } else { 0.0 }).collect();
+            let wanted = pass
+                .ids
+                .chunks(pass.len)
+                .flat_map(|ids| &ids[pass.rows.clone()]);
+            let hidden: Vec<f32> = wanted
+                .map(|id| if *id == 7 { f32::NAN } else { 0.0 })
+                .collect();
             let rows = hidden.len();
             Tensor::from_vec(hidden, (rows, 1), &Device::Cpu)
         }
         fn logits(&self, hidden: &Tensor, _: Arithmetic) -> Result<Tensor> {
             let rows = hidden.flatten_all()?.to_vec1::<f32>()?;
-            let logits: Vec<f32> =
-                rows.iter().flat_map(|x| (0..10).map(move |id| if id == 9 { 10.0 } else { *x })).collect();
+            let logits: Vec<f32> = rows
+                .iter()
+                .flat_map(|x| (0..10).map(move |id| if id == 9 { 10.0 } else { *x }))
+                .collect();
             Tensor::from_vec(logits, (rows.len(), 10), &Device::Cpu)
         }
     }
 
     fn backend(fed: &'static AtomicUsize, batch: usize) -> Native {
-        let facts = Facts { architecture: "counting".into(), vocab_size: 10, context_length: 64, parameters: 0 };
-        let config = NativeConfig { threads: 1, batch, arithmetic: Arithmetic::F32 };
-        Native::new(Box::new(Counting { facts, fed }), "f32", Scheme::defaults(), config).unwrap()
+        let facts = Facts {
+            architecture: "counting".into(),
+            vocab_size: 10,
+            context_length: 64,
+            parameters: 0,
+        };
+        let config = NativeConfig {
+            threads: 1,
+            batch,
+            arithmetic: Arithmetic::F32,
+        };
+        Native::new(
+            Box::new(Counting { facts, fed }),
+            "f32",
+            Scheme::defaults(),
+            config,
+        )
+        .unwrap()
     }
 
     #[test]
     fn a_window_leaves_at_the_end_of_a_chunk_and_what_follows_is_never_fed() {
         static FED: AtomicUsize = AtomicUsize::new(0);
         let backend = backend(&FED, 8);
-        let exit = Exit { below: -25.0, stakes: None };
+        let exit = Exit {
+            below: -25.0,
+            stakes: None,
+        };
         // Prefixes of three tokens, suffixes of thirteen: each 9 is sure, anything else costs ten nats.
         let window = |others: &[usize], tail: u32| -> Vec<u32> {
             let suffix = (0..13).map(|i| if others.contains(&i) { 1 } else { 9 });
@@ -139,14 +177,24 @@ mod tests {
             window(&[], 7),
             window(&[0, 1, 3], 7),
         ];
-        let inputs: Vec<ScoreInput<'_>> =
-            windows.iter().map(|ids| ScoreInput { token_ids: ids, prefix_len: 3 }).collect();
+        let inputs: Vec<ScoreInput<'_>> = windows
+            .iter()
+            .map(|ids| ScoreInput {
+                token_ids: ids,
+                prefix_len: 3,
+            })
+            .collect();
         let full = backend.score(&inputs);
         FED.store(0, Ordering::Relaxed);
         let found = backend.score_until(&inputs, &exit);
-        let lengths: Vec<Option<usize>> =
-            found.iter().map(|own| own.as_ref().ok().map(|own| own.logprob.len())).collect();
-        assert_eq!(lengths, [Some(4), Some(13), Some(8), Some(13), None, Some(4)]);
+        let lengths: Vec<Option<usize>> = found
+            .iter()
+            .map(|own| own.as_ref().ok().map(|own| own.logprob.len()))
+            .collect();
+        assert_eq!(
+            lengths,
+            [Some(4), Some(13), Some(8), Some(13), None, Some(4)]
+        );
         assert_eq!(found[4], Err(ScoreError::NonFinite { position: 8 }));
         assert_eq!(full[4], Err(ScoreError::NonFinite { position: 8 }));
         for (found, full) in found.iter().zip(&full).take(4) {
@@ -158,6 +206,9 @@ mod tests {
 
         // In other batches they leave at the same places.
         static ALONE: AtomicUsize = AtomicUsize::new(0);
-        assert_eq!(super::tests::backend(&ALONE, 1).score_until(&inputs, &exit), found);
+        assert_eq!(
+            super::tests::backend(&ALONE, 1).score_until(&inputs, &exit),
+            found
+        );
     }
 }

@@ -11,18 +11,30 @@ use std::collections::BTreeMap;
 impl Native {
     /// See [`crate::backend::Backend::unroll`]. Length-dependent rotary scaling goes by the length so far, as it does
     /// in any real generation.
-    pub(super) fn run_branches(&self, prompts: &[&[u32]], choose: &mut Choose<'_>) -> Result<(), ScoreError> {
+    pub(super) fn run_branches(
+        &self,
+        prompts: &[&[u32]],
+        choose: &mut Choose<'_>,
+    ) -> Result<(), ScoreError> {
         let prompt_len = self.one_length(prompts)?;
-        let (context, vocab) = (self.info.context_length as usize, self.info.vocab_size as usize);
+        let (context, vocab) = (
+            self.info.context_length as usize,
+            self.info.vocab_size as usize,
+        );
         let mut cache = self.model.cache();
         let mut fed: Vec<u32> = prompts.concat();
         let mut live = prompts.len();
         for step in 0.. {
             let len = prompt_len + step;
             if len > context {
-                return Err(ScoreError::TooLong { tokens: len, context });
+                return Err(ScoreError::TooLong {
+                    tokens: len,
+                    context,
+                });
             }
-            let logits = self.feed(&fed, live, &mut cache, len).map_err(|e| broken(&e))?;
+            let logits = self
+                .feed(&fed, live, &mut cache, len)
+                .map_err(|e| broken(&e))?;
             let rows: Vec<&[f32]> = logits.chunks(vocab).collect();
             if rows.iter().any(|row| largest_finite(row).is_none()) {
                 return Err(ScoreError::NonFinite { position: step });
@@ -32,10 +44,13 @@ impl Native {
                 break;
             }
             self.check_branches(&branches, live)?;
-            let in_place = branches.len() == live && branches.iter().enumerate().all(|(i, b)| b.parent == i);
+            let in_place =
+                branches.len() == live && branches.iter().enumerate().all(|(i, b)| b.parent == i);
             if !in_place {
                 let parents: Vec<u32> = branches.iter().map(|b| b.parent as u32).collect();
-                cache.select(&parents, self.model.device()).map_err(|e| broken(&e))?;
+                cache
+                    .select(&parents, self.model.device())
+                    .map_err(|e| broken(&e))?;
             }
             fed = branches.iter().map(|b| b.token).collect();
             live = branches.len();
@@ -64,7 +79,10 @@ impl Native {
             }
             lengths.entry(suffix.len()).or_default().push(i);
         }
-        let mut sums: Vec<Vec<f64>> = suffixes.iter().map(|_| Vec::with_capacity(prefixes.len())).collect();
+        let mut sums: Vec<Vec<f64>> = suffixes
+            .iter()
+            .map(|_| Vec::with_capacity(prefixes.len()))
+            .collect();
         for (suffix_len, members) in lengths {
             let of_one_length: Vec<&[u32]> = members.iter().map(|i| suffixes[*i]).collect();
             for group in prefixes.chunks((BATCH_TOKENS / (prefix_len + suffix_len)).max(1)) {
@@ -78,9 +96,16 @@ impl Native {
     }
 
     /// The same for suffixes of one length, and so many prefixes as make a batch.
-    fn sum_group(&self, prefixes: &[&[u32]], suffixes: &[&[u32]]) -> Result<Vec<Vec<f64>>, ScoreError> {
+    fn sum_group(
+        &self,
+        prefixes: &[&[u32]],
+        suffixes: &[&[u32]],
+    ) -> Result<Vec<Vec<f64>>, ScoreError> {
         let tensor = |e: candle_core::Error| broken(&e);
-        let (batch, prefix_len) = (prefixes.len(), prefixes.first().map_or(0, |first| first.len()));
+        let (batch, prefix_len) = (
+            prefixes.len(),
+            prefixes.first().map_or(0, |first| first.len()),
+        );
         let len = prefix_len + suffixes.first().map_or(0, |first| first.len());
         // The row that predicts the first suffix token ends the prefix; the others belong to the suffix.
         let rows = predicting(prefix_len, len);
@@ -88,8 +113,14 @@ impl Native {
         let others = first.end - prefix_len..rows.end - prefix_len;
         let mut cache = self.model.cache();
         let ids = prefixes.concat();
-        let pass =
-            Pass { ids: &ids, batch, len: prefix_len, rows: first, sequence_len: len, arithmetic: self.arithmetic };
+        let pass = Pass {
+            ids: &ids,
+            batch,
+            len: prefix_len,
+            rows: first,
+            sequence_len: len,
+            arithmetic: self.arithmetic,
+        };
         let ends = self.model.hidden(&pass, Some(&mut cache)).map_err(tensor)?;
         let starts: Vec<u32> = suffixes.iter().map(|suffix| suffix[0]).collect();
         // One list a prefix, one entry a suffix.
@@ -108,15 +139,26 @@ impl Native {
                     sequence_len: len,
                     arithmetic: self.arithmetic,
                 };
-                let hidden = self.model.hidden(&pass, Some(&mut cache.clone())).map_err(tensor)?;
-                let targets: Vec<&[u32]> = std::iter::repeat_n(suffix[1..].chunks(1), batch).flatten().collect();
+                let hidden = self
+                    .model
+                    .hidden(&pass, Some(&mut cache.clone()))
+                    .map_err(tensor)?;
+                let targets: Vec<&[u32]> = std::iter::repeat_n(suffix[1..].chunks(1), batch)
+                    .flatten()
+                    .collect();
                 rest = self.logprobs(&hidden, &targets)?.concat();
             }
             let of_prefix = |(j, firsts): (usize, &Vec<f64>)| {
                 let rest = &rest[j * others.len()..(j + 1) * others.len()];
                 total(std::iter::once(firsts[i]).chain(rest.iter().copied()))
             };
-            sums.push(firsts.iter().enumerate().map(of_prefix).collect::<Result<_, _>>()?);
+            sums.push(
+                firsts
+                    .iter()
+                    .enumerate()
+                    .map(of_prefix)
+                    .collect::<Result<_, _>>()?,
+            );
         }
         Ok(sums)
     }
@@ -135,7 +177,9 @@ impl Native {
             };
             for (row, targets) in rows().map_err(|e| broken(&e))?.chunks(vocab).zip(targets) {
                 let warped = Warped::new(row, &full);
-                let logprob = |token: &u32| warped.map_or(f64::NAN, |warped| f64::from(warped.logprob(*token)));
+                let logprob = |token: &u32| {
+                    warped.map_or(f64::NAN, |warped| f64::from(warped.logprob(*token)))
+                };
                 found.push(targets.iter().map(logprob).collect());
             }
         }
@@ -149,7 +193,10 @@ impl Native {
                 return Err(ScoreError::no_sequence(branch.parent, live));
             }
             if branch.token >= vocab {
-                return Err(ScoreError::UnknownToken { id: branch.token, vocab });
+                return Err(ScoreError::UnknownToken {
+                    id: branch.token,
+                    vocab,
+                });
             }
         }
         Ok(())
@@ -162,21 +209,43 @@ impl Native {
             return Err(ScoreError::EmptyPrefix);
         }
         if sequences.iter().any(|sequence| sequence.len() != len) {
-            return Err(ScoreError::Backend("sequences of one pass differ in length".to_owned()));
+            return Err(ScoreError::Backend(
+                "sequences of one pass differ in length".to_owned(),
+            ));
         }
         let vocab = self.info.vocab_size;
-        match sequences.iter().flat_map(|ids| ids.iter()).find(|id| **id >= vocab) {
+        match sequences
+            .iter()
+            .flat_map(|ids| ids.iter())
+            .find(|id| **id >= vocab)
+        {
             Some(&id) => Err(ScoreError::UnknownToken { id, vocab }),
             None => Ok(len),
         }
     }
 
     /// Feeds `ids` (`batch x len`) after what the cache holds; logits of the last position of each sequence.
-    fn feed(&self, ids: &[u32], batch: usize, cache: &mut Cache, total: usize) -> candle_core::Result<Vec<f32>> {
+    fn feed(
+        &self,
+        ids: &[u32],
+        batch: usize,
+        cache: &mut Cache,
+        total: usize,
+    ) -> candle_core::Result<Vec<f32>> {
         let len = ids.len() / batch;
-        let pass = Pass { ids, batch, len, rows: len - 1..len, sequence_len: total, arithmetic: self.arithmetic };
+        let pass = Pass {
+            ids,
+            batch,
+            len,
+            rows: len - 1..len,
+            sequence_len: total,
+            arithmetic: self.arithmetic,
+        };
         let hidden = self.model.hidden(&pass, Some(cache))?;
-        self.model.logits(&hidden, self.arithmetic)?.flatten_all()?.to_vec1::<f32>()
+        self.model
+            .logits(&hidden, self.arithmetic)?
+            .flatten_all()?
+            .to_vec1::<f32>()
     }
 }
 
@@ -214,8 +283,13 @@ mod tests {
             Cache::default()
         }
         fn hidden(&self, pass: &Pass<'_>, _: Option<&mut Cache>) -> Result<Tensor> {
-            let wanted = pass.ids.chunks(pass.len).flat_map(|ids| &ids[pass.rows.clone()]);
-            let hidden: Vec<f32> = wanted.map(|id| if *id == 7 { f32::NAN } else { 0.0 }).collect();
+            let wanted = pass
+                .ids
+                .chunks(pass.len)
+                .flat_map(|ids| &ids[pass.rows.clone()]);
+            let hidden: Vec<f32> = wanted
+                .map(|id| if *id == 7 { f32::NAN } else { 0.0 })
+                .collect();
             let rows = hidden.len();
             Tensor::from_vec(hidden, (rows, 1), &Device::Cpu)
         }
@@ -226,22 +300,43 @@ mod tests {
 
     #[test]
     fn logits_that_are_no_numbers_are_an_error_with_their_position() {
-        let facts = Facts { architecture: "brittle".into(), vocab_size: 10, context_length: 64, parameters: 0 };
-        let config = NativeConfig { threads: 1, batch: 4, arithmetic: crate::model::Arithmetic::F32 };
-        let backend = Native::new(Box::new(Brittle(facts)), "f32", Scheme::defaults(), config).unwrap();
+        let facts = Facts {
+            architecture: "brittle".into(),
+            vocab_size: 10,
+            context_length: 64,
+            parameters: 0,
+        };
+        let config = NativeConfig {
+            threads: 1,
+            batch: 4,
+            arithmetic: crate::model::Arithmetic::F32,
+        };
+        let backend =
+            Native::new(Box::new(Brittle(facts)), "f32", Scheme::defaults(), config).unwrap();
         for (bad, expected) in [(9, Ok(())), (7, Err(ScoreError::NonFinite { position: 2 }))] {
             let mut tokens = [1, bad].into_iter();
             let choose = &mut |rows: &[&[f32]]| {
                 let token = tokens.next();
-                (0..rows.len()).filter_map(|parent| token.map(|token| Branch { parent, token })).collect()
+                (0..rows.len())
+                    .filter_map(|parent| token.map(|token| Branch { parent, token }))
+                    .collect()
             };
             assert_eq!(backend.unroll(&[&[1, 2], &[3, 4]], choose), expected);
         }
         let ten = 10f64.ln();
         let sums = |suffix: &[u32]| backend.sum_logprobs(&[&[1, 2], &[3, 4]], &[&[5], suffix]);
         let found = sums(&[3, 1, 7]).unwrap().concat();
-        assert!(found.iter().zip([ten, ten, 3.0 * ten, 3.0 * ten]).all(|(a, b)| (a + b).abs() < 1e-5), "{found:?}");
+        assert!(
+            found
+                .iter()
+                .zip([ten, ten, 3.0 * ten, 3.0 * ten])
+                .all(|(a, b)| (a + b).abs() < 1e-5),
+            "{found:?}"
+        );
         assert_eq!(sums(&[3, 7, 1]), Err(ScoreError::NonFinite { position: 2 }));
-        assert_eq!(backend.sum_logprobs(&[&[1, 7]], &[&[5]]), Err(ScoreError::NonFinite { position: 0 }));
+        assert_eq!(
+            backend.sum_logprobs(&[&[1, 7]], &[&[5]]),
+            Err(ScoreError::NonFinite { position: 0 })
+        );
     }
 }

@@ -18,9 +18,19 @@ pub(super) fn scatter(comparison: &Comparison, against: &Against) -> Option<Stri
     let points: Vec<(&ComparedItem, f64, f64)> = comparison
         .items
         .iter()
-        .filter(|item| item.changes.get(against.report - 1).is_some_and(|change| change.log_p_z_full.is_some()))
+        .filter(|item| {
+            item.changes
+                .get(against.report - 1)
+                .is_some_and(|change| change.log_p_z_full.is_some())
+        })
         .filter_map(|item| {
-            let at = |n: usize| item.cells.get(n)?.as_ref()?.log_p_z_full.filter(|value| value.is_finite());
+            let at = |n: usize| {
+                item.cells
+                    .get(n)?
+                    .as_ref()?
+                    .log_p_z_full
+                    .filter(|value| value.is_finite())
+            };
             Some((item, at(0)? / LN_10, at(against.report)? / LN_10))
         })
         .collect();
@@ -28,7 +38,10 @@ pub(super) fn scatter(comparison: &Comparison, against: &Against) -> Option<Stri
     let step = page::round_step(-least, 8.0);
     let low = (least / step).floor() * step;
     let place = |value: f64| (value.min(0.0) - low) / -low * PLOT;
-    let (x, y) = (|value: f64| LEFT + place(value), |value: f64| TOP + PLOT - place(value));
+    let (x, y) = (
+        |value: f64| LEFT + place(value),
+        |value: f64| TOP + PLOT - place(value),
+    );
     let mut out = format!(
         r#"<svg class="chart pairs" viewBox="0 0 {SIZE} {SIZE}" role="img" aria-label="Likelihood of {} items in report 1 and in report {}">"#,
         points.len(),
@@ -65,10 +78,17 @@ pub(super) fn scatter(comparison: &Comparison, against: &Against) -> Option<Stri
     );
     // Controls first, so that they hide nothing.
     for kind in [Kind::Control, Kind::Canary, Kind::OptOut] {
-        for (item, before, now) in points.iter().filter(|(item, ..)| item.kind == kind).take(MARKS) {
+        for (item, before, now) in points
+            .iter()
+            .filter(|(item, ..)| item.kind == kind)
+            .take(MARKS)
+        {
             let (class, x, y) = (class(item, against.report), x(*before), y(*now));
             let _ = match (item.kind, class) {
-                (Kind::Control, _) => write!(out, r#"<circle class="dot {class}" cx="{x:.1}" cy="{y:.1}" r="3"/>"#),
+                (Kind::Control, _) => write!(
+                    out,
+                    r#"<circle class="dot {class}" cx="{x:.1}" cy="{y:.1}" r="3"/>"#
+                ),
                 // What is worst has a shape of its own, not only a colour.
                 (_, "found-now") => {
                     let (left, top) = (x - 5.0, y - 5.0);
@@ -81,7 +101,10 @@ pub(super) fn scatter(comparison: &Comparison, against: &Against) -> Option<Stri
                 _ => {
                     let radius = if class == "neither" { 3.0 } else { 4.5 };
                     let title = title(item, against.report);
-                    write!(out, r#"<circle class="dot {class}" cx="{x:.1}" cy="{y:.1}" r="{radius}">{title}</circle>"#)
+                    write!(
+                        out,
+                        r#"<circle class="dot {class}" cx="{x:.1}" cy="{y:.1}" r="{radius}">{title}</circle>"#
+                    )
                 }
             };
         }
@@ -91,7 +114,12 @@ pub(super) fn scatter(comparison: &Comparison, against: &Against) -> Option<Stri
 }
 
 fn class(item: &ComparedItem, report: usize) -> &'static str {
-    let found = |n: usize| item.cells.get(n).and_then(Option::as_ref).is_some_and(|cell| cell.level.is_memorization());
+    let found = |n: usize| {
+        item.cells
+            .get(n)
+            .and_then(Option::as_ref)
+            .is_some_and(|cell| cell.level.is_memorization())
+    };
     match (item.kind, found(0), found(report)) {
         (Kind::Control, ..) => "of-control",
         (_, false, true) => "found-now",
@@ -104,7 +132,15 @@ fn class(item: &ComparedItem, report: usize) -> &'static str {
 /// What a pointer shows: the item and its two verdicts.
 fn title(item: &ComparedItem, report: usize) -> String {
     let level = |n: usize| {
-        item.cells.get(n).and_then(Option::as_ref).map_or_else(|| "absent".to_owned(), |cell| cell.level.to_string())
+        item.cells
+            .get(n)
+            .and_then(Option::as_ref)
+            .map_or_else(|| "absent".to_owned(), |cell| cell.level.to_string())
     };
-    format!("<title>{}: {}, then {}</title>", escape::html(&item.id.0), level(0), level(report))
+    format!(
+        "<title>{}: {}, then {}</title>",
+        escape::html(&item.id.0),
+        level(0),
+        level(report)
+    )
 }

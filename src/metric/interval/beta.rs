@@ -76,7 +76,8 @@ fn ln_gamma(mut x: f64) -> f64 {
         x += 1.0;
     }
     let z = 1.0 / (x * x);
-    let series = 1.0 / 12.0 - z * (1.0 / 360.0 - z * (1.0 / 1260.0 - z * (1.0 / 1680.0 - z / 1188.0)));
+    let series =
+        1.0 / 12.0 - z * (1.0 / 360.0 - z * (1.0 / 1260.0 - z * (1.0 / 1680.0 - z / 1188.0)));
     (x - 0.5) * x.ln() - x + 0.5 * (2.0 * PI).ln() + series / x - product.ln()
 }
 
@@ -86,7 +87,12 @@ mod tests {
 
     #[test]
     fn ln_gamma_knows_factorials_and_the_root_of_pi() {
-        for (x, expected) in [(1.0, 0.0), (2.0, 0.0), (0.5, PI.sqrt().ln()), (11.0, 3_628_800f64.ln())] {
+        for (x, expected) in [
+            (1.0, 0.0),
+            (2.0, 0.0),
+            (0.5, PI.sqrt().ln()),
+            (11.0, 3_628_800f64.ln()),
+        ] {
             assert!((ln_gamma(x) - expected).abs() < 1e-13, "{x}");
         }
         // scipy.special.gammaln(1e6)
@@ -96,10 +102,20 @@ mod tests {
     #[test]
     fn the_beta_distribution_has_its_closed_forms() {
         for x in [0.0, 1e-9, 0.1, 0.5, 0.9, 1.0] {
-            assert!((regularized_incomplete(x, 1.0, 1.0) - x).abs() < 1e-13, "{x}");
-            assert!((regularized_incomplete(x, 3.0, 1.0) - x.powi(3)).abs() < 1e-13, "{x}");
-            assert!((regularized_incomplete(x, 1.0, 4.0) - (1.0 - (1.0 - x).powi(4))).abs() < 1e-13, "{x}");
-            let both = regularized_incomplete(x, 7.0, 30.0) + regularized_incomplete(1.0 - x, 30.0, 7.0);
+            assert!(
+                (regularized_incomplete(x, 1.0, 1.0) - x).abs() < 1e-13,
+                "{x}"
+            );
+            assert!(
+                (regularized_incomplete(x, 3.0, 1.0) - x.powi(3)).abs() < 1e-13,
+                "{x}"
+            );
+            assert!(
+                (regularized_incomplete(x, 1.0, 4.0) - (1.0 - (1.0 - x).powi(4))).abs() < 1e-13,
+                "{x}"
+            );
+            let both =
+                regularized_incomplete(x, 7.0, 30.0) + regularized_incomplete(1.0 - x, 30.0, 7.0);
             assert!((both - 1.0).abs() < 1e-13, "{x}");
         }
     }
@@ -109,7 +125,10 @@ mod tests {
         for (a, b) in [(1.0, 1.0), (1.0, 1e6), (3.0, 5.0), (40.0, 2.0), (5e5, 5e5)] {
             for p in [1e-6, 0.025, 0.5, 0.975] {
                 let x = quantile(p, a, b);
-                assert!((regularized_incomplete(x, a, b) / p - 1.0).abs() < 1e-6, "{a} {b} {p}: {x}");
+                assert!(
+                    (regularized_incomplete(x, a, b) / p - 1.0).abs() < 1e-6,
+                    "{a} {b} {p}: {x}"
+                );
             }
         }
     }

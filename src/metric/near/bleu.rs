@@ -18,7 +18,9 @@ const ORDER: usize = 4;
 /// `BP exp(1/N sum_n ln p_n)`, with `BP = exp(1 - |truth| / |own|)` where the own text is the shorter one, else 1.
 pub fn of_words(truth: &[u32], own: &[u32]) -> f64 {
     let orders = ORDER.min(own.len());
-    let matches: Vec<usize> = (1..=orders).map(|n| clipped_matches(truth, own, n)).collect();
+    let matches: Vec<usize> = (1..=orders)
+        .map(|n| clipped_matches(truth, own, n))
+        .collect();
     if matches.iter().all(|&count| count == 0) {
         return 0.0;
     }
@@ -34,7 +36,11 @@ pub fn of_words(truth: &[u32], own: &[u32]) -> f64 {
         };
         log_precisions += precision.ln();
     }
-    let brevity = if own.len() < truth.len() { 1.0 - truth.len() as f64 / own.len() as f64 } else { 0.0 };
+    let brevity = if own.len() < truth.len() {
+        1.0 - truth.len() as f64 / own.len() as f64
+    } else {
+        0.0
+    };
     (brevity + log_precisions / orders as f64).exp()
 }
 
@@ -67,14 +73,21 @@ mod tests {
             // Too short: only the brevity penalty, exp(1 - 4/2).
             (&[1, 2, 3, 4], &[1, 2], (-1f64).exp()),
             // A repeated word counts as often as it stands in the truth: 1/4, then 1/2, 1/4 and 1/8 of a match.
-            (&[1, 2, 3, 4], &[1, 1, 1, 1], (1.0 / 4.0 * (0.5 / 3.0) * (0.25 / 2.0) * 0.125f64).powf(0.25)),
+            (
+                &[1, 2, 3, 4],
+                &[1, 1, 1, 1],
+                (1.0 / 4.0 * (0.5 / 3.0) * (0.25 / 2.0) * 0.125f64).powf(0.25),
+            ),
             (&[1, 2, 3, 4], &[5, 6, 7, 8], 0.0),
             (&[1, 2], &[], 0.0),
             (&[], &[1, 2], 0.0),
         ];
         for (truth, own, expected) in cases {
             let bleu = of_words(truth, own);
-            assert!((bleu - expected).abs() < 1e-12, "{truth:?} {own:?}: {bleu}, not {expected}");
+            assert!(
+                (bleu - expected).abs() < 1e-12,
+                "{truth:?} {own:?}: {bleu}, not {expected}"
+            );
         }
     }
 }

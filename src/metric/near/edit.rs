@@ -13,13 +13,19 @@ pub struct Row {
 impl Row {
     /// The row of the empty continuation: j tokens are missing.
     pub fn start(truth_len: usize) -> Self {
-        Self { cells: (0..=truth_len as u32).collect() }
+        Self {
+            cells: (0..=truth_len as u32).collect(),
+        }
     }
 
     /// The row of the continuation with one more token. `truth` must be as long as it was at the start.
     #[must_use]
     pub fn push(&self, token: u32, truth: &[u32]) -> Self {
-        debug_assert_eq!(truth.len() + 1, self.cells.len(), "a row belongs to one truth");
+        debug_assert_eq!(
+            truth.len() + 1,
+            self.cells.len(),
+            "a row belongs to one truth"
+        );
         let mut next = self.clone();
         advance(&mut next.cells, token, truth);
         next
@@ -36,7 +42,11 @@ impl Row {
     /// lengths alone then cost. `least_after(0)` is [`last`](Self::last).
     pub fn least_after(&self, more: usize) -> u32 {
         let rest = |j: usize| self.cells.len() - 1 - j;
-        let after = self.cells.iter().enumerate().map(|(j, cell)| cell + rest(j).abs_diff(more) as u32);
+        let after = self
+            .cells
+            .iter()
+            .enumerate()
+            .map(|(j, cell)| cell + rest(j).abs_diff(more) as u32);
         after.min().unwrap_or_default()
     }
 
@@ -45,7 +55,11 @@ impl Row {
     /// [`last`](Self::last).
     pub fn most_after(&self, more: usize) -> u32 {
         let rest = |j: usize| self.cells.len() - 1 - j;
-        let after = self.cells.iter().enumerate().map(|(j, cell)| cell + rest(j).max(more) as u32);
+        let after = self
+            .cells
+            .iter()
+            .enumerate()
+            .map(|(j, cell)| cell + rest(j).max(more) as u32);
         after.min().unwrap_or_default()
     }
 
@@ -60,7 +74,12 @@ pub fn distance(a: &[u32], b: &[u32]) -> u32 {
     // What both begin or end with costs nothing and needs no row.
     let head = a.iter().zip(b).take_while(|(a, b)| a == b).count();
     let (a, b) = (&a[head..], &b[head..]);
-    let tail = a.iter().rev().zip(b.iter().rev()).take_while(|(a, b)| a == b).count();
+    let tail = a
+        .iter()
+        .rev()
+        .zip(b.iter().rev())
+        .take_while(|(a, b)| a == b)
+        .count();
     let (a, b) = (&a[..a.len() - tail], &b[..b.len() - tail]);
     let (short, long) = if a.len() < b.len() { (a, b) } else { (b, a) };
     let mut row = Row::start(short.len());
@@ -73,18 +92,26 @@ pub fn distance(a: &[u32], b: &[u32]) -> u32 {
 /// `1 - distance / max(lengths)`, 0 to 1; two empty sequences are equal.
 pub fn similarity(distance: u32, a_len: usize, b_len: usize) -> f64 {
     let longer = a_len.max(b_len);
-    if longer == 0 { 1.0 } else { 1.0 - f64::from(distance) / longer as f64 }
+    if longer == 0 {
+        1.0
+    } else {
+        1.0 - f64::from(distance) / longer as f64
+    }
 }
 
 /// Turns a row into that of one more token.
 fn advance(cells: &mut [u32], token: u32, truth: &[u32]) {
-    let Some(first) = cells.first_mut() else { return };
+    let Some(first) = cells.first_mut() else {
+        return;
+    };
     // The cell above and to the left, before it was overwritten.
     let mut diagonal = *first;
     *first += 1;
     let mut left = *first;
     for (cell, &wanted) in cells[1..].iter_mut().zip(truth) {
-        left = (diagonal + u32::from(wanted != token)).min(left + 1).min(*cell + 1);
+        left = (diagonal + u32::from(wanted != token))
+            .min(left + 1)
+            .min(*cell + 1);
         diagonal = std::mem::replace(cell, left);
     }
 }
@@ -112,17 +139,36 @@ mod tests {
             assert_eq!(distance(&ids(a), &ids(b)), expected, "{a} {b}");
             assert_eq!(distance(&ids(b), &ids(a)), expected, "{b} {a}");
         }
-        assert_eq!([similarity(0, 0, 0), similarity(3, 3, 0), similarity(1, 3, 4)], [1.0, 0.0, 0.75]);
+        assert_eq!(
+            [
+                similarity(0, 0, 0),
+                similarity(3, 3, 0),
+                similarity(1, 3, 4)
+            ],
+            [1.0, 0.0, 0.75]
+        );
     }
 
     #[test]
     fn a_row_knows_what_can_still_be_reached() {
         let truth = ids("abcd");
-        let row = ids("xb").iter().fold(Row::start(4), |row, &token| row.push(token, &truth));
+        let row = ids("xb")
+            .iter()
+            .fold(Row::start(4), |row, &token| row.push(token, &truth));
         // "xb" + "cd" is one edit away; if nothing follows it is 3.
         assert_eq!((row.least(), row.last()), (1, 3));
-        assert_eq!([0, 1, 2, 3, 9].map(|more| row.least_after(more)), [3, 2, 1, 2, 7]);
-        assert_eq!((Row::start(0).least(), Row::start(0).last(), Row::start(0).least_after(2)), (0, 0, 2));
+        assert_eq!(
+            [0, 1, 2, 3, 9].map(|more| row.least_after(more)),
+            [3, 2, 1, 2, 7]
+        );
+        assert_eq!(
+            (
+                Row::start(0).least(),
+                Row::start(0).last(),
+                Row::start(0).least_after(2)
+            ),
+            (0, 0, 2)
+        );
     }
 
     proptest! {
@@ -153,10 +199,17 @@ mod tests {
         let truth = [1, 2, 1, 3];
         for more in 0..=3usize {
             for code in 0..4u32.pow(4 - more as u32) {
-                let row = (0..4 - more).fold(Row::start(4), |row, i| row.push(code / 4u32.pow(i as u32) % 4, &truth));
-                let end =
-                    |code: u32| (0..more).fold(row.clone(), |row, i| row.push(code / 4u32.pow(i as u32) % 4, &truth));
-                let ends: Vec<u32> = (0..4u32.pow(more as u32)).map(|code| end(code).last()).collect();
+                let row = (0..4 - more).fold(Row::start(4), |row, i| {
+                    row.push(code / 4u32.pow(i as u32) % 4, &truth)
+                });
+                let end = |code: u32| {
+                    (0..more).fold(row.clone(), |row, i| {
+                        row.push(code / 4u32.pow(i as u32) % 4, &truth)
+                    })
+                };
+                let ends: Vec<u32> = (0..4u32.pow(more as u32))
+                    .map(|code| end(code).last())
+                    .collect();
                 assert_eq!(Some(&row.least_after(more)), ends.iter().min());
                 assert!(Some(&row.most_after(more)) >= ends.iter().max());
                 assert!(more > 0 || row.most_after(0) == row.last());

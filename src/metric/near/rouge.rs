@@ -18,7 +18,9 @@ pub fn rouge_l(truth_text: &str, own_text: &str) -> f64 {
 }
 
 fn words(lower: &str) -> impl Iterator<Item = &str> {
-    lower.split(|c: char| !matches!(c, 'a'..='z' | '0'..='9')).filter(|word| !word.is_empty())
+    lower
+        .split(|c: char| !matches!(c, 'a'..='z' | '0'..='9'))
+        .filter(|word| !word.is_empty())
 }
 
 /// Length of the longest subsequence of both, in words.
@@ -29,7 +31,11 @@ fn longest_common_subsequence(a: &[u32], b: &[u32]) -> u32 {
     for word in long {
         let (mut diagonal, mut left) = (0, 0);
         for (cell, wanted) in row.iter_mut().zip(short) {
-            left = if wanted == word { diagonal + 1 } else { left.max(*cell) };
+            left = if wanted == word {
+                diagonal + 1
+            } else {
+                left.max(*cell)
+            };
             diagonal = std::mem::replace(cell, left);
         }
     }
@@ -54,7 +60,10 @@ mod tests {
             ("a", "", 0.0),
         ] {
             let score = rouge_l(truth, own);
-            assert!((score - expected).abs() < 1e-12, "{truth:?} {own:?}: {score}, not {expected}");
+            assert!(
+                (score - expected).abs() < 1e-12,
+                "{truth:?} {own:?}: {score}, not {expected}"
+            );
         }
     }
 }

@@ -65,12 +65,19 @@ struct Raw {
 
 impl Config {
     pub(super) fn open(path: &Path) -> Result<Self, ModelError> {
-        let text = std::fs::read(path).map_err(|source| ModelError::Io { path: path.to_owned(), source })?;
-        Self::parse(&text).map_err(|what| ModelError::BadFile { path: path.to_owned(), what })
+        let text = std::fs::read(path).map_err(|source| ModelError::Io {
+            path: path.to_owned(),
+            source,
+        })?;
+        Self::parse(&text).map_err(|what| ModelError::BadFile {
+            path: path.to_owned(),
+            what,
+        })
     }
 
     fn parse(text: &[u8]) -> Result<Self, String> {
-        let raw: Raw = serde_json::from_slice(text).map_err(|e| format!("{e}; correct it or fetch it again"))?;
+        let raw: Raw = serde_json::from_slice(text)
+            .map_err(|e| format!("{e}; correct it or fetch it again"))?;
         match raw.peft_type.as_deref() {
             Some("LORA") => {}
             Some(other) => {
@@ -79,7 +86,10 @@ impl Config {
                 ));
             }
             None => {
-                return Err("there is no \"peft_type\"; give the folder that PEFT's save_pretrained wrote".to_owned());
+                return Err(
+                    "there is no \"peft_type\"; give the folder that PEFT's save_pretrained wrote"
+                        .to_owned(),
+                );
             }
         }
         // These begin by changing the base model's weights, which the adapter's files don't show.
@@ -90,8 +100,10 @@ impl Config {
                  (PEFT: path_initial_model_for_weight_conversion), or merge it with PEFT and probe the result"
             ));
         }
-        if let Some((field, _)) =
-            raw.rest.iter().find(|(field, value)| !HARMLESS.contains(&field.as_str()) && is_set(value))
+        if let Some((field, _)) = raw
+            .rest
+            .iter()
+            .find(|(field, value)| !HARMLESS.contains(&field.as_str()) && is_set(value))
         {
             return Err(format!(
                 "\"{field}\" is set, which byrote doesn't know how to merge; merge the adapter with PEFT and probe the result"
@@ -107,7 +119,11 @@ impl Config {
             alpha: raw.lora_alpha.ok_or_else(|| missing("lora_alpha"))?,
             use_rslora: raw.use_rslora,
             ranks: patterns("rank_pattern", raw.rank_pattern.unwrap_or_default(), count)?,
-            alphas: patterns("alpha_pattern", raw.alpha_pattern.unwrap_or_default(), Value::as_f64)?,
+            alphas: patterns(
+                "alpha_pattern",
+                raw.alpha_pattern.unwrap_or_default(),
+                Value::as_f64,
+            )?,
         })
     }
 
@@ -118,10 +134,17 @@ impl Config {
     pub(super) fn scale(&self, module: &str, rank: usize) -> Result<f64, String> {
         let told = first(&self.ranks, module).unwrap_or(self.rank);
         if told != rank || rank == 0 {
-            return Err(format!("\"{module}\" has rank {rank} where adapter_config.json tells of {told}"));
+            return Err(format!(
+                "\"{module}\" has rank {rank} where adapter_config.json tells of {told}"
+            ));
         }
         let alpha = first(&self.alphas, module).unwrap_or(self.alpha);
-        Ok(alpha / if self.use_rslora { (rank as f64).sqrt() } else { rank as f64 })
+        Ok(alpha
+            / if self.use_rslora {
+                (rank as f64).sqrt()
+            } else {
+                rank as f64
+            })
     }
 }
 
@@ -143,19 +166,23 @@ fn patterns<T>(
     of: impl Fn(&Value) -> Option<T>,
 ) -> Result<Vec<(Regex, T)>, String> {
     let one = |(pattern, value): (String, Value)| {
-        let number = of(&value).ok_or_else(|| format!("\"{field}\" gives \"{pattern}\" no number"))?;
+        let number =
+            of(&value).ok_or_else(|| format!("\"{field}\" gives \"{pattern}\" no number"))?;
         match Regex::new(&format!(r"^(?:.*\.)?(?:{pattern})$")) {
             Ok(regex) => Ok((regex, number)),
-            Err(_) => {
-                Err(format!("\"{field}\" has the pattern \"{pattern}\", which can't be read; merge it with PEFT"))
-            }
+            Err(_) => Err(format!(
+                "\"{field}\" has the pattern \"{pattern}\", which can't be read; merge it with PEFT"
+            )),
         }
     };
     raw.into_iter().map(one).collect()
 }
 
 fn first<T: Copy>(patterns: &[(Regex, T)], module: &str) -> Option<T> {
-    patterns.iter().find(|(regex, _)| regex.is_match(module)).map(|(_, value)| *value)
+    patterns
+        .iter()
+        .find(|(regex, _)| regex.is_match(module))
+        .map(|(_, value)| *value)
 }
 
 #[cfg(test)]
@@ -163,7 +190,9 @@ mod tests {
     use super::*;
 
     fn parse(fields: &str) -> Result<Config, String> {
-        Config::parse(format!(r#"{{"peft_type": "LORA", "r": 4, "lora_alpha": 8{fields}}}"#).as_bytes())
+        Config::parse(
+            format!(r#"{{"peft_type": "LORA", "r": 4, "lora_alpha": 8{fields}}}"#).as_bytes(),
+        )
     }
 
     #[test]
@@ -179,25 +208,48 @@ mod tests {
         ] {
             assert_eq!(config.scale(module, rank), Ok(scale), "{module}");
         }
-        assert!(config.scale("q_proj", 4).unwrap_err().contains("rank 4 where adapter_config.json tells of 2"));
-        assert_eq!(parse(r#", "use_rslora": true"#).unwrap().scale("m", 4), Ok(4.0));
+        assert!(
+            config
+                .scale("q_proj", 4)
+                .unwrap_err()
+                .contains("rank 4 where adapter_config.json tells of 2")
+        );
+        assert_eq!(
+            parse(r#", "use_rslora": true"#).unwrap().scale("m", 4),
+            Ok(4.0)
+        );
     }
 
     #[test]
     fn what_would_make_another_model_is_refused() {
         for (fields, told) in [
-            (r#", "init_lora_weights": "pissa_niter_4""#, "\"pissa_niter_4\""),
-            (r#", "layer_replication": [[0, 2]]"#, "\"layer_replication\" is set"),
+            (
+                r#", "init_lora_weights": "pissa_niter_4""#,
+                "\"pissa_niter_4\"",
+            ),
+            (
+                r#", "layer_replication": [[0, 2]]"#,
+                "\"layer_replication\" is set",
+            ),
             (r#", "lora_bias": true"#, "\"lora_bias\" is set"),
-            (r#", "trainable_token_indices": [1]"#, "\"trainable_token_indices\" is set"),
-            (r#", "target_parameters": ["experts.up"]"#, "\"target_parameters\" is set"),
+            (
+                r#", "trainable_token_indices": [1]"#,
+                "\"trainable_token_indices\" is set",
+            ),
+            (
+                r#", "target_parameters": ["experts.up"]"#,
+                "\"target_parameters\" is set",
+            ),
             (r#", "something_new": {"a": 1}"#, "\"something_new\" is set"),
             (r#", "alpha_pattern": {"(": 1}"#, "can't be read"),
             (r#", "rank_pattern": {"q": "x"}"#, "no number"),
         ] {
             assert!(parse(fields).unwrap_err().contains(told), "{fields}");
         }
-        assert!(parse(r#", "init_lora_weights": true, "layer_replication": null, "use_qalora": false"#).is_ok());
+        assert!(
+            parse(r#", "init_lora_weights": true, "layer_replication": null, "use_qalora": false"#)
+                .is_ok()
+        );
         let of = |json: &str| Config::parse(json.as_bytes()).unwrap_err();
         assert!(of(r#"{"peft_type": "IA3"}"#).contains("type \"IA3\""));
         assert!(of("{}").contains("no \"peft_type\""));

@@ -36,7 +36,10 @@ const FIELDS: &[(&str, &str)] = &[
     ("num_experts", "expert_count"),
     ("num_experts_per_tok", "expert_used_count"),
     ("moe_intermediate_size", "expert_feed_forward_length"),
-    ("shared_expert_intermediate_size", "expert_shared_feed_forward_length"),
+    (
+        "shared_expert_intermediate_size",
+        "expert_shared_feed_forward_length",
+    ),
     ("norm_topk_prob", "expert_weights_norm"),
 ];
 
@@ -54,26 +57,47 @@ impl Config {
     /// When it names no architecture, or a small tensor that belongs to it can't be read.
     pub fn from_gguf(gguf: &Gguf) -> Result<Self, ModelError> {
         let file = gguf.path().display().to_string();
-        let kind = gguf.text("general.architecture").ok_or_else(|| ModelError::Config {
-            file: file.clone(),
-            what: "its metadata has no \"general.architecture\"".to_owned(),
-        })?;
+        let kind = gguf
+            .text("general.architecture")
+            .ok_or_else(|| ModelError::Config {
+                file: file.clone(),
+                what: "its metadata has no \"general.architecture\"".to_owned(),
+            })?;
         let mut fields = Map::new();
         for (field, key) in FIELDS {
             if let Some(value) = gguf.metadata.get(&format!("{kind}.{key}")).and_then(plain) {
                 fields.insert((*field).to_owned(), value);
             }
         }
-        if let Some(rows) = gguf.tensors.get("token_embd.weight").and_then(|t| t.shape.first()) {
+        if let Some(rows) = gguf
+            .tensors
+            .get("token_embd.weight")
+            .and_then(|t| t.shape.first())
+        {
             fields.insert("vocab_size".to_owned(), json!(rows));
         }
-        fields.insert("tie_word_embeddings".to_owned(), json!(!gguf.tensors.contains_key("output.weight")));
+        fields.insert(
+            "tie_word_embeddings".to_owned(),
+            json!(!gguf.tensors.contains_key("output.weight")),
+        );
         for (field, tensor) in BY_TENSOR {
-            fields.insert((*field).to_owned(), json!(gguf.tensors.contains_key(*tensor)));
+            fields.insert(
+                (*field).to_owned(),
+                json!(gguf.tensors.contains_key(*tensor)),
+            );
         }
         // A flag a layer is a pattern written out, and a window of 0 is none.
-        if let Some(Meta::Bools(slides)) = gguf.metadata.get(&format!("{kind}.attention.sliding_window_pattern")) {
-            let types = slides.iter().map(|slides| if *slides { "sliding_attention" } else { "full_attention" });
+        if let Some(Meta::Bools(slides)) = gguf
+            .metadata
+            .get(&format!("{kind}.attention.sliding_window_pattern"))
+        {
+            let types = slides.iter().map(|slides| {
+                if *slides {
+                    "sliding_attention"
+                } else {
+                    "full_attention"
+                }
+            });
             fields.insert("layer_types".to_owned(), types.collect());
             fields.remove("sliding_window_pattern");
         }
@@ -83,7 +107,12 @@ impl Config {
         if let Some(scaling) = scaling(gguf, kind)? {
             fields.insert("rope_scaling".to_owned(), scaling);
         }
-        Ok(Self { file, kind: kind.to_owned(), gguf: true, fields })
+        Ok(Self {
+            file,
+            kind: kind.to_owned(),
+            gguf: true,
+            fields,
+        })
     }
 }
 
@@ -94,7 +123,9 @@ fn plain(value: &Meta) -> Option<Value> {
         Meta::Bool(b) => Some(json!(b)),
         Meta::Text(text) => Some(json!(text)),
         // A number a layer; where all are the same it is that number.
-        Meta::Ints(list) if list.windows(2).all(|pair| pair[0] == pair[1]) => list.first().map(|n| json!(n)),
+        Meta::Ints(list) if list.windows(2).all(|pair| pair[0] == pair[1]) => {
+            list.first().map(|n| json!(n))
+        }
         Meta::Ints(list) => Some(json!(list)),
         Meta::Bools(list) => Some(json!(list)),
         Meta::Floats(_) | Meta::Texts(_) => None,
@@ -104,8 +135,14 @@ fn plain(value: &Meta) -> Option<Value> {
 /// Rotary scaling, by metadata and by the tensors of frequency factors.
 fn scaling(gguf: &Gguf, kind: &str) -> Result<Option<Value>, ModelError> {
     let key = |key: &str| format!("{kind}.rope.scaling.{key}");
-    let (float, int) = (|name: &str| gguf.float(&key(name)), |name: &str| gguf.int(&key(name)));
-    let (long, short) = (gguf.floats("rope_factors_long.weight")?, gguf.floats("rope_factors_short.weight")?);
+    let (float, int) = (
+        |name: &str| gguf.float(&key(name)),
+        |name: &str| gguf.int(&key(name)),
+    );
+    let (long, short) = (
+        gguf.floats("rope_factors_long.weight")?,
+        gguf.floats("rope_factors_short.weight")?,
+    );
     if let (Some(long), Some(short)) = (long, short) {
         return Ok(Some(json!({
             "rope_type": "longrope", "long_factor": long, "short_factor": short,

@@ -25,7 +25,10 @@ fn gelu_tanh(x: f32) -> f32 {
 
 #[inline(always)]
 fn with(rows: &[f32], inner: usize, out: &mut [f32], join: impl Fn(f32, f32) -> f32) {
-    for (both, out) in rows.chunks_exact(2 * inner).zip(out.chunks_exact_mut(inner)) {
+    for (both, out) in rows
+        .chunks_exact(2 * inner)
+        .zip(out.chunks_exact_mut(inner))
+    {
         let (gate, up) = both.split_at(inner);
         for ((out, gate), up) in out.iter_mut().zip(gate).zip(up) {
             *out = join(*gate, *up);
@@ -96,26 +99,41 @@ mod tests {
     #[test]
     fn activations_agree_with_double_precision() {
         let sigmoid = |x: f64| 1.0 / (1.0 + (-x).exp());
-        let gelu = |x: f64| 0.5 * x * (1.0 + ((2.0 / std::f64::consts::PI).sqrt() * (x + 0.044715 * x.powi(3))).tanh());
-        let x: Vec<f32> = (-4_000..4_000).map(|i| i as f32 / 200.0).chain([-200.0, 200.0, 0.0]).collect();
+        let gelu = |x: f64| {
+            0.5 * x
+                * (1.0 + ((2.0 / std::f64::consts::PI).sqrt() * (x + 0.044715 * x.powi(3))).tanh())
+        };
+        let x: Vec<f32> = (-4_000..4_000)
+            .map(|i| i as f32 / 200.0)
+            .chain([-200.0, 200.0, 0.0])
+            .collect();
         let rows: Vec<f32> = x.iter().flat_map(|gate| [*gate, 1.5]).collect();
         type Case<'a> = (Gating, &'a dyn Fn(f64) -> f64);
         let cases: [Case<'_>; 3] = [
             (Gating::Product(Activation::Silu), &|x| x * sigmoid(x) * 1.5),
             (Gating::Product(Activation::GeluTanh), &|x| gelu(x) * 1.5),
-            (Gating::Clamped { limit: 7.0 }, &|x| x.min(7.0) * sigmoid(1.702 * x.min(7.0)) * 2.5),
+            (Gating::Clamped { limit: 7.0 }, &|x| {
+                x.min(7.0) * sigmoid(1.702 * x.min(7.0)) * 2.5
+            }),
         ];
         for (gating, want) in cases {
             let mut out = vec![0.0; x.len()];
             assert!(join(gating, &rows, 1, &mut out));
             for (x, got) in x.iter().zip(&out) {
                 let want = want(f64::from(*x));
-                assert!((f64::from(*got) - want).abs() < 2e-6 * want.abs().max(1.0), "{gating:?} {x}: {got} {want}");
+                assert!(
+                    (f64::from(*got) - want).abs() < 2e-6 * want.abs().max(1.0),
+                    "{gating:?} {x}: {got} {want}"
+                );
             }
         }
-        for (activation, want) in
-            [(Activation::Silu, &(|x| x * sigmoid(x)) as &dyn Fn(f64) -> f64), (Activation::GeluTanh, &gelu)]
-        {
+        for (activation, want) in [
+            (
+                Activation::Silu,
+                &(|x| x * sigmoid(x)) as &dyn Fn(f64) -> f64,
+            ),
+            (Activation::GeluTanh, &gelu),
+        ] {
             let mut out = x.clone();
             assert!(apply(activation, &mut out));
             for (x, got) in x.iter().zip(&out) {
@@ -128,13 +146,19 @@ mod tests {
         }
         let mut out = vec![-1.0, 2.0];
         assert!(apply(Activation::Relu, &mut out) && out == [0.0, 2.0]);
-        assert!(!apply(Activation::Gelu, &mut out) && !join(Gating::Product(Activation::Gelu), &[], 1, &mut []));
+        assert!(
+            !apply(Activation::Gelu, &mut out)
+                && !join(Gating::Product(Activation::Gelu), &[], 1, &mut [])
+        );
     }
 
     #[test]
     fn what_is_not_a_number_stays_none() {
         let mut out = [0.0];
-        for gating in [Gating::Product(Activation::Silu), Gating::Product(Activation::GeluTanh)] {
+        for gating in [
+            Gating::Product(Activation::Silu),
+            Gating::Product(Activation::GeluTanh),
+        ] {
             assert!(join(gating, &[f32::NAN, 1.0], 1, &mut out) && out[0].is_nan());
         }
     }

@@ -47,13 +47,19 @@ mod tests {
     #[test]
     fn norms_agree_with_their_definitions() {
         for len in [1usize, 3, 16, 50, 576] {
-            let x: Vec<f32> = (0..len).map(|i| ((i * 37 % 101) as f32 - 50.0) / 17.0).collect();
+            let x: Vec<f32> = (0..len)
+                .map(|i| ((i * 37 % 101) as f32 - 50.0) / 17.0)
+                .collect();
             let weight: Vec<f32> = (0..len).map(|i| 0.5 + (i % 7) as f32 / 5.0).collect();
             let bias: Vec<f32> = (0..len).map(|i| (i % 5) as f32 / 3.0).collect();
             let n = len as f64;
             let mean = x.iter().map(|x| f64::from(*x)).sum::<f64>() / n;
             let square = x.iter().map(|x| f64::from(*x).powi(2)).sum::<f64>() / n;
-            let variance = x.iter().map(|x| (f64::from(*x) - mean).powi(2)).sum::<f64>() / n;
+            let variance = x
+                .iter()
+                .map(|x| (f64::from(*x) - mean).powi(2))
+                .sum::<f64>()
+                / n;
             let (mut by_rms, mut by_layer) = (x.clone(), x.clone());
             rms(&mut by_rms, &weight, 1e-5);
             layer(&mut by_layer, &weight, &bias, 1e-5);

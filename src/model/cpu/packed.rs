@@ -58,7 +58,11 @@ impl Packed {
             Arithmetic::F32 => Panels::F32(vec![0.0; lanes * inputs]),
             Arithmetic::Bf16 => Panels::Bf16(vec![0; lanes * inputs.div_ceil(2)]),
         };
-        Self { outputs, inputs, panels }
+        Self {
+            outputs,
+            inputs,
+            panels,
+        }
     }
 
     /// Writes rows in f32 from row `first` on, rounded where they are kept in bf16.
@@ -67,7 +71,10 @@ impl Packed {
     /// When the matrix has no such rows.
     pub fn fill(&mut self, first: usize, rows: &[f32]) {
         let inputs = self.inputs;
-        assert!(inputs > 0 && first + rows.len() / inputs <= self.outputs, "rows of {self:?}");
+        assert!(
+            inputs > 0 && first + rows.len() / inputs <= self.outputs,
+            "rows of {self:?}"
+        );
         match &mut self.panels {
             Panels::F32(panels) => pack(panels, first, rows, inputs, inputs, |row, at| row[at]),
             Panels::Bf16(panels) => {
@@ -94,7 +101,9 @@ impl Packed {
         let mut packed = Self::zeros(weights.len() / inputs.max(1), inputs, Arithmetic::Bf16);
         if let Panels::Bf16(panels) = &mut packed.panels {
             let bits = |weight: &bf16| u32::from(weight.to_bits());
-            let pair = |row: &[bf16], at: usize| bits(&row[2 * at]) | row.get(2 * at + 1).map_or(0, bits) << 16;
+            let pair = |row: &[bf16], at: usize| {
+                bits(&row[2 * at]) | row.get(2 * at + 1).map_or(0, bits) << 16
+            };
             pack(panels, 0, weights, inputs, inputs.div_ceil(2), pair);
         }
         packed
@@ -115,18 +124,27 @@ impl Packed {
     /// # Panics
     /// When there is no such row, or `row` is shorter than one.
     pub fn row(&self, index: usize, row: &mut [f32]) {
-        assert!(index < self.outputs && row.len() == self.inputs, "row {index} of {self:?}");
+        assert!(
+            index < self.outputs && row.len() == self.inputs,
+            "row {index} of {self:?}"
+        );
         let (panel, lane) = (index / PANEL, index % PANEL);
         match &self.panels {
             Panels::F32(panels) => {
                 let panel = &panels[panel * self.inputs * PANEL..];
-                row.iter_mut().enumerate().for_each(|(at, to)| *to = panel[at * PANEL + lane]);
+                row.iter_mut()
+                    .enumerate()
+                    .for_each(|(at, to)| *to = panel[at * PANEL + lane]);
             }
             Panels::Bf16(panels) => {
                 let panel = &panels[panel * self.inputs.div_ceil(2) * PANEL..];
                 for (at, to) in row.iter_mut().enumerate() {
                     let pair = panel[at / 2 * PANEL + lane];
-                    *to = f32::from_bits(if at % 2 == 0 { pair << 16 } else { pair & 0xffff_0000 });
+                    *to = f32::from_bits(if at % 2 == 0 {
+                        pair << 16
+                    } else {
+                        pair & 0xffff_0000
+                    });
                 }
             }
         }
@@ -152,7 +170,11 @@ crate::vectorized::vectorized! {
 fn nearest(x: f32) -> u32 {
     let bits = x.to_bits();
     let rounded = (bits.wrapping_add(0x7fff + ((bits >> 16) & 1))) >> 16;
-    if bits & 0x7fff_ffff > 0x7f80_0000 { bits >> 16 | 0x40 } else { rounded }
+    if bits & 0x7fff_ffff > 0x7f80_0000 {
+        bits >> 16 | 0x40
+    } else {
+        rounded
+    }
 }
 
 /// Packs rows of `inputs` weights as `steps` numbers each, as `read` gives them, from row `first` of the panels on.
@@ -190,9 +212,14 @@ mod tests {
     #[test]
     fn rows_of_a_packed_matrix_come_back_as_they_were() {
         let (inputs, outputs) = (7, 67);
-        let w: Vec<f32> = (0..outputs * inputs).map(|i| (i * 37 % 101) as f32 / 4.0 - 12.0).collect();
+        let w: Vec<f32> = (0..outputs * inputs)
+            .map(|i| (i * 37 % 101) as f32 / 4.0 - 12.0)
+            .collect();
         let narrow: Vec<bf16> = w.iter().map(|w| bf16::from_f32(*w)).collect();
-        for packed in [Packed::from_f32(&w, inputs), Packed::from_bf16(&narrow, inputs)] {
+        for packed in [
+            Packed::from_f32(&w, inputs),
+            Packed::from_bf16(&narrow, inputs),
+        ] {
             let mut row = vec![0.0; inputs];
             for (index, want) in w.chunks_exact(inputs).enumerate() {
                 packed.row(index, &mut row);
@@ -204,8 +231,17 @@ mod tests {
     #[test]
     fn rounding_is_that_of_the_half_crate() {
         let some = (0..=u32::MAX).step_by(65_519).map(f32::from_bits);
-        let ties =
-            [0x3f80_8000, 0x3f81_8000, 0x7f7f_ffff, 0x7f80_0000, 0x7f80_0001, 0xffff_ffff, 0x8000_0000, 1, 0x8000];
+        let ties = [
+            0x3f80_8000,
+            0x3f81_8000,
+            0x7f7f_ffff,
+            0x7f80_0000,
+            0x7f80_0001,
+            0xffff_ffff,
+            0x8000_0000,
+            1,
+            0x8000,
+        ];
         let all: Vec<f32> = some.chain(ties.map(f32::from_bits)).collect();
         let inputs = 31;
         let rows = &all[..all.len() / inputs * inputs];
@@ -225,9 +261,10 @@ mod tests {
         let (inputs, outputs) = (5, 70);
         let w: Vec<f32> = (0..outputs * inputs).map(|i| i as f32 / 8.0).collect();
         let narrow: Vec<bf16> = w.iter().map(|w| bf16::from_f32(*w)).collect();
-        for (whole, kept) in
-            [(Packed::from_f32(&w, inputs), Arithmetic::F32), (Packed::from_bf16(&narrow, inputs), Arithmetic::Bf16)]
-        {
+        for (whole, kept) in [
+            (Packed::from_f32(&w, inputs), Arithmetic::F32),
+            (Packed::from_bf16(&narrow, inputs), Arithmetic::Bf16),
+        ] {
             let mut pieces = Packed::zeros(outputs, inputs, kept);
             for (first, last) in [(33, 34), (0, 33), (34, 70)] {
                 pieces.fill(first, &w[first * inputs..last * inputs]);

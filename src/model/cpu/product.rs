@@ -32,7 +32,10 @@ impl Target<'_> {
     /// Where the outputs of a panel go, for the rows from `row` on, and how many of them there are out of `outputs` in all.
     fn panel(&mut self, panel: usize, row: usize, outputs: usize) -> (&mut [f32], usize) {
         let done = panel * PANEL;
-        (&mut self.values[row * self.stride + self.column + done..], (outputs - done).min(PANEL))
+        (
+            &mut self.values[row * self.stride + self.column + done..],
+            (outputs - done).min(PANEL),
+        )
     }
 }
 
@@ -58,16 +61,33 @@ pub fn product(x: &[f32], weights: &Packed, arithmetic: Arithmetic, target: &mut
 ///
 /// # Panics
 /// As for [`product`], and when there are no such outputs.
-pub fn product_of(x: &[f32], weights: &Packed, wanted: Range<usize>, arithmetic: Arithmetic, target: &mut Target<'_>) {
-    let Packed { outputs, inputs, panels } = weights;
+pub fn product_of(
+    x: &[f32],
+    weights: &Packed,
+    wanted: Range<usize>,
+    arithmetic: Arithmetic,
+    target: &mut Target<'_>,
+) {
+    let Packed {
+        outputs,
+        inputs,
+        panels,
+    } = weights;
     let inputs = *inputs;
     if x.is_empty() || wanted.is_empty() {
         return;
     }
-    assert!(wanted.start.is_multiple_of(PANEL) && wanted.end <= *outputs, "outputs {wanted:?} of {weights:?}");
+    assert!(
+        wanted.start.is_multiple_of(PANEL) && wanted.end <= *outputs,
+        "outputs {wanted:?} of {weights:?}"
+    );
     let (first, outputs) = (wanted.start / PANEL, wanted.len());
     let last = first + outputs.div_ceil(PANEL);
-    assert!(inputs > 0 && x.len().is_multiple_of(inputs), "{} activations for {weights:?}", x.len());
+    assert!(
+        inputs > 0 && x.len().is_multiple_of(inputs),
+        "{} activations for {weights:?}",
+        x.len()
+    );
     let (rows, stride) = (x.len() / inputs, target.stride);
     SCRATCH.with_borrow_mut(|scratch| match (panels, arithmetic) {
         (Panels::Bf16(panels), Arithmetic::Bf16) if super::multiplies_bf16() => {
@@ -77,16 +97,34 @@ pub fn product_of(x: &[f32], weights: &Packed, wanted: Range<usize>, arithmetic:
             for (at, x) in x.chunks(block * inputs).enumerate() {
                 kernel::narrow(x, inputs, &mut scratch.narrow);
                 let count = x.len() / inputs;
-                for (panel, weights) in panels.chunks_exact(pairs * PANEL).take(last).skip(first).enumerate() {
+                for (panel, weights) in panels
+                    .chunks_exact(pairs * PANEL)
+                    .take(last)
+                    .skip(first)
+                    .enumerate()
+                {
                     let (out, columns) = target.panel(panel, at * block, outputs);
-                    kernel::tiles_bf16(&scratch.narrow, pairs, count, weights, out, stride, columns);
+                    kernel::tiles_bf16(
+                        &scratch.narrow,
+                        pairs,
+                        count,
+                        weights,
+                        out,
+                        stride,
+                        columns,
+                    );
                 }
             }
         }
         (Panels::F32(panels), _) => {
             let block = rows_a_block(inputs);
             for (at, x) in x.chunks(block * inputs).enumerate() {
-                for (panel, weights) in panels.chunks_exact(inputs * PANEL).take(last).skip(first).enumerate() {
+                for (panel, weights) in panels
+                    .chunks_exact(inputs * PANEL)
+                    .take(last)
+                    .skip(first)
+                    .enumerate()
+                {
                     let (out, columns) = target.panel(panel, at * block, outputs);
                     tiles(x, inputs, x.len() / inputs, weights, out, stride, columns);
                 }
@@ -96,10 +134,23 @@ pub fn product_of(x: &[f32], weights: &Packed, wanted: Range<usize>, arithmetic:
             let pairs = inputs.div_ceil(2);
             scratch.wide.resize(2 * pairs * PANEL, 0.0);
             // All rows pass a panel before the next is widened.
-            for (panel, weights) in panels.chunks_exact(pairs * PANEL).take(last).skip(first).enumerate() {
+            for (panel, weights) in panels
+                .chunks_exact(pairs * PANEL)
+                .take(last)
+                .skip(first)
+                .enumerate()
+            {
                 widen(weights, &mut scratch.wide);
                 let (out, columns) = target.panel(panel, 0, outputs);
-                tiles(x, inputs, rows, &scratch.wide[..inputs * PANEL], out, stride, columns);
+                tiles(
+                    x,
+                    inputs,
+                    rows,
+                    &scratch.wide[..inputs * PANEL],
+                    out,
+                    stride,
+                    columns,
+                );
             }
         }
     });
@@ -127,26 +178,43 @@ crate::vectorized::vectorized! {
 ///
 /// # Panics
 /// When a slice is too short.
-pub fn tiles(x: &[f32], lead: usize, rows: usize, panel: &[f32], out: &mut [f32], stride: usize, columns: usize) {
+pub fn tiles(
+    x: &[f32],
+    lead: usize,
+    rows: usize,
+    panel: &[f32],
+    out: &mut [f32],
+    stride: usize,
+    columns: usize,
+) {
     let depth = panel.len() / PANEL;
     if rows == 0 || columns == 0 {
         return;
     }
-    assert!(x.len() >= (rows - 1) * lead + depth && out.len() >= (rows - 1) * stride + columns && columns <= PANEL);
+    assert!(
+        x.len() >= (rows - 1) * lead + depth
+            && out.len() >= (rows - 1) * stride + columns
+            && columns <= PANEL
+    );
     if super::available() {
         return kernel::tiles_f32(x, lead, rows, panel, out, stride, columns);
     }
     for row in 0..rows {
         let mut sums = [0f32; PANEL];
         for (x, weights) in x[row * lead..].iter().zip(panel.chunks_exact(PANEL)) {
-            sums.iter_mut().zip(weights).for_each(|(sum, weight)| *sum += x * weight);
+            sums.iter_mut()
+                .zip(weights)
+                .for_each(|(sum, weight)| *sum += x * weight);
         }
         out[row * stride..][..columns].copy_from_slice(&sums[..columns]);
     }
 }
 
 #[cfg(target_arch = "x86_64")]
-#[expect(unsafe_code, reason = "vector instructions by name, over pointers whose bounds are checked once a panel")]
+#[expect(
+    unsafe_code,
+    reason = "vector instructions by name, over pointers whose bounds are checked once a panel"
+)]
 mod kernel {
     use super::{DEPTH, PANEL, TILE};
     use std::arch::x86_64::*;
@@ -173,7 +241,13 @@ mod kernel {
 
     /// Which lanes of the two vectors of a panel are written.
     fn masks(columns: usize) -> [u16; 2] {
-        let mask = |columns: usize| if columns >= 16 { u16::MAX } else { (1 << columns) - 1 };
+        let mask = |columns: usize| {
+            if columns >= 16 {
+                u16::MAX
+            } else {
+                (1 << columns) - 1
+            }
+        };
         [mask(columns), mask(columns.saturating_sub(16))]
     }
 
@@ -204,7 +278,10 @@ mod kernel {
                 let x = x.as_ptr().add(row * lead + start);
                 let panel = panel.as_ptr().add(start * PANEL);
                 let out = out.as_mut_ptr().add(row * stride);
-                by_rows!(count, tile_f32(x, lead, panel, steps, out, stride, masks, start > 0));
+                by_rows!(
+                    count,
+                    tile_f32(x, lead, panel, steps, out, stride, masks, start > 0)
+                );
             }
         });
     }
@@ -222,7 +299,12 @@ mod kernel {
         stride: usize,
         columns: usize,
     ) {
-        assert!(crate::model::cpu::multiplies_bf16() && panel.len() >= pairs * PANEL && columns <= PANEL && rows > 0);
+        assert!(
+            crate::model::cpu::multiplies_bf16()
+                && panel.len() >= pairs * PANEL
+                && columns <= PANEL
+                && rows > 0
+        );
         assert!(x.len() >= rows * pairs && out.len() >= (rows - 1) * stride + columns);
         let masks = masks(columns);
         each_tile(pairs, rows, |start, steps, row, count| {
@@ -231,7 +313,10 @@ mod kernel {
                 let x = x.as_ptr().add(row * pairs + start);
                 let panel = panel.as_ptr().add(start * PANEL);
                 let out = out.as_mut_ptr().add(row * stride);
-                by_rows!(count, tile_bf16(x, pairs, panel, steps, out, stride, masks, start > 0));
+                by_rows!(
+                    count,
+                    tile_bf16(x, pairs, panel, steps, out, stride, masks, start > 0)
+                );
             }
         });
     }
@@ -250,7 +335,11 @@ mod kernel {
                 // SAFETY: `out` has room for these columns of so many rows; masked lanes aren't touched.
                 unsafe {
                     let out = out.add(row * stride + 16 * half);
-                    let before = if goes_on { _mm512_maskz_loadu_ps(masks[half], out) } else { _mm512_setzero_ps() };
+                    let before = if goes_on {
+                        _mm512_maskz_loadu_ps(masks[half], out)
+                    } else {
+                        _mm512_setzero_ps()
+                    };
                     _mm512_mask_storeu_ps(out, masks[half], _mm512_add_ps(before, sum));
                 }
             }
@@ -300,9 +389,13 @@ mod kernel {
         // SAFETY: as for f32; a vector of pairs is a vector of 32-bit numbers.
         unsafe {
             let mut sums = [[_mm512_setzero_ps(); 2]; ROWS];
-            let vector = |at: *const u32| -> __m512bh { std::mem::transmute(_mm512_loadu_si512(at.cast())) };
+            let vector =
+                |at: *const u32| -> __m512bh { std::mem::transmute(_mm512_loadu_si512(at.cast())) };
             for at in 0..depth {
-                let (low, high) = (vector(panel.add(at * PANEL)), vector(panel.add(at * PANEL + 16)));
+                let (low, high) = (
+                    vector(panel.add(at * PANEL)),
+                    vector(panel.add(at * PANEL + 16)),
+                );
                 for (row, sums) in sums.iter_mut().enumerate() {
                     let pair = _mm512_set1_epi32((*x.add(row * lead + at)).cast_signed());
                     let pair: __m512bh = std::mem::transmute(pair);
@@ -327,13 +420,17 @@ mod kernel {
 
     #[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
     unsafe fn narrow_rows(x: &[f32], inputs: usize, pairs: &mut [u32]) {
-        for (x, pairs) in x.chunks_exact(inputs).zip(pairs.chunks_exact_mut(inputs.div_ceil(2))) {
+        for (x, pairs) in x
+            .chunks_exact(inputs)
+            .zip(pairs.chunks_exact_mut(inputs.div_ceil(2)))
+        {
             for (x, pairs) in x.chunks(32).zip(pairs.chunks_mut(16)) {
                 let lanes = u32::MAX >> (32 - x.len());
                 // SAFETY: masked lanes are neither read nor written.
                 unsafe {
                     let low = _mm512_maskz_loadu_ps(lanes as u16, x.as_ptr());
-                    let high = _mm512_maskz_loadu_ps((lanes >> 16) as u16, x.as_ptr().wrapping_add(16));
+                    let high =
+                        _mm512_maskz_loadu_ps((lanes >> 16) as u16, x.as_ptr().wrapping_add(16));
                     let both: __m512i = std::mem::transmute(_mm512_cvtne2ps_pbh(high, low));
                     let written = u16::MAX >> (16 - pairs.len());
                     _mm512_mask_storeu_epi32(pairs.as_mut_ptr().cast(), written, both);
@@ -346,8 +443,26 @@ mod kernel {
 /// Never called: no other processor says that it is [`super::available`].
 #[cfg(not(target_arch = "x86_64"))]
 mod kernel {
-    pub(super) fn tiles_f32(_: &[f32], _: usize, _: usize, _: &[f32], _: &mut [f32], _: usize, _: usize) {}
-    pub(super) fn tiles_bf16(_: &[u32], _: usize, _: usize, _: &[u32], _: &mut [f32], _: usize, _: usize) {}
+    pub(super) fn tiles_f32(
+        _: &[f32],
+        _: usize,
+        _: usize,
+        _: &[f32],
+        _: &mut [f32],
+        _: usize,
+        _: usize,
+    ) {
+    }
+    pub(super) fn tiles_bf16(
+        _: &[u32],
+        _: usize,
+        _: usize,
+        _: &[u32],
+        _: &mut [f32],
+        _: usize,
+        _: usize,
+    ) {
+    }
     pub(super) fn narrow(_: &[f32], _: usize, _: &mut [u32]) {}
 }
 
@@ -357,7 +472,9 @@ mod tests {
     use half::bf16;
 
     fn numbers(count: usize, salt: usize) -> Vec<f32> {
-        (0..count).map(|i| (((i + salt) * 7_919 % 2_003) as f32 / 1_001.0 - 1.0) * 1.7).collect()
+        (0..count)
+            .map(|i| (((i + salt) * 7_919 % 2_003) as f32 / 1_001.0 - 1.0) * 1.7)
+            .collect()
     }
 
     fn rounded(values: &[f32]) -> Vec<f32> {
@@ -366,25 +483,51 @@ mod tests {
 
     /// By the definition, in f64.
     fn by_definition(x: &[f32], weights: &[f32], inputs: usize) -> Vec<f64> {
-        let dot = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum();
-        x.chunks_exact(inputs).flat_map(|x| weights.chunks_exact(inputs).map(move |w| dot(x, w))).collect()
+        let dot = |a: &[f32], b: &[f32]| {
+            a.iter()
+                .zip(b)
+                .map(|(a, b)| f64::from(*a) * f64::from(*b))
+                .sum()
+        };
+        x.chunks_exact(inputs)
+            .flat_map(|x| weights.chunks_exact(inputs).map(move |w| dot(x, w)))
+            .collect()
     }
 
     fn multiplied(x: &[f32], weights: &Packed, arithmetic: Arithmetic) -> Vec<f32> {
         let mut values = vec![f32::NAN; x.len() / weights.inputs() * weights.outputs()];
-        product(x, weights, arithmetic, &mut Target { values: &mut values, stride: weights.outputs(), column: 0 });
+        product(
+            x,
+            weights,
+            arithmetic,
+            &mut Target {
+                values: &mut values,
+                stride: weights.outputs(),
+                column: 0,
+            },
+        );
         values
     }
 
     fn close(got: &[f32], want: &[f64], inputs: usize) -> bool {
         // Each of so many sums is off by half a unit in the last place of at most their total size.
         let bound = 3e-7 * inputs as f64 * 3.0;
-        got.iter().zip(want).all(|(got, want)| (f64::from(*got) - want).abs() <= bound)
+        got.iter()
+            .zip(want)
+            .all(|(got, want)| (f64::from(*got) - want).abs() <= bound)
     }
 
     #[test]
     fn products_agree_with_their_definition_in_every_shape() {
-        let shapes = [(1, 1, 1), (1, 2, 3), (3, 5, 33), (12, 64, 32), (13, 63, 31), (25, 130, 97), (40, 4_500, 70)];
+        let shapes = [
+            (1, 1, 1),
+            (1, 2, 3),
+            (3, 5, 33),
+            (12, 64, 32),
+            (13, 63, 31),
+            (25, 130, 97),
+            (40, 4_500, 70),
+        ];
         for (rows, inputs, outputs) in shapes {
             let (x, w) = (numbers(rows * inputs, 3), numbers(outputs * inputs, 11));
             let exact = by_definition(&x, &w, inputs);
@@ -393,11 +536,17 @@ mod tests {
             let narrow: Vec<bf16> = w.iter().map(|w| bf16::from_f32(*w)).collect();
             let packed = Packed::from_bf16(&narrow, inputs);
             let widened = multiplied(&x, &packed, Arithmetic::F32);
-            assert_eq!(widened, multiplied(&x, &Packed::from_f32(&rounded(&w), inputs), Arithmetic::F32));
+            assert_eq!(
+                widened,
+                multiplied(&x, &Packed::from_f32(&rounded(&w), inputs), Arithmetic::F32)
+            );
             let exact = by_definition(&rounded(&x), &rounded(&w), inputs);
             let got = multiplied(&x, &packed, Arithmetic::Bf16);
             if crate::model::cpu::multiplies_bf16() {
-                assert!(close(&got, &exact, inputs), "{rows} {inputs} {outputs} in bf16");
+                assert!(
+                    close(&got, &exact, inputs),
+                    "{rows} {inputs} {outputs} in bf16"
+                );
             } else {
                 assert_eq!(got, widened);
             }
@@ -409,7 +558,10 @@ mod tests {
         let (inputs, outputs) = (2_500, 50);
         let (x, w) = (numbers(30 * inputs, 1), numbers(outputs * inputs, 2));
         let narrow: Vec<bf16> = w.iter().map(|w| bf16::from_f32(*w)).collect();
-        for packed in [Packed::from_f32(&w, inputs), Packed::from_bf16(&narrow, inputs)] {
+        for packed in [
+            Packed::from_f32(&w, inputs),
+            Packed::from_bf16(&narrow, inputs),
+        ] {
             for arithmetic in [Arithmetic::F32, Arithmetic::Bf16] {
                 let together = multiplied(&x, &packed, arithmetic);
                 for (row, together) in x.chunks_exact(inputs).zip(together.chunks_exact(outputs)) {
@@ -427,9 +579,16 @@ mod tests {
         let whole = multiplied(&x, &packed, Arithmetic::F32);
         for wanted in [0..131, 0..32, 32..70, 96..131, 128..129] {
             let mut part = vec![f32::NAN; 5 * wanted.len()];
-            let mut target = Target { values: &mut part, stride: wanted.len(), column: 0 };
+            let mut target = Target {
+                values: &mut part,
+                stride: wanted.len(),
+                column: 0,
+            };
             product_of(&x, &packed, wanted.clone(), Arithmetic::F32, &mut target);
-            for (part, whole) in part.chunks_exact(wanted.len()).zip(whole.chunks_exact(outputs)) {
+            for (part, whole) in part
+                .chunks_exact(wanted.len())
+                .zip(whole.chunks_exact(outputs))
+            {
                 assert_eq!(part, &whole[wanted.clone()]);
             }
         }
@@ -439,7 +598,11 @@ mod tests {
     fn a_number_that_is_none_stays_none() {
         let packed = Packed::from_bf16(&[bf16::ONE; 64], 2);
         for arithmetic in [Arithmetic::F32, Arithmetic::Bf16] {
-            let got = multiplied(&[f32::from_bits(0x7fff_ffff), 1.0, 1.0, 2.0], &packed, arithmetic);
+            let got = multiplied(
+                &[f32::from_bits(0x7fff_ffff), 1.0, 1.0, 2.0],
+                &packed,
+                arithmetic,
+            );
             assert!(got[..32].iter().all(|x| x.is_nan()) && got[32..].iter().all(|x| *x == 3.0));
         }
     }
@@ -448,9 +611,21 @@ mod tests {
     fn columns_beside_the_target_are_left_alone() {
         let packed = Packed::from_f32(&numbers(35 * 4, 1), 4);
         let mut values = vec![9.0; 3 * 40];
-        product(&numbers(12, 0), &packed, Arithmetic::F32, &mut Target { values: &mut values, stride: 40, column: 3 });
+        product(
+            &numbers(12, 0),
+            &packed,
+            Arithmetic::F32,
+            &mut Target {
+                values: &mut values,
+                stride: 40,
+                column: 3,
+            },
+        );
         for row in values.chunks_exact(40) {
-            assert!(row[..3].iter().chain(&row[38..]).all(|x| *x == 9.0) && row[3..38].iter().all(|x| *x != 9.0));
+            assert!(
+                row[..3].iter().chain(&row[38..]).all(|x| *x == 9.0)
+                    && row[3..38].iter().all(|x| *x != 9.0)
+            );
         }
     }
 }

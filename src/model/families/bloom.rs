@@ -25,7 +25,11 @@ pub(super) const MODULES: &[(&str, &str)] = &[
 ];
 
 pub(super) fn names(_: &Config) -> Names {
-    Names { bodies: &["transformer.", ""], modules: &[MODULES], gguf: &[] }
+    Names {
+        bodies: &["transformer.", ""],
+        modules: &[MODULES],
+        gguf: &[],
+    }
 }
 
 pub(super) fn plan(c: &Config) -> Result<Blueprint, ModelError> {
@@ -38,7 +42,13 @@ pub(super) fn plan(c: &Config) -> Result<Blueprint, ModelError> {
     let attention = AttentionPlan {
         qkv_bias: true,
         out_bias: true,
-        qkv_layout: Layout { rows: Rows::ByKey { kv_heads: heads, per: 1 }, ..Layout::OUT_IN },
+        qkv_layout: Layout {
+            rows: Rows::ByKey {
+                kv_heads: heads,
+                per: 1,
+            },
+            ..Layout::OUT_IN
+        },
         rope: None,
         alibi: true,
         ..AttentionPlan::new(heads, heads, head_dim)
@@ -49,9 +59,20 @@ pub(super) fn plan(c: &Config) -> Result<Blueprint, ModelError> {
         activation: Activation::GeluTanh,
         layout: Layout::OUT_IN,
     };
-    let norm = NormPlan { kind: NormKind::Layer { bias: true }, eps: c.or("layer_norm_epsilon|layer_norm_eps", 1e-5)? };
-    let mut plan = Blueprint::new(c, norm, vec![LayerPlan::new(attention, feed); c.few(LAYERS)?], true)?;
+    let norm = NormPlan {
+        kind: NormKind::Layer { bias: true },
+        eps: c.or("layer_norm_epsilon|layer_norm_eps", 1e-5)?,
+    };
+    let mut plan = Blueprint::new(
+        c,
+        norm,
+        vec![LayerPlan::new(attention, feed); c.few(LAYERS)?],
+        true,
+    )?;
     plan.embedding.norm = true;
-    plan.alibi = Some(Alibi { slopes: Alibi::slopes(heads, 8.0), rounded: None });
+    plan.alibi = Some(Alibi {
+        slopes: Alibi::slopes(heads, 8.0),
+        rounded: None,
+    });
     Ok(plan)
 }

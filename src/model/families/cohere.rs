@@ -10,7 +10,10 @@ use crate::model::layers::rope::Pairing;
 
 pub(super) fn cohere(c: &Config) -> Result<Blueprint, ModelError> {
     let mut plan = base(c, Pairing::Neighbours, 500_000.0)?;
-    plan.norm = NormPlan { kind: NormKind::Layer { bias: false }, eps: c.or("layer_norm_eps", 1e-5)? };
+    plan.norm = NormPlan {
+        kind: NormKind::Layer { bias: false },
+        eps: c.or("layer_norm_eps", 1e-5)?,
+    };
     plan.tied = c.or("tie_word_embeddings", true)?;
     plan.logit_scale = Some(c.or("logit_scale", 0.0625)?);
     let (norm, qk_norm) = (plan.norm, c.or("use_qk_norm", false)?);

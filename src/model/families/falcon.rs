@@ -4,7 +4,8 @@
 use super::bloom;
 use crate::model::ModelError;
 use crate::model::blueprint::{
-    AttentionPlan, Blueprint, FeedPlan, HIDDEN, LAYERS, LayerPlan, NormKind, NormPlan, NormsPlan, heads,
+    AttentionPlan, Blueprint, FeedPlan, HIDDEN, LAYERS, LayerPlan, NormKind, NormPlan, NormsPlan,
+    heads,
 };
 use crate::model::config::Config;
 use crate::model::decoder::Residual;
@@ -14,9 +15,14 @@ use crate::model::layers::rope::Pairing;
 use crate::model::weights::names::Names;
 use crate::model::weights::scope::{Layout, Rows};
 
-const TWO_NORMS: &[(&str, &str)] = &[("blk.{}.attn_norm", "h.{}.ln_attn"), ("blk.{}.ffn_norm", "h.{}.ln_mlp")];
-const TWO_NORMS_GGUF: &[(&str, &str)] =
-    &[("blk.{}.attn_norm", "blk.{}.attn_norm_2"), ("blk.{}.ffn_norm", "blk.{}.attn_norm")];
+const TWO_NORMS: &[(&str, &str)] = &[
+    ("blk.{}.attn_norm", "h.{}.ln_attn"),
+    ("blk.{}.ffn_norm", "h.{}.ln_mlp"),
+];
+const TWO_NORMS_GGUF: &[(&str, &str)] = &[
+    ("blk.{}.attn_norm", "blk.{}.attn_norm_2"),
+    ("blk.{}.ffn_norm", "blk.{}.attn_norm"),
+];
 
 /// What tells the generations apart.
 struct Kind {
@@ -27,19 +33,34 @@ struct Kind {
 
 fn kind(c: &Config) -> Result<Kind, ModelError> {
     // llama.cpp has only models of parallel halves; those of the second generation have a second norm.
-    let second = c.or("new_decoder_architecture", c.gguf && c.or("attn_norm_2", false)?)?;
+    let second = c.or(
+        "new_decoder_architecture",
+        c.gguf && c.or("attn_norm_2", false)?,
+    )?;
     let norms: Option<usize> = c.get("num_ln_in_parallel_attn")?;
     let parallel = c.or("parallel_attn", true)?;
-    Ok(Kind { second, parallel, two_norms: parallel && second && norms.unwrap_or(2) == 2 })
+    Ok(Kind {
+        second,
+        parallel,
+        two_norms: parallel && second && norms.unwrap_or(2) == 2,
+    })
 }
 
 pub(super) fn names(c: &Config) -> Names {
-    let names = Names { bodies: &["transformer.", ""], modules: &[bloom::MODULES], gguf: &[] };
+    let names = Names {
+        bodies: &["transformer.", ""],
+        modules: &[bloom::MODULES],
+        gguf: &[],
+    };
     // A configuration that can't be read is told of when the plan is made.
     match kind(c) {
-        Ok(Kind { two_norms: true, .. }) => {
-            Names { modules: &[bloom::MODULES, TWO_NORMS], gguf: TWO_NORMS_GGUF, ..names }
-        }
+        Ok(Kind {
+            two_norms: true, ..
+        }) => Names {
+            modules: &[bloom::MODULES, TWO_NORMS],
+            gguf: TWO_NORMS_GGUF,
+            ..names
+        },
         _ => names,
     }
 }
@@ -53,11 +74,21 @@ pub(super) fn plan(c: &Config) -> Result<Blueprint, ModelError> {
         (false, true) => 1,
         (false, false) => heads,
     };
-    let rows = if kv_heads == 1 { Rows::Parts } else { Rows::ByKey { kv_heads, per: heads / kv_heads } };
+    let rows = if kv_heads == 1 {
+        Rows::Parts
+    } else {
+        Rows::ByKey {
+            kv_heads,
+            per: heads / kv_heads,
+        }
+    };
     let attention = AttentionPlan {
         qkv_bias: bias,
         out_bias: bias,
-        qkv_layout: Layout { rows, ..Layout::OUT_IN },
+        qkv_layout: Layout {
+            rows,
+            ..Layout::OUT_IN
+        },
         rope: (!alibi).then_some(0),
         alibi,
         ..AttentionPlan::new(heads, kv_heads, head_dim)
@@ -69,15 +100,29 @@ pub(super) fn plan(c: &Config) -> Result<Blueprint, ModelError> {
         layout: Layout::OUT_IN,
     };
     let layer = LayerPlan {
-        norms: if kind.two_norms || !kind.parallel { NormsPlan::BEFORE } else { NormsPlan::SHARED },
-        residual: if kind.parallel { Residual::Parallel } else { Residual::Sequential },
+        norms: if kind.two_norms || !kind.parallel {
+            NormsPlan::BEFORE
+        } else {
+            NormsPlan::SHARED
+        },
+        residual: if kind.parallel {
+            Residual::Parallel
+        } else {
+            Residual::Sequential
+        },
         ..LayerPlan::new(attention, feed)
     };
-    let norm = NormPlan { kind: NormKind::Layer { bias: true }, eps: c.or("layer_norm_epsilon|layer_norm_eps", 1e-5)? };
+    let norm = NormPlan {
+        kind: NormKind::Layer { bias: true },
+        eps: c.or("layer_norm_epsilon|layer_norm_eps", 1e-5)?,
+    };
     let mut plan = Blueprint::new(c, norm, vec![layer; c.few(LAYERS)?], true)?;
     if alibi {
         let scale = (head_dim as f64).powf(-0.5);
-        plan.alibi = Some(Alibi { slopes: Alibi::slopes(heads, 8.0), rounded: Some(scale) });
+        plan.alibi = Some(Alibi {
+            slopes: Alibi::slopes(heads, 8.0),
+            rounded: Some(scale),
+        });
     } else {
         plan.ropes = vec![c.rope(head_dim, 10_000.0, Pairing::Halves)?];
     }

@@ -11,14 +11,29 @@ use crate::model::layers::rope::Pairing;
 use crate::model::weights::names::Names;
 
 const AROUND: &[(&str, &str)] = &[
-    ("blk.{}.post_attention_norm", "layers.{}.post_attention_layernorm"),
+    (
+        "blk.{}.post_attention_norm",
+        "layers.{}.post_attention_layernorm",
+    ),
     ("blk.{}.ffn_norm", "layers.{}.pre_feedforward_layernorm"),
-    ("blk.{}.post_ffw_norm", "layers.{}.post_feedforward_layernorm"),
+    (
+        "blk.{}.post_ffw_norm",
+        "layers.{}.post_feedforward_layernorm",
+    ),
 ];
 
 pub(super) fn names(_: &Config) -> Names {
-    let bodies = &["model.", "language_model.model.", "model.language_model.", ""];
-    Names { bodies, modules: &[llama::MODULES, AROUND], gguf: &[] }
+    let bodies = &[
+        "model.",
+        "language_model.model.",
+        "model.language_model.",
+        "",
+    ];
+    Names {
+        bodies,
+        modules: &[llama::MODULES, AROUND],
+        gguf: &[],
+    }
 }
 
 pub(super) fn gemma(c: &Config) -> Result<Blueprint, ModelError> {
@@ -40,7 +55,10 @@ pub(super) fn gemma(c: &Config) -> Result<Blueprint, ModelError> {
 }
 
 pub(super) fn gemma2(c: &Config) -> Result<Blueprint, ModelError> {
-    let caps = (c.or_null("attn_logit_softcapping", 50.0)?, c.or_null("final_logit_softcapping", 30.0)?);
+    let caps = (
+        c.or_null("attn_logit_softcapping", 50.0)?,
+        c.or_null("final_logit_softcapping", 30.0)?,
+    );
     // All but the 27B, of 46 layers, scale by the head's size.
     let plan = around(c, caps, 46)?;
     let window = c.or_null("sliding_window", 4_096)?;
@@ -56,15 +74,29 @@ pub(super) fn gemma3(c: &Config) -> Result<Blueprint, ModelError> {
         ("head_dim", 256),
         ("max_position_embeddings", 131_072),
     ]);
-    let caps = (c.get("attn_logit_softcapping")?, c.get("final_logit_softcapping")?);
+    let caps = (
+        c.get("attn_logit_softcapping")?,
+        c.get("final_logit_softcapping")?,
+    );
     let pattern = c.count_or("sliding_window_pattern", 6)?;
     let plan = around(c, caps, 62)?;
     let norm = plan.norm;
-    let mut plan = windowed(c, plan, Some(c.count_or("sliding_window", 4_096)?), |i| !(i + 1).is_multiple_of(pattern))?;
+    let mut plan = windowed(c, plan, Some(c.count_or("sliding_window", 4_096)?), |i| {
+        !(i + 1).is_multiple_of(pattern)
+    })?;
     plan.architecture = "gemma3".to_owned();
     let head_dim = plan.layers[0].attention.head_dim;
-    plan.ropes = c.ropes_by_layer(head_dim, [1_000_000.0, 10_000.0], Some("rope_local_base_freq"), Pairing::Halves)?;
-    plan.ignorable = &["vision_tower.", "multi_modal_projector.", "language_model.lm_head.weight"];
+    plan.ropes = c.ropes_by_layer(
+        head_dim,
+        [1_000_000.0, 10_000.0],
+        Some("rope_local_base_freq"),
+        Pairing::Halves,
+    )?;
+    plan.ignorable = &[
+        "vision_tower.",
+        "multi_modal_projector.",
+        "language_model.lm_head.weight",
+    ];
     plan.each(|_, layer| {
         layer.attention.rope = Some(usize::from(layer.attention.window.is_some()));
         layer.attention.qk_norm = Some((QkNormPlan::Head, norm));
@@ -74,7 +106,11 @@ pub(super) fn gemma3(c: &Config) -> Result<Blueprint, ModelError> {
 
 /// What Gemma 2 and 3 share. GGUF files don't say by what scores are scaled: all sizes but the largest, which has
 /// `largest` layers, by the head's size, and that one by the hidden size a head.
-fn around(c: &Config, (scores, logits): (Option<f64>, Option<f64>), largest: usize) -> Result<Blueprint, ModelError> {
+fn around(
+    c: &Config,
+    (scores, logits): (Option<f64>, Option<f64>),
+    largest: usize,
+) -> Result<Blueprint, ModelError> {
     let mut plan = gemma(c)?;
     plan.logit_softcap = logits;
     let (hidden, layers) = (plan.hidden_size, plan.layers.len());

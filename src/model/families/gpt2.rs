@@ -24,7 +24,11 @@ pub(super) const MODULES: &[(&str, &str)] = &[
     ("output", "/lm_head"),
 ];
 
-pub(super) const NAMES: Names = Names { bodies: &["transformer.", ""], modules: &[MODULES], gguf: &[] };
+pub(super) const NAMES: Names = Names {
+    bodies: &["transformer.", ""],
+    modules: &[MODULES],
+    gguf: &[],
+};
 
 /// Causal masks that old checkpoints carry.
 pub(super) const BUFFERS: &[&str] = &[".attn.bias", ".attn.masked_bias"];
@@ -50,7 +54,10 @@ pub(super) fn bigcode(c: &Config) -> Result<Blueprint, ModelError> {
         if one_key {
             attention.kv_heads = 1;
         } else {
-            attention.qkv_layout.rows = Rows::ByKey { kv_heads: attention.heads, per: 1 };
+            attention.qkv_layout.rows = Rows::ByKey {
+                kv_heads: attention.heads,
+                per: 1,
+            };
         }
         Ok(())
     })
@@ -64,7 +71,11 @@ fn learned(c: &Config, layout: Layout) -> Result<Blueprint, ModelError> {
         out_bias: true,
         qkv_layout: layout,
         out_layout: layout,
-        scale: if scaled { (head_dim as f64).powf(-0.5) } else { 1.0 },
+        scale: if scaled {
+            (head_dim as f64).powf(-0.5)
+        } else {
+            1.0
+        },
         rope: None,
         ..AttentionPlan::new(heads, heads, head_dim)
     };
@@ -74,8 +85,16 @@ fn learned(c: &Config, layout: Layout) -> Result<Blueprint, ModelError> {
         activation: c.or("activation_function", Activation::GeluTanh)?,
         layout,
     };
-    let norm = NormPlan { kind: NormKind::Layer { bias: true }, eps: c.or("layer_norm_epsilon|layer_norm_eps", 1e-5)? };
-    let mut plan = Blueprint::new(c, norm, vec![LayerPlan::new(attention, feed); c.few(LAYERS)?], true)?;
+    let norm = NormPlan {
+        kind: NormKind::Layer { bias: true },
+        eps: c.or("layer_norm_epsilon|layer_norm_eps", 1e-5)?,
+    };
+    let mut plan = Blueprint::new(
+        c,
+        norm,
+        vec![LayerPlan::new(attention, feed); c.few(LAYERS)?],
+        true,
+    )?;
     plan.embedding.positions = Some((plan.context_length, 0));
     plan.ignorable = BUFFERS;
     Ok(plan)

@@ -19,21 +19,36 @@ const MODULES: &[(&str, &str)] = &[
 ];
 
 pub(super) fn names(_: &Config) -> Names {
-    Names { modules: &[gpt2::MODULES, MODULES], ..gpt2::NAMES }
+    Names {
+        modules: &[gpt2::MODULES, MODULES],
+        ..gpt2::NAMES
+    }
 }
 
 pub(super) fn plan(c: &Config) -> Result<Blueprint, ModelError> {
     let ((heads, head_dim), window) = (heads(c)?, c.count_or("window_size", 256)?);
-    let attention =
-        AttentionPlan { out_bias: true, scale: 1.0, rope: None, ..AttentionPlan::new(heads, heads, head_dim) };
+    let attention = AttentionPlan {
+        out_bias: true,
+        scale: 1.0,
+        rope: None,
+        ..AttentionPlan::new(heads, heads, head_dim)
+    };
     let feed = FeedPlan::Plain {
         inner: c.count_or("intermediate_size", 4 * c.count(HIDDEN)?)?,
         bias: true,
         activation: c.or("activation_function", Activation::GeluTanh)?,
         layout: Layout::OUT_IN,
     };
-    let norm = NormPlan { kind: NormKind::Layer { bias: true }, eps: c.or("layer_norm_epsilon", 1e-5)? };
-    let mut plan = Blueprint::new(c, norm, vec![LayerPlan::new(attention, feed); c.few(LAYERS)?], true)?;
+    let norm = NormPlan {
+        kind: NormKind::Layer { bias: true },
+        eps: c.or("layer_norm_epsilon", 1e-5)?,
+    };
+    let mut plan = Blueprint::new(
+        c,
+        norm,
+        vec![LayerPlan::new(attention, feed); c.few(LAYERS)?],
+        true,
+    )?;
     plan.embedding.positions = Some((plan.context_length, 0));
     plan.ignorable = &[".attention.bias", ".attention.masked_bias"];
     let kinds = kinds(c)?;
@@ -42,7 +57,9 @@ pub(super) fn plan(c: &Config) -> Result<Blueprint, ModelError> {
             Some("local") => Some(window),
             Some("global") => None,
             other => {
-                return Err(c.error(format!("layer {i} has attention of type {other:?}; GPT-Neo has global and local")));
+                return Err(c.error(format!(
+                    "layer {i} has attention of type {other:?}; GPT-Neo has global and local"
+                )));
             }
         };
         Ok(())
@@ -54,11 +71,18 @@ fn kinds(c: &Config) -> Result<Vec<String>, ModelError> {
     if let Some(list) = c.get("attention_layers")? {
         return Ok(list);
     }
-    let types: Vec<(Vec<String>, usize)> =
-        c.or("attention_types", vec![(vec!["global".to_owned(), "local".to_owned()], 12)])?;
+    let types: Vec<(Vec<String>, usize)> = c.or(
+        "attention_types",
+        vec![(vec!["global".to_owned(), "local".to_owned()], 12)],
+    )?;
     let layers = c.few(LAYERS)?;
     let each = |(kinds, times): &(Vec<String>, usize)| {
-        kinds.iter().cycle().take(kinds.len().saturating_mul(*times).min(layers)).cloned().collect::<Vec<_>>()
+        kinds
+            .iter()
+            .cycle()
+            .take(kinds.len().saturating_mul(*times).min(layers))
+            .cloned()
+            .collect::<Vec<_>>()
     };
     Ok(types.iter().flat_map(each).take(layers).collect())
 }

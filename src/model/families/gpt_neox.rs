@@ -3,7 +3,9 @@
 
 use super::phi::rotated;
 use crate::model::ModelError;
-use crate::model::blueprint::{AttentionPlan, Blueprint, FeedPlan, LAYERS, LayerPlan, NormKind, NormPlan, heads};
+use crate::model::blueprint::{
+    AttentionPlan, Blueprint, FeedPlan, LAYERS, LayerPlan, NormKind, NormPlan, heads,
+};
 use crate::model::config::Config;
 use crate::model::decoder::Residual;
 use crate::model::layers::mlp::Activation;
@@ -24,7 +26,11 @@ const MODULES: &[(&str, &str)] = &[
 ];
 
 pub(super) fn names(_: &Config) -> Names {
-    Names { bodies: &["gpt_neox.", ""], modules: &[MODULES], gguf: &[] }
+    Names {
+        bodies: &["gpt_neox.", ""],
+        modules: &[MODULES],
+        gguf: &[],
+    }
 }
 
 pub(super) fn plan(c: &Config) -> Result<Blueprint, ModelError> {
@@ -33,7 +39,13 @@ pub(super) fn plan(c: &Config) -> Result<Blueprint, ModelError> {
     let attention = AttentionPlan {
         qkv_bias: bias,
         out_bias: bias,
-        qkv_layout: Layout { rows: Rows::ByKey { kv_heads: heads, per: 1 }, ..Layout::OUT_IN },
+        qkv_layout: Layout {
+            rows: Rows::ByKey {
+                kv_heads: heads,
+                per: 1,
+            },
+            ..Layout::OUT_IN
+        },
         ..AttentionPlan::new(heads, heads, head_dim)
     };
     let feed = FeedPlan::Plain {
@@ -43,9 +55,19 @@ pub(super) fn plan(c: &Config) -> Result<Blueprint, ModelError> {
         layout: Layout::OUT_IN,
     };
     let parallel = c.or("use_parallel_residual", true)?;
-    let residual = if parallel { Residual::Parallel } else { Residual::Sequential };
-    let layer = LayerPlan { residual, ..LayerPlan::new(attention, feed) };
-    let norm = NormPlan { kind: NormKind::Layer { bias: true }, eps: c.or("layer_norm_eps", 1e-5)? };
+    let residual = if parallel {
+        Residual::Parallel
+    } else {
+        Residual::Sequential
+    };
+    let layer = LayerPlan {
+        residual,
+        ..LayerPlan::new(attention, feed)
+    };
+    let norm = NormPlan {
+        kind: NormKind::Layer { bias: true },
+        eps: c.or("layer_norm_eps", 1e-5)?,
+    };
     let mut plan = Blueprint::new(c, norm, vec![layer; c.few(LAYERS)?], false)?;
     plan.architecture = "gpt_neox".to_owned();
     plan.ropes = vec![c.rope(rotated(c, head_dim, 0.25)?, 10_000.0, Pairing::Halves)?];

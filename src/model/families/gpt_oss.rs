@@ -13,15 +13,31 @@ use crate::model::weights::scope::{Layout, Rows};
 const MODULES: &[(&str, &str)] = &[
     ("blk.{}.attn_sinks.weight", "layers.{}.self_attn.sinks"),
     ("blk.{}.ffn_gate_inp", "layers.{}.mlp.router"),
-    ("blk.{}.ffn_gate_up_exps.weight", "layers.{}.mlp.experts.gate_up_proj"),
-    ("blk.{}.ffn_gate_up_exps.bias", "layers.{}.mlp.experts.gate_up_proj_bias"),
-    ("blk.{}.ffn_down_exps.weight", "layers.{}.mlp.experts.down_proj"),
-    ("blk.{}.ffn_down_exps.bias", "layers.{}.mlp.experts.down_proj_bias"),
+    (
+        "blk.{}.ffn_gate_up_exps.weight",
+        "layers.{}.mlp.experts.gate_up_proj",
+    ),
+    (
+        "blk.{}.ffn_gate_up_exps.bias",
+        "layers.{}.mlp.experts.gate_up_proj_bias",
+    ),
+    (
+        "blk.{}.ffn_down_exps.weight",
+        "layers.{}.mlp.experts.down_proj",
+    ),
+    (
+        "blk.{}.ffn_down_exps.bias",
+        "layers.{}.mlp.experts.down_proj_bias",
+    ),
 ];
 
 pub(super) fn names(_: &Config) -> Names {
     let gguf = &[("blk.{}.ffn_norm", "blk.{}.post_attention_norm")];
-    Names { modules: &[llama::MODULES, MODULES], gguf, ..llama::NAMES }
+    Names {
+        modules: &[llama::MODULES, MODULES],
+        gguf,
+        ..llama::NAMES
+    }
 }
 
 pub(super) fn plan(c: &Config) -> Result<Blueprint, ModelError> {
@@ -38,9 +54,17 @@ pub(super) fn plan(c: &Config) -> Result<Blueprint, ModelError> {
         inner: c.count("moe_intermediate_size|intermediate_size")?,
         // A softmax over the chosen is the softmax over all, made to sum to one over the chosen.
         weighing: Weighing::Renormalized,
-        gating: Gating::Clamped { limit: c.or("swiglu_limit", 7.0)? },
+        gating: Gating::Clamped {
+            limit: c.or("swiglu_limit", 7.0)?,
+        },
         bias: true,
-        layouts: (Layout { rows: Rows::InTurns, ..Layout::IN_OUT }, Layout::IN_OUT),
+        layouts: (
+            Layout {
+                rows: Rows::InTurns,
+                ..Layout::IN_OUT
+            },
+            Layout::IN_OUT,
+        ),
         shared: None,
     };
     let window = c.or_null("sliding_window", 128)?;

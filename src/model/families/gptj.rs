@@ -5,7 +5,8 @@ use super::gpt2;
 use super::phi::rotated;
 use crate::model::ModelError;
 use crate::model::blueprint::{
-    AttentionPlan, Blueprint, FeedPlan, HIDDEN, LAYERS, LayerPlan, NormKind, NormPlan, NormsPlan, heads,
+    AttentionPlan, Blueprint, FeedPlan, HIDDEN, LAYERS, LayerPlan, NormKind, NormPlan, NormsPlan,
+    heads,
 };
 use crate::model::config::Config;
 use crate::model::decoder::Residual;
@@ -24,13 +25,20 @@ const MODULES: &[(&str, &str)] = &[
 ];
 
 pub(super) fn names(_: &Config) -> Names {
-    Names { modules: &[gpt2::MODULES, MODULES], ..gpt2::NAMES }
+    Names {
+        modules: &[gpt2::MODULES, MODULES],
+        ..gpt2::NAMES
+    }
 }
 
 pub(super) fn plan(c: &Config) -> Result<Blueprint, ModelError> {
     let (heads, head_dim) = heads(c)?;
     let dims = c.or("rotary_dim", 64.min(head_dim as u64))?;
-    let dims = rotated(&c.with_defaults(&[("rope_dimension_count", dims)]), head_dim, 1.0)?;
+    let dims = rotated(
+        &c.with_defaults(&[("rope_dimension_count", dims)]),
+        head_dim,
+        1.0,
+    )?;
     let feed = FeedPlan::Plain {
         inner: c.count_or("n_inner", 4 * c.count(HIDDEN)?)?,
         bias: true,
@@ -42,7 +50,10 @@ pub(super) fn plan(c: &Config) -> Result<Blueprint, ModelError> {
         residual: Residual::Parallel,
         ..LayerPlan::new(AttentionPlan::new(heads, heads, head_dim), feed)
     };
-    let norm = NormPlan { kind: NormKind::Layer { bias: true }, eps: c.or("layer_norm_epsilon", 1e-5)? };
+    let norm = NormPlan {
+        kind: NormKind::Layer { bias: true },
+        eps: c.or("layer_norm_epsilon", 1e-5)?,
+    };
     let mut plan = Blueprint::new(c, norm, vec![layer; c.few(LAYERS)?], false)?;
     plan.ropes = vec![c.rope(dims, 10_000.0, Pairing::Neighbours)?];
     plan.head_bias = true;

@@ -33,13 +33,26 @@ pub(super) const MODULES: &[(&str, &str)] = &[
     ("output", "/lm_head"),
 ];
 
-pub(super) const NAMES: Names = Names { bodies: &["model.", ""], modules: &[MODULES], gguf: &[] };
+pub(super) const NAMES: Names = Names {
+    bodies: &["model.", ""],
+    modules: &[MODULES],
+    gguf: &[],
+};
 
 const MIXTRAL: &[(&str, &str)] = &[
     ("blk.{}.ffn_gate_inp", "layers.{}.block_sparse_moe.gate"),
-    ("blk.{}.ffn_gate.{}", "layers.{}.block_sparse_moe.experts.{}.w1"),
-    ("blk.{}.ffn_up.{}", "layers.{}.block_sparse_moe.experts.{}.w3"),
-    ("blk.{}.ffn_down.{}", "layers.{}.block_sparse_moe.experts.{}.w2"),
+    (
+        "blk.{}.ffn_gate.{}",
+        "layers.{}.block_sparse_moe.experts.{}.w1",
+    ),
+    (
+        "blk.{}.ffn_up.{}",
+        "layers.{}.block_sparse_moe.experts.{}.w3",
+    ),
+    (
+        "blk.{}.ffn_down.{}",
+        "layers.{}.block_sparse_moe.experts.{}.w2",
+    ),
 ];
 
 const INTERNLM2: &[(&str, &str)] = &[
@@ -59,17 +72,27 @@ pub(super) fn names(_: &Config) -> Names {
 }
 
 pub(super) fn mixtral_names(_: &Config) -> Names {
-    Names { modules: &[MODULES, MIXTRAL], ..NAMES }
+    Names {
+        modules: &[MODULES, MIXTRAL],
+        ..NAMES
+    }
 }
 
 pub(super) fn internlm2_names(_: &Config) -> Names {
-    Names { modules: &[MODULES, INTERNLM2], ..NAMES }
+    Names {
+        modules: &[MODULES, INTERNLM2],
+        ..NAMES
+    }
 }
 
 /// How llama.cpp's converter leaves the queries and keys of families that it treats as Llama: reordered, so that
 /// neighbours are rotated.
 fn reordered_by_gguf(c: &Config) -> Pairing {
-    if c.gguf { Pairing::Neighbours } else { Pairing::Halves }
+    if c.gguf {
+        Pairing::Neighbours
+    } else {
+        Pairing::Halves
+    }
 }
 
 /// What Llama and its likes share: root-mean-square norms before each half, gated feed-forward, rotation of whole heads.
@@ -86,7 +109,10 @@ pub(super) fn base(c: &Config, pairing: Pairing, theta: f32) -> Result<Blueprint
         bias: c.or("mlp_bias", false)?,
         gating: Gating::Product(c.or("hidden_act", Activation::Silu)?),
     };
-    let norm = NormPlan { kind: NormKind::Rms { offset: 0.0 }, eps: c.or("rms_norm_eps", 1e-6)? };
+    let norm = NormPlan {
+        kind: NormKind::Rms { offset: 0.0 },
+        eps: c.or("rms_norm_eps", 1e-6)?,
+    };
     let layers = vec![LayerPlan::new(attention, feed); c.few(LAYERS)?];
     let mut plan = Blueprint::new(c, norm, layers, false)?;
     let rope = c.rope(rotated(c, head_dim, 1.0)?, theta, pairing)?;
@@ -126,12 +152,25 @@ pub(super) fn windowed(
 pub(super) fn llama(c: &Config) -> Result<Blueprint, ModelError> {
     let plan = base(c, reordered_by_gguf(c), 10_000.0)?;
     // llama.cpp writes Mistral and Mixtral as Llama.
-    let plan = if c.gguf { windowed(c, plan, c.get("sliding_window")?, |_| true)? } else { plan };
-    if c.gguf && c.or("num_experts", 0)? > 0 { with_experts(c, plan) } else { Ok(plan) }
+    let plan = if c.gguf {
+        windowed(c, plan, c.get("sliding_window")?, |_| true)?
+    } else {
+        plan
+    };
+    if c.gguf && c.or("num_experts", 0)? > 0 {
+        with_experts(c, plan)
+    } else {
+        Ok(plan)
+    }
 }
 
 pub(super) fn mistral(c: &Config) -> Result<Blueprint, ModelError> {
-    windowed(c, base(c, reordered_by_gguf(c), 10_000.0)?, c.get("sliding_window")?, |_| true)
+    windowed(
+        c,
+        base(c, reordered_by_gguf(c), 10_000.0)?,
+        c.get("sliding_window")?,
+        |_| true,
+    )
 }
 
 pub(super) fn ministral(c: &Config) -> Result<Blueprint, ModelError> {
@@ -143,9 +182,16 @@ pub(super) fn ministral(c: &Config) -> Result<Blueprint, ModelError> {
 pub(super) fn ministral3(c: &Config) -> Result<Blueprint, ModelError> {
     let mut plan = mistral(c)?;
     let scaling: Option<serde_json::Value> = c.get("rope_parameters|rope_scaling")?;
-    let field = |name: &str| scaling.as_ref().and_then(|scaling| scaling.get(name)?.as_f64());
+    let field = |name: &str| {
+        scaling
+            .as_ref()
+            .and_then(|scaling| scaling.get(name)?.as_f64())
+    };
     let original = field("original_max_position_embeddings").map(|original| original as usize);
-    if let (Some(original), true) = (original, field("llama_4_scaling_beta").is_some_and(|beta| beta != 0.0)) {
+    if let (Some(original), true) = (
+        original,
+        field("llama_4_scaling_beta").is_some_and(|beta| beta != 0.0),
+    ) {
         plan.context_length = plan.context_length.min(original);
     }
     Ok(plan)
@@ -185,7 +231,11 @@ pub(super) fn smollm3(c: &Config) -> Result<Blueprint, ModelError> {
         Some(list) => list.get(i).is_none_or(|flag| *flag != 0),
         None => !(i + 1).is_multiple_of(interval),
     };
-    let window = if c.or("use_sliding_window", false)? { c.get("sliding_window")? } else { None };
+    let window = if c.or("use_sliding_window", false)? {
+        c.get("sliding_window")?
+    } else {
+        None
+    };
     let mut plan = base(c, reordered_by_gguf(c), 2_000_000.0)?;
     plan.tied = c.or("tie_word_embeddings", true)?;
     windowed(c, plan, window, |i| !rotated(i))?.each(|i, layer| {
@@ -198,7 +248,10 @@ pub(super) fn internlm2(c: &Config) -> Result<Blueprint, ModelError> {
     base(c, reordered_by_gguf(c), 10_000.0)?.each(|_, layer| {
         let attention = &mut layer.attention;
         let kv_heads = attention.kv_heads;
-        attention.qkv_layout.rows = Rows::ByKey { kv_heads, per: attention.heads / kv_heads };
+        attention.qkv_layout.rows = Rows::ByKey {
+            kv_heads,
+            per: attention.heads / kv_heads,
+        };
         Ok(())
     })
 }
@@ -210,7 +263,10 @@ pub(super) fn granite(c: &Config) -> Result<Blueprint, ModelError> {
     // llama.cpp calls the divisor of logits their scale.
     let divisor: Option<f64> = c.get("logits_scaling|logit_scale")?;
     plan.logit_scale = divisor.map(|divisor| 1.0 / divisor);
-    let (scale, residual) = (c.or("attention_multiplier", 1.0)?, c.get("residual_multiplier")?);
+    let (scale, residual) = (
+        c.or("attention_multiplier", 1.0)?,
+        c.get("residual_multiplier")?,
+    );
     plan.each(|_, layer| {
         layer.attention.scale = scale;
         layer.residual_scale = residual;

@@ -36,23 +36,34 @@ struct AttnConfig {
 }
 
 pub(super) fn names(_: &Config) -> Names {
-    Names { bodies: &["transformer.", ""], modules: &[MODULES], gguf: &[] }
+    Names {
+        bodies: &["transformer.", ""],
+        modules: &[MODULES],
+        gguf: &[],
+    }
 }
 
 pub(super) fn plan(c: &Config) -> Result<Blueprint, ModelError> {
     let ((heads, head_dim), own) = (heads(c)?, c.or("attn_config", AttnConfig::default())?);
     let unsupported = [
-        (own.alibi == Some(false) || c.or("alibi_bias_max", 8.0)? == 0.0, "\"alibi\": false"),
+        (
+            own.alibi == Some(false) || c.or("alibi_bias_max", 8.0)? == 0.0,
+            "\"alibi\": false",
+        ),
         (own.qk_ln, "\"qk_ln\": true"),
         (own.prefix_lm, "\"prefix_lm\": true"),
         (!c.or("no_bias", true)?, "\"no_bias\": false"),
     ];
     if let Some((_, what)) = unsupported.iter().find(|(there, _)| *there) {
-        return Err(c.error(format!("{what} is not supported for mpt (transformers doesn't compute it either)")));
+        return Err(c.error(format!(
+            "{what} is not supported for mpt (transformers doesn't compute it either)"
+        )));
     }
     let clip: Option<f64> = c.get("clip_qkv")?;
     let attention = AttentionPlan {
-        scale: own.softmax_scale.unwrap_or_else(|| (head_dim as f64).powf(-0.5)),
+        scale: own
+            .softmax_scale
+            .unwrap_or_else(|| (head_dim as f64).powf(-0.5)),
         clip: own.clip_qkv.or(clip),
         rope: None,
         alibi: true,
@@ -64,10 +75,22 @@ pub(super) fn plan(c: &Config) -> Result<Blueprint, ModelError> {
         activation: Activation::Gelu,
         layout: Layout::OUT_IN,
     };
-    let norm =
-        NormPlan { kind: NormKind::Layer { bias: false }, eps: c.or("layer_norm_epsilon|layer_norm_eps", 1e-5)? };
-    let mut plan = Blueprint::new(c, norm, vec![LayerPlan::new(attention, feed); c.few(LAYERS)?], true)?;
-    let max = own.alibi_bias_max.map_or_else(|| c.or("alibi_bias_max", 8.0), Ok)?;
-    plan.alibi = Some(Alibi { slopes: Alibi::slopes_of_mpt(heads, max), rounded: None });
+    let norm = NormPlan {
+        kind: NormKind::Layer { bias: false },
+        eps: c.or("layer_norm_epsilon|layer_norm_eps", 1e-5)?,
+    };
+    let mut plan = Blueprint::new(
+        c,
+        norm,
+        vec![LayerPlan::new(attention, feed); c.few(LAYERS)?],
+        true,
+    )?;
+    let max = own
+        .alibi_bias_max
+        .map_or_else(|| c.or("alibi_bias_max", 8.0), Ok)?;
+    plan.alibi = Some(Alibi {
+        slopes: Alibi::slopes_of_mpt(heads, max),
+        rounded: None,
+    });
     Ok(plan)
 }

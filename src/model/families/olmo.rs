@@ -10,19 +10,35 @@ use crate::model::layers::rope::Pairing;
 use crate::model::weights::names::Names;
 
 const AFTER: &[(&str, &str)] = &[
-    ("blk.{}.post_attention_norm", "layers.{}.post_attention_layernorm"),
-    ("blk.{}.post_ffw_norm", "layers.{}.post_feedforward_layernorm"),
+    (
+        "blk.{}.post_attention_norm",
+        "layers.{}.post_attention_layernorm",
+    ),
+    (
+        "blk.{}.post_ffw_norm",
+        "layers.{}.post_feedforward_layernorm",
+    ),
 ];
 
 pub(super) fn after_names(_: &Config) -> Names {
-    Names { modules: &[llama::MODULES, AFTER], ..llama::NAMES }
+    Names {
+        modules: &[llama::MODULES, AFTER],
+        ..llama::NAMES
+    }
 }
 
 pub(super) fn olmo(c: &Config) -> Result<Blueprint, ModelError> {
     // llama.cpp's converter reorders its queries and keys, as it does Llama's.
-    let pairing = if c.gguf { Pairing::Neighbours } else { Pairing::Halves };
+    let pairing = if c.gguf {
+        Pairing::Neighbours
+    } else {
+        Pairing::Halves
+    };
     let mut plan = base(c, pairing, 10_000.0)?;
-    plan.norm = NormPlan { kind: NormKind::Bare, eps: 1e-5 };
+    plan.norm = NormPlan {
+        kind: NormKind::Bare,
+        eps: 1e-5,
+    };
     clipped(c, plan)
 }
 
@@ -38,7 +54,9 @@ pub(super) fn olmo2(c: &Config) -> Result<Blueprint, ModelError> {
 }
 
 pub(super) fn olmo3(c: &Config) -> Result<Blueprint, ModelError> {
-    let mut plan = windowed(c, olmo2(c)?, c.get("sliding_window")?, |i| !(i + 1).is_multiple_of(4))?;
+    let mut plan = windowed(c, olmo2(c)?, c.get("sliding_window")?, |i| {
+        !(i + 1).is_multiple_of(4)
+    })?;
     let head_dim = plan.layers[0].attention.head_dim;
     // The first of the two is llama.cpp's.
     let local = Some("rope_local_base_freq|rope_theta");

@@ -3,7 +3,8 @@
 
 use crate::model::ModelError;
 use crate::model::blueprint::{
-    AttentionPlan, Blueprint, FeedPlan, HIDDEN, LAYERS, LayerPlan, NormKind, NormPlan, NormsPlan, heads,
+    AttentionPlan, Blueprint, FeedPlan, HIDDEN, LAYERS, LayerPlan, NormKind, NormPlan, NormsPlan,
+    heads,
 };
 use crate::model::config::Config;
 use crate::model::decoder::Residual;
@@ -32,19 +33,33 @@ const BEFORE: &[(&str, &str)] = &[
 ];
 
 const AFTER: &[(&str, &str)] = &[
-    ("blk.{}.post_attention_norm", "layers.{}.self_attn_layer_norm"),
+    (
+        "blk.{}.post_attention_norm",
+        "layers.{}.self_attn_layer_norm",
+    ),
     ("blk.{}.post_ffw_norm", "layers.{}.final_layer_norm"),
 ];
 
 pub(super) fn names(_: &Config) -> Names {
-    Names { bodies: &["model.decoder.", "decoder."], modules: &[BEFORE, AFTER], gguf: &[] }
+    Names {
+        bodies: &["model.decoder.", "decoder."],
+        modules: &[BEFORE, AFTER],
+        gguf: &[],
+    }
 }
 
 pub(super) fn plan(c: &Config) -> Result<Blueprint, ModelError> {
     let (heads, head_dim) = heads(c)?;
-    let (bias, before) = (c.or("enable_bias", true)?, c.or("do_layer_norm_before", true)?);
-    let attention =
-        AttentionPlan { qkv_bias: bias, out_bias: bias, rope: None, ..AttentionPlan::new(heads, heads, head_dim) };
+    let (bias, before) = (
+        c.or("enable_bias", true)?,
+        c.or("do_layer_norm_before", true)?,
+    );
+    let attention = AttentionPlan {
+        qkv_bias: bias,
+        out_bias: bias,
+        rope: None,
+        ..AttentionPlan::new(heads, heads, head_dim)
+    };
     let feed = FeedPlan::Plain {
         inner: c.count("ffn_dim")?,
         bias,
@@ -57,8 +72,17 @@ pub(super) fn plan(c: &Config) -> Result<Blueprint, ModelError> {
         layer.residual = Residual::Normed;
     }
     let affine = c.or("layer_norm_elementwise_affine", true)?;
-    let kind = if affine { NormKind::Layer { bias: true } } else { NormKind::Bare };
-    let mut plan = Blueprint::new(c, NormPlan { kind, eps: 1e-5 }, vec![layer; c.few(LAYERS)?], true)?;
+    let kind = if affine {
+        NormKind::Layer { bias: true }
+    } else {
+        NormKind::Bare
+    };
+    let mut plan = Blueprint::new(
+        c,
+        NormPlan { kind, eps: 1e-5 },
+        vec![layer; c.few(LAYERS)?],
+        true,
+    )?;
     plan.final_norm = before && !c.or("_remove_final_layer_norm", false)?;
     plan.embedding.positions = Some((plan.context_length + FIRST as usize, FIRST));
     plan.embedding.width = Some(c.count_or("word_embed_proj_dim", c.count(HIDDEN)?)?);

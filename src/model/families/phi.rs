@@ -4,7 +4,8 @@
 use super::llama::{self, base, windowed};
 use crate::model::ModelError;
 use crate::model::blueprint::{
-    AttentionPlan, Blueprint, FeedPlan, LAYERS, LayerPlan, NormKind, NormPlan, NormsPlan, QkNormPlan, heads,
+    AttentionPlan, Blueprint, FeedPlan, LAYERS, LayerPlan, NormKind, NormPlan, NormsPlan,
+    QkNormPlan, heads,
 };
 use crate::model::config::Config;
 use crate::model::decoder::Residual;
@@ -22,24 +23,37 @@ const PHI: &[(&str, &str)] = &[
     ("output_norm", "final_layernorm"),
 ];
 
-const PHI3: &[(&str, &str)] =
-    &[("blk.{}.attn_qkv", "layers.{}.self_attn.qkv_proj"), ("blk.{}.ffn_up", "layers.{}.mlp.gate_up_proj")];
+const PHI3: &[(&str, &str)] = &[
+    ("blk.{}.attn_qkv", "layers.{}.self_attn.qkv_proj"),
+    ("blk.{}.ffn_up", "layers.{}.mlp.gate_up_proj"),
+];
 
 pub(super) fn names(_: &Config) -> Names {
-    Names { modules: &[llama::MODULES, PHI], ..llama::NAMES }
+    Names {
+        modules: &[llama::MODULES, PHI],
+        ..llama::NAMES
+    }
 }
 
 pub(super) fn phi3_names(_: &Config) -> Names {
-    Names { modules: &[llama::MODULES, PHI3], ..llama::NAMES }
+    Names {
+        modules: &[llama::MODULES, PHI3],
+        ..llama::NAMES
+    }
 }
 
 pub(super) fn phi(c: &Config) -> Result<Blueprint, ModelError> {
     let (heads, head_dim) = heads(c)?;
-    let norm = NormPlan { kind: NormKind::Layer { bias: true }, eps: c.or("layer_norm_eps", 1e-5)? };
+    let norm = NormPlan {
+        kind: NormKind::Layer { bias: true },
+        eps: c.or("layer_norm_eps", 1e-5)?,
+    };
     let attention = AttentionPlan {
         qkv_bias: true,
         out_bias: true,
-        qk_norm: c.or("qk_layernorm", false)?.then_some((QkNormPlan::Head, norm)),
+        qk_norm: c
+            .or("qk_layernorm", false)?
+            .then_some((QkNormPlan::Head, norm)),
         ..AttentionPlan::new(heads, c.count_or("num_key_value_heads", heads)?, head_dim)
     };
     let feed = FeedPlan::Plain {
@@ -48,7 +62,11 @@ pub(super) fn phi(c: &Config) -> Result<Blueprint, ModelError> {
         activation: c.or("hidden_act", Activation::GeluTanh)?,
         layout: Layout::OUT_IN,
     };
-    let layer = LayerPlan { norms: NormsPlan::SHARED, residual: Residual::Parallel, ..LayerPlan::new(attention, feed) };
+    let layer = LayerPlan {
+        norms: NormsPlan::SHARED,
+        residual: Residual::Parallel,
+        ..LayerPlan::new(attention, feed)
+    };
     let mut plan = Blueprint::new(c, norm, vec![layer; c.few(LAYERS)?], false)?;
     plan.ropes = vec![c.rope(rotated(c, head_dim, 0.5)?, 10_000.0, Pairing::Halves)?];
     plan.head_bias = true;
@@ -68,7 +86,9 @@ pub(super) fn rotated(c: &Config, head_dim: usize, share: f32) -> Result<usize, 
         None => (head_dim as f32 * c.rotated_share(share)?) as usize,
     };
     if dims == 0 || dims > head_dim || dims % 2 == 1 {
-        return Err(c.error(format!("{dims} rotated components don't fit heads of {head_dim}")));
+        return Err(c.error(format!(
+            "{dims} rotated components don't fit heads of {head_dim}"
+        )));
     }
     Ok(dims)
 }

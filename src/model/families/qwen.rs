@@ -17,14 +17,26 @@ const EXPERTS: &[(&str, &str)] = &[
     ("blk.{}.ffn_gate.{}", "layers.{}.mlp.experts.{}.gate_proj"),
     ("blk.{}.ffn_up.{}", "layers.{}.mlp.experts.{}.up_proj"),
     ("blk.{}.ffn_down.{}", "layers.{}.mlp.experts.{}.down_proj"),
-    ("blk.{}.ffn_gate_shexp", "layers.{}.mlp.shared_expert.gate_proj"),
+    (
+        "blk.{}.ffn_gate_shexp",
+        "layers.{}.mlp.shared_expert.gate_proj",
+    ),
     ("blk.{}.ffn_up_shexp", "layers.{}.mlp.shared_expert.up_proj"),
-    ("blk.{}.ffn_down_shexp", "layers.{}.mlp.shared_expert.down_proj"),
-    ("blk.{}.ffn_gate_inp_shexp", "layers.{}.mlp.shared_expert_gate"),
+    (
+        "blk.{}.ffn_down_shexp",
+        "layers.{}.mlp.shared_expert.down_proj",
+    ),
+    (
+        "blk.{}.ffn_gate_inp_shexp",
+        "layers.{}.mlp.shared_expert_gate",
+    ),
 ];
 
 pub(super) fn moe_names(_: &Config) -> Names {
-    Names { modules: &[llama::MODULES, EXPERTS], ..llama::NAMES }
+    Names {
+        modules: &[llama::MODULES, EXPERTS],
+        ..llama::NAMES
+    }
 }
 
 pub(super) fn qwen2(c: &Config) -> Result<Blueprint, ModelError> {
@@ -63,8 +75,14 @@ pub(super) fn qwen3_moe(c: &Config) -> Result<Blueprint, ModelError> {
 /// Windows only where they are asked for, and then from a certain layer on.
 fn sliding(c: &Config) -> Result<Blueprint, ModelError> {
     let from = c.or("max_window_layers", 28)?;
-    let window = if c.or("use_sliding_window", false)? { c.get("sliding_window")? } else { None };
-    windowed(c, base(c, Pairing::Halves, 10_000.0)?, window, |i| i >= from)
+    let window = if c.or("use_sliding_window", false)? {
+        c.get("sliding_window")?
+    } else {
+        None
+    };
+    windowed(c, base(c, Pairing::Halves, 10_000.0)?, window, |i| {
+        i >= from
+    })
 }
 
 /// Puts experts into every `decoder_sparse_step`th layer but those that are to stay dense.
@@ -81,7 +99,11 @@ pub(super) fn with_experts(
         count: c.count_or("num_experts", count)?,
         chosen: c.count_or("num_experts_per_tok", chosen)?,
         inner: c.count("moe_intermediate_size|intermediate_size")?,
-        weighing: if renormalized { Weighing::Renormalized } else { Weighing::Share },
+        weighing: if renormalized {
+            Weighing::Renormalized
+        } else {
+            Weighing::Share
+        },
         gating: Gating::Product(c.or("hidden_act", Activation::Silu)?),
         bias: false,
         layouts: (Layout::OUT_IN, Layout::OUT_IN),

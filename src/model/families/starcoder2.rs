@@ -9,23 +9,36 @@ use crate::model::layers::rope::Pairing;
 use crate::model::weights::names::Names;
 use crate::model::weights::scope::Layout;
 
-const MODULES: &[(&str, &str)] =
-    &[("blk.{}.ffn_up", "layers.{}.mlp.c_fc"), ("blk.{}.ffn_down", "layers.{}.mlp.c_proj")];
+const MODULES: &[(&str, &str)] = &[
+    ("blk.{}.ffn_up", "layers.{}.mlp.c_fc"),
+    ("blk.{}.ffn_down", "layers.{}.mlp.c_proj"),
+];
 
 pub(super) fn names(_: &Config) -> Names {
-    Names { modules: &[llama::MODULES, MODULES], ..llama::NAMES }
+    Names {
+        modules: &[llama::MODULES, MODULES],
+        ..llama::NAMES
+    }
 }
 
 pub(super) fn plan(c: &Config) -> Result<Blueprint, ModelError> {
     let activation = c.or("hidden_act", Activation::GeluTanh)?;
     let mut plan = base(c, Pairing::Halves, 10_000.0)?;
-    plan.norm = NormPlan { kind: NormKind::Layer { bias: true }, eps: c.or("norm_epsilon|layer_norm_eps", 1e-5)? };
+    plan.norm = NormPlan {
+        kind: NormKind::Layer { bias: true },
+        eps: c.or("norm_epsilon|layer_norm_eps", 1e-5)?,
+    };
     plan.tied = c.or("tie_word_embeddings", true)?;
     let (bias, inner) = (c.or("use_bias", true)?, c.count("intermediate_size")?);
     windowed(c, plan, c.get("sliding_window")?, |_| true)?.each(|_, layer| {
         layer.attention.qkv_bias = bias;
         layer.attention.out_bias = bias;
-        layer.feed = FeedPlan::Plain { inner, bias, activation, layout: Layout::OUT_IN };
+        layer.feed = FeedPlan::Plain {
+            inner,
+            bias,
+            activation,
+            layout: Layout::OUT_IN,
+        };
         Ok(())
     })
 }

@@ -23,20 +23,31 @@ impl PartName {
             five.then(|| text.parse().ok()).flatten()
         };
         let (number, count) = (digits(number)?, digits(count)?);
-        (count > 1 && (1..=count).contains(&number)).then(|| Self { stem: stem.to_owned(), number, count })
+        (count > 1 && (1..=count).contains(&number)).then(|| Self {
+            stem: stem.to_owned(),
+            number,
+            count,
+        })
     }
 
     /// The names of all parts, in order.
     pub fn all(&self) -> impl Iterator<Item = String> + '_ {
-        (1..=self.count).map(|number| format!("{}-{number:05}-of-{:05}.gguf", self.stem, self.count))
+        (1..=self.count)
+            .map(|number| format!("{}-{number:05}-of-{:05}.gguf", self.stem, self.count))
     }
 }
 
 /// Joins all parts of the split file that `one`, read from `path`, is a part of.
 pub(super) fn join(path: &Path, one: Gguf) -> Result<Gguf, ModelError> {
-    let bad = |path: &Path, what: String| ModelError::BadFile { path: path.to_owned(), what };
+    let bad = |path: &Path, what: String| ModelError::BadFile {
+        path: path.to_owned(),
+        what,
+    };
     let count = one.int("split.count").unwrap_or_default();
-    let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    let name = path
+        .file_name()
+        .map(|name| name.to_string_lossy().into_owned())
+        .unwrap_or_default();
     let Some(named) = PartName::parse(&name).filter(|named| u64::from(named.count) == count) else {
         let what = format!(
             "it is one of {count} parts of a model, but isn't called NAME-00001-of-{count:05}.gguf or so, by which the others \
@@ -49,7 +60,10 @@ pub(super) fn join(path: &Path, one: Gguf) -> Result<Gguf, ModelError> {
     for (number, name) in named.all().enumerate() {
         let path = path.with_file_name(name);
         if !path.is_file() {
-            return Err(bad(&path, format!("this part of the {count} is missing; fetch it too")));
+            return Err(bad(
+                &path,
+                format!("this part of the {count} is missing; fetch it too"),
+            ));
         }
         let part = Gguf::open_one(&path)?;
         let told = (part.int("split.no"), part.int("split.count"));
@@ -71,7 +85,9 @@ pub(super) fn join(path: &Path, one: Gguf) -> Result<Gguf, ModelError> {
             if whole.tensors.insert(tensor.clone(), entry).is_some() {
                 return Err(bad(
                     &path,
-                    format!("tensor \"{tensor}\" stands in another part too; fetch all parts again"),
+                    format!(
+                        "tensor \"{tensor}\" stands in another part too; fetch all parts again"
+                    ),
                 ));
             }
         }
@@ -81,7 +97,10 @@ pub(super) fn join(path: &Path, one: Gguf) -> Result<Gguf, ModelError> {
     match whole.int("split.tensors.count") {
         Some(told) if told != whole.tensors.len() as u64 => Err(bad(
             whole.path(),
-            format!("it tells of {told} tensors where all parts have {}; fetch them again", whole.tensors.len()),
+            format!(
+                "it tells of {told} tensors where all parts have {}; fetch them again",
+                whole.tensors.len()
+            ),
         )),
         _ => Ok(whole),
     }
@@ -103,9 +122,16 @@ mod tests {
             ("m.gguf", None),
             ("m-00002-of-00003.bin", None),
         ] {
-            assert_eq!(PartName::parse(name).map(|part| (part.number, part.count)), expected, "{name}");
+            assert_eq!(
+                PartName::parse(name).map(|part| (part.number, part.count)),
+                expected,
+                "{name}"
+            );
         }
-        let names: Vec<String> = PartName::parse("a-00002-of-00002.gguf").unwrap().all().collect();
+        let names: Vec<String> = PartName::parse("a-00002-of-00002.gguf")
+            .unwrap()
+            .all()
+            .collect();
         assert_eq!(names, ["a-00001-of-00002.gguf", "a-00002-of-00002.gguf"]);
     }
 }

@@ -53,13 +53,20 @@ impl Announced {
             let found = Digest::of_file(file)?;
             let expected = match &self.sha256 {
                 Some(sha256) => format!("SHA-256 {sha256} expected, {found} found"),
-                None => format!("its SHA-256 is {found}, which isn't that of the commit's pointer {}", self.object),
+                None => format!(
+                    "its SHA-256 is {found}, which isn't that of the commit's pointer {}",
+                    self.object
+                ),
             };
             return Ok(self.accepts(&found).ok_or(expected));
         }
         let found = object_of_file(file, size)?;
         let differs = format!("git object {} expected, {found} found", self.object);
-        Ok(if found == self.object { Ok(found) } else { Err(differs) })
+        Ok(if found == self.object {
+            Ok(found)
+        } else {
+            Err(differs)
+        })
     }
 }
 
@@ -73,7 +80,10 @@ pub(super) struct RepoCache {
 impl RepoCache {
     pub(super) fn new(cache_dir: &Path, repo: &str) -> Self {
         let name = format!("models--{}", repo.replace('/', "--"));
-        Self { root: cache_dir.join(&name), locks: cache_dir.join(".locks").join(&name) }
+        Self {
+            root: cache_dir.join(&name),
+            locks: cache_dir.join(".locks").join(&name),
+        }
     }
 
     /// The folder that a commit's files are linked into.
@@ -117,12 +127,20 @@ impl RepoCache {
     /// Blobs are believed by their names here; that these don't lie is checked whenever they are read.
     pub(super) fn known_blob(&self, file: &Announced) -> Option<String> {
         let blobs = self.root.join("blobs");
-        let has_size = |path: &Path| path.metadata().is_ok_and(|data| data.is_file() && data.len() == file.size);
+        let has_size = |path: &Path| {
+            path.metadata()
+                .is_ok_and(|data| data.is_file() && data.len() == file.size)
+        };
         if !file.lfs {
             return has_size(&blobs.join(&file.object)).then(|| file.object.clone());
         }
-        let entries = fs::read_dir(&blobs).ok()?.flatten().filter(|entry| has_size(&entry.path()));
-        entries.filter_map(|entry| Digest::parse(entry.file_name().to_str()?)).find_map(|name| file.accepts(&name))
+        let entries = fs::read_dir(&blobs)
+            .ok()?
+            .flatten()
+            .filter(|entry| has_size(&entry.path()));
+        entries
+            .filter_map(|entry| Digest::parse(entry.file_name().to_str()?))
+            .find_map(|name| file.accepts(&name))
     }
 
     /// Makes a checked download the blob `id`.
@@ -134,7 +152,9 @@ impl RepoCache {
     /// Makes the blob `id` the file `name` of a commit.
     pub(super) fn link(&self, commit: &str, name: &str, id: &str) -> io::Result<()> {
         if !is_inside(name) {
-            return Err(io::Error::other(format!("the hub names a file {name:?}, which is outside its repository")));
+            return Err(io::Error::other(format!(
+                "the hub names a file {name:?}, which is outside its repository"
+            )));
         }
         let path = self.snapshot(commit).join(name);
         let folder = parent(&path)?;
@@ -157,12 +177,14 @@ impl RepoCache {
 }
 
 fn parent(path: &Path) -> io::Result<&Path> {
-    path.parent().ok_or_else(|| io::Error::other(format!("{} has no folder", path.display())))
+    path.parent()
+        .ok_or_else(|| io::Error::other(format!("{} has no folder", path.display())))
 }
 
 /// The name of the git object that points to a big file (the pointer format of Git LFS, version 1).
 fn pointer_object(content: &Digest, size: u64) -> String {
-    let pointer = format!("version https://git-lfs.github.com/spec/v1\noid sha256:{content}\nsize {size}\n");
+    let pointer =
+        format!("version https://git-lfs.github.com/spec/v1\noid sha256:{content}\nsize {size}\n");
     let mut hasher = object_hasher(pointer.len() as u64);
     hasher.update(&pointer);
     hex(hasher)
@@ -186,7 +208,11 @@ fn object_hasher(size: u64) -> Sha1 {
 }
 
 fn hex(hasher: Sha1) -> String {
-    hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+    hasher
+        .finalize()
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect()
 }
 
 #[cfg(test)]
@@ -199,9 +225,15 @@ mod tests {
         let file = folder.path().join("x");
         fs::write(&file, "hello\n").unwrap();
         // printf 'hello\n' | git hash-object --stdin
-        assert_eq!(object_of_file(&file, 6).unwrap(), "ce013625030ba8dba906f756967f9e9ca394464a");
+        assert_eq!(
+            object_of_file(&file, 6).unwrap(),
+            "ce013625030ba8dba906f756967f9e9ca394464a"
+        );
         // The pointer that `git lfs pointer` prints for this file, through git hash-object.
-        assert_eq!(pointer_object(&Digest::of_bytes(b"hello\n"), 6), "fa61e1ef71c9908c0926776a4aa3504b3a27f159");
+        assert_eq!(
+            pointer_object(&Digest::of_bytes(b"hello\n"), 6),
+            "fa61e1ef71c9908c0926776a4aa3504b3a27f159"
+        );
     }
 
     #[test]
@@ -216,9 +248,19 @@ mod tests {
             lfs: false,
             sha256: None,
         };
-        let lfs = Announced { object: pointer_object(&good, 6), lfs: true, ..plain.clone() };
-        let lfs_with_digest = Announced { sha256: Some(good.clone()), ..lfs.clone() };
-        let wrong_pointer = Announced { object: plain.object.clone(), ..lfs_with_digest.clone() };
+        let lfs = Announced {
+            object: pointer_object(&good, 6),
+            lfs: true,
+            ..plain.clone()
+        };
+        let lfs_with_digest = Announced {
+            sha256: Some(good.clone()),
+            ..lfs.clone()
+        };
+        let wrong_pointer = Announced {
+            object: plain.object.clone(),
+            ..lfs_with_digest.clone()
+        };
         for (text, file, kept_as) in [
             ("hello\n", &plain, Some(plain.object.as_str())),
             ("hellp\n", &plain, None),
@@ -230,7 +272,11 @@ mod tests {
             ("hello\n", &wrong_pointer, None),
         ] {
             fs::write(&path, text).unwrap();
-            assert_eq!(file.check(&path).unwrap().ok().as_deref(), kept_as, "{text:?} as {file:?}");
+            assert_eq!(
+                file.check(&path).unwrap().ok().as_deref(),
+                kept_as,
+                "{text:?} as {file:?}"
+            );
         }
     }
 }

@@ -16,19 +16,30 @@ impl Alibi {
     /// every other one of the next longer sequence behind those of the next shorter. `max` is 8 in the paper.
     pub fn slopes(heads: usize, max: f64) -> Vec<f32> {
         let shorter = 1usize << heads.max(1).ilog2();
-        let sequence = |n: usize| (1..=n).map(move |i| (2f64.powf(-max * i as f64 / n as f64)) as f32);
-        let rest = sequence(2 * shorter).step_by(2).take(heads - shorter.min(heads));
+        let sequence =
+            |n: usize| (1..=n).map(move |i| (2f64.powf(-max * i as f64 / n as f64)) as f32);
+        let rest = sequence(2 * shorter)
+            .step_by(2)
+            .take(heads - shorter.min(heads));
         sequence(shorter).chain(rest).collect()
     }
 
     /// The same in MPT's order: every other one of the next longer sequence first.
     pub fn slopes_of_mpt(heads: usize, max: f64) -> Vec<f32> {
         let longer = heads.next_power_of_two();
-        let all: Vec<f32> = (1..=longer).map(|i| (2f64.powf(-max * i as f64 / longer as f64)) as f32).collect();
+        let all: Vec<f32> = (1..=longer)
+            .map(|i| (2f64.powf(-max * i as f64 / longer as f64)) as f32)
+            .collect();
         if longer == heads {
             return all;
         }
-        all.iter().skip(1).step_by(2).chain(all.iter().step_by(2)).take(heads).copied().collect()
+        all.iter()
+            .skip(1)
+            .step_by(2)
+            .chain(all.iter().step_by(2))
+            .take(heads)
+            .copied()
+            .collect()
     }
 
     /// `[heads, 1, keys]`. Only differences between keys matter to a softmax, so the bias is that of the key's position.
@@ -36,7 +47,8 @@ impl Alibi {
     /// # Errors
     /// When the device has no memory for it.
     pub fn bias(&self, keys: usize, device: &Device) -> Result<Tensor> {
-        let slopes = Tensor::new(self.slopes.as_slice(), device)?.reshape((self.slopes.len(), 1, 1))?;
+        let slopes =
+            Tensor::new(self.slopes.as_slice(), device)?.reshape((self.slopes.len(), 1, 1))?;
         let positions = Tensor::arange(0f32, keys as f32, device)?.reshape((1, 1, keys))?;
         match self.rounded {
             None => slopes.broadcast_mul(&positions),
@@ -59,6 +71,9 @@ mod tests {
         assert_eq!(Alibi::slopes_of_mpt(8, 8.0), eight);
         // Three heads: those of two, then the first of four.
         assert_eq!(Alibi::slopes(3, 8.0), [1.0 / 16.0, 1.0 / 256.0, 0.25]);
-        assert_eq!(Alibi::slopes_of_mpt(3, 8.0), [1.0 / 16.0, 1.0 / 256.0, 0.25]);
+        assert_eq!(
+            Alibi::slopes_of_mpt(3, 8.0),
+            [1.0 / 16.0, 1.0 / 256.0, 0.25]
+        );
     }
 }

@@ -110,7 +110,9 @@ impl Attention {
             part = part.narrow(1, rows.start, rows.len())?;
             let split = (batch, rows.len(), heads, self.head_dim);
             let part = match norm {
-                Some(norm) if self.qk_norm.as_ref().is_some_and(|n| n.whole) => norm.forward(&part)?.reshape(split)?,
+                Some(norm) if self.qk_norm.as_ref().is_some_and(|n| n.whole) => {
+                    norm.forward(&part)?.reshape(split)?
+                }
                 Some(norm) => norm.forward(&part.reshape(split)?)?,
                 None => part.reshape(split)?,
             };
@@ -152,10 +154,24 @@ impl Attention {
                 Some(()) => self.prepare(qkv, len, around)?,
                 None => candle_core::bail!("activations aren't f32"),
             }
-            let part = |start: usize| Heads { values: &qkv[start * d..], sequence: len * width, head: d, step: width };
-            let q = Heads { values: &qkv[rows.start * width..], ..part(0) };
+            let part = |start: usize| Heads {
+                values: &qkv[start * d..],
+                sequence: len * width,
+                head: d,
+                step: width,
+            };
+            let q = Heads {
+                values: &qkv[rows.start * width..],
+                ..part(0)
+            };
             let Some(cache) = cache else {
-                return self.attended(batch, rows, len, (q, part(heads), part(heads + kv_heads)), around);
+                return self.attended(
+                    batch,
+                    rows,
+                    len,
+                    (q, part(heads), part(heads + kv_heads)),
+                    around,
+                );
             };
             let copied = |from: Heads<'_>| {
                 let mut copy = Vec::with_capacity(batch * kv_heads * len * d);
@@ -170,11 +186,25 @@ impl Attention {
             let (sequence, head, step) = (kv_heads * keys * d, keys * d, d);
             let y = with_slice(&k, |k| {
                 with_slice(&v, |v| {
-                    let (k, v) = (Heads { values: k, sequence, head, step }, Heads { values: v, sequence, head, step });
+                    let (k, v) = (
+                        Heads {
+                            values: k,
+                            sequence,
+                            head,
+                            step,
+                        },
+                        Heads {
+                            values: v,
+                            sequence,
+                            head,
+                            step,
+                        },
+                    );
                     self.attended(batch, rows, keys, (q, k, v), around)
                 })
             })?;
-            y.flatten().ok_or_else(|| candle_core::Error::msg("cached keys aren't f32"))
+            y.flatten()
+                .ok_or_else(|| candle_core::Error::msg("cached keys aren't f32"))
         })?;
         Tensor::from_vec(y, (batch, rows.len(), self.out.outputs()?), x.device())
     }
@@ -184,7 +214,10 @@ impl Attention {
         let (heads, d) = (self.heads, self.head_dim);
         let scale = self.scale as f32;
         let mut all = |rotate: &dyn Fn(usize, &mut [f32])| {
-            for (row, qkv) in qkv.chunks_exact_mut((heads + 2 * self.kv_heads) * d).enumerate() {
+            for (row, qkv) in qkv
+                .chunks_exact_mut((heads + 2 * self.kv_heads) * d)
+                .enumerate()
+            {
                 let (q, kv) = qkv.split_at_mut(heads * d);
                 let (k, v) = kv.split_at_mut(self.kv_heads * d);
                 if let Some(norms) = &self.qk_norm {
@@ -193,9 +226,14 @@ impl Attention {
                 }
                 if let Some(clip) = self.clip {
                     let clip = clip as f32;
-                    q.iter_mut().chain(&mut *k).chain(v).for_each(|x| *x = x.clamp(-clip, clip));
+                    q.iter_mut()
+                        .chain(&mut *k)
+                        .chain(v)
+                        .for_each(|x| *x = x.clamp(-clip, clip));
                 }
-                q.chunks_exact_mut(d).chain(k.chunks_exact_mut(d)).for_each(|head| rotate(row % len, head));
+                q.chunks_exact_mut(d)
+                    .chain(k.chunks_exact_mut(d))
+                    .for_each(|head| rotate(row % len, head));
                 q.iter_mut().for_each(|x| *x *= scale);
             }
             Ok(())
@@ -216,9 +254,14 @@ impl Attention {
         around: &Surroundings,
     ) -> Result<Vec<f32>> {
         let slice = |tensor: Option<&Tensor>| -> Result<Option<Vec<f32>>> {
-            tensor.map(|tensor| tensor.flatten_all()?.to_vec1()).transpose()
+            tensor
+                .map(|tensor| tensor.flatten_all()?.to_vec1())
+                .transpose()
         };
-        let (bias, sinks) = (slice(around.alibi.as_ref().filter(|_| self.alibi))?, slice(self.sinks.as_ref())?);
+        let (bias, sinks) = (
+            slice(around.alibi.as_ref().filter(|_| self.alibi))?,
+            slice(self.sinks.as_ref())?,
+        );
         let plan = Attend {
             batch,
             heads: self.heads,
@@ -246,11 +289,19 @@ impl Attention {
 
     /// `[batch, heads, rows, d]` and `[batch, kv_heads, keys, d]` to `[batch, heads, rows, keys]`, masked. Heads that share
     /// keys are stacked along the rows, so that no key is copied.
-    fn scores(&self, q: &Tensor, k: &Tensor, rows: &Range<usize>, around: &Surroundings) -> Result<Tensor> {
+    fn scores(
+        &self,
+        q: &Tensor,
+        k: &Tensor,
+        rows: &Range<usize>,
+        around: &Surroundings,
+    ) -> Result<Tensor> {
         let (batch, heads, count, d) = q.dims4()?;
         let keys = k.dim(2)?;
         let (groups, stacked) = (batch * self.kv_heads, heads / self.kv_heads * count);
-        let mut scores = q.reshape((groups, stacked, d))?.matmul(&k.reshape((groups, keys, d))?.t()?)?;
+        let mut scores = q
+            .reshape((groups, stacked, d))?
+            .matmul(&k.reshape((groups, keys, d))?.t()?)?;
         if let Some(cap) = self.softcap {
             scores = ((scores / cap)?.tanh()? * cap)?;
         }
@@ -271,20 +322,31 @@ impl Attention {
         let (groups, stacked) = (batch * self.kv_heads, heads / self.kv_heads * count);
         let weights = match &self.sinks {
             Some(sinks) => {
-                let sinks = sinks.reshape((1, heads, 1, 1))?.broadcast_as((batch, heads, count, 1))?;
+                let sinks = sinks
+                    .reshape((1, heads, 1, 1))?
+                    .broadcast_as((batch, heads, count, 1))?;
                 let all = Tensor::cat(&[scores, &sinks.contiguous()?], 3)?;
-                candle_nn::ops::softmax_last_dim(&all)?.narrow(3, 0, keys)?.contiguous()?
+                candle_nn::ops::softmax_last_dim(&all)?
+                    .narrow(3, 0, keys)?
+                    .contiguous()?
             }
             None => candle_nn::ops::softmax_last_dim(scores)?,
         };
-        let mixed = weights.reshape((groups, stacked, keys))?.matmul(&v.reshape((groups, keys, d))?)?;
-        mixed.reshape((batch, heads, count, d))?.transpose(1, 2)?.reshape((batch, count, heads * d))
+        let mixed = weights
+            .reshape((groups, stacked, keys))?
+            .matmul(&v.reshape((groups, keys, d))?)?;
+        mixed
+            .reshape((batch, heads, count, d))?
+            .transpose(1, 2)?
+            .reshape((batch, count, heads * d))
     }
 }
 
 impl Surroundings {
     fn mask(&self, window: Option<usize>, rows: &Range<usize>) -> Result<Option<Tensor>> {
-        let Some((_, mask)) = self.masks.iter().find(|(w, _)| *w == window) else { return Ok(None) };
+        let Some((_, mask)) = self.masks.iter().find(|(w, _)| *w == window) else {
+            return Ok(None);
+        };
         mask.narrow(0, rows.start, rows.len()).map(Some)
     }
 }
@@ -295,9 +357,18 @@ impl Surroundings {
 /// When the device has no memory for it.
 pub fn mask(start: usize, len: usize, window: Option<usize>, device: &Device) -> Result<Tensor> {
     let keys = start + len;
-    let sees = |at: usize, key: usize| key <= at && window.is_none_or(|w| key.saturating_add(w) > at);
+    let sees =
+        |at: usize, key: usize| key <= at && window.is_none_or(|w| key.saturating_add(w) > at);
     let values: Vec<f32> = (start..keys)
-        .flat_map(|at| (0..keys).map(move |key| if sees(at, key) { 0.0 } else { f32::NEG_INFINITY }))
+        .flat_map(|at| {
+            (0..keys).map(move |key| {
+                if sees(at, key) {
+                    0.0
+                } else {
+                    f32::NEG_INFINITY
+                }
+            })
+        })
         .collect();
     Tensor::from_vec(values, (len, keys), device)
 }
@@ -309,8 +380,17 @@ mod tests {
     #[test]
     fn a_position_sees_itself_and_what_came_before_within_the_window() {
         let seen = |start, len, window| -> Vec<String> {
-            let rows = mask(start, len, window, &Device::Cpu).unwrap().to_vec2::<f32>().unwrap();
-            rows.iter().map(|r| r.iter().map(|x| if *x == 0.0 { 'x' } else { '.' }).collect()).collect()
+            let rows = mask(start, len, window, &Device::Cpu)
+                .unwrap()
+                .to_vec2::<f32>()
+                .unwrap();
+            rows.iter()
+                .map(|r| {
+                    r.iter()
+                        .map(|x| if *x == 0.0 { 'x' } else { '.' })
+                        .collect()
+                })
+                .collect()
         };
         assert_eq!(seen(0, 3, None), ["x..", "xx.", "xxx"]);
         assert_eq!(seen(0, 4, Some(2)), ["x...", "xx..", ".xx.", "..xx"]);

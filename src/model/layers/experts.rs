@@ -35,7 +35,8 @@ impl Experts {
         let width = x.dim(D::Minus1)?;
         let rows = x.reshape(((), width))?;
         let shares =
-            candle_nn::ops::softmax_last_dim(&self.router.forward(&rows, Arithmetic::F32)?)?.to_vec2::<f32>()?;
+            candle_nn::ops::softmax_last_dim(&self.router.forward(&rows, Arithmetic::F32)?)?
+                .to_vec2::<f32>()?;
         // Rows of each expert, with their weights.
         let mut of: Vec<(Vec<u32>, Vec<f32>)> = vec![Default::default(); self.experts.len()];
         for (row, shares) in shares.iter().enumerate() {
@@ -52,13 +53,17 @@ impl Experts {
             let count = members.len();
             let members = Tensor::from_vec(members, count, x.device())?;
             let weights = Tensor::from_vec(weights, (count, 1), x.device())?;
-            let out = expert.forward(&rows.index_select(&members, 0)?, arithmetic)?.broadcast_mul(&weights)?;
+            let out = expert
+                .forward(&rows.index_select(&members, 0)?, arithmetic)?
+                .broadcast_mul(&weights)?;
             y = y.index_add(&members, &out, 0)?;
         }
         if let Some((shared, gate)) = &self.shared {
             let mut out = shared.forward(&rows, arithmetic)?;
             if let Some(gate) = gate {
-                out = out.broadcast_mul(&candle_nn::ops::sigmoid(&gate.forward(&rows, Arithmetic::F32)?)?)?;
+                out = out.broadcast_mul(&candle_nn::ops::sigmoid(
+                    &gate.forward(&rows, Arithmetic::F32)?,
+                )?)?;
             }
             y = (y + out)?;
         }

@@ -83,18 +83,37 @@ impl Linear {
     ///
     /// # Errors
     /// When `x` isn't whole rows, or `y` not as many.
-    pub(in crate::model) fn multiply(&self, x: &[f32], arithmetic: Arithmetic, y: &mut [f32]) -> Result<()> {
+    pub(in crate::model) fn multiply(
+        &self,
+        x: &[f32],
+        arithmetic: Arithmetic,
+        y: &mut [f32],
+    ) -> Result<()> {
         let (inputs, outputs) = (self.weight.inputs()?, self.outputs()?);
-        if inputs == 0 || outputs == 0 || !x.len().is_multiple_of(inputs) || y.len() != x.len() / inputs * outputs {
-            bail!("{} activations and {} outcomes for a matrix of {outputs} rows of {inputs}", x.len(), y.len());
+        if inputs == 0
+            || outputs == 0
+            || !x.len().is_multiple_of(inputs)
+            || y.len() != x.len() / inputs * outputs
+        {
+            bail!(
+                "{} activations and {} outcomes for a matrix of {outputs} rows of {inputs}",
+                x.len(),
+                y.len()
+            );
         }
-        let mut target = Target { values: y, stride: outputs, column: 0 };
+        let mut target = Target {
+            values: y,
+            stride: outputs,
+            column: 0,
+        };
         match &self.weight {
             Matrix::Packed(packed) => product(x, packed, arithmetic, &mut target),
             Matrix::Dense(weight) => {
                 let step = (PACKED_ELEMENTS / inputs).next_multiple_of(PANEL);
                 for start in (0..outputs).step_by(step) {
-                    let panel = weight.narrow(0, start, step.min(outputs - start))?.to_dtype(DType::F32)?;
+                    let panel = weight
+                        .narrow(0, start, step.min(outputs - start))?
+                        .to_dtype(DType::F32)?;
                     multiply_panel(x, &panel, arithmetic, &mut target)?;
                 }
             }
@@ -120,13 +139,33 @@ impl Linear {
         arithmetic: Arithmetic,
         y: &mut [f32],
     ) -> Result<bool> {
-        let Matrix::Packed(packed) = &self.weight else { return Ok(false) };
+        let Matrix::Packed(packed) = &self.weight else {
+            return Ok(false);
+        };
         let (inputs, count) = (packed.inputs(), wanted.len());
         let there = wanted.start.is_multiple_of(PANEL) && wanted.end <= packed.outputs();
-        if !there || inputs == 0 || !x.len().is_multiple_of(inputs) || y.len() != x.len() / inputs * count {
-            bail!("{} activations and {} outcomes for rows {wanted:?} of {packed:?}", x.len(), y.len());
+        if !there
+            || inputs == 0
+            || !x.len().is_multiple_of(inputs)
+            || y.len() != x.len() / inputs * count
+        {
+            bail!(
+                "{} activations and {} outcomes for rows {wanted:?} of {packed:?}",
+                x.len(),
+                y.len()
+            );
         }
-        product_of(x, packed, wanted.clone(), arithmetic, &mut Target { values: y, stride: count, column: 0 });
+        product_of(
+            x,
+            packed,
+            wanted.clone(),
+            arithmetic,
+            &mut Target {
+                values: y,
+                stride: count,
+                column: 0,
+            },
+        );
         self.add_bias(wanted, y).map(|()| true)
     }
 
@@ -148,13 +187,19 @@ impl Linear {
 }
 
 /// Multiplies by some rows of a matrix, in f32, and moves the target's column behind what is written.
-fn multiply_panel(x: &[f32], panel: &Tensor, arithmetic: Arithmetic, target: &mut Target<'_>) -> Result<()> {
+fn multiply_panel(
+    x: &[f32],
+    panel: &Tensor,
+    arithmetic: Arithmetic,
+    target: &mut Target<'_>,
+) -> Result<()> {
     let (rows, inputs) = panel.dims2()?;
     let done = cpu::with_slice(panel, |panel| {
         let packed = match arithmetic {
-            Arithmetic::Bf16 if cpu::multiplies_bf16() => {
-                Packed::from_bf16(&panel.iter().map(|x| bf16::from_f32(*x)).collect::<Vec<_>>(), inputs)
-            }
+            Arithmetic::Bf16 if cpu::multiplies_bf16() => Packed::from_bf16(
+                &panel.iter().map(|x| bf16::from_f32(*x)).collect::<Vec<_>>(),
+                inputs,
+            ),
             _ => Packed::from_f32(panel, inputs),
         };
         product(x, &packed, arithmetic, target);
@@ -178,12 +223,14 @@ impl Matrix {
         let packed = {
             let (storage, layout) = weight.storage_and_layout();
             match (&*storage, layout.contiguous_offsets()) {
-                (candle_core::Storage::Cpu(candle_core::CpuStorage::F32(values)), Some((start, end))) => {
-                    Some(Packed::from_f32(&values[start..end], inputs))
-                }
-                (candle_core::Storage::Cpu(candle_core::CpuStorage::BF16(values)), Some((start, end))) => {
-                    Some(Packed::from_bf16(&values[start..end], inputs))
-                }
+                (
+                    candle_core::Storage::Cpu(candle_core::CpuStorage::F32(values)),
+                    Some((start, end)),
+                ) => Some(Packed::from_f32(&values[start..end], inputs)),
+                (
+                    candle_core::Storage::Cpu(candle_core::CpuStorage::BF16(values)),
+                    Some((start, end)),
+                ) => Some(Packed::from_bf16(&values[start..end], inputs)),
                 _ => None,
             }
         };
@@ -201,9 +248,17 @@ impl Matrix {
             DType::BF16 => Arithmetic::Bf16,
             _ => return Ok(None),
         };
-        let Some(first) = parts.first().filter(|_| cpu::available() && device.is_cpu()) else { return Ok(None) };
+        let Some(first) = parts
+            .first()
+            .filter(|_| cpu::available() && device.is_cpu())
+        else {
+            return Ok(None);
+        };
         let inputs = first.shape().dims2()?.1;
-        let outputs = parts.iter().map(|part| Ok(part.shape().dims2()?.0)).sum::<Result<usize>>()?;
+        let outputs = parts
+            .iter()
+            .map(|part| Ok(part.shape().dims2()?.0))
+            .sum::<Result<usize>>()?;
         let mut packed = Packed::zeros(outputs, inputs, kept);
         let mut row = 0;
         for part in parts {
@@ -235,7 +290,9 @@ impl Matrix {
         match self {
             Self::Packed(packed) => Ok(packed.inputs()),
             Self::Dense(weight) => weight.dim(1),
-            Self::Quantized(parts) => parts.first().map_or(Ok(0), |part| Ok(part.shape().dims2()?.1)),
+            Self::Quantized(parts) => parts
+                .first()
+                .map_or(Ok(0), |part| Ok(part.shape().dims2()?.1)),
         }
     }
 
@@ -254,7 +311,11 @@ impl Matrix {
                         columns.push(x.matmul(&panel?.t()?)?);
                     }
                 }
-                if columns.len() == 1 { Ok(columns.swap_remove(0)) } else { Tensor::cat(&columns, 1) }
+                if columns.len() == 1 {
+                    Ok(columns.swap_remove(0))
+                } else {
+                    Tensor::cat(&columns, 1)
+                }
             }
         }
     }
@@ -277,7 +338,10 @@ impl Matrix {
             Self::Dense(w) => w.index_select(ids, 0)?.to_dtype(DType::F32),
             Self::Quantized(parts) => match parts.as_slice() {
                 [one] => one.embedding(ids)?.to_dtype(DType::F32),
-                _ => bail!("an embedding is one matrix, not {} stacked ones", parts.len()),
+                _ => bail!(
+                    "an embedding is one matrix, not {} stacked ones",
+                    parts.len()
+                ),
             },
         }
     }
@@ -307,7 +371,9 @@ pub struct Embedding {
 impl Embedding {
     /// `table` is `[vocab, hidden]`.
     pub fn new(table: Matrix) -> Self {
-        Self { table: Linear::new(table, None) }
+        Self {
+            table: Linear::new(table, None),
+        }
     }
 
     /// Vectors of `ids` (`[n]`, u32), f32, shape `[n, hidden]`.
@@ -340,7 +406,9 @@ mod tests {
 
     fn ramp(shape: (usize, usize)) -> Tensor {
         let n = shape.0 * shape.1;
-        let values: Vec<f32> = (0..n).map(|i| ((i * 37 % 101) as f32 - 50.0) / 64.0).collect();
+        let values: Vec<f32> = (0..n)
+            .map(|i| ((i * 37 % 101) as f32 - 50.0) / 64.0)
+            .collect();
         Tensor::from_vec(values, shape, &Device::Cpu).unwrap()
     }
 
@@ -350,14 +418,21 @@ mod tests {
         let bf16 = w.to_dtype(DType::BF16).unwrap();
         let q = QTensor::quantize(&w, GgmlDType::Q8_0).unwrap();
         let cases = [
-            (Matrix::Dense(bf16.clone()), bf16.to_dtype(DType::F32).unwrap()),
+            (
+                Matrix::Dense(bf16.clone()),
+                bf16.to_dtype(DType::F32).unwrap(),
+            ),
             (
                 Matrix::Quantized(vec![QTensor::quantize(&w, GgmlDType::Q8_0).unwrap()]),
                 q.dequantize(&Device::Cpu).unwrap(),
             ),
         ];
         for (kept, written_out) in cases {
-            let got = Linear::new(kept, None).forward(&x, Arithmetic::F32).unwrap().to_vec2::<f32>().unwrap();
+            let got = Linear::new(kept, None)
+                .forward(&x, Arithmetic::F32)
+                .unwrap()
+                .to_vec2::<f32>()
+                .unwrap();
             let want = Linear::new(Matrix::Dense(written_out), None)
                 .forward(&x, Arithmetic::F32)
                 .unwrap()
@@ -372,10 +447,20 @@ mod tests {
         let w = ramp((1 << 10, 1 << 15));
         let q = QTensor::quantize(&w, GgmlDType::Q4_0).unwrap();
         let whole = q.dequantize(&Device::Cpu).unwrap();
-        let cut: Vec<Tensor> = panels(&q, PANEL_ELEMENTS).unwrap().collect::<Result<_>>().unwrap();
+        let cut: Vec<Tensor> = panels(&q, PANEL_ELEMENTS)
+            .unwrap()
+            .collect::<Result<_>>()
+            .unwrap();
         assert_eq!(cut.len(), 2);
         let joined = Tensor::cat(&cut, 0).unwrap();
-        let difference = (joined - whole).unwrap().abs().unwrap().max_all().unwrap().to_scalar::<f32>().unwrap();
+        let difference = (joined - whole)
+            .unwrap()
+            .abs()
+            .unwrap()
+            .max_all()
+            .unwrap()
+            .to_scalar::<f32>()
+            .unwrap();
         assert_eq!(difference, 0.0);
     }
 }

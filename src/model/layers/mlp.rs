@@ -16,7 +16,12 @@ pub enum Activation {
     #[serde(rename = "gelu")]
     Gelu,
     /// The tanh approximation under its several names.
-    #[serde(rename = "gelu_new", alias = "gelu_pytorch_tanh", alias = "gelu_fast", alias = "gelu_python_tanh")]
+    #[serde(
+        rename = "gelu_new",
+        alias = "gelu_pytorch_tanh",
+        alias = "gelu_fast",
+        alias = "gelu_python_tanh"
+    )]
     GeluTanh,
     /// `x * sigmoid(1.702 x)`.
     #[serde(rename = "quick_gelu")]
@@ -70,9 +75,17 @@ const BLOCK_ROWS: usize = 192;
 #[derive(Debug)]
 pub enum Mlp {
     /// `down(gating(gate(x), up(x)))`; gate and up are one matrix, gate first.
-    Gated { gate_up: Linear, down: Linear, gating: Gating },
+    Gated {
+        gate_up: Linear,
+        down: Linear,
+        gating: Gating,
+    },
     /// `down(act(up(x)))`.
-    Plain { up: Linear, down: Linear, activation: Activation },
+    Plain {
+        up: Linear,
+        down: Linear,
+        activation: Activation,
+    },
     /// A few of many, chosen for each token.
     Experts(Box<Experts>),
 }
@@ -90,16 +103,22 @@ impl Mlp {
             return Ok(y);
         }
         match self {
-            Self::Gated { gate_up, down, gating } => {
+            Self::Gated {
+                gate_up,
+                down,
+                gating,
+            } => {
                 let both = gate_up.forward(x, arithmetic)?;
                 let width = both.dim(D::Minus1)? / 2;
                 let gate = both.narrow(D::Minus1, 0, width)?.contiguous()?;
                 let joined = gating.apply(&gate, &both.narrow(D::Minus1, width, width)?)?;
                 down.forward(&joined, arithmetic)
             }
-            Self::Plain { up, down, activation } => {
-                down.forward(&activation.apply(&up.forward(x, arithmetic)?)?, arithmetic)
-            }
+            Self::Plain {
+                up,
+                down,
+                activation,
+            } => down.forward(&activation.apply(&up.forward(x, arithmetic)?)?, arithmetic),
             Self::Experts(experts) => experts.forward(x, arithmetic),
         }
     }
@@ -113,19 +132,34 @@ impl Mlp {
             Self::Experts(_) => return Ok(None),
         };
         let (width, wide, out) = (x.dim(D::Minus1)?, up.outputs()?, down.outputs()?);
-        let block = if up.is_packed() && down.is_packed() { BLOCK_ROWS } else { usize::MAX / width.max(1) };
+        let block = if up.is_packed() && down.is_packed() {
+            BLOCK_ROWS
+        } else {
+            usize::MAX / width.max(1)
+        };
         let y = cpu::with_slice(x, |x| {
             let mut y = vec![0.0; x.len() / width * out];
-            for (x, y) in x.chunks(block * width).zip(y.chunks_mut(block.saturating_mul(out))) {
+            for (x, y) in x
+                .chunks(block * width)
+                .zip(y.chunks_mut(block.saturating_mul(out)))
+            {
                 let rows = x.len() / width;
                 let done = cpu::with_scratch(rows * wide, |between| {
                     up.multiply(x, arithmetic, between)?;
                     match self {
-                        Self::Gated { gating, .. } => cpu::with_scratch(rows * wide / 2, |joined| {
-                            let known = activation::join(*gating, between, wide / 2, joined);
-                            if known { down.multiply(joined, arithmetic, y).map(|()| true) } else { Ok(false) }
-                        }),
-                        Self::Plain { activation, .. } if activation::apply(*activation, between) => {
+                        Self::Gated { gating, .. } => {
+                            cpu::with_scratch(rows * wide / 2, |joined| {
+                                let known = activation::join(*gating, between, wide / 2, joined);
+                                if known {
+                                    down.multiply(joined, arithmetic, y).map(|()| true)
+                                } else {
+                                    Ok(false)
+                                }
+                            })
+                        }
+                        Self::Plain { activation, .. }
+                            if activation::apply(*activation, between) =>
+                        {
                             down.multiply(between, arithmetic, y).map(|()| true)
                         }
                         _ => Ok(false),
@@ -141,6 +175,8 @@ impl Mlp {
         if let Some(last) = shape.last_mut() {
             *last = out;
         }
-        y.flatten().map(|y| Tensor::from_vec(y, shape, x.device())).transpose()
+        y.flatten()
+            .map(|y| Tensor::from_vec(y, shape, x.device()))
+            .transpose()
     }
 }

@@ -9,10 +9,19 @@ pub enum Norm {
     /// `x / sqrt(mean(x^2) + eps) * weight` (arXiv 1910.07467).
     Rms { weight: Tensor, eps: f32 },
     /// `(x - mean) / sqrt(var + eps) * weight + bias` (arXiv 1607.06450).
-    Layer { weight: Tensor, bias: Tensor, eps: f32 },
+    Layer {
+        weight: Tensor,
+        bias: Tensor,
+        eps: f32,
+    },
     /// A layer norm without bias for each head: `weight` is `[heads, head_dim]`, and the last two dimensions of what is
     /// normalized are these (Cohere, StableLM). `ones` and `zeros` are `[head_dim]`.
-    Heads { weight: Tensor, ones: Tensor, zeros: Tensor, eps: f32 },
+    Heads {
+        weight: Tensor,
+        ones: Tensor,
+        zeros: Tensor,
+        eps: f32,
+    },
 }
 
 impl Norm {
@@ -35,9 +44,12 @@ impl Norm {
         match self {
             Self::Rms { weight, eps } => candle_nn::ops::rms_norm(&x, weight, *eps),
             Self::Layer { weight, bias, eps } => candle_nn::ops::layer_norm(&x, weight, bias, *eps),
-            Self::Heads { weight, ones, zeros, eps } => {
-                candle_nn::ops::layer_norm(&x, ones, zeros, *eps)?.broadcast_mul(weight)
-            }
+            Self::Heads {
+                weight,
+                ones,
+                zeros,
+                eps,
+            } => candle_nn::ops::layer_norm(&x, ones, zeros, *eps)?.broadcast_mul(weight),
         }
     }
 
@@ -49,18 +61,26 @@ impl Norm {
         let (weight, bias, eps) = match self {
             Self::Rms { weight, eps } => (weight, None, *eps),
             Self::Layer { weight, bias, eps } => (weight, Some(bias), *eps),
-            Self::Heads { weight, zeros, eps, .. } => (weight, Some(zeros), *eps),
+            Self::Heads {
+                weight, zeros, eps, ..
+            } => (weight, Some(zeros), *eps),
         };
         // Of several heads' weights each has its turn.
         let len = weight.dims().last().copied().unwrap_or_default();
         if len == 0 || !x.len().is_multiple_of(weight.elem_count()) {
-            candle_core::bail!("{} numbers aren't whole vectors of a norm's {:?}", x.len(), weight.dims());
+            candle_core::bail!(
+                "{} numbers aren't whole vectors of a norm's {:?}",
+                x.len(),
+                weight.dims()
+            );
         }
         let done = cpu::with_slice(weight, |weight| {
             let weights = || weight.chunks_exact(len).cycle();
             match bias {
                 None => {
-                    x.chunks_exact_mut(len).zip(weights()).for_each(|(x, weight)| cpu::norm::rms(x, weight, eps));
+                    x.chunks_exact_mut(len)
+                        .zip(weights())
+                        .for_each(|(x, weight)| cpu::norm::rms(x, weight, eps));
                     Ok(Some(()))
                 }
                 Some(bias) => cpu::with_slice(bias, |bias| {

@@ -86,10 +86,18 @@ impl Rope {
     ///
     /// # Errors
     /// When the device has no memory for them.
-    pub fn tables(&self, start: usize, len: usize, sequence_len: usize, device: &Device) -> Result<Tables> {
+    pub fn tables(
+        &self,
+        start: usize,
+        len: usize,
+        sequence_len: usize,
+        device: &Device,
+    ) -> Result<Tables> {
         let (inverse, attention) = self.frequencies(sequence_len);
         let angles = (start..start + len).flat_map(|p| inverse.iter().map(move |f| p as f32 * f));
-        let (cos, sin): (Vec<f32>, Vec<f32>) = angles.map(|a| (a.cos() * attention, a.sin() * attention)).unzip();
+        let (cos, sin): (Vec<f32>, Vec<f32>) = angles
+            .map(|a| (a.cos() * attention, a.sin() * attention))
+            .unzip();
         let shape = (len, inverse.len());
         Ok(Tables {
             cos: Tensor::from_vec(cos, shape, device)?,
@@ -102,18 +110,28 @@ impl Rope {
     /// Inverse frequencies (`dims / 2` of them), and the factor on cosines and sines.
     fn frequencies(&self, sequence_len: usize) -> (Vec<f32>, f32) {
         let plain = |base: f32| -> Vec<f32> {
-            (0..self.dims).step_by(2).map(|i| 1.0 / base.powf(i as f32 / self.dims as f32)).collect()
+            (0..self.dims)
+                .step_by(2)
+                .map(|i| 1.0 / base.powf(i as f32 / self.dims as f32))
+                .collect()
         };
         match &self.scaling {
             Scaling::None => (plain(self.base), 1.0),
-            Scaling::Linear { factor } => (plain(self.base).iter().map(|f| f / factor).collect(), 1.0),
+            Scaling::Linear { factor } => {
+                (plain(self.base).iter().map(|f| f / factor).collect(), 1.0)
+            }
             Scaling::Dynamic { factor, original } => {
                 let len = sequence_len.max(*original) as f32;
                 let grown = (factor * len / *original as f32) - (factor - 1.0);
                 let d = self.dims as f32;
                 (plain(self.base * grown.powf(d / (d - 2.0))), 1.0)
             }
-            Scaling::Llama3 { factor, low, high, original } => {
+            Scaling::Llama3 {
+                factor,
+                low,
+                high,
+                original,
+            } => {
                 let original = *original as f32;
                 let scaled = plain(self.base).into_iter().map(|f| {
                     let wavelength = 2.0 * PI / f;
@@ -128,29 +146,69 @@ impl Rope {
                 });
                 (scaled.collect(), 1.0)
             }
-            Scaling::LongRope { short, long, original, attention } => {
-                let factors = if sequence_len > *original { long } else { short };
+            Scaling::LongRope {
+                short,
+                long,
+                original,
+                attention,
+            } => {
+                let factors = if sequence_len > *original {
+                    long
+                } else {
+                    short
+                };
                 (divided(plain(self.base), factors), *attention)
             }
-            Scaling::Yarn { factor, fast, slow, original, attention, truncate } => {
-                (self.yarn(&plain(self.base), *factor, [*fast, *slow], *original, *truncate), *attention)
-            }
+            Scaling::Yarn {
+                factor,
+                fast,
+                slow,
+                original,
+                attention,
+                truncate,
+            } => (
+                self.yarn(
+                    &plain(self.base),
+                    *factor,
+                    [*fast, *slow],
+                    *original,
+                    *truncate,
+                ),
+                *attention,
+            ),
             Scaling::Divided { by } => (divided(plain(self.base), by), 1.0),
         }
     }
 
-    fn yarn(&self, plain: &[f32], factor: f32, [fast, slow]: [f32; 2], original: usize, truncate: bool) -> Vec<f32> {
+    fn yarn(
+        &self,
+        plain: &[f32],
+        factor: f32,
+        [fast, slow]: [f32; 2],
+        original: usize,
+        truncate: bool,
+    ) -> Vec<f32> {
         let d = self.dims as f32;
         // The component that turns `rotations` times within the original context.
-        let component = |rotations: f32| d * (original as f32 / (rotations * 2.0 * PI)).ln() / (2.0 * self.base.ln());
+        let component = |rotations: f32| {
+            d * (original as f32 / (rotations * 2.0 * PI)).ln() / (2.0 * self.base.ln())
+        };
         let (low, high) = (component(fast), component(slow));
-        let (low, high) = if truncate { (low.floor(), high.ceil()) } else { (low, high) };
+        let (low, high) = if truncate {
+            (low.floor(), high.ceil())
+        } else {
+            (low, high)
+        };
         let (low, mut high) = (low.max(0.0), high.min(d - 1.0));
         if low == high {
             high += 0.001;
         }
         let ramp = |i: usize| ((i as f32 - low) / (high - low)).clamp(0.0, 1.0);
-        plain.iter().enumerate().map(|(i, f)| f / factor * ramp(i) + f * (1.0 - ramp(i))).collect()
+        plain
+            .iter()
+            .enumerate()
+            .map(|(i, f)| f / factor * ramp(i) + f * (1.0 - ramp(i)))
+            .collect()
     }
 }
 
@@ -165,7 +223,11 @@ impl Tables {
     /// When `rows` are not positions of the pass.
     pub fn at(&self, rows: &Range<usize>) -> Result<Self> {
         let cut = |table: &Tensor| table.narrow(0, rows.start, rows.len());
-        Ok(Self { cos: cut(&self.cos)?, sin: cut(&self.sin)?, ..*self })
+        Ok(Self {
+            cos: cut(&self.cos)?,
+            sin: cut(&self.sin)?,
+            ..*self
+        })
     }
 
     /// On the CPU: `turn` is given a function that rotates one head's components in place, as those of a position of the
@@ -189,7 +251,9 @@ impl Tables {
                 })
             })
         })?;
-        turned.flatten().ok_or_else(|| candle_core::Error::msg("rotary tables aren't on the CPU"))
+        turned
+            .flatten()
+            .ok_or_else(|| candle_core::Error::msg("rotary tables aren't on the CPU"))
     }
 
     /// Rotates queries or keys of shape `[batch, heads, len, head_dim]`.
@@ -205,7 +269,11 @@ impl Tables {
         if width == self.dims {
             return rotate(&x.contiguous()?, &self.cos, &self.sin);
         }
-        let turned = rotate(&x.narrow(D::Minus1, 0, self.dims)?.contiguous()?, &self.cos, &self.sin)?;
+        let turned = rotate(
+            &x.narrow(D::Minus1, 0, self.dims)?.contiguous()?,
+            &self.cos,
+            &self.sin,
+        )?;
         let kept = x.narrow(D::Minus1, self.dims, width - self.dims)?;
         Tensor::cat(&[turned, kept.contiguous()?], D::Minus1)
     }
@@ -261,29 +329,45 @@ impl RawScaling {
     ///
     /// # Errors
     /// Says which field is missing or which type is unknown.
-    pub fn check(&self, context: usize, original: Option<usize>, dims: usize) -> std::result::Result<Scaling, String> {
+    pub fn check(
+        &self,
+        context: usize,
+        original: Option<usize>,
+        dims: usize,
+    ) -> std::result::Result<Scaling, String> {
         let kind = self.rope_type.as_deref().unwrap_or("default");
-        let need =
-            |field: Option<f32>, name: &str| field.ok_or_else(|| format!("rope scaling \"{kind}\" lacks \"{name}\""));
+        let need = |field: Option<f32>, name: &str| {
+            field.ok_or_else(|| format!("rope scaling \"{kind}\" lacks \"{name}\""))
+        };
         let list = |list: &Option<Vec<f32>>, name: &str| match list {
             Some(list) if list.len() == dims / 2 => Ok(list.clone()),
-            Some(list) => Err(format!("\"{name}\" has {} entries; {} are needed", list.len(), dims / 2)),
+            Some(list) => Err(format!(
+                "\"{name}\" has {} entries; {} are needed",
+                list.len(),
+                dims / 2
+            )),
             None => Err(format!("rope scaling \"{kind}\" lacks \"{name}\"")),
         };
         let original = self.original_max_position_embeddings.or(original);
         Ok(match kind {
             "default" => Scaling::None,
-            "linear" => Scaling::Linear { factor: need(self.factor, "factor")? },
-            "dynamic" => {
-                Scaling::Dynamic { factor: need(self.factor, "factor")?, original: original.unwrap_or(context) }
-            }
+            "linear" => Scaling::Linear {
+                factor: need(self.factor, "factor")?,
+            },
+            "dynamic" => Scaling::Dynamic {
+                factor: need(self.factor, "factor")?,
+                original: original.unwrap_or(context),
+            },
             "llama3" => Scaling::Llama3 {
                 factor: need(self.factor, "factor")?,
                 low: need(self.low_freq_factor, "low_freq_factor")?,
                 high: need(self.high_freq_factor, "high_freq_factor")?,
-                original: original.ok_or("rope scaling \"llama3\" lacks \"original_max_position_embeddings\"")?,
+                original: original
+                    .ok_or("rope scaling \"llama3\" lacks \"original_max_position_embeddings\"")?,
             },
-            "divided" => Scaling::Divided { by: list(&self.factors, "factors")? },
+            "divided" => Scaling::Divided {
+                by: list(&self.factors, "factors")?,
+            },
             "longrope" | "su" => {
                 let original = original.unwrap_or(context);
                 // Newer configs state the factor; older ones leave it to the two context lengths.
@@ -306,7 +390,13 @@ impl RawScaling {
                     Some(factor) => factor,
                     None => context as f32 / original as f32,
                 };
-                let warmth = |scale: f32| if factor <= 1.0 { 1.0 } else { 0.1 * scale * factor.ln() + 1.0 };
+                let warmth = |scale: f32| {
+                    if factor <= 1.0 {
+                        1.0
+                    } else {
+                        0.1 * scale * factor.ln() + 1.0
+                    }
+                };
                 let attention = match (self.attention_factor, self.mscale, self.mscale_all_dim) {
                     (Some(stated), ..) => stated,
                     (None, Some(m), Some(all)) if m != 0.0 && all != 0.0 => warmth(m) / warmth(all),
@@ -335,36 +425,72 @@ mod tests {
     use super::*;
 
     fn rope(scaling: Scaling) -> Rope {
-        Rope { base: 10_000.0, dims: 64, scaling, pairing: Pairing::Halves }
+        Rope {
+            base: 10_000.0,
+            dims: 64,
+            scaling,
+            pairing: Pairing::Halves,
+        }
     }
 
     #[test]
     fn tables_agree_with_double_precision_far_out() {
-        let tables = rope(Scaling::None).tables(1_000, 1, 1_001, &Device::Cpu).unwrap();
+        let tables = rope(Scaling::None)
+            .tables(1_000, 1, 1_001, &Device::Cpu)
+            .unwrap();
         let cos = tables.cos.to_vec2::<f32>().unwrap();
         for (i, cos) in cos[0].iter().enumerate() {
             let exact = (1_000.0 / 10_000f64.powf(2.0 * i as f64 / 64.0)).cos();
-            assert!((f64::from(*cos) - exact).abs() < 1e-4, "component {i}: {cos} against {exact}");
+            assert!(
+                (f64::from(*cos) - exact).abs() < 1e-4,
+                "component {i}: {cos} against {exact}"
+            );
         }
     }
 
     #[test]
     fn scalings_leave_high_frequencies_and_slow_low_ones() {
         let plain = rope(Scaling::None).frequencies(100).0;
-        let llama3 = rope(Scaling::Llama3 { factor: 8.0, low: 1.0, high: 4.0, original: 8_192 }).frequencies(100).0;
+        let llama3 = rope(Scaling::Llama3 {
+            factor: 8.0,
+            low: 1.0,
+            high: 4.0,
+            original: 8_192,
+        })
+        .frequencies(100)
+        .0;
         assert_eq!(plain[0], llama3[0]);
         assert!((plain[31] / llama3[31] - 8.0).abs() < 1e-4);
-        let dynamic = rope(Scaling::Dynamic { factor: 2.0, original: 512 });
-        assert_eq!(dynamic.frequencies(512).0, plain, "short sequences are untouched");
+        let dynamic = rope(Scaling::Dynamic {
+            factor: 2.0,
+            original: 512,
+        });
+        assert_eq!(
+            dynamic.frequencies(512).0,
+            plain,
+            "short sequences are untouched"
+        );
         assert!(dynamic.frequencies(1_024).0[31] < plain[31]);
     }
 
     #[test]
     fn a_rotation_keeps_lengths_and_leaves_unrotated_components_alone() {
-        let x = Tensor::arange(0f32, 32.0, &Device::Cpu).unwrap().reshape((1, 1, 2, 16)).unwrap();
+        let x = Tensor::arange(0f32, 32.0, &Device::Cpu)
+            .unwrap()
+            .reshape((1, 1, 2, 16))
+            .unwrap();
         for pairing in [Pairing::Halves, Pairing::Neighbours] {
-            let rope = Rope { base: 100.0, dims: 8, scaling: Scaling::None, pairing };
-            let y = rope.tables(3, 2, 5, &Device::Cpu).unwrap().rotate(&x).unwrap();
+            let rope = Rope {
+                base: 100.0,
+                dims: 8,
+                scaling: Scaling::None,
+                pairing,
+            };
+            let y = rope
+                .tables(3, 2, 5, &Device::Cpu)
+                .unwrap()
+                .rotate(&x)
+                .unwrap();
             let (x, y) = (
                 x.flatten_all().unwrap().to_vec1::<f32>().unwrap(),
                 y.flatten_all().unwrap().to_vec1::<f32>().unwrap(),
@@ -378,9 +504,17 @@ mod tests {
 
     #[test]
     fn an_unknown_or_incomplete_scaling_says_what_is_wrong() {
-        let raw = |json: &str| serde_json::from_str::<RawScaling>(json).unwrap().check(2_048, None, 64).unwrap_err();
+        let raw = |json: &str| {
+            serde_json::from_str::<RawScaling>(json)
+                .unwrap()
+                .check(2_048, None, 64)
+                .unwrap_err()
+        };
         assert!(raw(r#"{"rope_type": "spiral"}"#).contains("\"spiral\" is unknown"));
         assert!(raw(r#"{"type": "linear"}"#).contains("lacks \"factor\""));
-        assert!(raw(r#"{"type": "su", "short_factor": [1.0], "long_factor": [1.0]}"#).contains("32 are needed"));
+        assert!(
+            raw(r#"{"type": "su", "short_factor": [1.0], "long_factor": [1.0]}"#)
+                .contains("32 are needed")
+        );
     }
 }

@@ -3,17 +3,39 @@ use super::*;
 const MB: u64 = 1_000_000;
 
 fn header(name: &str, dtype: &str, shape: &[usize], bytes: u64) -> Header {
-    Header { name: name.to_owned(), dtype: dtype.to_owned(), shape: shape.to_vec(), bytes }
+    Header {
+        name: name.to_owned(),
+        dtype: dtype.to_owned(),
+        shape: shape.to_vec(),
+        bytes,
+    }
 }
 
 /// Of 77 million parameters: a vocabulary of 8,000 and 20 layers 512 wide, in bf16.
 fn model() -> Outline {
-    let mut headers =
-        vec![header("embed", "bf16", &[8_000, 512], 2 * 8_000 * 512), header("norm", "f32", &[512], 2_048)];
+    let mut headers = vec![
+        header("embed", "bf16", &[8_000, 512], 2 * 8_000 * 512),
+        header("norm", "f32", &[512], 2_048),
+    ];
     for layer in 0..20 {
-        headers.push(header(&format!("{layer}.qkv"), "bf16", &[1_024, 512], 2 * 1_024 * 512));
-        headers.push(header(&format!("{layer}.up"), "bf16", &[4_096, 512], 2 * 4_096 * 512));
-        headers.push(header(&format!("{layer}.down"), "bf16", &[512, 2_048], 2 * 2_048 * 512));
+        headers.push(header(
+            &format!("{layer}.qkv"),
+            "bf16",
+            &[1_024, 512],
+            2 * 1_024 * 512,
+        ));
+        headers.push(header(
+            &format!("{layer}.up"),
+            "bf16",
+            &[4_096, 512],
+            2 * 4_096 * 512,
+        ));
+        headers.push(header(
+            &format!("{layer}.down"),
+            "bf16",
+            &[512, 2_048],
+            2 * 2_048 * 512,
+        ));
     }
     let widths = Widths {
         vocab: 8_000,
@@ -24,11 +46,25 @@ fn model() -> Outline {
         inner: 5 * 2_048,
         ..Widths::default()
     };
-    Outline::new("m/model.safetensors".to_owned(), headers, Some(widths), false, false)
+    Outline::new(
+        "m/model.safetensors".to_owned(),
+        headers,
+        Some(widths),
+        false,
+        false,
+    )
 }
 
 fn room(limit: u64) -> Room {
-    Room { limit: Some(limit), asked: true, held: 0, batch: 16, threads: 4, window: 100, keeps: true }
+    Room {
+        limit: Some(limit),
+        asked: true,
+        held: 0,
+        batch: 16,
+        threads: 4,
+        window: 100,
+        keeps: true,
+    }
 }
 
 #[test]
@@ -47,14 +83,28 @@ fn weights_take_what_their_form_takes() {
         // Rows of 64 hold no block of 256: q5_0 in its place.
         (Precision::AtLoad(Quant::Q4K), None, 6_400 / 32 * 22),
     ] {
-        assert_eq!(matrix.kept(precision, packing), bytes, "{precision:?} {packing:?}");
+        assert_eq!(
+            matrix.kept(precision, packing),
+            bytes,
+            "{precision:?} {packing:?}"
+        );
     }
     let experts = header("e", "f32", &[8, 100, 64], 204_800);
     assert_eq!(experts.kept(Precision::F32, Panels), 8 * 4 * 128 * 64);
     let vector = header("v", "bf16", &[64], 128);
-    assert!([None, Panels].into_iter().all(|packing| vector.kept(Precision::Bf16, packing) == 256));
-    assert_eq!(header("q", "q4_k", &[100, 256], 14_400).kept(Precision::Quantized, None), 14_400);
-    assert_eq!(header("q", "mxfp4", &[2, 32], 34).kept(Precision::Quantized, None), 68);
+    assert!(
+        [None, Panels]
+            .into_iter()
+            .all(|packing| vector.kept(Precision::Bf16, packing) == 256)
+    );
+    assert_eq!(
+        header("q", "q4_k", &[100, 256], 14_400).kept(Precision::Quantized, None),
+        14_400
+    );
+    assert_eq!(
+        header("q", "mxfp4", &[2, 32], 34).kept(Precision::Quantized, None),
+        68
+    );
     let blocks = header("experts.down_blocks", "u8", &[4, 2, 16], 128);
     let scales = header("experts.down_scales", "u8", &[4, 2], 8);
     assert_eq!((blocks.elements(), scales.elements()), (256, 0));
@@ -62,7 +112,10 @@ fn weights_take_what_their_form_takes() {
 
 #[test]
 fn names_of_types_are_those_of_gguf() {
-    assert_eq!(["Q4K", "Q4_0", "BF16", "F32"].map(stored_name), ["q4_k", "q4_0", "bf16", "f32"]);
+    assert_eq!(
+        ["Q4K", "Q4_0", "BF16", "F32"].map(stored_name),
+        ["q4_k", "q4_0", "bf16", "f32"]
+    );
 }
 
 #[test]
@@ -74,7 +127,9 @@ fn batches_shrink_first_then_threads_then_weights() {
     let mut last = (usize::MAX, usize::MAX, u64::MAX);
     let mut seen = Vec::new();
     for limit in (100..2_000).rev().map(|mb| mb * MB) {
-        let Ok(plan) = model.choose(None, Packing::None, &room(limit)) else { continue };
+        let Ok(plan) = model.choose(None, Packing::None, &room(limit)) else {
+            continue;
+        };
         assert!(plan.total() <= limit, "{plan:?}");
         let now = (plan.batch, plan.threads, plan.weights);
         if now != last {
@@ -83,39 +138,91 @@ fn batches_shrink_first_then_threads_then_weights() {
         }
     }
     assert_eq!(seen[0], ("f32", 16, 4));
-    let narrow = seen.iter().position(|(precision, ..)| *precision == "bf16").unwrap();
-    assert!(seen[..narrow].iter().all(|(precision, batch, _)| *precision == "f32" && *batch >= 4), "{seen:?}");
-    assert!(seen[narrow..].iter().all(|(precision, ..)| *precision == "bf16"), "{seen:?}");
-    assert_eq!(seen.last().map(|(_, batch, threads)| (*batch, *threads)), Some((1, 1)), "{seen:?}");
+    let narrow = seen
+        .iter()
+        .position(|(precision, ..)| *precision == "bf16")
+        .unwrap();
+    assert!(
+        seen[..narrow]
+            .iter()
+            .all(|(precision, batch, _)| *precision == "f32" && *batch >= 4),
+        "{seen:?}"
+    );
+    assert!(
+        seen[narrow..]
+            .iter()
+            .all(|(precision, ..)| *precision == "bf16"),
+        "{seen:?}"
+    );
+    assert_eq!(
+        seen.last().map(|(_, batch, threads)| (*batch, *threads)),
+        Some((1, 1)),
+        "{seen:?}"
+    );
 }
 
 #[test]
 fn of_what_is_merely_free_f32_takes_half() {
-    let (model, free) = (model(), |limit| Room { asked: false, ..room(limit) });
+    let (model, free) = (model(), |limit| Room {
+        asked: false,
+        ..room(limit)
+    });
     let whole = model.plan(Precision::F32, Packing::None, &room(0)).total();
     let chosen = |room: &Room| model.choose(None, Packing::None, room).unwrap().precision;
     assert_eq!(chosen(&free(2 * whole)), Precision::F32);
     assert_eq!(chosen(&free(600 * MB)), Precision::Bf16);
     assert_eq!(chosen(&room(600 * MB)), Precision::F32);
-    assert_eq!(model.choose(Some(Precision::F32), Packing::None, &free(600 * MB)).unwrap().precision, Precision::F32);
+    assert_eq!(
+        model
+            .choose(Some(Precision::F32), Packing::None, &free(600 * MB))
+            .unwrap()
+            .precision,
+        Precision::F32
+    );
     // Where nobody knows how much there is, nothing is refused.
-    let unknown = Room { limit: None, ..room(0) };
+    let unknown = Room {
+        limit: None,
+        ..room(0)
+    };
     assert_eq!(chosen(&unknown), Precision::F32);
 }
 
 #[test]
 fn what_does_not_fit_says_what_would() {
     let model = model();
-    let refused = |asked, limit| model.choose(asked, Packing::None, &room(limit)).unwrap_err().to_string();
+    let refused = |asked, limit| {
+        model
+            .choose(asked, Packing::None, &room(limit))
+            .unwrap_err()
+            .to_string()
+    };
     let said = refused(Some(Precision::F32), 300 * MB);
-    assert!(said.starts_with("m/model.safetensors: in f32 it needs "), "{said}");
-    assert!(said.contains("--memory allows 300 MB; --dtype bf16 would fit, with "), "{said}");
+    assert!(
+        said.starts_with("m/model.safetensors: in f32 it needs "),
+        "{said}"
+    );
+    assert!(
+        said.contains("--memory allows 300 MB; --dtype bf16 would fit, with "),
+        "{said}"
+    );
     let said = refused(None, 200 * MB);
-    assert!(said.contains("in bf16 it needs") && said.contains("--dtype q8_0 would fit"), "{said}");
+    assert!(
+        said.contains("in bf16 it needs") && said.contains("--dtype q8_0 would fit"),
+        "{said}"
+    );
     let said = refused(None, 50 * MB);
-    assert!(said.contains("no --dtype would fit, not even q4_0"), "{said}");
-    let bound = Outline { f32_only: true, ..model.clone() };
-    let said = bound.choose(None, Packing::None, &room(300 * MB)).unwrap_err().to_string();
+    assert!(
+        said.contains("no --dtype would fit, not even q4_0"),
+        "{said}"
+    );
+    let bound = Outline {
+        f32_only: true,
+        ..model.clone()
+    };
+    let said = bound
+        .choose(None, Packing::None, &room(300 * MB))
+        .unwrap_err()
+        .to_string();
     assert!(said.contains("no narrower --dtype would fit"), "{said}");
 }
 
@@ -130,15 +237,25 @@ fn packing_spares_the_widening() {
 
 #[test]
 fn where_nothing_is_kept_there_are_neither_caches_nor_whole_rows_of_logits() {
-    let of = |keeps, precision, packing| model().plan(precision, packing, &Room { keeps, ..room(0) });
+    let of =
+        |keeps, precision, packing| model().plan(precision, packing, &Room { keeps, ..room(0) });
     let once = of(false, Precision::Bf16, Packing::Panels);
     let kept = of(true, Precision::Bf16, Packing::Panels);
     assert_eq!(once.logits, 4 * 1_600 * 1_024);
-    assert_eq!(kept.activations - once.activations, 4 * 1_600 * 2 * 20 * 512);
+    assert_eq!(
+        kept.activations - once.activations,
+        4 * 1_600 * 2 * 20 * 512
+    );
     assert!(kept.logits > once.logits);
     // Quantized as it is stored, or computed by Candle: whole rows.
-    assert_eq!(of(false, Precision::Quantized, Packing::Panels).logits, kept.logits);
-    assert_eq!(of(false, Precision::Bf16, Packing::None).logits, 2 * kept.logits);
+    assert_eq!(
+        of(false, Precision::Quantized, Packing::Panels).logits,
+        kept.logits
+    );
+    assert_eq!(
+        of(false, Precision::Bf16, Packing::None).logits,
+        2 * kept.logits
+    );
 }
 
 #[test]
@@ -163,7 +280,11 @@ fn sizes_of_a_damaged_configuration_are_not_believed() {
         ..Widths::default()
     };
     let outline = Outline::new("m".to_owned(), headers, Some(wild), false, false);
-    assert!(outline.choose(None, Packing::None, &room(3_000 * MB)).is_ok());
+    assert!(
+        outline
+            .choose(None, Packing::None, &room(3_000 * MB))
+            .is_ok()
+    );
 }
 
 #[test]
@@ -178,8 +299,13 @@ fn amounts_are_read_as_people_write_them() {
     ] {
         assert_eq!(parse_size(text), Ok(bytes), "{text}");
     }
-    for text in ["", "GiB", "-1GB", "0", "6XB", "nan", "inf", "1e300GB", "6 G i B"] {
-        assert!(parse_size(text).unwrap_err().contains("write such as 6GiB"), "{text}");
+    for text in [
+        "", "GiB", "-1GB", "0", "6XB", "nan", "inf", "1e300GB", "6 G i B",
+    ] {
+        assert!(
+            parse_size(text).unwrap_err().contains("write such as 6GiB"),
+            "{text}"
+        );
     }
     assert_eq!([size(12 * MB), size(1_234 * MB)], ["12 MB", "1.23 GB"]);
 }

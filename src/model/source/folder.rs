@@ -27,18 +27,34 @@ pub(crate) enum Choice {
 ///
 /// # Errors
 /// When there are none that can be loaded, or several GGUF files.
-pub(crate) fn choose(names: &[String], file: Option<&str>, place: &str) -> Result<Choice, SourceError> {
+pub(crate) fn choose(
+    names: &[String],
+    file: Option<&str>,
+    place: &str,
+) -> Result<Choice, SourceError> {
     let has = |wanted: &str| names.iter().any(|name| name == wanted);
     let ending = |ends: &[&str]| -> Vec<&str> {
-        names.iter().map(String::as_str).filter(|name| ends.iter().any(|end| name.ends_with(end))).collect()
+        names
+            .iter()
+            .map(String::as_str)
+            .filter(|name| ends.iter().any(|end| name.ends_with(end)))
+            .collect()
     };
     let gguf = |name: &str| gguf(name, has, place);
     if let Some(file) = file {
         if !has(file) {
             let found = some_of(&ending(&[".gguf", ".safetensors"]));
-            return Err(SourceError::NoFile { place: place.to_owned(), file: file.to_owned(), found });
+            return Err(SourceError::NoFile {
+                place: place.to_owned(),
+                file: file.to_owned(),
+                found,
+            });
         }
-        return if file.ends_with(".gguf") { gguf(file) } else { Ok(Choice::Single(file.to_owned())) };
+        return if file.ends_with(".gguf") {
+            gguf(file)
+        } else {
+            Ok(Choice::Single(file.to_owned()))
+        };
     }
     if has(SINGLE) {
         return Ok(Choice::Single(SINGLE.to_owned()));
@@ -48,13 +64,24 @@ pub(crate) fn choose(names: &[String], file: Option<&str>, place: &str) -> Resul
     }
     let pickles = ending(&[".bin", ".pt", ".pth", ".ckpt", ".pkl"]);
     // All parts of a split file count as one.
-    let first =
-        |name: &str| PartName::parse(name).and_then(|part| part.all().next()).unwrap_or_else(|| name.to_owned());
+    let first = |name: &str| {
+        PartName::parse(name)
+            .and_then(|part| part.all().next())
+            .unwrap_or_else(|| name.to_owned())
+    };
     let files: BTreeSet<String> = ending(&[".gguf"]).into_iter().map(first).collect();
-    match files.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
+    match files
+        .iter()
+        .map(String::as_str)
+        .collect::<Vec<_>>()
+        .as_slice()
+    {
         [one] => gguf(one),
         [] if ending(&[".safetensors"]).is_empty() && !pickles.is_empty() => {
-            Err(SourceError::PickleOnly { place: place.to_owned(), files: some_of(&pickles) })
+            Err(SourceError::PickleOnly {
+                place: place.to_owned(),
+                files: some_of(&pickles),
+            })
         }
         [] => {
             let found = if has("adapter_model.safetensors") {
@@ -64,18 +91,29 @@ pub(crate) fn choose(names: &[String], file: Option<&str>, place: &str) -> Resul
             } else {
                 match ending(&[".safetensors"]).as_slice() {
                     [] => "; check the path".to_owned(),
-                    others => format!("; name one of {} with file = \"...\" in models.toml", some_of(others)),
+                    others => format!(
+                        "; name one of {} with file = \"...\" in models.toml",
+                        some_of(others)
+                    ),
                 }
             };
-            Err(SourceError::NoWeights { place: place.to_owned(), found })
+            Err(SourceError::NoWeights {
+                place: place.to_owned(),
+                found,
+            })
         }
-        several => Err(SourceError::SeveralGguf { place: place.to_owned(), files: some_of(several) }),
+        several => Err(SourceError::SeveralGguf {
+            place: place.to_owned(),
+            files: some_of(several),
+        }),
     }
 }
 
 /// The error for safetensors without a config.
 pub(crate) fn config_missing(place: &str) -> SourceError {
-    SourceError::NoConfig { place: place.to_owned() }
+    SourceError::NoConfig {
+        place: place.to_owned(),
+    }
 }
 
 /// The shards that an index names, in order of their names.
@@ -87,15 +125,23 @@ pub(crate) fn shards(index: &Path) -> Result<Vec<String>, SourceError> {
     struct Index {
         weight_map: BTreeMap<String, String>,
     }
-    let bad = |reason: String| SourceError::BadIndex { path: index.to_owned(), reason };
+    let bad = |reason: String| SourceError::BadIndex {
+        path: index.to_owned(),
+        reason,
+    };
     let text = std::fs::read(index).map_err(|error| SourceError::io(index, error))?;
     let parsed: Index = serde_json::from_slice(&text).map_err(|error| bad(error.to_string()))?;
     let names: BTreeSet<String> = parsed.weight_map.into_values().collect();
     if names.is_empty() {
         return Err(bad("weight_map is empty".to_owned()));
     }
-    match names.iter().find(|name| !is_inside(name) || name.contains('/') || !name.ends_with(".safetensors")) {
-        Some(name) => Err(bad(format!("weight_map names {name:?}, which is no .safetensors file of this folder"))),
+    match names
+        .iter()
+        .find(|name| !is_inside(name) || name.contains('/') || !name.ends_with(".safetensors"))
+    {
+        Some(name) => Err(bad(format!(
+            "weight_map names {name:?}, which is no .safetensors file of this folder"
+        ))),
         None => Ok(names.into_iter().collect()),
     }
 }
@@ -103,7 +149,9 @@ pub(crate) fn shards(index: &Path) -> Result<Vec<String>, SourceError> {
 /// The model at `path`: a folder, a repository of a hub cache, a `.gguf` file or a `.safetensors` file.
 pub(super) fn from_path(path: &Path, file: Option<&str>) -> Result<Located, SourceError> {
     if !path.exists() {
-        return Err(SourceError::NoPath { path: path.to_owned() });
+        return Err(SourceError::NoPath {
+            path: path.to_owned(),
+        });
     }
     if path.is_dir() {
         let folder = snapshot_in(path)?.unwrap_or_else(|| path.to_owned());
@@ -112,16 +160,31 @@ pub(super) fn from_path(path: &Path, file: Option<&str>) -> Result<Located, Sour
         located.revision = snapshot_commit(&folder);
         return Ok(located);
     }
-    let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    let name = path
+        .file_name()
+        .map(|name| name.to_string_lossy().into_owned())
+        .unwrap_or_default();
     let folder = path.parent().unwrap_or(Path::new(""));
     let choice = if name.ends_with(".gguf") {
-        gguf(&name, |name| folder.join(name).is_file(), &folder.display().to_string())?
+        gguf(
+            &name,
+            |name| folder.join(name).is_file(),
+            &folder.display().to_string(),
+        )?
     } else if name.ends_with(".safetensors") {
         Choice::Single(name)
-    } else if [".bin", ".pt", ".pth", ".ckpt", ".pkl"].iter().any(|end| name.ends_with(end)) {
-        return Err(SourceError::PickleOnly { place: path.display().to_string(), files: name });
+    } else if [".bin", ".pt", ".pth", ".ckpt", ".pkl"]
+        .iter()
+        .any(|end| name.ends_with(end))
+    {
+        return Err(SourceError::PickleOnly {
+            place: path.display().to_string(),
+            files: name,
+        });
     } else {
-        return Err(SourceError::NotAModel { path: path.to_owned() });
+        return Err(SourceError::NotAModel {
+            path: path.to_owned(),
+        });
     };
     let mut located = take(folder, &choice)?;
     located.source = format!("file:{}", path.display());
@@ -141,16 +204,24 @@ pub(super) fn read(folder: &Path, file: Option<&str>) -> Result<Located, SourceE
     }
     // `file` may stand in a folder below this one, and so do its other parts.
     if let Some(file) = file.filter(|file| file.contains('/')) {
-        let parts = PartName::parse(file).map_or_else(|| vec![file.to_owned()], |part| part.all().collect());
+        let parts = PartName::parse(file)
+            .map_or_else(|| vec![file.to_owned()], |part| part.all().collect());
         names.extend(parts.into_iter().filter(|part| folder.join(part).is_file()));
     }
     names.sort();
-    take(folder, &choose(&names, file, &folder.display().to_string())?)
+    take(
+        folder,
+        &choose(&names, file, &folder.display().to_string())?,
+    )
 }
 
 fn take(folder: &Path, choice: &Choice) -> Result<Located, SourceError> {
-    let mut located = Located { folder: folder.to_owned(), ..builtin() };
-    let existing = |name: &str| -> Option<PathBuf> { Some(folder.join(name)).filter(|path| path.is_file()) };
+    let mut located = Located {
+        folder: folder.to_owned(),
+        ..builtin()
+    };
+    let existing =
+        |name: &str| -> Option<PathBuf> { Some(folder.join(name)).filter(|path| path.is_file()) };
     match choice {
         Choice::Gguf(names) => {
             located.format = Format::Gguf;
@@ -161,19 +232,31 @@ fn take(folder: &Path, choice: &Choice) -> Result<Located, SourceError> {
         Choice::Index => {
             let index = folder.join(INDEX);
             let names = shards(&index)?;
-            let missing: Vec<&str> = names.iter().map(String::as_str).filter(|name| existing(name).is_none()).collect();
+            let missing: Vec<&str> = names
+                .iter()
+                .map(String::as_str)
+                .filter(|name| existing(name).is_none())
+                .collect();
             if !missing.is_empty() {
-                return Err(SourceError::MissingShards { index, missing: missing.join(", ") });
+                return Err(SourceError::MissingShards {
+                    index,
+                    missing: missing.join(", "),
+                });
             }
             located.weights = names.iter().map(|name| folder.join(name)).collect();
             located.index = Some(index);
         }
     }
     located.format = Format::Safetensors;
-    let config = existing("config.json").ok_or_else(|| config_missing(&folder.display().to_string()))?;
+    let config =
+        existing("config.json").ok_or_else(|| config_missing(&folder.display().to_string()))?;
     located.config = Some(config);
     located.tokenizer = MAIN_FILES.iter().find_map(|name| existing(name));
-    if located.tokenizer.as_ref().is_some_and(|path| !path.ends_with(MAIN_FILES[0])) {
+    if located
+        .tokenizer
+        .as_ref()
+        .is_some_and(|path| !path.ends_with(MAIN_FILES[0]))
+    {
         located.tokenizer_parts = BESIDE.iter().filter_map(|name| existing(name)).collect();
     }
     located.tokenizer_config = existing("tokenizer_config.json");
@@ -193,15 +276,23 @@ fn snapshot_in(path: &Path) -> Result<Option<PathBuf>, SourceError> {
             return Ok(Some(snapshot));
         }
     }
-    let entries = std::fs::read_dir(&snapshots).map_err(|error| SourceError::io(&snapshots, error))?;
-    let mut found: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).filter(|p| p.is_dir()).collect();
+    let entries =
+        std::fs::read_dir(&snapshots).map_err(|error| SourceError::io(&snapshots, error))?;
+    let mut found: Vec<PathBuf> = entries
+        .flatten()
+        .map(|entry| entry.path())
+        .filter(|p| p.is_dir())
+        .collect();
     found.sort();
     match found.as_slice() {
         [] => Ok(None),
         [one] => Ok(Some(one.clone())),
         several => Err(SourceError::NoWeights {
             place: path.display().to_string(),
-            found: format!(" of its own, but {} snapshots; give the path of one of them", several.len()),
+            found: format!(
+                " of its own, but {} snapshots; give the path of one of them",
+                several.len()
+            ),
         }),
     }
 }
@@ -212,25 +303,40 @@ fn snapshot_commit(folder: &Path) -> Option<String> {
     let commit = folder.file_name()?.to_str()?;
     let snapshots = folder.parent()?;
     let repository = snapshots.parent()?.file_name()?.to_str()?;
-    let known = snapshots.file_name()? == "snapshots" && repository.starts_with("models--") && is_commit(commit);
+    let known = snapshots.file_name()? == "snapshots"
+        && repository.starts_with("models--")
+        && is_commit(commit);
     known.then(|| commit.to_owned())
 }
 
 /// Whether `text` is a full commit id of git.
 pub(crate) fn is_commit(text: &str) -> bool {
-    text.len() == 40 && text.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
+    text.len() == 40
+        && text
+            .bytes()
+            .all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
 }
 
 /// A GGUF file, with all parts if it is split.
 fn gguf(name: &str, has: impl Fn(&str) -> bool, place: &str) -> Result<Choice, SourceError> {
-    let Some(part) = PartName::parse(name) else { return Ok(Choice::Gguf(vec![name.to_owned()])) };
+    let Some(part) = PartName::parse(name) else {
+        return Ok(Choice::Gguf(vec![name.to_owned()]));
+    };
     let parts: Vec<String> = part.all().collect();
-    let missing: Vec<&str> = parts.iter().map(String::as_str).filter(|part| !has(part)).collect();
+    let missing: Vec<&str> = parts
+        .iter()
+        .map(String::as_str)
+        .filter(|part| !has(part))
+        .collect();
     if missing.is_empty() {
         return Ok(Choice::Gguf(parts));
     }
     let (place, count) = (place.to_owned(), part.count);
-    Err(SourceError::MissingParts { place, count, missing: some_of(&missing) })
+    Err(SourceError::MissingParts {
+        place,
+        count,
+        missing: some_of(&missing),
+    })
 }
 
 /// Names for an error, not too many of them.
@@ -258,27 +364,51 @@ mod tests {
     }
 
     fn names(located: &Located) -> Vec<String> {
-        located.weights.iter().map(|p| p.strip_prefix(&located.folder).unwrap().display().to_string()).collect()
+        located
+            .weights
+            .iter()
+            .map(|p| {
+                p.strip_prefix(&located.folder)
+                    .unwrap()
+                    .display()
+                    .to_string()
+            })
+            .collect()
     }
 
-    const SHARDS: &str =
-        r#"{"metadata": {}, "weight_map": {"b": "m-2.safetensors", "a": "m-1.safetensors", "c": "m-2.safetensors"}}"#;
+    const SHARDS: &str = r#"{"metadata": {}, "weight_map": {"b": "m-2.safetensors", "a": "m-1.safetensors", "c": "m-2.safetensors"}}"#;
 
     #[test]
     fn a_folder_gives_its_weights_config_and_tokenizer() {
         for (files, format, weights) in [
             (
-                vec![("model.safetensors", ""), ("pytorch_model.bin", ""), ("x.gguf", "")],
+                vec![
+                    ("model.safetensors", ""),
+                    ("pytorch_model.bin", ""),
+                    ("x.gguf", ""),
+                ],
                 Format::Safetensors,
                 vec!["model.safetensors"],
             ),
             (
-                vec![(INDEX, SHARDS), ("m-2.safetensors", ""), ("m-1.safetensors", "")],
+                vec![
+                    (INDEX, SHARDS),
+                    ("m-2.safetensors", ""),
+                    ("m-1.safetensors", ""),
+                ],
                 Format::Safetensors,
                 vec!["m-1.safetensors", "m-2.safetensors"],
             ),
-            (vec![("only.gguf", ""), ("pytorch_model.bin", "")], Format::Gguf, vec!["only.gguf"]),
-            (vec![("x-00001-of-00001.gguf", "")], Format::Gguf, vec!["x-00001-of-00001.gguf"]),
+            (
+                vec![("only.gguf", ""), ("pytorch_model.bin", "")],
+                Format::Gguf,
+                vec!["only.gguf"],
+            ),
+            (
+                vec![("x-00001-of-00001.gguf", "")],
+                Format::Gguf,
+                vec!["x-00001-of-00001.gguf"],
+            ),
             (
                 vec![("x-00002-of-00002.gguf", ""), ("x-00001-of-00002.gguf", "")],
                 Format::Gguf,
@@ -289,24 +419,52 @@ mod tests {
             all.extend(files);
             let folder = folder_with(&all);
             let located = from_path(folder.path(), None).unwrap();
-            assert_eq!((located.format, names(&located)), (format, weights.iter().map(|s| (*s).to_owned()).collect()));
-            assert_eq!(located.source, format!("folder:{}", folder.path().display()));
+            assert_eq!(
+                (located.format, names(&located)),
+                (format, weights.iter().map(|s| (*s).to_owned()).collect())
+            );
+            assert_eq!(
+                located.source,
+                format!("folder:{}", folder.path().display())
+            );
             let of_safetensors = format == Format::Safetensors;
-            assert_eq!((located.config.is_some(), located.tokenizer.is_some()), (of_safetensors, of_safetensors));
+            assert_eq!(
+                (located.config.is_some(), located.tokenizer.is_some()),
+                (of_safetensors, of_safetensors)
+            );
             assert_eq!(located.tokenizer_config, None);
         }
     }
 
     #[test]
     fn a_tokenizer_without_tokenizer_json_is_found_with_its_parts() {
-        let model = [("model.safetensors", ""), ("config.json", "{}"), ("merges.txt", "")];
+        let model = [
+            ("model.safetensors", ""),
+            ("config.json", "{}"),
+            ("merges.txt", ""),
+        ];
         for (files, main, parts) in [
-            (vec!["vocab.json", "added_tokens.json"], "vocab.json", vec!["merges.txt", "added_tokens.json"]),
-            (vec!["tokenizer.model", "vocab.json"], "tokenizer.model", vec!["merges.txt"]),
-            (vec!["tokenizer.json", "tokenizer.model", "vocab.json"], "tokenizer.json", vec![]),
+            (
+                vec!["vocab.json", "added_tokens.json"],
+                "vocab.json",
+                vec!["merges.txt", "added_tokens.json"],
+            ),
+            (
+                vec!["tokenizer.model", "vocab.json"],
+                "tokenizer.model",
+                vec!["merges.txt"],
+            ),
+            (
+                vec!["tokenizer.json", "tokenizer.model", "vocab.json"],
+                "tokenizer.json",
+                vec![],
+            ),
             (vec!["qwen.tiktoken"], "qwen.tiktoken", vec!["merges.txt"]),
         ] {
-            let all: Vec<_> = model.into_iter().chain(files.iter().map(|name| (*name, "{}"))).collect();
+            let all: Vec<_> = model
+                .into_iter()
+                .chain(files.iter().map(|name| (*name, "{}")))
+                .collect();
             let folder = folder_with(&all);
             let located = from_path(folder.path(), None).unwrap();
             assert_eq!(located.tokenizer, Some(folder.path().join(main)));
@@ -321,28 +479,62 @@ mod tests {
         let below = r#"{"weight_map": {"a": "sub/m.safetensors"}}"#;
         let pickled = r#"{"weight_map": {"a": "pytorch_model.bin"}}"#;
         for (files, told) in [
-            (vec![("pytorch_model.bin", ""), ("config.json", "{}")], "only as pickles (pytorch_model.bin)"),
-            (vec![("consolidated.00.pth", "")], "convert them with the safetensors library"),
-            (vec![("a.gguf", ""), ("b.gguf", "")], "several GGUF files (a.gguf, b.gguf); name one with file"),
-            (vec![("a-00001-of-00003.gguf", "")], "lacks of the 3 parts of a GGUF: a-00002-of-00003.gguf, a-00003-of"),
             (
-                vec![("a-00001-of-00002.gguf", ""), ("a-00002-of-00002.gguf", ""), ("b.gguf", "")],
+                vec![("pytorch_model.bin", ""), ("config.json", "{}")],
+                "only as pickles (pytorch_model.bin)",
+            ),
+            (
+                vec![("consolidated.00.pth", "")],
+                "convert them with the safetensors library",
+            ),
+            (
+                vec![("a.gguf", ""), ("b.gguf", "")],
+                "several GGUF files (a.gguf, b.gguf); name one with file",
+            ),
+            (
+                vec![("a-00001-of-00003.gguf", "")],
+                "lacks of the 3 parts of a GGUF: a-00002-of-00003.gguf, a-00003-of",
+            ),
+            (
+                vec![
+                    ("a-00001-of-00002.gguf", ""),
+                    ("a-00002-of-00002.gguf", ""),
+                    ("b.gguf", ""),
+                ],
                 "several GGUF files (a-00001-of-00002.gguf, b.gguf)",
             ),
             (vec![("model.safetensors", "")], "has no config.json"),
             (vec![("config.json", "{}")], "neither model.safetensors nor"),
-            (vec![("adapter_model.safetensors", ""), ("config.json", "{}")], "this folder with --adapter"),
-            (vec![(INDEX, SHARDS), ("m-1.safetensors", "")], "these shards are missing: m-2.safetensors"),
-            (vec![(INDEX, outside)], "no .safetensors file of this folder"),
-            (vec![(INDEX, below), ("sub/m.safetensors", "")], "no .safetensors file of this folder"),
-            (vec![(INDEX, pickled), ("pytorch_model.bin", "")], "no .safetensors file of this folder"),
+            (
+                vec![("adapter_model.safetensors", ""), ("config.json", "{}")],
+                "this folder with --adapter",
+            ),
+            (
+                vec![(INDEX, SHARDS), ("m-1.safetensors", "")],
+                "these shards are missing: m-2.safetensors",
+            ),
+            (
+                vec![(INDEX, outside)],
+                "no .safetensors file of this folder",
+            ),
+            (
+                vec![(INDEX, below), ("sub/m.safetensors", "")],
+                "no .safetensors file of this folder",
+            ),
+            (
+                vec![(INDEX, pickled), ("pytorch_model.bin", "")],
+                "no .safetensors file of this folder",
+            ),
             (vec![(INDEX, "{\"weight_map\": {}}")], "weight_map is empty"),
             (vec![(INDEX, "{\"weight_")], "line 1 column"),
         ] {
             let folder = folder_with(&files);
             let message = from_path(folder.path(), None).unwrap_err().to_string();
             assert!(message.contains(told), "{files:?}: {message}");
-            assert!(message.contains(&folder.path().display().to_string()) || told.contains("gguf"), "{message}");
+            assert!(
+                message.contains(&folder.path().display().to_string()) || told.contains("gguf"),
+                "{message}"
+            );
         }
     }
 
@@ -350,26 +542,53 @@ mod tests {
     fn a_file_of_an_entry_is_taken_from_among_several() {
         let folder = folder_with(&[("a.gguf", ""), ("b.gguf", ""), ("q4/c.gguf", "")]);
         for file in ["b.gguf", "q4/c.gguf"] {
-            assert_eq!(names(&from_path(folder.path(), Some(file)).unwrap()), [file]);
+            assert_eq!(
+                names(&from_path(folder.path(), Some(file)).unwrap()),
+                [file]
+            );
         }
         let split = ["q4/d-00001-of-00002.gguf", "q4/d-00002-of-00002.gguf"];
         for part in split {
             std::fs::write(folder.path().join(part), "").unwrap();
         }
-        assert_eq!(names(&from_path(folder.path(), Some(split[1])).unwrap()), split);
-        assert_eq!(from_path(&folder.path().join(split[0]), None).unwrap().weights.len(), 2);
-        let message = from_path(folder.path(), Some("d.gguf")).unwrap_err().to_string();
-        assert!(message.contains("no file \"d.gguf\"") && message.contains("a.gguf, b.gguf"), "{message}");
+        assert_eq!(
+            names(&from_path(folder.path(), Some(split[1])).unwrap()),
+            split
+        );
+        assert_eq!(
+            from_path(&folder.path().join(split[0]), None)
+                .unwrap()
+                .weights
+                .len(),
+            2
+        );
+        let message = from_path(folder.path(), Some("d.gguf"))
+            .unwrap_err()
+            .to_string();
+        assert!(
+            message.contains("no file \"d.gguf\"") && message.contains("a.gguf, b.gguf"),
+            "{message}"
+        );
     }
 
     #[test]
     fn a_single_file_is_a_model_if_it_needs_nothing_more_or_has_its_config() {
-        let folder =
-            folder_with(&[("a.gguf", ""), ("b.gguf", ""), ("w.safetensors", ""), ("x.bin", ""), ("x.txt", "")]);
+        let folder = folder_with(&[
+            ("a.gguf", ""),
+            ("b.gguf", ""),
+            ("w.safetensors", ""),
+            ("x.bin", ""),
+            ("x.txt", ""),
+        ]);
         let at = |name: &str| from_path(&folder.path().join(name), None);
         assert_eq!(names(&at("b.gguf").unwrap()), ["b.gguf"]);
         assert!(at("b.gguf").unwrap().source.starts_with("file:"));
-        assert!(at("w.safetensors").unwrap_err().to_string().contains("has no config.json"));
+        assert!(
+            at("w.safetensors")
+                .unwrap_err()
+                .to_string()
+                .contains("has no config.json")
+        );
         assert!(matches!(at("x.bin"), Err(SourceError::PickleOnly { .. })));
         assert!(matches!(at("x.txt"), Err(SourceError::NotAModel { .. })));
         std::fs::write(folder.path().join("config.json"), "{}").unwrap();
@@ -380,7 +599,11 @@ mod tests {
     #[test]
     fn a_hub_cache_is_read_through_its_links_and_tells_the_commit() {
         let (old, new) = ("1".repeat(40), "2".repeat(40));
-        let folder = folder_with(&[("blobs/aa", "weights"), ("blobs/bb", "{}"), ("refs/main", &new)]);
+        let folder = folder_with(&[
+            ("blobs/aa", "weights"),
+            ("blobs/bb", "{}"),
+            ("refs/main", &new),
+        ]);
         let cache = folder.path().join("models--org--name");
         std::fs::create_dir(&cache).unwrap();
         for part in ["blobs", "refs"] {
@@ -389,7 +612,8 @@ mod tests {
         for commit in [&old, &new] {
             let snapshot = cache.join("snapshots").join(commit);
             std::fs::create_dir_all(&snapshot).unwrap();
-            std::os::unix::fs::symlink("../../blobs/aa", snapshot.join("model.safetensors")).unwrap();
+            std::os::unix::fs::symlink("../../blobs/aa", snapshot.join("model.safetensors"))
+                .unwrap();
             std::os::unix::fs::symlink("../../blobs/bb", snapshot.join("config.json")).unwrap();
         }
         let main = from_path(&cache, None).unwrap();
@@ -399,8 +623,14 @@ mod tests {
         assert_eq!(given.revision.as_deref(), Some(old.as_str()));
         std::fs::remove_file(cache.join("refs/main")).unwrap();
         let message = from_path(&cache, None).unwrap_err().to_string();
-        assert!(message.contains("2 snapshots; give the path of one"), "{message}");
+        assert!(
+            message.contains("2 snapshots; give the path of one"),
+            "{message}"
+        );
         std::fs::remove_file(cache.join("blobs/aa")).unwrap();
-        assert!(matches!(from_path(&cache.join("snapshots").join(&old), None), Err(SourceError::NoWeights { .. })));
+        assert!(matches!(
+            from_path(&cache.join("snapshots").join(&old), None),
+            Err(SourceError::NoWeights { .. })
+        ));
     }
 }

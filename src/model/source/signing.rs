@@ -12,7 +12,13 @@ use rayon::prelude::*;
 use std::path::{Path, PathBuf};
 
 /// Not covered when they stand at the top of the folder.
-const IGNORED: [&str; 5] = [".git", ".gitattributes", ".github", ".gitignore", "model.sig"];
+const IGNORED: [&str; 5] = [
+    ".git",
+    ".gitattributes",
+    ".github",
+    ".gitignore",
+    "model.sig",
+];
 
 /// The root digest of a model's folder, or of its one file where that file is what was given. `known` are digests taken
 /// already, by names relative to the folder. `None` for the built-in model, which has no folder, and for a single part of
@@ -28,7 +34,10 @@ pub fn root(model: &Located, known: &[FileDigest]) -> Result<Option<Digest>, Sou
         return match model.weights.as_slice() {
             [one] => {
                 let name = relative(&model.folder, one);
-                Ok(known.iter().find(|file| file.name == name).map(|file| digests_digest([&file.sha256])))
+                Ok(known
+                    .iter()
+                    .find(|file| file.name == name)
+                    .map(|file| digests_digest([&file.sha256])))
             }
             _ => Ok(None),
         };
@@ -64,7 +73,9 @@ fn collect(root: &Path, folder: &Path, paths: &mut Vec<PathBuf>) -> Result<(), S
         if folder == root && IGNORED.iter().any(|name| entry.file_name() == *name) {
             continue;
         }
-        let data = path.metadata().map_err(|error| SourceError::io(&path, error))?;
+        let data = path
+            .metadata()
+            .map_err(|error| SourceError::io(&path, error))?;
         let link = entry.file_type().is_ok_and(|kind| kind.is_symlink());
         if data.is_file() {
             paths.push(path);
@@ -130,11 +141,24 @@ mod tests {
         let dir = sample();
         let golden = of_folder(dir.path(), &[]).unwrap();
         let elsewhere = tempfile::tempdir().unwrap();
-        fs::rename(dir.path().join("model.safetensors"), elsewhere.path().join("blob")).unwrap();
-        std::os::unix::fs::symlink(elsewhere.path().join("blob"), dir.path().join("model.safetensors")).unwrap();
+        fs::rename(
+            dir.path().join("model.safetensors"),
+            elsewhere.path().join("blob"),
+        )
+        .unwrap();
+        std::os::unix::fs::symlink(
+            elsewhere.path().join("blob"),
+            dir.path().join("model.safetensors"),
+        )
+        .unwrap();
         std::os::unix::fs::symlink(elsewhere.path(), dir.path().join("folder")).unwrap();
         assert_eq!(of_folder(dir.path(), &[]).unwrap(), golden);
         std::os::unix::fs::symlink("nowhere", dir.path().join("dangling")).unwrap();
-        assert!(of_folder(dir.path(), &[]).unwrap_err().to_string().contains("dangling"));
+        assert!(
+            of_folder(dir.path(), &[])
+                .unwrap_err()
+                .to_string()
+                .contains("dangling")
+        );
     }
 }

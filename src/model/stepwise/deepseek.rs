@@ -29,19 +29,39 @@ impl Config {
     /// When a field is missing or asks for what candle-transformers does otherwise.
     pub fn read(mut fields: Fields) -> std::result::Result<Self, ModelError> {
         let text = |t: &str| t.to_owned();
-        fields.only("topk_method", &[text("greedy")], "candle-transformers picks groups by single experts' scores")?;
-        fields.only("scoring_func", &[text("softmax")], "candle-transformers has no other")?;
+        fields.only(
+            "topk_method",
+            &[text("greedy")],
+            "candle-transformers picks groups by single experts' scores",
+        )?;
+        fields.only(
+            "scoring_func",
+            &[text("softmax")],
+            "candle-transformers has no other",
+        )?;
         fields.only("norm_topk_prob", &[false], "the references differ on it")?;
         fields.only("moe_layer_freq", &[1], "the references differ on it")?;
         fields.only("mlp_bias", &[false], "candle-transformers has none")?;
-        fields.only("rms_norm_eps", &[INNER_EPS], "the norms inside attention have 1e-6 whatever it is")?;
-        for key in ["num_attention_heads", "qk_rope_head_dim", "qk_nope_head_dim", "kv_lora_rank", "v_head_dim"] {
+        fields.only(
+            "rms_norm_eps",
+            &[INNER_EPS],
+            "the norms inside attention have 1e-6 whatever it is",
+        )?;
+        for key in [
+            "num_attention_heads",
+            "qk_rope_head_dim",
+            "qk_nope_head_dim",
+            "kv_lora_rank",
+            "v_head_dim",
+        ] {
             fields.size(key)?;
         }
         fields.layers("num_hidden_layers")?;
         if fields.get::<usize>("n_routed_experts")?.is_some() {
             let experts = fields.layers("n_routed_experts")?;
-            if fields.size("num_experts_per_tok")? > experts || fields.size("n_shared_experts")? > experts {
+            if fields.size("num_experts_per_tok")? > experts
+                || fields.size("n_shared_experts")? > experts
+            {
                 return Err(fields.wrong("there are fewer experts than a token is sent to"));
             }
         }
@@ -69,12 +89,20 @@ impl Config {
     pub fn load(&self, weights: &Weights) -> std::result::Result<(Models, Facts), ModelError> {
         let taken: Mutex<HashMap<String, Tensor>> = Mutex::default();
         let keep = |name: &str, tensor: Tensor| {
-            taken.lock().unwrap_or_else(PoisonError::into_inner).insert(name.to_owned(), tensor.clone());
+            taken
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .insert(name.to_owned(), tensor.clone());
             Ok(tensor)
         };
-        let first = source::build(weights, source::same, keep, |vb| DeepSeekV2::new(&self.theirs, vb))?;
-        let ignorable: &[&str] =
-            if self.tied { &["rotary_emb.inv_freq", "lm_head.weight"] } else { &["rotary_emb.inv_freq"] };
+        let first = source::build(weights, source::same, keep, |vb| {
+            DeepSeekV2::new(&self.theirs, vb)
+        })?;
+        let ignorable: &[&str] = if self.tied {
+            &["rotary_emb.inv_freq", "lm_head.weight"]
+        } else {
+            &["rotary_emb.inv_freq"]
+        };
         let facts = Facts {
             architecture: "deepseek_v2".to_owned(),
             vocab_size: self.vocab_size,
@@ -101,7 +129,9 @@ pub struct Models {
 
 impl std::fmt::Debug for Models {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Models").field("config", &self.config).finish_non_exhaustive()
+        f.debug_struct("Models")
+            .field("config", &self.config)
+            .finish_non_exhaustive()
     }
 }
 
@@ -117,15 +147,23 @@ impl Models {
     /// # Errors
     /// When the device has no memory for its rotary tables.
     pub fn one(&self) -> Result<Model> {
-        let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let idle = self
+            .idle
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .pop();
         let model = match idle {
             Some(model) => model,
             None => {
-                let weights = VarBuilder::from_tensors(self.tensors.clone(), DType::F32, &self.device);
+                let weights =
+                    VarBuilder::from_tensors(self.tensors.clone(), DType::F32, &self.device);
                 DeepSeekV2::new(&self.config, weights)?
             }
         };
-        Ok(Model { model: Some(model), home: Arc::clone(&self.idle) })
+        Ok(Model {
+            model: Some(model),
+            home: Arc::clone(&self.idle),
+        })
     }
 }
 
@@ -152,7 +190,10 @@ impl Drop for Model {
     fn drop(&mut self) {
         if let Some(mut model) = self.model.take() {
             model.clear_kv_cache();
-            self.home.lock().unwrap_or_else(PoisonError::into_inner).push(model);
+            self.home
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .push(model);
         }
     }
 }

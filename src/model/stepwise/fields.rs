@@ -28,10 +28,11 @@ impl Fields {
     /// # Errors
     /// When it isn't one.
     pub fn read(json: &[u8], file: &str) -> Result<Self, ModelError> {
-        let mut map: Map<String, Value> = serde_json::from_slice(json).map_err(|e| ModelError::Config {
-            file: file.to_owned(),
-            what: format!("{e}; correct it or fetch it again"),
-        })?;
+        let mut map: Map<String, Value> =
+            serde_json::from_slice(json).map_err(|e| ModelError::Config {
+                file: file.to_owned(),
+                what: format!("{e}; correct it or fetch it again"),
+            })?;
         if let Some(Value::Object(mut rope)) = map.remove("rope_parameters") {
             for key in ["rope_theta", "partial_rotary_factor"] {
                 if let Some(value) = rope.remove(key) {
@@ -45,12 +46,18 @@ impl Fields {
                 map.insert("rope_scaling".to_owned(), Value::Object(rope));
             }
         }
-        Ok(Self { file: file.to_owned(), map })
+        Ok(Self {
+            file: file.to_owned(),
+            map,
+        })
     }
 
     /// An error about this config.
     pub fn wrong(&self, what: impl Into<String>) -> ModelError {
-        ModelError::Config { file: self.file.clone(), what: what.into() }
+        ModelError::Config {
+            file: self.file.clone(),
+            what: what.into(),
+        }
     }
 
     /// A field, if it is there and not null.
@@ -60,7 +67,9 @@ impl Fields {
     pub fn get<T: DeserializeOwned>(&self, key: &str) -> Result<Option<T>, ModelError> {
         match self.map.get(key) {
             None | Some(Value::Null) => Ok(None),
-            Some(value) => T::deserialize(value).map(Some).map_err(|e| self.wrong(format!("\"{key}\": {e}"))),
+            Some(value) => T::deserialize(value)
+                .map(Some)
+                .map_err(|e| self.wrong(format!("\"{key}\": {e}"))),
         }
     }
 
@@ -77,7 +86,8 @@ impl Fields {
     /// # Errors
     /// When it isn't.
     pub fn need<T: DeserializeOwned>(&self, key: &str) -> Result<T, ModelError> {
-        self.get(key)?.ok_or_else(|| self.wrong(format!("there is no \"{key}\"")))
+        self.get(key)?
+            .ok_or_else(|| self.wrong(format!("there is no \"{key}\"")))
     }
 
     /// A size that must be there and be at least 1.
@@ -97,7 +107,11 @@ impl Fields {
     }
 
     fn positive(&self, key: &str, n: usize) -> Result<usize, ModelError> {
-        if n == 0 || n > u32::MAX as usize { Err(self.wrong(format!("\"{key}\" is {n}"))) } else { Ok(n) }
+        if n == 0 || n > u32::MAX as usize {
+            Err(self.wrong(format!("\"{key}\" is {n}")))
+        } else {
+            Ok(n)
+        }
     }
 
     /// The number of layers.
@@ -144,9 +158,9 @@ impl Fields {
         why: &str,
     ) -> Result<(), ModelError> {
         match self.get::<T>(key)? {
-            Some(value) if !allowed.contains(&value) => {
-                Err(self.wrong(format!("\"{key}\" is {value:?}, and byrote can read {allowed:?} only: {why}")))
-            }
+            Some(value) if !allowed.contains(&value) => Err(self.wrong(format!(
+                "\"{key}\" is {value:?}, and byrote can read {allowed:?} only: {why}"
+            ))),
             _ => Ok(()),
         }
     }
@@ -158,9 +172,9 @@ impl Fields {
     pub fn no_rope_scaling(&self) -> Result<(), ModelError> {
         match self.map.get("rope_scaling") {
             None | Some(Value::Null) => Ok(()),
-            Some(scaling) => {
-                Err(self.wrong(format!("\"rope_scaling\" is {scaling}, which candle-transformers doesn't do here")))
-            }
+            Some(scaling) => Err(self.wrong(format!(
+                "\"rope_scaling\" is {scaling}, which candle-transformers doesn't do here"
+            ))),
         }
     }
 
@@ -229,11 +243,17 @@ mod tests {
             (fields.size("b").unwrap_err(), "\"b\": invalid type"),
             (fields.size("none").unwrap_err(), "no \"none\""),
             (fields.layers("n").unwrap_err(), "99999999"),
-            (fields.only("act", &["silu".to_owned()], "why").unwrap_err(), "why"),
+            (
+                fields.only("act", &["silu".to_owned()], "why").unwrap_err(),
+                "why",
+            ),
             (fields.no_rope_scaling().unwrap_err(), "yarn"),
         ] {
             let error = error.to_string();
-            assert!(error.contains(said) && error.contains("m/config.json"), "{error}");
+            assert!(
+                error.contains(said) && error.contains("m/config.json"),
+                "{error}"
+            );
         }
         assert_eq!(fields.need::<f64>("rope_theta").unwrap(), 5.0);
     }

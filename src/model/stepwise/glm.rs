@@ -62,7 +62,11 @@ impl Config {
             return Self::chatglm(&fields);
         }
         fields.no_rope_scaling()?;
-        fields.only("hidden_act", &["silu".to_owned()], "no other activation is known in a GLM")?;
+        fields.only(
+            "hidden_act",
+            &["silu".to_owned()],
+            "no other activation is known in a GLM",
+        )?;
         fields.layers("num_hidden_layers")?;
         fields.default("head_dim", 128);
         fields.default("partial_rotary_factor", 0.5);
@@ -71,12 +75,23 @@ impl Config {
         fields.default("rope_theta", 10_000.0);
         fields.default("rms_norm_eps", 1.5625e-7);
         fields.default("tie_word_embeddings", false);
-        let (heads, kv_heads) = (fields.size("num_attention_heads")?, fields.size("num_key_value_heads")?);
-        let (head_dim, positions) = (fields.head("head_dim")?, fields.positions("max_position_embeddings")?);
-        let (vocab_size, tied) = (fields.size("vocab_size")?, fields.need("tie_word_embeddings")?);
+        let (heads, kv_heads) = (
+            fields.size("num_attention_heads")?,
+            fields.size("num_key_value_heads")?,
+        );
+        let (head_dim, positions) = (
+            fields.head("head_dim")?,
+            fields.positions("max_position_embeddings")?,
+        );
+        let (vocab_size, tied) = (
+            fields.size("vocab_size")?,
+            fields.need("tie_word_embeddings")?,
+        );
         let rotated = (fields.need::<f32>("partial_rotary_factor")? * head_dim as f32) as usize;
         if rotated == 0 || rotated % 2 == 1 || rotated > head_dim || heads % kv_heads != 0 {
-            return Err(fields.wrong("its numbers of heads and rotated components don't fit each other"));
+            return Err(
+                fields.wrong("its numbers of heads and rotated components don't fit each other")
+            );
         }
         let theirs = if kind == "glm4" {
             fields.default("hidden_act", "silu");
@@ -85,11 +100,23 @@ impl Config {
             theirs.sliding_window = None;
             Theirs::Second(Box::new(theirs))
         } else {
-            fields.only("tie_word_embeddings", &[false], "candle-transformers' GLM has an output matrix of its own")?;
-            fields.only("partial_rotary_factor", &[0.5], "candle-transformers rotates half of a head here")?;
+            fields.only(
+                "tie_word_embeddings",
+                &[false],
+                "candle-transformers' GLM has an output matrix of its own",
+            )?;
+            fields.only(
+                "partial_rotary_factor",
+                &[0.5],
+                "candle-transformers rotates half of a head here",
+            )?;
             let hidden = fields.size("hidden_size")?;
             let ratio = fields.need::<f64>("rope_theta")? / 10_000.0;
-            if head_dim % 4 != 0 || heads * head_dim != hidden || ratio < 1.0 || ratio.fract() != 0.0 {
+            if head_dim % 4 != 0
+                || heads * head_dim != hidden
+                || ratio < 1.0
+                || ratio.fract() != 0.0
+            {
                 return Err(fields.wrong(
                     "candle-transformers' GLM has heads that make up the hidden size, and a \"rope_theta\" that is a whole \
                      multiple of 10000",
@@ -119,15 +146,28 @@ impl Config {
                 eos_token_id: None,
             }))
         };
-        Ok(Self { kind: kind.to_owned(), theirs, vocab_size, positions, tied })
+        Ok(Self {
+            kind: kind.to_owned(),
+            theirs,
+            vocab_size,
+            positions,
+            tied,
+        })
     }
 
     fn chatglm(fields: &Fields) -> std::result::Result<Self, ModelError> {
-        fields.only("multi_query_attention", &[true], "the first ChatGLM is another architecture")?;
+        fields.only(
+            "multi_query_attention",
+            &[true],
+            "the first ChatGLM is another architecture",
+        )?;
         let theirs: first::Config = fields.parsed()?;
         let positions = fields.positions("seq_length")?;
         fields.layers("num_layers")?;
-        let (heads, kv_heads) = (fields.size("num_attention_heads")?, fields.size("multi_query_group_num")?);
+        let (heads, kv_heads) = (
+            fields.size("num_attention_heads")?,
+            fields.size("multi_query_group_num")?,
+        );
         let head_dim = fields.head("kv_channels")?;
         if head_dim % 4 != 0
             || heads % kv_heads != 0
@@ -157,15 +197,23 @@ impl Config {
     /// When a tensor is missing, of another shape, or has no place.
     pub fn load(&self, weights: &Weights) -> std::result::Result<(Model, Facts), ModelError> {
         let model = match &self.theirs {
-            Theirs::First(c) if self.kind == "chatglm" => {
-                Model::First(source::build(weights, source::same, source::unchanged, |vb| first::Model::new(c, vb))?)
-            }
+            Theirs::First(c) if self.kind == "chatglm" => Model::First(source::build(
+                weights,
+                source::same,
+                source::unchanged,
+                |vb| first::Model::new(c, vb),
+            )?),
             Theirs::First(c) => {
-                Model::First(source::build(weights, stored, source::unchanged, |vb| first::Model::new(c, vb))?)
+                Model::First(source::build(weights, stored, source::unchanged, |vb| {
+                    first::Model::new(c, vb)
+                })?)
             }
-            Theirs::Second(c) => Model::Second(source::build(weights, source::same, source::unchanged, |vb| {
-                second::ModelForCausalLM::new(c, vb)
-            })?),
+            Theirs::Second(c) => Model::Second(source::build(
+                weights,
+                source::same,
+                source::unchanged,
+                |vb| second::ModelForCausalLM::new(c, vb),
+            )?),
         };
         let mut ignorable = vec!["rotary_emb.inv_freq", "rotary_pos_emb.inv_freq"];
         ignorable.extend(self.tied.then_some("lm_head.weight"));
@@ -181,9 +229,13 @@ impl Config {
 
 /// Hugging Face's names of ChatGLM's tensors.
 fn stored(name: &str) -> Stored {
-    let name = name.trim_start_matches("transformer.").trim_start_matches("encoder.");
+    let name = name
+        .trim_start_matches("transformer.")
+        .trim_start_matches("encoder.");
     if let Some((layer, leaf)) = name.split_once(".self_attention.query_key_value.") {
-        return ["q", "k", "v"].map(|part| format!("model.{layer}.self_attn.{part}_proj.{leaf}")).to_vec();
+        return ["q", "k", "v"]
+            .map(|part| format!("model.{layer}.self_attn.{part}_proj.{leaf}"))
+            .to_vec();
     }
     vec![match name {
         "embedding.word_embeddings.weight" => "model.embed_tokens.weight".to_owned(),
@@ -191,7 +243,11 @@ fn stored(name: &str) -> Stored {
         "output_layer.weight" => "lm_head.weight".to_owned(),
         name => {
             let name = name.replace("self_attention.dense", "self_attn.o_proj");
-            format!("model.{}", name.replace("dense_h_to_4h", "gate_up_proj").replace("dense_4h_to_h", "down_proj"))
+            format!(
+                "model.{}",
+                name.replace("dense_h_to_4h", "gate_up_proj")
+                    .replace("dense_4h_to_h", "down_proj")
+            )
         }
     }]
 }
@@ -204,10 +260,22 @@ mod tests {
     fn chatglm_names_are_found_in_hugging_faces_layout() {
         let layer = "transformer.encoder.layers.7.";
         for (theirs, found) in [
-            ("transformer.embedding.word_embeddings.weight", "model.embed_tokens.weight"),
-            (&format!("{layer}mlp.dense_4h_to_h.weight"), "model.layers.7.mlp.down_proj.weight"),
-            (&format!("{layer}self_attention.dense.weight"), "model.layers.7.self_attn.o_proj.weight"),
-            (&format!("{layer}input_layernorm.weight"), "model.layers.7.input_layernorm.weight"),
+            (
+                "transformer.embedding.word_embeddings.weight",
+                "model.embed_tokens.weight",
+            ),
+            (
+                &format!("{layer}mlp.dense_4h_to_h.weight"),
+                "model.layers.7.mlp.down_proj.weight",
+            ),
+            (
+                &format!("{layer}self_attention.dense.weight"),
+                "model.layers.7.self_attn.o_proj.weight",
+            ),
+            (
+                &format!("{layer}input_layernorm.weight"),
+                "model.layers.7.input_layernorm.weight",
+            ),
         ] {
             assert_eq!(stored(theirs), [found]);
         }

@@ -29,14 +29,24 @@ impl Config {
     /// When a field is missing or asks for what candle-transformers doesn't do.
     pub fn read(fields: &Fields) -> Result<Self, ModelError> {
         fields.no_rope_scaling()?;
-        fields.only("conv_bias", &[false], "candle-transformers has no biases here")?;
+        fields.only(
+            "conv_bias",
+            &[false],
+            "candle-transformers has no biases here",
+        )?;
         let layers = fields.layers("num_hidden_layers")?;
         let layer_types: Vec<LayerType> = match fields.get("layer_types")? {
             Some(types) => types,
             None => {
                 let all = (0..layers).collect();
                 let attends: Vec<usize> = fields.or("full_attn_idxs", all)?;
-                let kind = |i| if attends.contains(&i) { LayerType::FullAttention } else { LayerType::Conv };
+                let kind = |i| {
+                    if attends.contains(&i) {
+                        LayerType::FullAttention
+                    } else {
+                        LayerType::Conv
+                    }
+                };
                 (0..layers).map(kind).collect()
             }
         };
@@ -51,12 +61,23 @@ impl Config {
                 width = width.next_multiple_of(fields.size_or("block_multiple_of", 256)?);
             }
         }
-        let (hidden, heads) = (fields.size("hidden_size")?, fields.size_or("num_attention_heads", 32)?);
+        let (hidden, heads) = (
+            fields.size("hidden_size")?,
+            fields.size_or("num_attention_heads", 32)?,
+        );
         let kv_heads = fields.size_or("num_key_value_heads", 8)?;
-        if layer_types.len() != layers || hidden % heads != 0 || (hidden / heads) % 2 == 1 || heads % kv_heads != 0 {
-            return Err(fields.wrong("its numbers of layers, heads and widths don't fit each other"));
+        if layer_types.len() != layers
+            || hidden % heads != 0
+            || (hidden / heads) % 2 == 1
+            || heads % kv_heads != 0
+        {
+            return Err(
+                fields.wrong("its numbers of layers, heads and widths don't fit each other")
+            );
         }
-        let tied = fields.get("tie_embedding")?.map_or_else(|| fields.or("tie_word_embeddings", true), Ok)?;
+        let tied = fields
+            .get("tie_embedding")?
+            .map_or_else(|| fields.or("tie_word_embeddings", true), Ok)?;
         Ok(Self {
             theirs: Theirs {
                 vocab_size: fields.size("vocab_size")?,
@@ -85,13 +106,19 @@ impl Config {
     /// When a tensor is missing, of another shape, or has no place.
     pub fn load(&self, weights: &Weights) -> Result<(Model, Facts), ModelError> {
         let c = &self.theirs;
-        let model = source::build(weights, source::same, source::unchanged, |vb| TheirModel::new(c, vb))?;
+        let model = source::build(weights, source::same, source::unchanged, |vb| {
+            TheirModel::new(c, vb)
+        })?;
         let cache = Cache::new(true, DType::F32, c, weights.device())?;
         let facts = Facts {
             architecture: "lfm2".to_owned(),
             vocab_size: c.vocab_size,
             context_length: c.max_position_embeddings,
-            parameters: weights.finish(if c.tie_embedding { &["lm_head.weight"] } else { &[] })?,
+            parameters: weights.finish(if c.tie_embedding {
+                &["lm_head.weight"]
+            } else {
+                &[]
+            })?,
         };
         Ok((Model { model, cache }, facts))
     }

@@ -41,7 +41,12 @@ enum Form {
     /// Mamba 1: a state a channel. `norms` is the epsilon of Falcon's norms.
     Selective { rank: usize, norms: Option<f64> },
     /// Mamba 2: a decay a head; heads of a group share their inputs and outputs to the state.
-    Heads { heads: usize, width: usize, groups: usize, limit: (f64, f64) },
+    Heads {
+        heads: usize,
+        width: usize,
+        groups: usize,
+        limit: (f64, f64),
+    },
 }
 
 impl Config {
@@ -51,7 +56,11 @@ impl Config {
     /// When a field is missing or asks for what isn't done here.
     pub fn read(fields: &Fields, kind: &str) -> std::result::Result<Self, ModelError> {
         let second = kind == "mamba2";
-        fields.only("hidden_act", &["silu".to_owned()], "no other activation is known in a Mamba")?;
+        fields.only(
+            "hidden_act",
+            &["silu".to_owned()],
+            "no other activation is known in a Mamba",
+        )?;
         fields.only("rms_norm", &[true], "no other norm is known in a Mamba 2")?;
         let hidden = fields.size("hidden_size")?;
         let inner = match fields.or("expand", 2.0)? {
@@ -59,21 +68,34 @@ impl Config {
             expand => return Err(fields.wrong(format!("\"expand\" is {expand}"))),
         };
         let form = if second {
-            let (heads, width) = (fields.size_or("num_heads", 128)?, fields.size_or("head_dim", 64)?);
+            let (heads, width) = (
+                fields.size_or("num_heads", 128)?,
+                fields.size_or("head_dim", 64)?,
+            );
             let groups = fields.size_or("n_groups", 8)?;
             if heads.saturating_mul(width) != inner || heads % groups != 0 {
                 return Err(fields.wrong(format!(
                     "{heads} heads of {width} in {groups} groups don't make up the width {inner} that \"expand\" asks for"
                 )));
             }
-            Form::Heads { heads, width, groups, limit: fields.or("time_step_limit", (0.0, f64::MAX))? }
+            Form::Heads {
+                heads,
+                width,
+                groups,
+                limit: fields.or("time_step_limit", (0.0, f64::MAX))?,
+            }
         } else {
             let rank = match fields.get::<serde_json::Value>("time_step_rank")? {
                 Some(serde_json::Value::Number(_)) => fields.size("time_step_rank")?,
                 _ => hidden.div_ceil(16),
             };
             let falcon = kind == "falcon_mamba";
-            Form::Selective { rank, norms: falcon.then(|| fields.or("mixer_rms_eps", 1e-6)).transpose()? }
+            Form::Selective {
+                rank,
+                norms: falcon
+                    .then(|| fields.or("mixer_rms_eps", 1e-6))
+                    .transpose()?,
+            }
         };
         Ok(Self {
             kind: kind.to_owned(),
@@ -125,27 +147,58 @@ impl Mamba {
         let root = weights.root();
         let body = root.at("backbone");
         // The first releases say "embedding".
-        let table = if body.has("embedding.weight") { "embedding" } else { "embeddings" };
-        let layer = |i: usize| {
-            let layer = body.at("layers").at(i);
-            let mixer = layer.at("mixer");
-            let mixer = match &c.form {
-                Form::Selective { rank, norms } => {
-                    Mixer::Selective(selective::Mixer::load(c, *rank, *norms, &mixer, weights.device())?)
-                }
-                Form::Heads { heads, width, groups, limit } => {
-                    Mixer::Heads(heads::Mixer::load(c, [*heads, *width, *groups], *limit, &mixer, weights.device())?)
-                }
-            };
-            Ok((Norm::Rms { weight: layer.tensor("norm.weight", &[c.hidden])?, eps: c.eps as f32 }, mixer))
+        let table = if body.has("embedding.weight") {
+            "embedding"
+        } else {
+            "embeddings"
         };
+        let layer =
+            |i: usize| {
+                let layer = body.at("layers").at(i);
+                let mixer = layer.at("mixer");
+                let mixer =
+                    match &c.form {
+                        Form::Selective { rank, norms } => Mixer::Selective(
+                            selective::Mixer::load(c, *rank, *norms, &mixer, weights.device())?,
+                        ),
+                        Form::Heads {
+                            heads,
+                            width,
+                            groups,
+                            limit,
+                        } => Mixer::Heads(heads::Mixer::load(
+                            c,
+                            [*heads, *width, *groups],
+                            *limit,
+                            &mixer,
+                            weights.device(),
+                        )?),
+                    };
+                Ok((
+                    Norm::Rms {
+                        weight: layer.tensor("norm.weight", &[c.hidden])?,
+                        eps: c.eps as f32,
+                    },
+                    mixer,
+                ))
+            };
         let mamba = Self {
             embedding: Embedding::new(body.matrix(table, c.vocab_size, c.hidden)?),
-            layers: (0..c.layers).map(layer).collect::<std::result::Result<_, ModelError>>()?,
-            norm: Norm::Rms { weight: body.tensor("norm_f.weight", &[c.hidden])?, eps: c.eps as f32 },
+            layers: (0..c.layers)
+                .map(layer)
+                .collect::<std::result::Result<_, ModelError>>()?,
+            norm: Norm::Rms {
+                weight: body.tensor("norm_f.weight", &[c.hidden])?,
+                eps: c.eps as f32,
+            },
             head: match c.tied {
                 true => None,
-                false => Some(root.linear(&[("lm_head", c.vocab_size)], c.hidden, false, Layout::OUT_IN)?),
+                false => Some(root.linear(
+                    &[("lm_head", c.vocab_size)],
+                    c.hidden,
+                    false,
+                    Layout::OUT_IN,
+                )?),
             },
         };
         let facts = Facts {
@@ -209,23 +262,39 @@ struct Convolution {
 
 impl Convolution {
     fn load(c: &Config, channels: usize, at: &Scope<'_>) -> std::result::Result<Self, ModelError> {
-        let weight = at.tensor("conv1d.weight", &[channels, 1, c.kernel])?.squeeze(1)?.t()?.contiguous()?;
-        let bias = c.conv_bias.then(|| at.tensor("conv1d.bias", &[channels])).transpose()?;
+        let weight = at
+            .tensor("conv1d.weight", &[channels, 1, c.kernel])?
+            .squeeze(1)?
+            .t()?
+            .contiguous()?;
+        let bias = c
+            .conv_bias
+            .then(|| at.tensor("conv1d.bias", &[channels]))
+            .transpose()?;
         Ok(Self { weight, bias })
     }
 
     fn start(&self) -> Result<Tensor> {
         let (kernel, channels) = self.weight.dims2()?;
-        Tensor::zeros((kernel - 1, channels), self.weight.dtype(), self.weight.device())
+        Tensor::zeros(
+            (kernel - 1, channels),
+            self.weight.dtype(),
+            self.weight.device(),
+        )
     }
 
     /// `[n, channels]` to the same, with SiLU; `before` are the inputs that came before, and is brought up to date.
     fn forward(&self, x: &Tensor, before: &mut Tensor) -> Result<Tensor> {
         let (n, kernel) = (x.dim(0)?, self.weight.dim(0)?);
         let inputs = Tensor::cat(&[&*before, x], 0)?;
-        let mut sum = inputs.narrow(0, 0, n)?.broadcast_mul(&self.weight.get(0)?)?;
+        let mut sum = inputs
+            .narrow(0, 0, n)?
+            .broadcast_mul(&self.weight.get(0)?)?;
         for i in 1..kernel {
-            sum = (sum + inputs.narrow(0, i, n)?.broadcast_mul(&self.weight.get(i)?)?)?;
+            sum = (sum
+                + inputs
+                    .narrow(0, i, n)?
+                    .broadcast_mul(&self.weight.get(i)?)?)?;
         }
         if let Some(bias) = &self.bias {
             sum = sum.broadcast_add(bias)?;
@@ -249,7 +318,10 @@ fn softplus(x: &Tensor) -> Result<Tensor> {
 
 /// A norm without weights over the last `width` components.
 fn plain_norm(width: usize, eps: f64, device: &Device) -> Result<Norm> {
-    Ok(Norm::Rms { weight: Tensor::ones(width, candle_core::DType::F32, device)?, eps: eps as f32 })
+    Ok(Norm::Rms {
+        weight: Tensor::ones(width, candle_core::DType::F32, device)?,
+        eps: eps as f32,
+    })
 }
 
 #[cfg(test)]
@@ -259,10 +331,20 @@ mod tests {
     #[test]
     fn softplus_is_right_where_it_is_small_and_where_it_is_large() {
         let x = [-80f32, -30.0, -12.5, -5.0, -0.1, 0.0, 3.0, 30.0, 200.0];
-        let got = softplus(&Tensor::new(&x, &Device::Cpu).unwrap()).unwrap().to_vec1::<f32>().unwrap();
+        let got = softplus(&Tensor::new(&x, &Device::Cpu).unwrap())
+            .unwrap()
+            .to_vec1::<f32>()
+            .unwrap();
         for (x, got) in x.iter().zip(got) {
-            let want = if *x > 30.0 { f64::from(*x) } else { f64::from(*x).exp().ln_1p() };
-            assert!((f64::from(got) - want).abs() <= 5e-7 * want, "{x}: {got} for {want}");
+            let want = if *x > 30.0 {
+                f64::from(*x)
+            } else {
+                f64::from(*x).exp().ln_1p()
+            };
+            assert!(
+                (f64::from(got) - want).abs() <= 5e-7 * want,
+                "{x}: {got} for {want}"
+            );
         }
     }
 }

@@ -26,8 +26,15 @@ impl Config {
     /// # Errors
     /// When a field is missing or asks for what candle-transformers doesn't do.
     pub fn read(mut fields: Fields) -> Result<Self, ModelError> {
-        let (hidden, heads) = (fields.size("hidden_size")?, fields.size("num_attention_heads")?);
-        fields.only("tie_word_embeddings", &[true], "candle-transformers has no output matrix of its own here")?;
+        let (hidden, heads) = (
+            fields.size("hidden_size")?,
+            fields.size("num_attention_heads")?,
+        );
+        fields.only(
+            "tie_word_embeddings",
+            &[true],
+            "candle-transformers has no output matrix of its own here",
+        )?;
         fields.no_rope_scaling()?;
         let types = vec!["recurrent", "recurrent", "attention"];
         for (key, value) in [
@@ -51,17 +58,36 @@ impl Config {
             fields.default("block_types", types);
         }
         fields.layers("num_hidden_layers")?;
-        for key in ["num_key_value_heads", "head_dim", "lru_width", "conv1d_width", "attention_window_size"] {
+        for key in [
+            "num_key_value_heads",
+            "head_dim",
+            "lru_width",
+            "conv1d_width",
+            "attention_window_size",
+        ] {
             fields.size(key)?;
         }
-        fields.only("partial_rotary_factor", &[0.5], "candle-transformers rotates half of a head here")?;
+        fields.only(
+            "partial_rotary_factor",
+            &[0.5],
+            "candle-transformers rotates half of a head here",
+        )?;
         let theirs: Theirs = fields.parsed()?;
-        let attends = theirs.block_types.iter().any(|block| matches!(block, TemporalBlockType::Attention));
+        let attends = theirs
+            .block_types
+            .iter()
+            .any(|block| matches!(block, TemporalBlockType::Attention));
         let whole = theirs.num_attention_heads * theirs.head_dim == hidden;
         let split = theirs.lru_width.unwrap_or(hidden).is_multiple_of(heads)
             && heads.is_multiple_of(theirs.num_key_value_heads);
-        if theirs.block_types.is_empty() || !theirs.head_dim.is_multiple_of(4) || !split || (attends && !whole) {
-            return Err(fields.wrong("its numbers of heads, widths and blocks don't fit each other"));
+        if theirs.block_types.is_empty()
+            || !theirs.head_dim.is_multiple_of(4)
+            || !split
+            || (attends && !whole)
+        {
+            return Err(
+                fields.wrong("its numbers of heads, widths and blocks don't fit each other")
+            );
         }
         Ok(Self { theirs })
     }
@@ -73,7 +99,9 @@ impl Config {
     pub fn load(&self, weights: &Weights) -> Result<(Model, Facts), ModelError> {
         let c = &self.theirs;
         let root = (c.hidden_size as f64).sqrt();
-        let rounded = Tensor::new(root, &candle_core::Device::Cpu)?.to_dtype(DType::BF16)?.to_dtype(DType::F64)?;
+        let rounded = Tensor::new(root, &candle_core::Device::Cpu)?
+            .to_dtype(DType::BF16)?
+            .to_dtype(DType::F64)?;
         let factor = rounded.to_scalar::<f64>()? / root;
         // Token vectors are what the embedding's scale falls on. The tied output matrix grows with them, so the final norm,
         // whose weights are stored less one, shrinks as much.
@@ -82,7 +110,12 @@ impl Config {
             "final_norm.weight" => ((tensor + 1.0)? / factor)? - 1.0,
             _ => Ok(tensor),
         };
-        let model = source::build(weights, |name| vec![format!("model.{name}")], change, |vb| Model::new(c, vb))?;
+        let model = source::build(
+            weights,
+            |name| vec![format!("model.{name}")],
+            change,
+            |vb| Model::new(c, vb),
+        )?;
         let facts = Facts {
             architecture: "recurrent_gemma".to_owned(),
             vocab_size: c.vocab_size,

@@ -8,7 +8,9 @@ use super::source;
 use crate::model::weights::Weights;
 use crate::model::{Facts, ModelError};
 use candle_core::{DType, Device, Result, Tensor};
-use candle_transformers::models::rwkv_v5::{Config as Theirs, Model as Fifth, State as TheirState, StatePerLayer};
+use candle_transformers::models::rwkv_v5::{
+    Config as Theirs, Model as Fifth, State as TheirState, StatePerLayer,
+};
 use candle_transformers::models::rwkv_v6::Model as Sixth;
 
 /// What config.json says.
@@ -39,9 +41,20 @@ impl Config {
     /// # Errors
     /// When a field is missing or asks for what candle-transformers doesn't do.
     pub fn read(fields: &Fields, kind: &str) -> std::result::Result<Self, ModelError> {
-        let (hidden, head_size) = (fields.size("hidden_size")?, fields.size_or("head_size", 64)?);
-        fields.only("tie_word_embeddings", &[false], "candle-transformers has an output matrix of its own here")?;
-        fields.only("layer_norm_epsilon", &[1e-5], "candle-transformers has 1e-5 in its last norm whatever it is")?;
+        let (hidden, head_size) = (
+            fields.size("hidden_size")?,
+            fields.size_or("head_size", 64)?,
+        );
+        fields.only(
+            "tie_word_embeddings",
+            &[false],
+            "candle-transformers has an output matrix of its own here",
+        )?;
+        fields.only(
+            "layer_norm_epsilon",
+            &[1e-5],
+            "candle-transformers has 1e-5 in its last norm whatever it is",
+        )?;
         let attention = fields.size_or("attention_hidden_size", hidden)?;
         if hidden % head_size != 0 || attention != hidden {
             return Err(fields.wrong("its heads don't make up the hidden size"));
@@ -65,7 +78,11 @@ impl Config {
             layer_norm_epsilon: 1e-5,
             rescale_every: 0,
         };
-        Ok(Self { kind: kind.to_owned(), theirs, divisor })
+        Ok(Self {
+            kind: kind.to_owned(),
+            theirs,
+            divisor,
+        })
     }
 
     /// Loads the weights.
@@ -77,12 +94,17 @@ impl Config {
         if sixth {
             self.check_ranks(weights)?;
         }
-        let change = |name: &str, tensor: Tensor| match name.ends_with("attention.receptance.weight") {
-            true => tensor / self.divisor,
-            false => Ok(tensor),
-        };
+        let change =
+            |name: &str, tensor: Tensor| match name.ends_with("attention.receptance.weight") {
+                true => tensor / self.divisor,
+                false => Ok(tensor),
+            };
         let model = source::build(weights, source::same, change, |vb| {
-            Ok(if sixth { Version::Sixth(Sixth::new(c, vb)?) } else { Version::Fifth(Fifth::new(c, vb)?) })
+            Ok(if sixth {
+                Version::Sixth(Sixth::new(c, vb)?)
+            } else {
+                Version::Fifth(Fifth::new(c, vb)?)
+            })
         })?;
         let facts = Facts {
             architecture: self.kind.clone(),
@@ -91,13 +113,24 @@ impl Config {
             context_length: u32::MAX as usize,
             parameters: weights.finish(&[])?,
         };
-        Ok((Model { model, config: c.clone(), device: weights.device().clone() }, facts))
+        Ok((
+            Model {
+                model,
+                config: c.clone(),
+                device: weights.device().clone(),
+            },
+            facts,
+        ))
     }
 
     /// candle-transformers takes the low ranks from the number of heads, which holds for 1.6B and 7B, not for 3B.
     fn check_ranks(&self, weights: &Weights) -> std::result::Result<(), ModelError> {
         let heads = self.theirs.hidden_size / self.theirs.head_size;
-        let found = weights.root().any("rwkv.blocks.0.attention.time_decay_w1")?.dims().to_vec();
+        let found = weights
+            .root()
+            .any("rwkv.blocks.0.attention.time_decay_w1")?
+            .dims()
+            .to_vec();
         if found.last() == Some(&(2 * heads)) {
             return Ok(());
         }
@@ -122,13 +155,18 @@ impl Clone for State {
             linear_attention: layer.linear_attention.clone(),
             feed_forward: layer.feed_forward.clone(),
         };
-        Self(TheirState { per_layer: self.0.per_layer.iter().map(copy).collect(), pos: self.0.pos })
+        Self(TheirState {
+            per_layer: self.0.per_layer.iter().map(copy).collect(),
+            pos: self.0.pos,
+        })
     }
 }
 
 impl std::fmt::Debug for State {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("State").field("tokens", &self.0.pos).finish_non_exhaustive()
+        f.debug_struct("State")
+            .field("tokens", &self.0.pos)
+            .finish_non_exhaustive()
     }
 }
 
@@ -148,7 +186,9 @@ impl Model {
             })
         };
         Ok(State(TheirState {
-            per_layer: (0..self.config.num_hidden_layers).map(layer).collect::<Result<_>>()?,
+            per_layer: (0..self.config.num_hidden_layers)
+                .map(layer)
+                .collect::<Result<_>>()?,
             pos: 0,
         }))
     }

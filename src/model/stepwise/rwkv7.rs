@@ -7,7 +7,9 @@ use crate::model::weights::Weights;
 use crate::model::{Facts, ModelError};
 use candle_core::{Device, Result, Tensor};
 use candle_transformers::models::rwkv_v7::State as TheirState;
-use candle_transformers::models::rwkv_v7::{Config as Theirs, Model as TheirModel, ModelVersion, StatePerLayer};
+use candle_transformers::models::rwkv_v7::{
+    Config as Theirs, Model as TheirModel, ModelVersion, StatePerLayer,
+};
 
 /// What config.json says.
 #[derive(Clone, Debug)]
@@ -31,12 +33,28 @@ impl Config {
     pub fn read(fields: &Fields) -> std::result::Result<Self, ModelError> {
         let hidden = fields.size("hidden_size")?;
         let text = |t: &str| t.to_owned();
-        fields.only("head_dim", &[64], "candle-transformers has the epsilon of heads of 64 in their norm")?;
+        fields.only(
+            "head_dim",
+            &[64],
+            "candle-transformers has the epsilon of heads of 64 in their norm",
+        )?;
         fields.only("norm_eps", &[1e-5], "candle-transformers has 1e-5")?;
         fields.only("norm_bias", &[true], "candle-transformers has biases there")?;
-        fields.only("norm_first", &[true], "candle-transformers has a norm before the first block")?;
-        fields.only("hidden_act", &[text("sqrelu")], "no other activation is known in an RWKV 7")?;
-        fields.only("tie_word_embeddings", &[false], "candle-transformers has an output matrix of its own here")?;
+        fields.only(
+            "norm_first",
+            &[true],
+            "candle-transformers has a norm before the first block",
+        )?;
+        fields.only(
+            "hidden_act",
+            &[text("sqrelu")],
+            "no other activation is known in an RWKV 7",
+        )?;
+        fields.only(
+            "tie_word_embeddings",
+            &[false],
+            "candle-transformers has an output matrix of its own here",
+        )?;
         if fields.get::<serde_json::Value>("attn")?.is_some() {
             return Err(fields.wrong("a hybrid with attention is another architecture than RWKV 7"));
         }
@@ -49,11 +67,15 @@ impl Config {
             None => false,
         };
         if widened {
-            return Err(fields.wrong("\"value_dim\" isn't the hidden size, which candle-transformers takes it for"));
+            return Err(fields.wrong(
+                "\"value_dim\" isn't the hidden size, which candle-transformers takes it for",
+            ));
         }
         let width = match fields.get("intermediate_size")? {
             Some(width) => width,
-            None => ((hidden as f64 * fields.or("hidden_ratio", 4.0)?) as usize).next_multiple_of(32),
+            None => {
+                ((hidden as f64 * fields.or("hidden_ratio", 4.0)?) as usize).next_multiple_of(32)
+            }
         };
         Ok(Self {
             theirs: Theirs {
@@ -83,7 +105,14 @@ impl Config {
             // The first layer has no values to mix in; some checkpoints hold weights for it all the same.
             parameters: weights.finish(&["layers.0.attn.v_lora."])?,
         };
-        Ok((Model { model, config: c.clone(), device: weights.device().clone() }, facts))
+        Ok((
+            Model {
+                model,
+                config: c.clone(),
+                device: weights.device().clone(),
+            },
+            facts,
+        ))
     }
 }
 
@@ -92,7 +121,10 @@ const LORA: [&str; 3] = ["2.bias", "0.weight", "2.weight"];
 
 /// flash-linear-attention's names of RWKV's tensors.
 fn stored(name: &str) -> Stored {
-    let Some((layer, leaf)) = name.strip_prefix("blocks.").and_then(|rest| rest.split_once('.')) else {
+    let Some((layer, leaf)) = name
+        .strip_prefix("blocks.")
+        .and_then(|rest| rest.split_once('.'))
+    else {
         return vec![match name {
             "emb.weight" => "model.embeddings.weight".to_owned(),
             "head.weight" => "lm_head.weight".to_owned(),
@@ -100,13 +132,23 @@ fn stored(name: &str) -> Stored {
         }];
     };
     let found = match leaf.strip_prefix("att.") {
-        None => leaf.replace("ln0", "pre_norm").replace("ln1", "attn_norm").replace("ln2", "ffn_norm"),
+        None => leaf
+            .replace("ln0", "pre_norm")
+            .replace("ln1", "attn_norm")
+            .replace("ln2", "ffn_norm"),
         Some(leaf) => match (leaf.as_bytes(), leaf.split_once('.')) {
             (&[map @ (b'w' | b'a' | b'v' | b'g'), digit @ b'0'..=b'2'], _) => {
                 let part = LORA[usize::from(digit - b'0')];
                 // The first layer's is looked at for its rank only, and needn't be there.
-                let layer = if map == b'v' && layer == "0" { "1" } else { layer };
-                return vec![format!("model.layers.{layer}.attn.{}_lora.lora.{part}", char::from(map))];
+                let layer = if map == b'v' && layer == "0" {
+                    "1"
+                } else {
+                    layer
+                };
+                return vec![format!(
+                    "model.layers.{layer}.attn.{}_lora.lora.{part}",
+                    char::from(map)
+                )];
             }
             (_, Some(("ln_x", part))) => format!("attn.g_norm.{part}"),
             (_, Some((matrix, part))) => format!("attn.{}_proj.{part}", &matrix[..1]),
@@ -136,13 +178,19 @@ impl Clone for State {
             att_kv: layer.att_kv.clone(),
             ffn_x_prev: layer.ffn_x_prev.clone(),
         };
-        Self(TheirState { per_layer: self.0.per_layer.iter().map(copy).collect(), dea: None, pos: self.0.pos })
+        Self(TheirState {
+            per_layer: self.0.per_layer.iter().map(copy).collect(),
+            dea: None,
+            pos: self.0.pos,
+        })
     }
 }
 
 impl std::fmt::Debug for State {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("State").field("tokens", &self.0.pos).finish_non_exhaustive()
+        f.debug_struct("State")
+            .field("tokens", &self.0.pos)
+            .finish_non_exhaustive()
     }
 }
 
@@ -175,10 +223,19 @@ mod tests {
             ("ln_out.bias", "model.norm.bias"),
             ("blocks.0.ln0.weight", "model.layers.0.pre_norm.weight"),
             ("blocks.3.att.w0", "model.layers.3.attn.w_lora.lora.2.bias"),
-            ("blocks.3.att.g1", "model.layers.3.attn.g_lora.lora.0.weight"),
-            ("blocks.0.att.v1", "model.layers.1.attn.v_lora.lora.0.weight"),
+            (
+                "blocks.3.att.g1",
+                "model.layers.3.attn.g_lora.lora.0.weight",
+            ),
+            (
+                "blocks.0.att.v1",
+                "model.layers.1.attn.v_lora.lora.0.weight",
+            ),
             ("blocks.3.att.x_r", "model.layers.3.attn.x_r"),
-            ("blocks.3.att.receptance.weight", "model.layers.3.attn.r_proj.weight"),
+            (
+                "blocks.3.att.receptance.weight",
+                "model.layers.3.attn.r_proj.weight",
+            ),
             ("blocks.3.att.ln_x.bias", "model.layers.3.attn.g_norm.bias"),
             ("blocks.3.ffn.x_k", "model.layers.3.ffn.x_k"),
             ("blocks.3.ffn.key.weight", "model.layers.3.ffn.key.weight"),

@@ -30,8 +30,17 @@ pub fn build<M>(
 ) -> std::result::Result<M, ModelError> {
     let failed = Mutex::default();
     let made = {
-        let source = Source { weights, names, change, failed: &failed };
-        make(VarBuilder::from_backend(Box::new(source), DType::F32, weights.device().clone()))
+        let source = Source {
+            weights,
+            names,
+            change,
+            failed: &failed,
+        };
+        make(VarBuilder::from_backend(
+            Box::new(source),
+            DType::F32,
+            weights.device().clone(),
+        ))
     };
     made.map_err(|error| {
         let failed = failed.into_inner().unwrap_or_else(PoisonError::into_inner);
@@ -39,17 +48,30 @@ pub fn build<M>(
     })
 }
 
-impl<N: Fn(&str) -> Stored + Send + Sync, C: Fn(&str, Tensor) -> Result<Tensor> + Send + Sync> Source<'_, N, C> {
-    fn read(&self, name: &str, wanted: Option<&[usize]>) -> std::result::Result<Tensor, ModelError> {
+impl<N: Fn(&str) -> Stored + Send + Sync, C: Fn(&str, Tensor) -> Result<Tensor> + Send + Sync>
+    Source<'_, N, C>
+{
+    fn read(
+        &self,
+        name: &str,
+        wanted: Option<&[usize]>,
+    ) -> std::result::Result<Tensor, ModelError> {
         let (root, names) = (self.weights.root(), (self.names)(name));
-        let parts = names.iter().map(|name| root.any(name)).collect::<std::result::Result<Vec<_>, _>>()?;
+        let parts = names
+            .iter()
+            .map(|name| root.any(name))
+            .collect::<std::result::Result<Vec<_>, _>>()?;
         let tensor = match parts.as_slice() {
             [one] => one.clone(),
             parts => Tensor::cat(parts, 0)?,
         };
         let tensor = (self.change)(name, tensor)?;
         if let Some(wanted) = wanted {
-            self.weights.check(names.first().map_or(name, String::as_str), tensor.dims(), wanted)?;
+            self.weights.check(
+                names.first().map_or(name, String::as_str),
+                tensor.dims(),
+                wanted,
+            )?;
         }
         Ok(tensor)
     }
@@ -57,24 +79,33 @@ impl<N: Fn(&str) -> Stored + Send + Sync, C: Fn(&str, Tensor) -> Result<Tensor> 
     /// Keeps our error, which names file and tensor, for [`build`]; candle passes on its own kind only.
     fn keep(&self, error: ModelError) -> Error {
         let told = Error::Msg(error.to_string());
-        self.failed.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
+        self.failed
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get_or_insert(error);
         told
     }
 }
 
-impl<N: Fn(&str) -> Stored + Send + Sync, C: Fn(&str, Tensor) -> Result<Tensor> + Send + Sync> SimpleBackend
-    for Source<'_, N, C>
+impl<N: Fn(&str) -> Stored + Send + Sync, C: Fn(&str, Tensor) -> Result<Tensor> + Send + Sync>
+    SimpleBackend for Source<'_, N, C>
 {
     fn get(&self, shape: Shape, name: &str, _: Init, dtype: DType, _: &Device) -> Result<Tensor> {
-        self.read(name, Some(shape.dims())).map_err(|e| self.keep(e))?.to_dtype(dtype)
+        self.read(name, Some(shape.dims()))
+            .map_err(|e| self.keep(e))?
+            .to_dtype(dtype)
     }
 
     fn get_unchecked(&self, name: &str, dtype: DType, _: &Device) -> Result<Tensor> {
-        self.read(name, None).map_err(|e| self.keep(e))?.to_dtype(dtype)
+        self.read(name, None)
+            .map_err(|e| self.keep(e))?
+            .to_dtype(dtype)
     }
 
     fn contains_tensor(&self, name: &str) -> bool {
-        (self.names)(name).iter().all(|name| self.weights.root().has(name))
+        (self.names)(name)
+            .iter()
+            .all(|name| self.weights.root().has(name))
     }
 }
 

@@ -34,7 +34,9 @@ type Block<'a> = (u8, &'a [u8]);
 
 /// A tensor of a GGUF file.
 pub(super) fn of_ggml(bytes: &[u8], shape: Vec<usize>, device: &Device) -> Result<QTensor> {
-    let blocks = bytes.chunks_exact(BYTES).map(|block| (block[0], &block[1..]));
+    let blocks = bytes
+        .chunks_exact(BYTES)
+        .map(|block| (block[0], &block[1..]));
     kept(blocks, Order::LowFirst, shape, device)
 }
 
@@ -51,9 +53,14 @@ fn kept<'a>(
     device: &Device,
 ) -> Result<QTensor> {
     let elements: usize = shape.iter().product();
-    let fits =
-        blocks.clone().all(|(exponent, codes)| f16(exponent).is_some() || codes.iter().all(|byte| byte & 0x77 == 0));
-    let mut bytes = Vec::with_capacity(if fits { elements / ELEMENTS * 34 } else { 2 * elements });
+    let fits = blocks.clone().all(|(exponent, codes)| {
+        f16(exponent).is_some() || codes.iter().all(|byte| byte & 0x77 == 0)
+    });
+    let mut bytes = Vec::with_capacity(if fits {
+        elements / ELEMENTS * 34
+    } else {
+        2 * elements
+    });
     for (exponent, codes) in blocks {
         let numbers = numbers(codes, order);
         if fits {
@@ -62,11 +69,22 @@ fn kept<'a>(
         } else {
             let unit = 2f64.powi(i32::from(exponent) - 128);
             // A bf16 is the upper half of an f32, and the lower half of these is zero.
-            bytes.extend(numbers.iter().flat_map(|n| ((f64::from(*n) * unit) as f32).to_le_bytes()[2..].to_vec()));
+            bytes.extend(
+                numbers
+                    .iter()
+                    .flat_map(|n| ((f64::from(*n) * unit) as f32).to_le_bytes()[2..].to_vec()),
+            );
         }
     }
-    let dtype = if fits { GgmlDType::Q8_0 } else { GgmlDType::BF16 };
-    QTensor::new(QStorage::from_data(Cow::Owned(bytes), device, dtype)?, shape)
+    let dtype = if fits {
+        GgmlDType::Q8_0
+    } else {
+        GgmlDType::BF16
+    };
+    QTensor::new(
+        QStorage::from_data(Cow::Owned(bytes), device, dtype)?,
+        shape,
+    )
 }
 
 /// The doubled numbers of a block's 16 bytes, in order.
@@ -96,17 +114,23 @@ impl Weights {
     /// Where the hub's form of this tensor lies: its codes and their powers of two. It is always stored `[.., out, in]`.
     pub(super) fn hub_mxfp4(&self, stored: &str) -> Option<(&Slot, &Slot)> {
         match &self.source {
-            Source::Safetensors(slots) => {
-                Some((slots.get(&format!("{stored}_blocks"))?, slots.get(&format!("{stored}_scales"))?))
-            }
+            Source::Safetensors(slots) => Some((
+                slots.get(&format!("{stored}_blocks"))?,
+                slots.get(&format!("{stored}_scales"))?,
+            )),
             Source::Gguf(_) => None,
         }
     }
 
     /// How this matrix relates to `[out, in]`, where other forms of the checkpoint have it so.
     pub(super) fn layout(&self, name: &str, layout: Layout) -> Layout {
-        let packed = self.stored_name(name).is_some_and(|stored| self.hub_mxfp4(&stored).is_some());
-        Layout { transposed: layout.transposed && !packed, ..layout }
+        let packed = self
+            .stored_name(name)
+            .is_some_and(|stored| self.hub_mxfp4(&stored).is_some());
+        Layout {
+            transposed: layout.transposed && !packed,
+            ..layout
+        }
     }
 
     /// A tensor in the hub's form, or one entry of its first dimension.
@@ -116,7 +140,10 @@ impl Weights {
         (blocks, scales): (&Slot, &Slot),
         slab: Option<usize>,
     ) -> std::result::Result<Stored, ModelError> {
-        let bad = |what: String| ModelError::BadFile { path: blocks.file.path(), what };
+        let bad = |what: String| ModelError::BadFile {
+            path: blocks.file.path(),
+            what,
+        };
         let fits = blocks.shape.split_last() == Some((&(BYTES - 1), scales.shape.as_slice()));
         if !fits || scales.shape.is_empty() || [blocks.dtype, scales.dtype] != [Dtype::U8; 2] {
             return Err(bad(format!(
@@ -126,9 +153,12 @@ impl Weights {
             )));
         }
         let bytes = |slot: &Slot| {
-            let part =
-                Part::of(slot.bytes, &slot.shape, slab).ok_or_else(|| self.bad_slab(stored, &slot.shape, slab))?;
-            Ok::<_, ModelError>((slot.file.read(slot.offset + part.offset, part.bytes)?, part.shape))
+            let part = Part::of(slot.bytes, &slot.shape, slab)
+                .ok_or_else(|| self.bad_slab(stored, &slot.shape, slab))?;
+            Ok::<_, ModelError>((
+                slot.file.read(slot.offset + part.offset, part.bytes)?,
+                part.shape,
+            ))
         };
         let ((codes, _), (powers, mut shape)) = (bytes(blocks)?, bytes(scales)?);
         if let Some(width) = shape.last_mut() {
@@ -147,7 +177,13 @@ mod tests {
     use super::*;
 
     fn read(tensor: &QTensor) -> Vec<f32> {
-        tensor.dequantize(&Device::Cpu).unwrap().flatten_all().unwrap().to_vec1().unwrap()
+        tensor
+            .dequantize(&Device::Cpu)
+            .unwrap()
+            .flatten_all()
+            .unwrap()
+            .to_vec1()
+            .unwrap()
     }
 
     #[test]
@@ -156,7 +192,9 @@ mod tests {
         let all: Vec<f32> = numbers.into_iter().chain(numbers.map(|n| -n)).collect();
         // Code i is element i, and again element 16 + i.
         let low_first: Vec<u8> = (0..16).map(|i| i | i << 4).collect();
-        let in_turns: Vec<u8> = (0..16).map(|i| (2 * i % 16) | (((2 * i + 1) % 16) << 4)).collect();
+        let in_turns: Vec<u8> = (0..16)
+            .map(|i| (2 * i % 16) | (((2 * i + 1) % 16) << 4))
+            .collect();
         // Powers of two that an f16 holds, the least and the greatest of them, and one beyond on either side.
         for (exponent, kept) in [
             (127, GgmlDType::Q8_0),
@@ -182,6 +220,9 @@ mod tests {
     fn a_block_of_zeros_has_no_need_of_its_power_of_two() {
         let block = [vec![0u8], vec![0x80; 16]].concat();
         let zeros = of_ggml(&block, vec![32], &Device::Cpu).unwrap();
-        assert_eq!((zeros.dtype(), read(&zeros)), (GgmlDType::Q8_0, vec![0.0; 32]));
+        assert_eq!(
+            (zeros.dtype(), read(&zeros)),
+            (GgmlDType::Q8_0, vec![0.0; 32])
+        );
     }
 }

@@ -18,11 +18,20 @@ pub struct Names {
 
 impl Names {
     /// Tensors go by the names under which they are stored.
-    pub const AS_STORED: Self = Self { bodies: &[], modules: &[], gguf: &[] };
+    pub const AS_STORED: Self = Self {
+        bodies: &[],
+        modules: &[],
+        gguf: &[],
+    };
 
     /// The name in a GGUF file.
     pub(super) fn in_gguf(&self, name: &str) -> String {
-        let find = |template: &str| self.gguf.iter().find(|(usual, _)| *usual == template).map(|(_, own)| *own);
+        let find = |template: &str| {
+            self.gguf
+                .iter()
+                .find(|(usual, _)| *usual == template)
+                .map(|(_, own)| *own)
+        };
         translated(name, find).unwrap_or_else(|| name.to_owned())
     }
 
@@ -33,7 +42,9 @@ impl Names {
         }
         let find = |template: &str| {
             let rows = self.modules.iter().rev().flat_map(|table| table.iter());
-            rows.copied().find(|(gguf, _)| *gguf == template).map(|(_, hf)| hf)
+            rows.copied()
+                .find(|(gguf, _)| *gguf == template)
+                .map(|(_, hf)| hf)
         };
         let found = translated(name, find)?;
         Some(match found.strip_prefix('/') {
@@ -56,12 +67,20 @@ fn translated(name: &str, find: impl Fn(&str) -> Option<&'static str>) -> Option
 /// A name with `{}` for its numbers, and the numbers.
 fn template(name: &str) -> (String, Vec<&str>) {
     let is_number = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit());
-    let parts: Vec<&str> = name.split('.').map(|part| if is_number(part) { "{}" } else { part }).collect();
-    (parts.join("."), name.split('.').filter(|part| is_number(part)).collect())
+    let parts: Vec<&str> = name
+        .split('.')
+        .map(|part| if is_number(part) { "{}" } else { part })
+        .collect();
+    (
+        parts.join("."),
+        name.split('.').filter(|part| is_number(part)).collect(),
+    )
 }
 
 fn filled(template: &str, numbers: &[&str]) -> String {
-    numbers.iter().fold(template.to_owned(), |name, number| name.replacen("{}", number, 1))
+    numbers.iter().fold(template.to_owned(), |name, number| {
+        name.replacen("{}", number, 1)
+    })
 }
 
 #[cfg(test)]
@@ -86,12 +105,32 @@ mod tests {
     #[test]
     fn names_of_layers_and_experts_are_translated() {
         for (name, hf, gguf) in [
-            ("blk.12.ffn_up.weight", Some("model.layers.12.mlp.up_proj.weight"), "blk.12.ffn_up.weight"),
-            ("blk.1.ffn_up.7.bias", Some("model.layers.1.experts.7.up.bias"), "blk.1.ffn_up.7.bias"),
-            ("blk.0.attn_sinks.weight", Some("model.layers.0.self_attn.sinks"), "blk.0.attn_sinks.weight"),
+            (
+                "blk.12.ffn_up.weight",
+                Some("model.layers.12.mlp.up_proj.weight"),
+                "blk.12.ffn_up.weight",
+            ),
+            (
+                "blk.1.ffn_up.7.bias",
+                Some("model.layers.1.experts.7.up.bias"),
+                "blk.1.ffn_up.7.bias",
+            ),
+            (
+                "blk.0.attn_sinks.weight",
+                Some("model.layers.0.self_attn.sinks"),
+                "blk.0.attn_sinks.weight",
+            ),
             ("output.weight", Some("lm_head.weight"), "output.weight"),
-            ("output_norm.bias", Some("model.final_norm.bias"), "output_norm.bias"),
-            ("blk.3.ffn_norm.weight", None, "blk.3.post_attention_norm.weight"),
+            (
+                "output_norm.bias",
+                Some("model.final_norm.bias"),
+                "output_norm.bias",
+            ),
+            (
+                "blk.3.ffn_norm.weight",
+                None,
+                "blk.3.post_attention_norm.weight",
+            ),
         ] {
             assert_eq!(NAMES.in_safetensors(name, "model.").as_deref(), hf);
             assert_eq!(NAMES.in_gguf(name), gguf);

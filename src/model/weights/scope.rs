@@ -36,30 +36,50 @@ pub enum Rows {
 
 impl Layout {
     /// As Candle has it.
-    pub const OUT_IN: Self = Self { transposed: false, rows: Rows::Parts };
+    pub const OUT_IN: Self = Self {
+        transposed: false,
+        rows: Rows::Parts,
+    };
     /// The other way round.
-    pub const IN_OUT: Self = Self { transposed: true, rows: Rows::Parts };
+    pub const IN_OUT: Self = Self {
+        transposed: true,
+        rows: Rows::Parts,
+    };
 }
 
 impl<'a> Scope<'a> {
     pub(super) fn root(weights: &'a Weights) -> Self {
-        Self { weights, prefix: String::new(), slab: None }
+        Self {
+            weights,
+            prefix: String::new(),
+            slab: None,
+        }
     }
 
     /// The place `child` below this one.
     #[must_use]
     pub fn at(&self, child: impl std::fmt::Display) -> Self {
-        Self { prefix: self.name(&child.to_string()), ..self.clone() }
+        Self {
+            prefix: self.name(&child.to_string()),
+            ..self.clone()
+        }
     }
 
     /// One entry of the first dimension of every tensor here.
     #[must_use]
     pub fn slab(&self, entry: usize) -> Self {
-        Self { slab: Some(entry), ..self.clone() }
+        Self {
+            slab: Some(entry),
+            ..self.clone()
+        }
     }
 
     fn name(&self, leaf: &str) -> String {
-        if self.prefix.is_empty() { leaf.to_owned() } else { format!("{}.{leaf}", self.prefix) }
+        if self.prefix.is_empty() {
+            leaf.to_owned()
+        } else {
+            format!("{}.{leaf}", self.prefix)
+        }
     }
 
     /// Whether the checkpoint has the tensor `leaf` here.
@@ -72,7 +92,10 @@ impl<'a> Scope<'a> {
     /// # Errors
     /// When it is missing.
     pub fn any(&self, leaf: &str) -> Result<Tensor, ModelError> {
-        Ok(self.weights.read(&self.name(leaf), self.slab)?.dense(DType::F32, &self.weights.device)?)
+        Ok(self
+            .weights
+            .read(&self.name(leaf), self.slab)?
+            .dense(DType::F32, &self.weights.device)?)
     }
 
     /// A tensor in f32 of this very shape.
@@ -117,14 +140,23 @@ impl<'a> Scope<'a> {
         Ok(Linear::new(weight, Some(bias)))
     }
 
-    fn stacked(&self, modules: &[(&str, usize)], width: usize, layout: Layout) -> Result<Matrix, ModelError> {
+    fn stacked(
+        &self,
+        modules: &[(&str, usize)],
+        width: usize,
+        layout: Layout,
+    ) -> Result<Matrix, ModelError> {
         let mut quantized = Vec::new();
         let mut dense = Vec::new();
-        let Weights { precision, device, .. } = self.weights;
+        let Weights {
+            precision, device, ..
+        } = self.weights;
         let at_load = matches!(precision, Precision::AtLoad(_));
         if layout == Layout::OUT_IN && self.slab.is_none() && !at_load {
-            let named: Vec<_> =
-                modules.iter().map(|(module, rows)| (self.name(&format!("{module}.weight")), *rows)).collect();
+            let named: Vec<_> = modules
+                .iter()
+                .map(|(module, rows)| (self.name(&format!("{module}.weight")), *rows))
+                .collect();
             if let Some(tensor) = self.weights.read_stacked(&named, width)? {
                 return Ok(Matrix::dense(tensor)?);
             }
@@ -133,19 +165,32 @@ impl<'a> Scope<'a> {
             let name = self.name(&format!("{module}.weight"));
             let stored = self.weights.read(&name, self.slab)?;
             let layout = self.weights.layout(&name, layout);
-            let wanted = if layout.transposed { [width, *rows] } else { [*rows, width] };
+            let wanted = if layout.transposed {
+                [width, *rows]
+            } else {
+                [*rows, width]
+            };
             self.weights.check(&name, stored.shape(), &wanted)?;
             match (stored, *precision) {
                 // Written out below, a panel at a time.
-                (Stored::Quantized(q), _) if layout == Layout::OUT_IN && dense.is_empty() && !at_load => {
+                (Stored::Quantized(q), _)
+                    if layout == Layout::OUT_IN && dense.is_empty() && !at_load =>
+                {
                     quantized.push(q)
                 }
-                (stored, Precision::AtLoad(quant)) => match self.weights.quantized(quant, &name, stored, layout)? {
-                    Matrix::Quantized(parts) => quantized.extend(parts),
-                    Matrix::Dense(tensor) => dense.push(tensor),
-                    Matrix::Packed(packed) => return Err(self.weights.error(format!("{packed:?} can't be stacked"))),
-                },
-                (stored, _) => dense.push(reordered(&stored.dense(precision.dense(), device)?, layout)?),
+                (stored, Precision::AtLoad(quant)) => {
+                    match self.weights.quantized(quant, &name, stored, layout)? {
+                        Matrix::Quantized(parts) => quantized.extend(parts),
+                        Matrix::Dense(tensor) => dense.push(tensor),
+                        Matrix::Packed(packed) => {
+                            return Err(self.weights.error(format!("{packed:?} can't be stacked")));
+                        }
+                    }
+                }
+                (stored, _) => dense.push(reordered(
+                    &stored.dense(precision.dense(), device)?,
+                    layout,
+                )?),
             }
         }
         if dense.is_empty() {
@@ -160,13 +205,21 @@ impl<'a> Scope<'a> {
         for q in quantized.into_iter().rev() {
             dense.insert(0, Stored::Quantized(q).dense(precision.dense(), device)?);
         }
-        Ok(Matrix::dense(if dense.len() == 1 { dense.swap_remove(0) } else { Tensor::cat(&dense, 0)? })?)
+        Ok(Matrix::dense(if dense.len() == 1 {
+            dense.swap_remove(0)
+        } else {
+            Tensor::cat(&dense, 0)?
+        })?)
     }
 }
 
 /// A stored matrix or bias as `[out, in]` or `[out]`, with its parts one after the other.
 pub(super) fn reordered(tensor: &Tensor, layout: Layout) -> candle_core::Result<Tensor> {
-    let tensor = if layout.transposed && tensor.rank() == 2 { tensor.t()?.contiguous()? } else { tensor.clone() };
+    let tensor = if layout.transposed && tensor.rank() == 2 {
+        tensor.t()?.contiguous()?
+    } else {
+        tensor.clone()
+    };
     let rows = tensor.dim(0)?;
     let rest = tensor.elem_count() / rows.max(1);
     match layout.rows {
@@ -174,10 +227,19 @@ pub(super) fn reordered(tensor: &Tensor, layout: Layout) -> candle_core::Result<
         Rows::ByKey { kv_heads, per } => {
             let d = rows / (kv_heads * (per + 2)).max(1);
             let by_key = tensor.reshape((kv_heads, per + 2, d, rest))?;
-            let part = |start: usize, len: usize| by_key.narrow(1, start, len)?.reshape((kv_heads * len * d, rest));
-            Tensor::cat(&[part(0, per)?, part(per, 1)?, part(per + 1, 1)?], 0)?.reshape(tensor.shape())
+            let part = |start: usize, len: usize| {
+                by_key
+                    .narrow(1, start, len)?
+                    .reshape((kv_heads * len * d, rest))
+            };
+            Tensor::cat(&[part(0, per)?, part(per, 1)?, part(per + 1, 1)?], 0)?
+                .reshape(tensor.shape())
         }
-        Rows::InTurns => tensor.reshape((rows / 2, 2, rest))?.transpose(0, 1)?.contiguous()?.reshape(tensor.shape()),
+        Rows::InTurns => tensor
+            .reshape((rows / 2, 2, rest))?
+            .transpose(0, 1)?
+            .contiguous()?
+            .reshape(tensor.shape()),
     }
 }
 
@@ -189,15 +251,30 @@ mod tests {
     #[test]
     fn fused_rows_become_queries_then_keys_then_values() {
         let said = |rows: &[f32], layout| {
-            reordered(&Tensor::new(rows, &Device::Cpu).unwrap(), layout).unwrap().to_vec1::<f32>().unwrap()
+            reordered(&Tensor::new(rows, &Device::Cpu).unwrap(), layout)
+                .unwrap()
+                .to_vec1::<f32>()
+                .unwrap()
         };
-        let by_key = |kv_heads, per| Layout { rows: Rows::ByKey { kv_heads, per }, ..Layout::OUT_IN };
+        let by_key = |kv_heads, per| Layout {
+            rows: Rows::ByKey { kv_heads, per },
+            ..Layout::OUT_IN
+        };
         // Heads of one component: q0 k0 v0 q1 k1 v1.
-        assert_eq!(said(&[0., 10., 20., 1., 11., 21.], by_key(2, 1)), [0., 1., 10., 11., 20., 21.]);
+        assert_eq!(
+            said(&[0., 10., 20., 1., 11., 21.], by_key(2, 1)),
+            [0., 1., 10., 11., 20., 21.]
+        );
         // Two queries a key: q0 q1 k0 v0 q2 q3 k1 v1.
         let grouped = [0., 1., 10., 20., 2., 3., 11., 21.];
-        assert_eq!(said(&grouped, by_key(2, 2)), [0., 1., 2., 3., 10., 11., 20., 21.]);
-        let turns = Layout { rows: Rows::InTurns, ..Layout::OUT_IN };
+        assert_eq!(
+            said(&grouped, by_key(2, 2)),
+            [0., 1., 2., 3., 10., 11., 20., 21.]
+        );
+        let turns = Layout {
+            rows: Rows::InTurns,
+            ..Layout::OUT_IN
+        };
         assert_eq!(said(&[0., 10., 1., 11.], turns), [0., 1., 10., 11.]);
     }
 }

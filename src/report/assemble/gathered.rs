@@ -33,7 +33,10 @@ pub(super) struct Gathered {
 
 impl Gathered {
     pub(super) fn of(probed: &ProbedItem) -> Self {
-        Self { measured: probed.forms.iter().map(|_| Measured::default()).collect(), ..Self::default() }
+        Self {
+            measured: probed.forms.iter().map(|_| Measured::default()).collect(),
+            ..Self::default()
+        }
     }
 
     /// Whether every window that was cut has come.
@@ -51,8 +54,13 @@ impl Gathered {
         schemes: &[Scheme],
         policy: &Policy,
     ) -> bool {
-        let form = probed.forms.iter().position(|form| form.form == scored.form);
-        let Some((windows, left)) = form.and_then(|form| self.measured.get_mut(form)) else { return false };
+        let form = probed
+            .forms
+            .iter()
+            .position(|form| form.form == scored.form);
+        let Some((windows, left)) = form.and_then(|form| self.measured.get_mut(form)) else {
+            return false;
+        };
         if !self.seen.insert(scored.window.clone()) {
             return false;
         }
@@ -61,7 +69,10 @@ impl Gathered {
             Some(Err(unscored)) => windows.push(Err(unscored)),
             None => {
                 let measured = window::measure(scored, schemes).and_then(|measured| {
-                    let first = WindowEvidence { follow_up: found.cloned(), ..measured };
+                    let first = WindowEvidence {
+                        follow_up: found.cloned(),
+                        ..measured
+                    };
                     self.numerics = self.numerics.plus(evidence::numerics(&first, policy));
                     if first.follow_up.is_some() {
                         self.followed.push(first.clone());
@@ -80,11 +91,29 @@ impl Gathered {
 }
 
 /// Keeps a window that is among the likeliest so far.
-fn show(shown: &mut Vec<WindowEvidence>, window: &WindowEvidence, scored: &ScoredWindow, policy: &Policy, kind: Kind) {
-    let place = shown.partition_point(|other| window::likelier(other, window, &policy.schemes).is_lt());
+fn show(
+    shown: &mut Vec<WindowEvidence>,
+    window: &WindowEvidence,
+    scored: &ScoredWindow,
+    policy: &Policy,
+    kind: Kind,
+) {
+    let place =
+        shown.partition_point(|other| window::likelier(other, window, &policy.schemes).is_lt());
     if place < SHOWN {
-        let tokens = scored.scores.as_ref().ok().filter(|_| kind != Kind::Control).map(TokenEvidence::of);
-        shown.insert(place, WindowEvidence { tokens, ..window.clone() });
+        let tokens = scored
+            .scores
+            .as_ref()
+            .ok()
+            .filter(|_| kind != Kind::Control)
+            .map(TokenEvidence::of);
+        shown.insert(
+            place,
+            WindowEvidence {
+                tokens,
+                ..window.clone()
+            },
+        );
         shown.truncate(SHOWN);
     }
 }

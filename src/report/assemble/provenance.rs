@@ -14,7 +14,12 @@ const WITHHELD: &str = "withheld: it quotes the text";
 pub(super) fn shown(item: &Item, reveal: bool) -> Option<OptOut> {
     let mut shown = item.opt_out.clone()?;
     if !reveal {
-        let OptOut { signal, locator, holder, declared_at } = &mut shown;
+        let OptOut {
+            signal,
+            locator,
+            holder,
+            declared_at,
+        } = &mut shown;
         for field in [signal, locator, holder, declared_at].into_iter().flatten() {
             if let Some(directive) = field.find(":~:") {
                 field.truncate(directive);
@@ -44,7 +49,9 @@ fn quotes(field: &str, item: &Item) -> bool {
 
 /// Letters and digits in lower case, split at everything else.
 fn words(text: &str) -> Vec<String> {
-    let pieces = text.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty());
+    let pieces = text
+        .split(|c: char| !c.is_alphanumeric())
+        .filter(|word| !word.is_empty());
     pieces.map(str::to_lowercase).collect()
 }
 
@@ -52,7 +59,10 @@ fn words(text: &str) -> Vec<String> {
 fn decoded(text: &str) -> String {
     let (mut bytes, mut rest) = (Vec::new(), text.as_bytes());
     while let Some((&byte, tail)) = rest.split_first() {
-        let hex = tail.get(..2).filter(|_| byte == b'%').and_then(|hex| std::str::from_utf8(hex).ok());
+        let hex = tail
+            .get(..2)
+            .filter(|_| byte == b'%')
+            .and_then(|hex| std::str::from_utf8(hex).ok());
         match hex.and_then(|hex| u8::from_str_radix(hex, 16).ok()) {
             Some(value) => {
                 bytes.push(value);
@@ -74,26 +84,64 @@ mod tests {
 
     #[test]
     fn provenance_stays_unless_it_quotes_the_text() {
-        let origin = Origin { file: "set.jsonl".to_owned(), line: Some(1) };
+        let origin = Origin {
+            file: "set.jsonl".to_owned(),
+            line: Some(1),
+        };
         let text = "The umber herons of Quire sang nine songs to the zyxomma larks.";
-        let mut item = Item::new(ItemId("a".to_owned()), Content::Text(text.to_owned()), origin);
+        let mut item = Item::new(
+            ItemId("a".to_owned()),
+            Content::Text(text.to_owned()),
+            origin,
+        );
         let withheld = "withheld: it quotes the text";
         for (locator, expected) in [
-            ("https://e.org/.well-known/tdmrep.json#herons", "https://e.org/.well-known/tdmrep.json#herons"),
+            (
+                "https://e.org/.well-known/tdmrep.json#herons",
+                "https://e.org/.well-known/tdmrep.json#herons",
+            ),
             ("https://e.org/a#:~:text=umber%20herons", "https://e.org/a"),
-            ("https://e.org/a#part:~:text=zyxomma", "https://e.org/a#part"),
-            ("https://e.org/the-umber-herons-of-quire", "https://e.org/the-umber-herons-of-quire"),
-            ("https://e.org/The%20Umber%20Herons%20of%20Quire%20sang", withheld),
-            ("register no. 4: the umber herons of quire sang nine", withheld),
+            (
+                "https://e.org/a#part:~:text=zyxomma",
+                "https://e.org/a#part",
+            ),
+            (
+                "https://e.org/the-umber-herons-of-quire",
+                "https://e.org/the-umber-herons-of-quire",
+            ),
+            (
+                "https://e.org/The%20Umber%20Herons%20of%20Quire%20sang",
+                withheld,
+            ),
+            (
+                "register no. 4: the umber herons of quire sang nine",
+                withheld,
+            ),
             ("100% of it, %zz and %", "100% of it, %zz and %"),
         ] {
-            item.opt_out = Some(OptOut { locator: Some(locator.to_owned()), ..OptOut::default() });
+            item.opt_out = Some(OptOut {
+                locator: Some(locator.to_owned()),
+                ..OptOut::default()
+            });
             let of = |reveal| shown(&item, reveal).and_then(|opt_out| opt_out.locator);
-            assert_eq!((of(false).as_deref(), of(true).as_deref()), (Some(expected), Some(locator)));
+            assert_eq!(
+                (of(false).as_deref(), of(true).as_deref()),
+                (Some(expected), Some(locator))
+            );
         }
-        item.content =
-            Content::Split { prefix: "The umber he".to_owned(), suffix: "rons of Quire sang nine".to_owned() };
-        item.opt_out = Some(OptOut { holder: Some("the umber herons of quire sang".to_owned()), ..OptOut::default() });
-        assert_eq!(shown(&item, false).and_then(|opt_out| opt_out.holder).as_deref(), Some(withheld));
+        item.content = Content::Split {
+            prefix: "The umber he".to_owned(),
+            suffix: "rons of Quire sang nine".to_owned(),
+        };
+        item.opt_out = Some(OptOut {
+            holder: Some("the umber herons of quire sang".to_owned()),
+            ..OptOut::default()
+        });
+        assert_eq!(
+            shown(&item, false)
+                .and_then(|opt_out| opt_out.holder)
+                .as_deref(),
+            Some(withheld)
+        );
     }
 }

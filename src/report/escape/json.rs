@@ -12,7 +12,12 @@ use std::io::{self, Write};
 /// When the value can't be JSON, as a map whose keys are no strings.
 pub(crate) fn pretty<T: Serialize + ?Sized>(value: &T) -> serde_json::Result<Vec<u8>> {
     let mut out = Vec::new();
-    value.serialize(&mut Serializer::with_formatter(&mut out, Inert { pretty: Some(PrettyFormatter::new()) }))?;
+    value.serialize(&mut Serializer::with_formatter(
+        &mut out,
+        Inert {
+            pretty: Some(PrettyFormatter::new()),
+        },
+    ))?;
     out.push(b'\n');
     Ok(out)
 }
@@ -23,7 +28,10 @@ pub(crate) fn pretty<T: Serialize + ?Sized>(value: &T) -> serde_json::Result<Vec
 /// As [`pretty`].
 pub(crate) fn compact<T: Serialize + ?Sized>(value: &T) -> serde_json::Result<Vec<u8>> {
     let mut out = Vec::new();
-    value.serialize(&mut Serializer::with_formatter(&mut out, Inert { pretty: None }))?;
+    value.serialize(&mut Serializer::with_formatter(
+        &mut out,
+        Inert { pretty: None },
+    ))?;
     Ok(out)
 }
 
@@ -61,7 +69,11 @@ impl Formatter for Inert<'_> {
     }
 
     /// `serde_json` has already escaped quotes, backslashes and what is below U+0020.
-    fn write_string_fragment<W: ?Sized + Write>(&mut self, out: &mut W, fragment: &str) -> io::Result<()> {
+    fn write_string_fragment<W: ?Sized + Write>(
+        &mut self,
+        out: &mut W,
+        fragment: &str,
+    ) -> io::Result<()> {
         let mut written = 0;
         let mut before = ' ';
         for (at, c) in fragment.char_indices() {
@@ -96,12 +108,18 @@ mod tests {
             "\"quoted\" \\ back",
         ];
         for text in texts {
-            let value = json!({ text: [text, { "a": text }], "n": [], "o": {}, "x": [1.5, null, true] });
+            let value =
+                json!({ text: [text, { "a": text }], "n": [], "o": {}, "x": [1.5, null, true] });
             for bytes in [pretty(&value).unwrap(), compact(&value).unwrap()] {
                 assert_eq!(serde_json::from_slice::<Value>(&bytes).unwrap(), value);
                 let said = String::from_utf8(bytes).unwrap();
                 assert!(!said.contains("##"), "{said}");
-                assert!(!said.chars().any(|c| (c.is_control() && c != '\n') || acts_unseen(c)), "{said:?}");
+                assert!(
+                    !said
+                        .chars()
+                        .any(|c| (c.is_control() && c != '\n') || acts_unseen(c)),
+                    "{said:?}"
+                );
             }
         }
     }
@@ -109,7 +127,13 @@ mod tests {
     #[test]
     fn plain_values_look_as_from_serde_json() {
         let value = json!({"a": [1, 2, {"b": []}], "c": {}, "d": "x"});
-        assert_eq!(compact(&value).unwrap(), serde_json::to_vec(&value).unwrap());
-        assert_eq!(pretty(&value).unwrap(), [serde_json::to_vec_pretty(&value).unwrap(), b"\n".to_vec()].concat());
+        assert_eq!(
+            compact(&value).unwrap(),
+            serde_json::to_vec(&value).unwrap()
+        );
+        assert_eq!(
+            pretty(&value).unwrap(),
+            [serde_json::to_vec_pretty(&value).unwrap(), b"\n".to_vec()].concat()
+        );
     }
 }

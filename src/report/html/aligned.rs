@@ -46,14 +46,20 @@ pub(super) fn pairs(target: &str, written: &str) -> Option<String> {
 
 /// Words with the line breaks that follow them; other white space only parts them.
 fn split(text: &str) -> Vec<&str> {
-    text.split([' ', '\t']).flat_map(|word| word.split_inclusive('\n')).filter(|word| !word.is_empty()).collect()
+    text.split([' ', '\t'])
+        .flat_map(|word| word.split_inclusive('\n'))
+        .filter(|word| !word.is_empty())
+        .collect()
 }
 
 fn shown(words: &[&str]) -> String {
     if words.is_empty() {
         return "–".to_owned();
     }
-    let text: Vec<String> = words.iter().map(|word| escape::html(&word.replace('\n', "⏎"))).collect();
+    let text: Vec<String> = words
+        .iter()
+        .map(|word| escape::html(&word.replace('\n', "⏎")))
+        .collect();
     text.join(" ")
 }
 
@@ -78,7 +84,9 @@ fn diff<'a>(a: &[&'a str], b: &[&'a str]) -> Vec<Piece<'a>> {
             flush(&mut pieces, &mut gone, &mut new);
             pieces.push(Piece::Same(a[i]));
             (i, j) = (i + 1, j + 1);
-        } else if j == b.len() || (i < a.len() && common[(i + 1) * width + j] >= common[i * width + j + 1]) {
+        } else if j == b.len()
+            || (i < a.len() && common[(i + 1) * width + j] >= common[i * width + j + 1])
+        {
             gone.push(a[i]);
             i += 1;
         } else {
@@ -102,13 +110,26 @@ mod tests {
 
     #[test]
     fn words_that_differ_stand_in_each_others_place() {
-        let pieces =
-            |a, b| diff(&split(a), &split(b)).iter().map(|piece| format!("{piece:?}")).collect::<Vec<_>>().join(" ");
+        let pieces = |a, b| {
+            diff(&split(a), &split(b))
+                .iter()
+                .map(|piece| format!("{piece:?}"))
+                .collect::<Vec<_>>()
+                .join(" ")
+        };
         let cases = [
             ("a b c", "a b c", r#"Same("a") Same("b") Same("c")"#),
-            ("a b c", "a x c", r#"Same("a") Differs(["b"], ["x"]) Same("c")"#),
+            (
+                "a b c",
+                "a x c",
+                r#"Same("a") Differs(["b"], ["x"]) Same("c")"#,
+            ),
             ("a b", "a b c", r#"Same("a") Same("b") Differs([], ["c"])"#),
-            ("a  b\nc", "b\nc", r#"Differs(["a"], []) Same("b\n") Same("c")"#),
+            (
+                "a  b\nc",
+                "b\nc",
+                r#"Differs(["a"], []) Same("b\n") Same("c")"#,
+            ),
             ("", "", ""),
             ("a", "", r#"Differs(["a"], [])"#),
         ];
@@ -120,7 +141,12 @@ mod tests {
     #[test]
     fn pairs_are_inert_and_what_is_too_long_is_not_compared() {
         let html = pairs("one <b>two</b>", "one </span><script>").unwrap();
-        assert!(html.contains("<del>&lt;b&gt;two&lt;/b&gt;</del><ins>&lt;/span&gt;&lt;script&gt;</ins>"), "{html}");
+        assert!(
+            html.contains(
+                "<del>&lt;b&gt;two&lt;/b&gt;</del><ins>&lt;/span&gt;&lt;script&gt;</ins>"
+            ),
+            "{html}"
+        );
         assert!(pairs(&"a ".repeat(LONGEST + 1), "a").is_none());
     }
 }

@@ -19,11 +19,26 @@ pub(super) fn recall(entries: &[Recall]) -> Option<String> {
         return None;
     }
     let right = LEFT + STEP * entries.len() as f64;
-    let mut svg = open(right + 6.0, TOP + HEIGHT + 44.0, "recall", "Canaries found by copies in training", None);
+    let mut svg = open(
+        right + 6.0,
+        TOP + HEIGHT + 44.0,
+        "recall",
+        "Canaries found by copies in training",
+        None,
+    );
     for percent in [0, 50, 100] {
         let y = TOP + HEIGHT * (1.0 - f64::from(percent) / 100.0);
-        let _ = write!(svg, r#"<line class="grid" x1="{LEFT}" x2="{}" y1="{y}" y2="{y}"/>"#, n(right));
-        let _ = write!(svg, r#"<text class="end" x="{}" y="{}">{percent}%</text>"#, n(LEFT - 7.0), n(y + 4.0));
+        let _ = write!(
+            svg,
+            r#"<line class="grid" x1="{LEFT}" x2="{}" y1="{y}" y2="{y}"/>"#,
+            n(right)
+        );
+        let _ = write!(
+            svg,
+            r#"<text class="end" x="{}" y="{}">{percent}%</text>"#,
+            n(LEFT - 7.0),
+            n(y + 4.0)
+        );
     }
     for (i, entry) in entries.iter().enumerate() {
         let x = LEFT + STEP * i as f64 + (STEP - BAR) / 2.0;
@@ -91,11 +106,19 @@ pub(super) fn distribution(report: &Report) -> Option<String> {
         .map(|kind| {
             let items = order::worst_first(report, kind).into_iter();
             let best = |item| order::best_log_p_z(policy, item).filter(|log_p_z| !log_p_z.is_nan());
-            (kind, items.filter_map(|item| Some((item, best(item)?))).collect::<Vec<_>>())
+            (
+                kind,
+                items
+                    .filter_map(|item| Some((item, best(item)?)))
+                    .collect::<Vec<_>>(),
+            )
         })
         .filter(|(_, items)| !items.is_empty())
         .collect();
-    let values = || rows.iter().flat_map(|(_, items)| items.iter().map(|(_, value)| *value));
+    let values = || {
+        rows.iter()
+            .flat_map(|(_, items)| items.iter().map(|(_, value)| *value))
+    };
     if rows.is_empty() {
         return None;
     }
@@ -107,8 +130,13 @@ pub(super) fn distribution(report: &Report) -> Option<String> {
     }
     let bottom = y + 4.0;
     let right = STRIP_LEFT + STRIP_WIDTH;
-    let mut svg =
-        open(right + 14.0, bottom + 46.0, "strip", "Best window of every item, by kind, on the probability axis", None);
+    let mut svg = open(
+        right + 14.0,
+        bottom + 46.0,
+        "strip",
+        "Best window of every item, by kind, on the probability axis",
+        None,
+    );
     let tau = axis.x(policy.tau.ln());
     let _ = write!(
         svg,
@@ -118,12 +146,31 @@ pub(super) fn distribution(report: &Report) -> Option<String> {
         n(bottom - 22.0)
     );
     for (x, label) in axis.ticks() {
-        let _ = write!(svg, r#"<line class="grid" x1="{0}" x2="{0}" y1="22" y2="{1}"/>"#, n(x), n(bottom));
-        let _ = write!(svg, r#"<text class="mid" x="{}" y="{}">{label}</text>"#, n(x), n(bottom + 17.0));
+        let _ = write!(
+            svg,
+            r#"<line class="grid" x1="{0}" x2="{0}" y1="22" y2="{1}"/>"#,
+            n(x),
+            n(bottom)
+        );
+        let _ = write!(
+            svg,
+            r#"<text class="mid" x="{}" y="{}">{label}</text>"#,
+            n(x),
+            n(bottom + 17.0)
+        );
     }
     svg.push_str(&body);
-    let _ = write!(svg, r#"<line class="tau" x1="{0}" x2="{0}" y1="18" y2="{1}"/>"#, n(tau), n(bottom));
-    let anchor = if tau > STRIP_LEFT + STRIP_WIDTH / 2.0 { "end" } else { "start" };
+    let _ = write!(
+        svg,
+        r#"<line class="tau" x1="{0}" x2="{0}" y1="18" y2="{1}"/>"#,
+        n(tau),
+        n(bottom)
+    );
+    let anchor = if tau > STRIP_LEFT + STRIP_WIDTH / 2.0 {
+        "end"
+    } else {
+        "start"
+    };
     let _ = write!(
         svg,
         r#"<text class="{anchor} tau-label" x="{}" y="13">sample budget: p_z = {} (ln {:.2})</text>"#,
@@ -159,25 +206,47 @@ fn row(svg: &mut String, top: f64, kind: Kind, items: &[(&ReportItem, f64)], axi
                 dot(svg, x, base - DOT / 2.0 - DOT * level as f64, item, *value);
             }
         } else if !column.is_empty() {
-            let found = column.iter().filter(|(item, _)| item.verdict.level.is_memorization()).count();
+            let found = column
+                .iter()
+                .filter(|(item, _)| item.verdict.level.is_memorization())
+                .count();
             let scale = height / tallest as f64;
             let (found, all) = (found as f64 * scale, column.len() as f64 * scale);
             for (class, low, high) in [("bin found", 0.0, found), ("bin", found, all)] {
                 if high > low {
-                    let (x, y, w, h) = (n(x - DOT / 2.0), n(base - high), n(DOT - 1.0), n(high - low));
-                    let _ = write!(svg, r#"<rect class="{class}" x="{x}" y="{y}" width="{w}" height="{h}"/>"#);
+                    let (x, y, w, h) = (
+                        n(x - DOT / 2.0),
+                        n(base - high),
+                        n(DOT - 1.0),
+                        n(high - low),
+                    );
+                    let _ = write!(
+                        svg,
+                        r#"<rect class="{class}" x="{x}" y="{y}" width="{w}" height="{h}"/>"#
+                    );
                 }
             }
         }
     }
     if tallest > STACK {
-        let peak = columns.iter().position(|column| column.len() == tallest).unwrap_or_default();
+        let peak = columns
+            .iter()
+            .position(|column| column.len() == tallest)
+            .unwrap_or_default();
         let (x, y) = (n(axis.middle(peak)), n(base - height - 4.0));
-        let _ =
-            write!(svg, r#"<text class="mid soft small" x="{x}" y="{y}">{}</text>"#, samples::grouped(tallest as u64));
+        let _ = write!(
+            svg,
+            r#"<text class="mid soft small" x="{x}" y="{y}">{}</text>"#,
+            samples::grouped(tallest as u64)
+        );
     }
     let right = STRIP_LEFT + STRIP_WIDTH;
-    let _ = write!(svg, r#"<line class="base" x1="{STRIP_LEFT}" x2="{}" y1="{1}" y2="{1}"/>"#, n(right), n(base));
+    let _ = write!(
+        svg,
+        r#"<line class="base" x1="{STRIP_LEFT}" x2="{}" y1="{1}" y2="{1}"/>"#,
+        n(right),
+        n(base)
+    );
     let _ = write!(
         svg,
         r#"<text class="strong" x="0" y="{}">{}</text><text class="soft" x="0" y="{}">{}</text>"#,
@@ -191,13 +260,20 @@ fn row(svg: &mut String, top: f64, kind: Kind, items: &[(&ReportItem, f64)], axi
 
 fn dot(svg: &mut String, x: f64, y: f64, item: &ReportItem, log_p_z: f64) {
     let level = item.verdict.level;
-    let title = format!("{}: {level}, p_z {}", escape::html(&item.id.0), probability::in_digits(log_p_z));
+    let title = format!(
+        "{}: {level}, p_z {}",
+        escape::html(&item.id.0),
+        probability::in_digits(log_p_z)
+    );
     let class = match (item.kind, level) {
         (Kind::Control, Level::Clear) => "dot control".to_owned(),
         (_, level) => format!("dot {level}"),
     };
     let (x, y) = (n(x), n(y));
-    let _ = write!(svg, r#"<circle class="{class}" cx="{x}" cy="{y}" r="2.7"><title>{title}</title></circle>"#);
+    let _ = write!(
+        svg,
+        r#"<circle class="{class}" cx="{x}" cy="{y}" r="2.7"><title>{title}</title></circle>"#
+    );
 }
 
 /// From `ln p_z` to a place: 0 at the right end, the square root of `-ln p_z` to the left, and a column of its own
@@ -220,7 +296,15 @@ impl Axis {
                 never = true;
             }
         }
-        Self { span, left: if never { STRIP_LEFT + NEVER_WIDTH } else { STRIP_LEFT }, never }
+        Self {
+            span,
+            left: if never {
+                STRIP_LEFT + NEVER_WIDTH
+            } else {
+                STRIP_LEFT
+            },
+            never,
+        }
     }
 
     pub(super) fn x(&self, log_p_z: f64) -> f64 {
@@ -251,7 +335,9 @@ impl Axis {
     /// Powers of ten with room between them, from certain to impossible.
     pub(super) fn ticks(&self) -> Vec<(f64, String)> {
         let mut ticks: Vec<(f64, String)> = Vec::new();
-        for exponent in [0, 1, 3, 10, 20, 30, 50, 70, 100, 200, 300, 500, 1_000, 3_000, 10_000, 100_000] {
+        for exponent in [
+            0, 1, 3, 10, 20, 30, 50, 70, 100, 200, 300, 500, 1_000, 3_000, 10_000, 100_000,
+        ] {
             let log_p_z = -f64::from(exponent) * std::f64::consts::LN_10;
             let x = self.x(log_p_z);
             let room = ticks.last().is_none_or(|(last, _)| last - x >= 44.0);
@@ -281,19 +367,34 @@ pub(super) fn spans(chars: u64, spans: &[Span], windows: &[(u64, u64)], label: &
         escape::html(label)
     );
     for span in spans {
-        let (x, w) = (n(place(span.start_char)), n(width(span.start_char, span.end_char)));
-        let _ = write!(svg, r#"<rect class="span" x="{x}" y="0" width="{w}" height="13"/>"#);
+        let (x, w) = (
+            n(place(span.start_char)),
+            n(width(span.start_char, span.end_char)),
+        );
+        let _ = write!(
+            svg,
+            r#"<rect class="span" x="{x}" y="0" width="{w}" height="13"/>"#
+        );
     }
     for &(from, to) in windows {
         let (x, w) = (n(place(from)), n((width(from, to) - 2.0).max(2.0)));
-        let _ = write!(svg, r#"<rect class="window" x="{x}" y="17" width="{w}" height="4"/>"#);
+        let _ = write!(
+            svg,
+            r#"<rect class="window" x="{x}" y="17" width="{w}" height="4"/>"#
+        );
     }
     svg.push_str("</svg>");
     svg
 }
 
 /// Begins a chart. `described` says in words what it shows.
-pub(super) fn open(width: f64, height: f64, name: &str, title: &str, described: Option<&str>) -> String {
+pub(super) fn open(
+    width: f64,
+    height: f64,
+    name: &str,
+    title: &str,
+    described: Option<&str>,
+) -> String {
     let (by, desc) = described.map_or_else(Default::default, |text| {
         let desc = format!(r#"<desc id="{name}-desc">{}</desc>"#, escape::html(text));
         (format!(r#" aria-describedby="{name}-desc""#), desc)
@@ -318,7 +419,11 @@ pub(super) fn interval(lower: f64, at: f64, upper: f64) -> String {
 pub(super) fn n(x: f64) -> String {
     let digits = format!("{x:.1}");
     let digits = digits.strip_suffix(".0").unwrap_or(&digits);
-    if digits == "-0" { "0".to_owned() } else { digits.to_owned() }
+    if digits == "-0" {
+        "0".to_owned()
+    } else {
+        digits.to_owned()
+    }
 }
 
 #[cfg(test)]
@@ -328,7 +433,13 @@ mod tests {
 
     #[test]
     fn numbers_are_short_and_have_no_negative_zero() {
-        for (x, expected) in [(0.0, "0"), (-0.04, "0"), (12.0, "12"), (1.25, "1.2"), (-3.16, "-3.2")] {
+        for (x, expected) in [
+            (0.0, "0"),
+            (-0.04, "0"),
+            (12.0, "12"),
+            (1.25, "1.2"),
+            (-3.16, "-3.2"),
+        ] {
             assert_eq!(n(x), expected);
         }
     }
@@ -338,7 +449,10 @@ mod tests {
         let axis = Axis::over([-200.0, f64::NEG_INFINITY, -1.0].into_iter());
         let places = [f64::NEG_INFINITY, -200.0, -50.0, -6.9, -0.1, 0.0].map(|value| axis.x(value));
         assert!(places.is_sorted(), "{places:?}");
-        assert!(axis.x(-1e9) >= STRIP_LEFT + NEVER_WIDTH, "what is finite never looks impossible");
+        assert!(
+            axis.x(-1e9) >= STRIP_LEFT + NEVER_WIDTH,
+            "what is finite never looks impossible"
+        );
         assert!((axis.x(0.0) - (STRIP_LEFT + STRIP_WIDTH)).abs() < 1e-9);
         assert!(axis.column(0.0) < axis.columns());
     }
@@ -349,7 +463,10 @@ mod tests {
         // Under greedy decoding so many canaries are certain that they make a histogram.
         report.policy.schemes.retain(|scheme| scheme.id != "greedy");
         let svg = distribution(&report).unwrap();
-        let dotted = report.items.iter().filter(|item| item.kind != Kind::Control && item.evidence.scored() > 0);
+        let dotted = report
+            .items
+            .iter()
+            .filter(|item| item.kind != Kind::Control && item.evidence.scored() > 0);
         let measured = dotted.count();
         assert_eq!(svg.matches("<circle").count(), measured);
         assert!(!svg.contains("too-short"));

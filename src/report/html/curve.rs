@@ -35,10 +35,22 @@ pub(super) fn samples_by_probability(report: &Report) -> Option<String> {
     let schemes = sampled(report);
     let of_kind = |kind| {
         let items = order::worst_first(report, kind).into_iter();
-        let value = |item: &ReportItem| item.evidence.cheapest(&schemes).map(|(_, best)| best.best.log_p_z);
-        items.filter_map(move |item| Some(Curve { item, log_p_z: value(item)? })).filter(|curve| {
-            curve.item.verdict.level.is_memorization() && samples::ln_samples(curve.log_p_z, FROM) < DEAREST * LN_10
-        })
+        let value = |item: &ReportItem| {
+            item.evidence
+                .cheapest(&schemes)
+                .map(|(_, best)| best.best.log_p_z)
+        };
+        items
+            .filter_map(move |item| {
+                Some(Curve {
+                    item,
+                    log_p_z: value(item)?,
+                })
+            })
+            .filter(|curve| {
+                curve.item.verdict.level.is_memorization()
+                    && samples::ln_samples(curve.log_p_z, FROM) < DEAREST * LN_10
+            })
     };
     let mut curves: Vec<Curve<'_>> = of_kind(Kind::OptOut).collect();
     if curves.is_empty() {
@@ -68,16 +80,44 @@ pub(super) fn samples_by_probability(report: &Report) -> Option<String> {
             1..=4 => samples::grouped(10_u64.pow(decade as u32)),
             _ => format!(r#"10<tspan class="sup" dy="-4">{decade}</tspan>"#),
         };
-        let _ = write!(svg, r#"<line class="grid" x1="{LEFT}" x2="{}" y1="{1}" y2="{1}"/>"#, n(LEFT + WIDTH), n(at));
-        let _ = write!(svg, r#"<text class="end" x="{}" y="{}">{label}</text>"#, n(LEFT - 8.0), n(at + 4.0));
+        let _ = write!(
+            svg,
+            r#"<line class="grid" x1="{LEFT}" x2="{}" y1="{1}" y2="{1}"/>"#,
+            n(LEFT + WIDTH),
+            n(at)
+        );
+        let _ = write!(
+            svg,
+            r#"<text class="end" x="{}" y="{}">{label}</text>"#,
+            n(LEFT - 8.0),
+            n(at + 4.0)
+        );
     }
     for p in [0.01, 0.25, 0.5, 0.75, 0.9, 0.99] {
-        let _ = write!(svg, r#"<line class="grid" x1="{0}" x2="{0}" y1="{TOP}" y2="{1}"/>"#, n(x(p)), n(bottom));
+        let _ = write!(
+            svg,
+            r#"<line class="grid" x1="{0}" x2="{0}" y1="{TOP}" y2="{1}"/>"#,
+            n(x(p)),
+            n(bottom)
+        );
         // .9 and .99 stand close together.
-        let label = if p > 0.95 { String::new() } else { format!("{:.0}%", p * 100.0) };
-        let _ = write!(svg, r#"<text class="mid" x="{}" y="{}">{label}</text>"#, n(x(p)), n(bottom + 17.0));
+        let label = if p > 0.95 {
+            String::new()
+        } else {
+            format!("{:.0}%", p * 100.0)
+        };
+        let _ = write!(
+            svg,
+            r#"<text class="mid" x="{}" y="{}">{label}</text>"#,
+            n(x(p)),
+            n(bottom + 17.0)
+        );
     }
-    let _ = write!(svg, r#"<text class="soft" x="0" y="{}">samples</text>"#, n(TOP - 4.0));
+    let _ = write!(
+        svg,
+        r#"<text class="soft" x="0" y="{}">samples</text>"#,
+        n(TOP - 4.0)
+    );
     let _ = write!(
         svg,
         r#"<text class="end soft" x="{}" y="{}">probability of seeing it at least once</text>"#,
@@ -86,14 +126,26 @@ pub(super) fn samples_by_probability(report: &Report) -> Option<String> {
     );
     let line = |log_p_z: f64| {
         let step = |i: u32| FROM + (TO - FROM) * f64::from(i) / 49.0;
-        let point = |p: f64| format!("{} {}", n(x(p)), n(y(samples::ln_samples(log_p_z, p).max(0.0))));
-        (0..50).map(|i| point(step(i))).collect::<Vec<_>>().join("L")
+        let point = |p: f64| {
+            format!(
+                "{} {}",
+                n(x(p)),
+                n(y(samples::ln_samples(log_p_z, p).max(0.0)))
+            )
+        };
+        (0..50)
+            .map(|i| point(step(i)))
+            .collect::<Vec<_>>()
+            .join("L")
     };
     let end = |log_p_z: f64| y(samples::ln_samples(log_p_z, TO).max(0.0));
     let tau = report.policy.tau.ln();
     let _ = write!(svg, r#"<path class="tau" fill="none" d="M{}"/>"#, line(tau));
-    let mut names: Vec<(f64, String, String)> =
-        vec![(end(tau), "tau-label".to_owned(), "the sample budget".to_owned())];
+    let mut names: Vec<(f64, String, String)> = vec![(
+        end(tau),
+        "tau-label".to_owned(),
+        "the sample budget".to_owned(),
+    )];
     for curve in &curves {
         let level = curve.item.verdict.level;
         let title = format!(
@@ -102,9 +154,16 @@ pub(super) fn samples_by_probability(report: &Report) -> Option<String> {
             samples::in_words(curve.log_p_z, 0.5),
             samples::in_words(curve.log_p_z, 0.9)
         );
-        let _ =
-            write!(svg, r#"<path class="curve {level}" d="M{}"><title>{title}</title></path>"#, line(curve.log_p_z));
-        names.push((end(curve.log_p_z), "name".to_owned(), escape::html(&short(&curve.item.id.0))));
+        let _ = write!(
+            svg,
+            r#"<path class="curve {level}" d="M{}"><title>{title}</title></path>"#,
+            line(curve.log_p_z)
+        );
+        names.push((
+            end(curve.log_p_z),
+            "name".to_owned(),
+            escape::html(&short(&curve.item.id.0)),
+        ));
     }
     names.sort_by(|a, b| a.0.total_cmp(&b.0));
     for (at, (from, class, name)) in apart(&names).into_iter().zip(&names) {
@@ -128,7 +187,13 @@ pub(super) fn samples_by_probability(report: &Report) -> Option<String> {
 /// if there is another.
 pub(super) fn sampled(report: &Report) -> Vec<Scheme> {
     let greedy = Scheme::greedy().id;
-    let mut schemes: Vec<Scheme> = report.policy.schemes.iter().filter(|scheme| scheme.id != greedy).cloned().collect();
+    let mut schemes: Vec<Scheme> = report
+        .policy
+        .schemes
+        .iter()
+        .filter(|scheme| scheme.id != greedy)
+        .cloned()
+        .collect();
     if schemes.is_empty() {
         schemes.clone_from(&report.policy.schemes);
     }
@@ -142,7 +207,12 @@ fn spread(curves: Vec<Curve<'_>>) -> Vec<Curve<'_>> {
         return curves;
     }
     let kept: Vec<usize> = (0..CURVES).map(|i| i * (len - 1) / (CURVES - 1)).collect();
-    curves.into_iter().enumerate().filter(|(i, _)| kept.contains(i)).map(|(_, curve)| curve).collect()
+    curves
+        .into_iter()
+        .enumerate()
+        .filter(|(i, _)| kept.contains(i))
+        .map(|(_, curve)| curve)
+        .collect()
 }
 
 /// Heights of names, sorted, moved apart so that none covers another.
@@ -164,7 +234,11 @@ fn apart(names: &[(f64, String, String)]) -> Vec<f64> {
 /// An id that fits beside its curve.
 fn short(id: &str) -> String {
     let all = id.chars().count();
-    if all <= LETTERS { id.to_owned() } else { format!("{}…", id.chars().take(LETTERS - 1).collect::<String>()) }
+    if all <= LETTERS {
+        id.to_owned()
+    } else {
+        format!("{}…", id.chars().take(LETTERS - 1).collect::<String>())
+    }
 }
 
 fn described(curves: &[Curve<'_>]) -> String {
@@ -190,10 +264,16 @@ mod tests {
     #[test]
     fn the_worst_items_and_the_budget_have_a_curve_each() {
         let svg = samples_by_probability(&fixture::report()).unwrap();
-        assert!(svg.contains("the sample budget") && svg.contains("lyrics/umber-song"), "{svg}");
+        assert!(
+            svg.contains("the sample budget") && svg.contains("lyrics/umber-song"),
+            "{svg}"
+        );
         let curves = svg.matches("class=\"curve ").count();
         assert!((2..=CURVES).contains(&curves), "{curves}");
-        assert!(!svg.contains("<script>") && !svg.contains("NaN") && !svg.contains("inf"), "{svg}");
+        assert!(
+            !svg.contains("<script>") && !svg.contains("NaN") && !svg.contains("inf"),
+            "{svg}"
+        );
         assert!(samples_by_probability(&fixture::empty()).is_none());
     }
 
@@ -203,7 +283,10 @@ mod tests {
         let mut names = names.to_vec();
         names.sort_by(|a, b| a.0.total_cmp(&b.0));
         let at = apart(&names);
-        assert!(at.windows(2).all(|pair| pair[1] - pair[0] >= 14.9), "{at:?}");
+        assert!(
+            at.windows(2).all(|pair| pair[1] - pair[0] >= 14.9),
+            "{at:?}"
+        );
         assert!(at.iter().all(|y| *y <= TOP + HEIGHT + 4.0), "{at:?}");
     }
 

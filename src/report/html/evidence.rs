@@ -13,13 +13,22 @@ use minijinja::{Value, context};
 
 /// The comparison with controls, the tail marked as what it is.
 pub(super) fn validity(item: &ReportItem) -> Vec<Value> {
-    let Some(validity) = &item.verdict.validity else { return Vec::new() };
+    let Some(validity) = &item.verdict.validity else {
+        return Vec::new();
+    };
     let mut facts = vec![fact("Against controls", says::comparison(validity))];
     if let Some(tail) = &validity.tail {
-        facts.push(marked("Beyond the controls", says::tail(tail), "model-based"));
+        facts.push(marked(
+            "Beyond the controls",
+            says::tail(tail),
+            "model-based",
+        ));
     }
     if let Some(exposure) = &validity.exposure {
-        facts.push(fact("Exposure", says::exposure(exposure.bits, exposure.lower, exposure.upper)));
+        facts.push(fact(
+            "Exposure",
+            says::exposure(exposure.bits, exposure.lower, exposure.upper),
+        ));
     }
     facts
 }
@@ -43,29 +52,51 @@ pub(super) fn costs(report: &Report, item: &ReportItem) -> Vec<Value> {
             median => found.median_log_p_z.map_or_else(|| "–".to_owned(), number),
         })
     };
-    report.model.backend.schemes.iter().filter_map(row).collect()
+    report
+        .model
+        .backend
+        .schemes
+        .iter()
+        .filter_map(row)
+        .collect()
 }
 
 /// Samples without their unit, which stands above them.
 fn of_samples(log_p_z: f64, p: f64) -> String {
     match samples::in_words(log_p_z, p).as_str() {
         "no number of samples" => "never".to_owned(),
-        n => n.trim_end_matches(" samples").trim_end_matches(" sample").to_owned(),
+        n => n
+            .trim_end_matches(" samples")
+            .trim_end_matches(" sample")
+            .to_owned(),
     }
 }
 
 /// What was found out about its followed-up windows, together.
 pub(super) fn follow_up(item: &ReportItem) -> Vec<Value> {
     let mut facts = Vec::new();
-    let mut tell = |name: &str, says: Option<String>| facts.extend(says.map(|says| fact(name, says)));
+    let mut tell =
+        |name: &str, says: Option<String>| facts.extend(says.map(|says| fact(name, says)));
     if let Some(found) = &item.evidence.follow_up {
         let windows = item.evidence.windows();
         tell("Continuations", says::continued(found, windows));
         tell("Near-verbatim recall", says::nv_recall(found, windows));
         // The best window's own p_z stands with that window below.
-        tell("Near-verbatim bound", found.near_probability.as_ref().map(|near| says::near_probability(near, None)));
-        tell("True prefix", found.foreign_prefix.as_ref().map(says::foreign_prefix));
-        tell("Reference model", found.reference.as_ref().map(says::reference));
+        tell(
+            "Near-verbatim bound",
+            found
+                .near_probability
+                .as_ref()
+                .map(|near| says::near_probability(near, None)),
+        );
+        tell(
+            "True prefix",
+            found.foreign_prefix.as_ref().map(says::foreign_prefix),
+        );
+        tell(
+            "Reference model",
+            found.reference.as_ref().map(says::reference),
+        );
     }
     tell("Rounding", says::item_numerics(&item.evidence.numerics));
     facts
@@ -73,7 +104,11 @@ pub(super) fn follow_up(item: &ReportItem) -> Vec<Value> {
 
 /// What was asked for and failed.
 pub(super) fn errors(item: &ReportItem) -> Vec<&String> {
-    item.evidence.follow_up.iter().flat_map(|found| &found.errors).collect()
+    item.evidence
+        .follow_up
+        .iter()
+        .flat_map(|found| &found.errors)
+        .collect()
 }
 
 /// A row a window that was continued.
@@ -104,7 +139,12 @@ pub(super) fn continuations(report: &Report, item: &ReportItem) -> Vec<Value> {
 
 /// A piece of the item's text in the window's layout. `None` where the ends fall inside a character or beyond the text.
 fn slice<'a>(item: &'a ReportItem, window: &WindowEvidence, from: u64, to: u64) -> Option<&'a str> {
-    let (_, text) = item.revealed.as_ref()?.texts.iter().find(|(form, _)| *form == window.form)?;
+    let (_, text) = item
+        .revealed
+        .as_ref()?
+        .texts
+        .iter()
+        .find(|(form, _)| *form == window.form)?;
     text.get(usize::try_from(from).ok()?..usize::try_from(to).ok()?)
 }
 
@@ -123,10 +163,25 @@ pub(super) fn supporting(scores: &Membership) -> Vec<Value> {
         fact("Loss", format!("{} nats a token", number(scores.loss))),
         fact(
             "zlib ratio",
-            format!("{} (the suffix's bits under the model by its bits under zlib)", number(scores.zlib_ratio)),
+            format!(
+                "{} (the suffix's bits under the model by its bits under zlib)",
+                number(scores.zlib_ratio)
+            ),
         ),
-        fact("Min-K%", format!("{} nats a token, over the 20% unlikeliest", number(scores.min_k))),
-        fact("Min-K%++", format!("{} standard deviations, over the 20% lowest", number(scores.min_k_plus_plus))),
+        fact(
+            "Min-K%",
+            format!(
+                "{} nats a token, over the 20% unlikeliest",
+                number(scores.min_k)
+            ),
+        ),
+        fact(
+            "Min-K%++",
+            format!(
+                "{} standard deviations, over the 20% lowest",
+                number(scores.min_k_plus_plus)
+            ),
+        ),
     ]
 }
 
@@ -138,5 +193,9 @@ pub(super) fn left(left: &LeftWindows) -> Option<String> {
 
 /// A window by the characters of its suffix.
 pub(super) fn place(window: &WindowEvidence) -> String {
-    format!("{}–{}", samples::grouped(window.suffix_char), samples::grouped(window.end_char))
+    format!(
+        "{}–{}",
+        samples::grouped(window.suffix_char),
+        samples::grouped(window.end_char)
+    )
 }

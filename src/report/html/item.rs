@@ -17,7 +17,11 @@ const COLUMNS: usize = 4;
 /// Everything the template shows of an item; `number` tells it from the others of the page.
 pub(super) fn row(report: &Report, item: &ReportItem, number: usize) -> Value {
     let figures = Figures::of(&report.policy, item);
-    let action = report.decision.iter().flat_map(|decision| &decision.findings).find(|finding| finding.item == item.id);
+    let action = report
+        .decision
+        .iter()
+        .flat_map(|decision| &decision.findings)
+        .find(|finding| finding.item == item.id);
     let unscored: Vec<Value> = item
         .evidence
         .forms
@@ -71,12 +75,17 @@ pub(super) fn row(report: &Report, item: &ReportItem, number: usize) -> Value {
 fn keys(report: &Report, item: &ReportItem) -> String {
     let values = item.evidence.worst().and_then(|form| form.values.as_ref());
     let best = order::best_log_p_z(&report.policy, item);
-    let p = item.verdict.validity.map(|validity| order::p_that_counts(&validity));
+    let p = item
+        .verdict
+        .validity
+        .map(|validity| order::p_that_counts(&validity));
     let numbers = [
         Some(f64::from(order::gravity(item.verdict.level))),
         best,
         p,
-        values.and_then(|values| values.max_verbatim_run).map(f64::from),
+        values
+            .and_then(|values| values.max_verbatim_run)
+            .map(f64::from),
         values.and_then(|values| values.mean_em),
         order::extraction(item).map(|extraction| extraction.coverage),
     ];
@@ -90,18 +99,34 @@ fn keys(report: &Report, item: &ReportItem) -> String {
 
 /// The waiver that accepts a finding, or did.
 fn waiver(report: &Report, item: &ReportItem) -> Option<String> {
-    let waiver = report.policy.waivers.iter().find(|waiver| waiver.item == item.id)?;
-    let by = waiver.approver.as_ref().map(|approver| format!(", approved by {approver}")).unwrap_or_default();
+    let waiver = report
+        .policy
+        .waivers
+        .iter()
+        .find(|waiver| waiver.item == item.id)?;
+    let by = waiver
+        .approver
+        .as_ref()
+        .map(|approver| format!(", approved by {approver}"))
+        .unwrap_or_default();
     Some(format!("{} (until {}{by})", waiver.reason, waiver.expires))
 }
 
 /// The schemes of the table of windows: all of them if there is room, else those of the policy and `full`. Greedy decoding
 /// has a column anyway.
 fn columns(report: &Report) -> Vec<&str> {
-    let all = report.model.backend.schemes.iter().map(|scheme| scheme.id.as_str()).filter(|id| *id != "greedy");
+    let all = report
+        .model
+        .backend
+        .schemes
+        .iter()
+        .map(|scheme| scheme.id.as_str())
+        .filter(|id| *id != "greedy");
     let mut columns: Vec<&str> = all.collect();
     if columns.len() > COLUMNS {
-        columns.retain(|id| *id == "full" || report.policy.schemes.iter().any(|scheme| scheme.id == *id));
+        columns.retain(|id| {
+            *id == "full" || report.policy.schemes.iter().any(|scheme| scheme.id == *id)
+        });
         columns.truncate(COLUMNS);
     }
     columns
@@ -116,7 +141,10 @@ fn facts(report: &Report, item: &ReportItem) -> Vec<Value> {
         facts.push(fact("Templates", words::sentence(&templates)));
     }
     if let Some(repetitions) = item.repetitions {
-        facts.push(fact("Copies in training", samples::grouped(u64::from(repetitions))));
+        facts.push(fact(
+            "Copies in training",
+            samples::grouped(u64::from(repetitions)),
+        ));
     }
     if let Some(opt_out) = &item.opt_out {
         let fields = [
@@ -125,14 +153,21 @@ fn facts(report: &Report, item: &ReportItem) -> Vec<Value> {
             ("Declared at", &opt_out.locator),
             ("Declared on", &opt_out.declared_at),
         ];
-        facts.extend(fields.into_iter().filter_map(|(name, value)| Some(fact(name, value.as_ref()?))));
+        facts.extend(
+            fields
+                .into_iter()
+                .filter_map(|(name, value)| Some(fact(name, value.as_ref()?))),
+        );
     }
     facts
 }
 
 /// One layout of the text as a bar, with the same in words.
 fn layout(item: &ReportItem, form: &FormEvidence) -> Value {
-    let extraction = form.values.as_ref().and_then(|values| values.extraction.as_ref());
+    let extraction = form
+        .values
+        .as_ref()
+        .and_then(|values| values.extraction.as_ref());
     let spans: &[Span] = extraction.map_or(&[], |extraction| &extraction.spans);
     let windows: Vec<(u64, u64)> = item
         .windows
@@ -142,10 +177,16 @@ fn layout(item: &ReportItem, form: &FormEvidence) -> Value {
         .collect();
     let label = match extraction {
         // Every window was left: none of them is within the budget.
-        None if form.left.total() > 0 => format!("none of {} can be extracted", words::count(form.chars, "character")),
+        None if form.left.total() > 0 => format!(
+            "none of {} can be extracted",
+            words::count(form.chars, "character")
+        ),
         None => "not measured".to_owned(),
         Some(extraction) if extraction.spans.is_empty() => {
-            format!("none of {} can be extracted", words::count(form.chars, "character"))
+            format!(
+                "none of {} can be extracted",
+                words::count(form.chars, "character")
+            )
         }
         Some(extraction) => format!(
             "{} of {} can be extracted, the longest stretch has {}: {}",
@@ -173,8 +214,11 @@ fn layout(item: &ReportItem, form: &FormEvidence) -> Value {
 /// The first spans as `120–480`, in characters.
 fn stretches(spans: &[Span]) -> String {
     const LISTED: usize = 8;
-    let list: Vec<String> =
-        spans.iter().take(LISTED).map(|span| format!("{}–{}", span.start_char, span.end_char)).collect();
+    let list: Vec<String> = spans
+        .iter()
+        .take(LISTED)
+        .map(|span| format!("{}–{}", span.start_char, span.end_char))
+        .collect();
     let more = if spans.len() > LISTED { ", …" } else { "" };
     format!("characters {}{more}", list.join(", "))
 }
@@ -182,7 +226,10 @@ fn stretches(spans: &[Span]) -> String {
 fn window(window: &WindowEvidence, schemes: &[&str]) -> Value {
     let of_scheme = |scheme: &&str| {
         let found = window.schemes.iter().find(|value| value.scheme == *scheme);
-        found.map_or_else(|| "–".to_owned(), |value| probability::in_digits(value.log_p_z))
+        found.map_or_else(
+            || "–".to_owned(),
+            |value| probability::in_digits(value.log_p_z),
+        )
     };
     context! {
         id => window.window,
@@ -228,7 +275,11 @@ mod tests {
     fn many_schemes_leave_room_for_those_that_decide() {
         let mut report = fixture::report();
         assert_eq!(columns(&report), ["full", "top_k40", "t0.7_top_p0.9"]);
-        report.model.backend.schemes.extend(["t0.5", "t0.8", "t0.9"].map(|id| Scheme::parse(id).unwrap()));
+        report
+            .model
+            .backend
+            .schemes
+            .extend(["t0.5", "t0.8", "t0.9"].map(|id| Scheme::parse(id).unwrap()));
         assert_eq!(columns(&report), ["full", "top_k40"]);
     }
 }

@@ -31,17 +31,32 @@ struct Point<'a> {
 pub(super) fn scatter(report: &Report) -> Option<String> {
     let policy = &report.policy;
     let best = |item| order::best_log_p_z(policy, item).filter(|log_p_z: &f64| !log_p_z.is_nan());
-    let of_kind = |kind| order::worst_first(report, kind).into_iter().filter_map(move |item| Some((item, best(item)?)));
+    let of_kind = |kind| {
+        order::worst_first(report, kind)
+            .into_iter()
+            .filter_map(move |item| Some((item, best(item)?)))
+    };
     // Opted-out texts come last and so stand on top.
     let points: Vec<Point<'_>> = of_kind(Kind::Canary)
         .chain(of_kind(Kind::OptOut))
-        .filter_map(|(item, log_p_z)| Some(Point { item, log_p_z, validity: item.verdict.validity? }))
+        .filter_map(|(item, log_p_z)| {
+            Some(Point {
+                item,
+                log_p_z,
+                validity: item.verdict.validity?,
+            })
+        })
         .collect();
     if points.is_empty() {
         return None;
     }
     let controls: Vec<f64> = of_kind(Kind::Control).map(|(_, log_p_z)| log_p_z).collect();
-    let axis = Axis::over(points.iter().map(|point| point.log_p_z).chain(controls.iter().copied()));
+    let axis = Axis::over(
+        points
+            .iter()
+            .map(|point| point.log_p_z)
+            .chain(controls.iter().copied()),
+    );
     let scale = Scale::over(&points);
     let right = STRIP_LEFT + STRIP_WIDTH;
     let bottom = TOP + HEIGHT;
@@ -64,12 +79,33 @@ pub(super) fn scatter(report: &Report) -> Option<String> {
         n(end - TOP)
     );
     for (x, label) in axis.ticks() {
-        let _ = write!(svg, r#"<line class="grid" x1="{0}" x2="{0}" y1="{TOP}" y2="{1}"/>"#, n(x), n(end));
-        let _ = write!(svg, r#"<text class="mid" x="{}" y="{}">{label}</text>"#, n(x), n(end + 17.0));
+        let _ = write!(
+            svg,
+            r#"<line class="grid" x1="{0}" x2="{0}" y1="{TOP}" y2="{1}"/>"#,
+            n(x),
+            n(end)
+        );
+        let _ = write!(
+            svg,
+            r#"<text class="mid" x="{}" y="{}">{label}</text>"#,
+            n(x),
+            n(end + 17.0)
+        );
     }
     for (y, label) in scale.ticks() {
-        let _ = write!(svg, r#"<line class="grid" x1="{}" x2="{}" y1="{2}" y2="{2}"/>"#, n(STRIP_LEFT), n(right), n(y));
-        let _ = write!(svg, r#"<text class="end" x="{}" y="{}">{label}</text>"#, n(STRIP_LEFT - 8.0), n(y + 4.0));
+        let _ = write!(
+            svg,
+            r#"<line class="grid" x1="{}" x2="{}" y1="{2}" y2="{2}"/>"#,
+            n(STRIP_LEFT),
+            n(right),
+            n(y)
+        );
+        let _ = write!(
+            svg,
+            r#"<text class="end" x="{}" y="{}">{label}</text>"#,
+            n(STRIP_LEFT - 8.0),
+            n(y + 4.0)
+        );
     }
     let _ = write!(
         svg,
@@ -97,8 +133,18 @@ pub(super) fn scatter(report: &Report) -> Option<String> {
             words::share(policy.q)
         );
     }
-    let _ = write!(svg, r#"<line class="tau" x1="{0}" x2="{0}" y1="{1}" y2="{2}"/>"#, n(tau), n(TOP - 14.0), n(end));
-    let (anchor, at) = if tau > STRIP_LEFT + STRIP_WIDTH / 2.0 { ("end", right) } else { ("start", tau) };
+    let _ = write!(
+        svg,
+        r#"<line class="tau" x1="{0}" x2="{0}" y1="{1}" y2="{2}"/>"#,
+        n(tau),
+        n(TOP - 14.0),
+        n(end)
+    );
+    let (anchor, at) = if tau > STRIP_LEFT + STRIP_WIDTH / 2.0 {
+        ("end", right)
+    } else {
+        ("start", tau)
+    };
     let _ = write!(
         svg,
         r#"<text class="{anchor} tau-label" x="{}" y="13">sample budget: p_z = {}, {} for an even chance</text>"#,
@@ -119,8 +165,15 @@ pub(super) fn scatter(report: &Report) -> Option<String> {
 
 /// The picture in words.
 fn described(report: &Report, points: &[Point<'_>]) -> String {
-    let count = |level| points.iter().filter(|point| point.item.verdict.level == level).count();
-    let levels: Vec<String> = words::LEVELS.map(|level| format!("{} {level}", count(level))).into();
+    let count = |level| {
+        points
+            .iter()
+            .filter(|point| point.item.verdict.level == level)
+            .count()
+    };
+    let levels: Vec<String> = words::LEVELS
+        .map(|level| format!("{} {level}", count(level)))
+        .into();
     format!(
         "{} with a p-value: {}. The table of items holds the same in numbers. {} stand as a band below.",
         words::count(points.len() as u64, "text"),
@@ -134,7 +187,12 @@ fn quadrants(svg: &mut String, left: f64, tau: f64, cut: Option<f64>) {
     let right = STRIP_LEFT + STRIP_WIDTH;
     let bottom = TOP + HEIGHT - 8.0;
     let mut label = |level: Level, x: f64, y: f64, anchor: &str| {
-        let _ = write!(svg, r#"<text class="quadrant {anchor} {level}" x="{}" y="{}">{level}</text>"#, n(x), n(y));
+        let _ = write!(
+            svg,
+            r#"<text class="quadrant {anchor} {level}" x="{}" y="{}">{level}</text>"#,
+            n(x),
+            n(y)
+        );
     };
     if cut.is_some() {
         label(Level::Memorized, left, TOP + 15.0, "start");
@@ -150,7 +208,13 @@ fn quadrants(svg: &mut String, left: f64, tau: f64, cut: Option<f64>) {
 fn band(svg: &mut String, controls: &[f64], axis: &Axis, base: f64) {
     let right = STRIP_LEFT + STRIP_WIDTH;
     for y in [TOP + HEIGHT, base] {
-        let _ = write!(svg, r#"<line class="base" x1="{}" x2="{}" y1="{2}" y2="{2}"/>"#, n(STRIP_LEFT), n(right), n(y));
+        let _ = write!(
+            svg,
+            r#"<line class="base" x1="{}" x2="{}" y1="{2}" y2="{2}"/>"#,
+            n(STRIP_LEFT),
+            n(right),
+            n(y)
+        );
     }
     if controls.is_empty() {
         return;
@@ -187,18 +251,38 @@ fn marks(svg: &mut String, points: &[Point<'_>], axis: &Axis, scale: &Scale) {
     let mut cells: BTreeMap<(i64, i64, Level), Vec<&Point<'_>>> = BTreeMap::new();
     // Opted-out texts first: they give a mark its place and name.
     for point in points.iter().rev() {
-        let (x, y) = (axis.x(point.log_p_z), scale.y(order::p_that_counts(&point.validity)));
-        let key = ((x / CELL).round() as i64, (y / CELL).round() as i64, point.item.verdict.level);
+        let (x, y) = (
+            axis.x(point.log_p_z),
+            scale.y(order::p_that_counts(&point.validity)),
+        );
+        let key = (
+            (x / CELL).round() as i64,
+            (y / CELL).round() as i64,
+            point.item.verdict.level,
+        );
         cells.entry(key).or_default().push(point);
     }
     for ((_, _, level), points) in &cells {
-        let Some(first) = points.first() else { continue };
+        let Some(first) = points.first() else {
+            continue;
+        };
         let p = order::p_that_counts(&first.validity);
         let (x, y) = (axis.x(first.log_p_z), scale.y(p));
-        let side = if first.item.kind == Kind::OptOut { 13.0 } else { 8.0 };
-        let mut names: Vec<String> = points.iter().take(NAMED).map(|point| escape::html(&point.item.id.0)).collect();
+        let side = if first.item.kind == Kind::OptOut {
+            13.0
+        } else {
+            8.0
+        };
+        let mut names: Vec<String> = points
+            .iter()
+            .take(NAMED)
+            .map(|point| escape::html(&point.item.id.0))
+            .collect();
         if points.len() > NAMED {
-            names.push(format!("{} more", samples::grouped((points.len() - NAMED) as u64)));
+            names.push(format!(
+                "{} more",
+                samples::grouped((points.len() - NAMED) as u64)
+            ));
         }
         let _ = write!(
             svg,
@@ -213,7 +297,10 @@ fn marks(svg: &mut String, points: &[Point<'_>], axis: &Axis, scale: &Scale) {
         if points.len() >= COUNTED {
             let count = samples::grouped(points.len() as u64);
             let (x, y) = (n(x - side / 2.0 - 3.0), n(y + 4.0));
-            let _ = write!(svg, r#"<text class="end small strong" x="{x}" y="{y}">{count}</text>"#);
+            let _ = write!(
+                svg,
+                r#"<text class="end small strong" x="{x}" y="{y}">{count}</text>"#
+            );
         }
     }
 }
@@ -226,9 +313,16 @@ struct Scale {
 
 impl Scale {
     fn over(points: &[Point<'_>]) -> Self {
-        let ps = points.iter().flat_map(|point| [order::p_that_counts(&point.validity), point.validity.smallest_p]);
+        let ps = points.iter().flat_map(|point| {
+            [
+                order::p_that_counts(&point.validity),
+                point.validity.smallest_p,
+            ]
+        });
         let least = ps.filter(|p| *p > 0.0).map(f64::ln).fold(-LN_10, f64::min);
-        Self { floor: least * 1.12 }
+        Self {
+            floor: least * 1.12,
+        }
     }
 
     fn y(&self, p: f64) -> f64 {
@@ -239,7 +333,9 @@ impl Scale {
     /// Where the greatest p-value that stands is, with room for its marks; `None` if none stands.
     fn cut(&self, points: &[Point<'_>]) -> Option<f64> {
         let standing = points.iter().filter(|point| point.validity.significant);
-        let greatest = standing.map(|point| order::p_that_counts(&point.validity)).reduce(f64::max)?;
+        let greatest = standing
+            .map(|point| order::p_that_counts(&point.validity))
+            .reduce(f64::max)?;
         Some((self.y(greatest) + 9.0).min(TOP + HEIGHT))
     }
 
@@ -274,10 +370,18 @@ mod tests {
         for level in [Level::Extractable, Level::Memorized, Level::Clear] {
             assert!(svg.contains(&format!("href=\"#i-{level}\"")), "{level}");
         }
-        for corner in [">extractable</text>", ">memorized</text>", ">predictable</text>", ">clear</text>"] {
+        for corner in [
+            ">extractable</text>",
+            ">memorized</text>",
+            ">predictable</text>",
+            ">clear</text>",
+        ] {
             assert_eq!(svg.matches(corner).count(), 1, "{corner}");
         }
-        assert!(svg.contains("<title id=\"scatter-title\">") && svg.contains("<desc id=\"scatter-desc\">"));
+        assert!(
+            svg.contains("<title id=\"scatter-title\">")
+                && svg.contains("<desc id=\"scatter-desc\">")
+        );
         assert!(!svg.contains("<script>"), "ids are escaped");
     }
 
@@ -292,12 +396,19 @@ mod tests {
     #[test]
     fn without_p_values_there_is_no_second_axis_and_without_findings_no_cut() {
         let mut report = fixture::report();
-        for validity in report.items.iter_mut().filter_map(|item| item.verdict.validity.as_mut()) {
+        for validity in report
+            .items
+            .iter_mut()
+            .filter_map(|item| item.verdict.validity.as_mut())
+        {
             validity.significant = false;
         }
         let svg = scatter(&report).unwrap();
         assert!(!svg.contains("cut-line") && !svg.contains(">memorized</text>"));
-        report.items.iter_mut().for_each(|item| item.verdict.validity = None);
+        report
+            .items
+            .iter_mut()
+            .for_each(|item| item.verdict.validity = None);
         assert!(scatter(&report).is_none());
         assert!(scatter(&fixture::empty()).is_none());
     }

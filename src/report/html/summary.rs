@@ -17,7 +17,10 @@ pub(super) fn identity(report: &Report) -> Vec<Value> {
         code("Model", &model.reference),
         match &model.revision {
             Some(revision) => code("Revision", revision),
-            None => fact("Revision", "none given: the digest alone names what was tested"),
+            None => fact(
+                "Revision",
+                "none given: the digest alone names what was tested",
+            ),
         },
         code("Root digest (SHA-256)", model.digest.as_str()),
     ]
@@ -41,8 +44,18 @@ pub(super) fn model(report: &Report) -> Vec<Value> {
             ),
         ),
     ];
-    facts.extend(model.model_signing.as_ref().map(|root| code("Root digest by OpenSSF model-signing", root.as_str())));
-    facts.extend(model.adapter.as_ref().map(|adapter| code("Adapter", &adapter.source)));
+    facts.extend(
+        model
+            .model_signing
+            .as_ref()
+            .map(|root| code("Root digest by OpenSSF model-signing", root.as_str())),
+    );
+    facts.extend(
+        model
+            .adapter
+            .as_ref()
+            .map(|adapter| code("Adapter", &adapter.source)),
+    );
     facts.extend(words::reference(report).map(|reference| code("Reference model", reference)));
     facts
 }
@@ -53,7 +66,10 @@ pub(super) fn controls(report: &Report) -> Vec<String> {
     if report.summary.positive_controls.is_empty() {
         let canaries = Tally::of(report, Kind::Canary);
         lines.push(match canaries.items {
-            0 => "No positive control: nothing in this run shows that the probe finds what is there.".to_owned(),
+            0 => {
+                "No positive control: nothing in this run shows that the probe finds what is there."
+                    .to_owned()
+            }
             all => format!(
                 "The policy names no positive control; {} of {} found.",
                 samples::grouped(canaries.found()),
@@ -100,7 +116,10 @@ pub(super) fn means(report: &Report) -> Vec<Value> {
 
 /// The figures that matter, each with its interval where it is a rate.
 pub(super) fn tiles(report: &Report) -> Vec<Value> {
-    let (opt_outs, canaries) = (Tally::of(report, Kind::OptOut), Tally::of(report, Kind::Canary));
+    let (opt_outs, canaries) = (
+        Tally::of(report, Kind::OptOut),
+        Tally::of(report, Kind::Canary),
+    );
     let (controls, windows) = (&report.summary.controls, &report.summary.windows);
     let tile = |label: &str, figure: u64, of: u64, rate: Option<&Rate>, note: String| {
         context! {
@@ -117,42 +136,102 @@ pub(super) fn tiles(report: &Report) -> Vec<Value> {
     };
     // A rate over other items than the tile's would be another claim.
     let rate = |name: &str, kind: Kind, hits: u64, of: u64| {
-        let same = |rate: &&Rate| rate.name == name && rate.kind == kind && (rate.hits, rate.of) == (hits, of);
-        report.summary.rates.iter().find(same).filter(|rate| rate.of > 0)
+        let same = |rate: &&Rate| {
+            rate.name == name && rate.kind == kind && (rate.hits, rate.of) == (hits, of)
+        };
+        report
+            .summary
+            .rates
+            .iter()
+            .find(same)
+            .filter(|rate| rate.of > 0)
     };
     let levels = |tally: &Tally| {
-        format!("{} extractable, {} memorized, {} undecided", tally.extractable, tally.memorized, tally.inconclusive)
+        format!(
+            "{} extractable, {} memorized, {} undecided",
+            tally.extractable, tally.memorized, tally.inconclusive
+        )
     };
-    let found = |tally: &Tally, kind| rate("extractable or memorized", kind, tally.found(), tally.items);
+    let found =
+        |tally: &Tally, kind| rate("extractable or memorized", kind, tally.found(), tally.items);
     let of_opt_outs = found(&opt_outs, Kind::OptOut);
-    let mut tiles =
-        vec![tile("opted-out texts memorized", opt_outs.found(), opt_outs.items, of_opt_outs, levels(&opt_outs))];
+    let mut tiles = vec![tile(
+        "opted-out texts memorized",
+        opt_outs.found(),
+        opt_outs.items,
+        of_opt_outs,
+        levels(&opt_outs),
+    )];
     if canaries.items > 0 {
         let of_canaries = found(&canaries, Kind::Canary);
-        tiles.push(tile("planted canaries found", canaries.found(), canaries.items, of_canaries, levels(&canaries)));
+        tiles.push(tile(
+            "planted canaries found",
+            canaries.found(),
+            canaries.items,
+            of_canaries,
+            levels(&canaries),
+        ));
     }
-    let within = rate("within the sample budget", Kind::Control, controls.within_budget, controls.items);
-    let greedy = format!("{} greedily extracted; {} scored in full", controls.greedily_extracted, controls.usable);
-    tiles.push(tile("controls within the sample budget", controls.within_budget, controls.items, within, greedy));
+    let within = rate(
+        "within the sample budget",
+        Kind::Control,
+        controls.within_budget,
+        controls.items,
+    );
+    let greedy = format!(
+        "{} greedily extracted; {} scored in full",
+        controls.greedily_extracted, controls.usable
+    );
+    tiles.push(tile(
+        "controls within the sample budget",
+        controls.within_budget,
+        controls.items,
+        within,
+        greedy,
+    ));
     let positive = &report.summary.positive_controls;
     if !positive.is_empty() {
         let fired = positive.iter().filter(|control| control.found).count();
-        let note = if fired == positive.len() { "as it must be" } else { "the probe is broken" };
-        tiles.push(tile("positive controls found", fired as u64, positive.len() as u64, None, note.to_owned()));
+        let note = if fired == positive.len() {
+            "as it must be"
+        } else {
+            "the probe is broken"
+        };
+        tiles.push(tile(
+            "positive controls found",
+            fired as u64,
+            positive.len() as u64,
+            None,
+            note.to_owned(),
+        ));
     }
     let left = match windows.left {
         0 => String::new(),
         n => format!(", {} left before their end", samples::grouped(n)),
     };
-    let greedy = format!("{} greedily extracted{left}", samples::grouped(windows.greedily_extracted));
-    tiles.push(tile("windows scored", windows.scored, windows.planned, None, greedy));
+    let greedy = format!(
+        "{} greedily extracted{left}",
+        samples::grouped(windows.greedily_extracted)
+    );
+    tiles.push(tile(
+        "windows scored",
+        windows.scored,
+        windows.planned,
+        None,
+        greedy,
+    ));
     tiles
 }
 
 /// The policy's waivers, and what each came to.
 pub(super) fn waivers(report: &Report) -> Vec<Value> {
     let row = |waiver: &Waiver| {
-        let findings = || report.decision.iter().flat_map(|decision| &decision.findings);
+        let findings = || {
+            report
+                .decision
+                .iter()
+                .flat_map(|decision| &decision.findings)
+        };
         let finding = findings().find(|finding| finding.item == waiver.item);
         let state = match (&report.decision, finding.map(|finding| finding.action)) {
             (None, _) => "not gated: it accepts nothing here",
@@ -175,8 +254,15 @@ pub(super) fn waivers(report: &Report) -> Vec<Value> {
 
 pub(super) fn counts(report: &Report) -> Vec<Value> {
     let row = |kind: Kind| {
-        let of = |level| report.summary.counts.iter().find(|count| (count.kind, count.level) == (kind, level));
-        let cells = words::LEVELS.map(|level| samples::grouped(of(level).map_or(0, |count| count.items)));
+        let of = |level| {
+            report
+                .summary
+                .counts
+                .iter()
+                .find(|count| (count.kind, count.level) == (kind, level))
+        };
+        let cells =
+            words::LEVELS.map(|level| samples::grouped(of(level).map_or(0, |count| count.items)));
         let items = Tally::of(report, kind).items;
         context! { kind => words::kinds(kind), cells, total => samples::grouped(items) }
     };
@@ -206,12 +292,28 @@ pub(super) fn settings(report: &Report) -> Vec<Value> {
         code("SHA-256 of the policy", policy.digest.as_str()),
         fact("Fewest controls", samples::grouped(policy.min_controls)),
         code("SHA-256 of the windows", report.plan_digest.as_str()),
-        code("Tokenizer fingerprint", report.model.tokenizer_fingerprint.as_ref().map_or("none", |d| d.as_str())),
+        code(
+            "Tokenizer fingerprint",
+            report
+                .model
+                .tokenizer_fingerprint
+                .as_ref()
+                .map_or("none", |d| d.as_str()),
+        ),
         fact("Begun", &report.created_at),
     ];
     if let Some(timings) = &report.timings {
-        let speed = timings.windows_per_second.map(|n| format!(", {n:.1} windows a second")).unwrap_or_default();
-        facts.push(fact("Took", format!("{:.1} s, {:.1} s of it scoring{speed}", timings.total_s, timings.scoring_s)));
+        let speed = timings
+            .windows_per_second
+            .map(|n| format!(", {n:.1} windows a second"))
+            .unwrap_or_default();
+        facts.push(fact(
+            "Took",
+            format!(
+                "{:.1} s, {:.1} s of it scoring{speed}",
+                timings.total_s, timings.scoring_s
+            ),
+        ));
     }
     facts
 }
@@ -224,5 +326,8 @@ pub(super) fn files(report: &Report) -> Vec<Value> {
         files.iter().map(row).collect::<Vec<_>>()
     };
     let (model, probe_set) = (&report.model.files, &report.probe_set.files);
-    rows("model", model).into_iter().chain(rows("probe set", probe_set)).collect()
+    rows("model", model)
+        .into_iter()
+        .chain(rows("probe set", probe_set))
+        .collect()
 }

@@ -13,14 +13,24 @@ fn without_own(page: &str) -> String {
 /// `BYROTE_HTML_OUT=dir cargo test --release --lib report::html` writes the pages to look at.
 #[test]
 fn the_page_says_what_was_found_in_which_model() {
-    let pages =
-        [("full", fixture::report()), ("revealed", fixture::revealed()), ("calibration", fixture::calibration())];
+    let pages = [
+        ("full", fixture::report()),
+        ("revealed", fixture::revealed()),
+        ("calibration", fixture::calibration()),
+    ];
     for (name, report) in &pages {
         let page = render(report).unwrap();
         if let Some(folder) = std::env::var_os("BYROTE_HTML_OUT") {
-            std::fs::write(std::path::Path::new(&folder).join(format!("{name}.html")), &page).unwrap();
+            std::fs::write(
+                std::path::Path::new(&folder).join(format!("{name}.html")),
+                &page,
+            )
+            .unwrap();
         }
-        assert!(page.contains("9b0cfec892e2bc2afd938c98eabe4e4a7b1e0ca1"), "{name}");
+        assert!(
+            page.contains("9b0cfec892e2bc2afd938c98eabe4e4a7b1e0ca1"),
+            "{name}"
+        );
         assert!(page.contains(report.model.digest.as_str()), "{name}");
     }
     let page = render(&pages[0].1).unwrap();
@@ -45,7 +55,10 @@ fn the_page_says_what_was_found_in_which_model() {
         "class=\"item clear\"",
     ];
     let places: Vec<_> = order.iter().map(|sentence| page.find(sentence)).collect();
-    assert!(places.iter().all(Option::is_some) && places.is_sorted(), "{order:?} at {places:?}");
+    assert!(
+        places.iter().all(Option::is_some) && places.is_sorted(),
+        "{order:?} at {places:?}"
+    );
 }
 
 #[test]
@@ -68,9 +81,15 @@ fn revealed_text_is_shown_with_its_spans_marked_and_is_inert() {
     let page = without_own(&render(&fixture::revealed()).unwrap());
     assert!(page.contains(fixture::PLANTED) && page.contains("<mark class=\"h"));
     // Word by word, the text above what the model wrote.
-    let written = page.split("What the model wrote in place of characters").nth(1).unwrap();
+    let written = page
+        .split("What the model wrote in place of characters")
+        .nth(1)
+        .unwrap();
     let written = written.split("</figure>").next().unwrap();
-    assert!(written.contains("<del>") && written.contains("&lt;/pre&gt;&lt;/details&gt;"), "{written}");
+    assert!(
+        written.contains("<del>") && written.contains("&lt;/pre&gt;&lt;/details&gt;"),
+        "{written}"
+    );
     assert!(written.contains("class=\"prefix\""), "{written}");
     for active in ["<script", "<img", "href=\"javascript", "\u{1b}"] {
         assert!(!page.contains(active), "{active:?} is live");
@@ -82,7 +101,9 @@ fn revealed_text_is_shown_with_its_spans_marked_and_is_inert() {
 fn an_item_shows_all_of_its_evidence() {
     let page = render(&fixture::report()).unwrap();
     let item = |id: &str| {
-        let row = page.split("class=\"item ").find(|row| row.contains(&format!("<code>{id}</code></th>")));
+        let row = page
+            .split("class=\"item ")
+            .find(|row| row.contains(&format!("<code>{id}</code></th>")));
         row.unwrap().to_owned()
     };
     for (id, sentences) in [
@@ -121,21 +142,48 @@ fn an_item_shows_all_of_its_evidence() {
             assert!(item.contains(sentence), "{sentence:?} isn't in {id}:\n{item}");
         }
     }
-    assert!(!item("lyrics/umber-song").contains("Beyond word for word"), "what wasn't followed up says nothing");
+    assert!(
+        !item("lyrics/umber-song").contains("Beyond word for word"),
+        "what wasn't followed up says nothing"
+    );
 }
 
 #[test]
 fn nothing_is_loaded_and_style_sheet_and_script_are_those_in_the_policy() {
     let page = render(&fixture::report()).unwrap();
-    let style = page.split("<style>").nth(1).unwrap().split("</style>").next().unwrap();
+    let style = page
+        .split("<style>")
+        .nth(1)
+        .unwrap()
+        .split("</style>")
+        .next()
+        .unwrap();
     let hash = sha256_base64(style.as_bytes());
     assert!(page.contains(&format!("style-src 'sha256-{hash}'")));
-    let script = page.split("<script>").nth(1).unwrap().split("</script>").next().unwrap();
+    let script = page
+        .split("<script>")
+        .nth(1)
+        .unwrap()
+        .split("</script>")
+        .next()
+        .unwrap();
     let hash = sha256_base64(script.as_bytes());
     assert!(page.contains(&format!("default-src 'none'; script-src 'sha256-{hash}'")));
     assert_eq!(page.matches("<script").count(), 1);
-    for foreign in [" src=", "href=\"http", "url(", "@import", "style=\"", "<link"] {
-        assert!(!page.replace("&quot;&gt;&lt;img src=x", "").contains(foreign), "{foreign}");
+    for foreign in [
+        " src=",
+        "href=\"http",
+        "url(",
+        "@import",
+        "style=\"",
+        "<link",
+    ] {
+        assert!(
+            !page
+                .replace("&quot;&gt;&lt;img src=x", "")
+                .contains(foreign),
+            "{foreign}"
+        );
     }
 }
 
@@ -146,7 +194,11 @@ fn ten_thousand_items_make_a_page_of_five_hundred() {
     report.items.extend(std::iter::repeat_n(one, 9_983));
     let page = render(&report).unwrap();
     assert_eq!(page.matches("class=\"item ").count(), SHOWN_ITEMS);
-    assert!(page.contains("9,500 more") && page.contains("report.parquet") && page.contains("scores/*.parquet"));
+    assert!(
+        page.contains("9,500 more")
+            && page.contains("report.parquet")
+            && page.contains("scores/*.parquet")
+    );
     // Each of these has everything an item can have.
     assert!(page.len() < 12_000_000, "{}", page.len());
 }
@@ -154,7 +206,10 @@ fn ten_thousand_items_make_a_page_of_five_hundred() {
 #[test]
 fn a_run_that_measured_nothing_says_so_and_is_not_green() {
     let page = render(&fixture::empty()).unwrap();
-    assert!(page.contains("nothing was measured") && page.contains("tone-unsure"), "{page}");
+    assert!(
+        page.contains("nothing was measured") && page.contains("tone-unsure"),
+        "{page}"
+    );
     assert!(!page.contains("class=\"verdict tone-good"));
 }
 
@@ -168,25 +223,45 @@ fn the_same_report_gives_the_same_bytes() {
 #[test]
 fn the_likeliest_window_is_a_map_of_cells_that_give_no_length_away() {
     let page = render(&fixture::report()).unwrap();
-    let maps: Vec<&str> = page.split("class=\"cells\"").skip(1).map(|map| map.split("</ol>").next().unwrap()).collect();
-    let measured =
-        fixture::report().items.into_iter().filter(|item| item.windows.iter().any(|window| window.tokens.is_some()));
+    let maps: Vec<&str> = page
+        .split("class=\"cells\"")
+        .skip(1)
+        .map(|map| map.split("</ol>").next().unwrap())
+        .collect();
+    let measured = fixture::report()
+        .items
+        .into_iter()
+        .filter(|item| item.windows.iter().any(|window| window.tokens.is_some()));
     assert_eq!(maps.len(), measured.count());
     for map in maps {
         assert_eq!(map.matches("<li class=\"t").count(), 50);
         assert!(!map.contains("<code>") && !map.contains("style="));
         assert_eq!(map.matches("tabindex=\"0\"").count(), 1);
     }
-    assert!(page.contains("Token 1: ln p 0.00 (p 1), rank 0, margin 2.40"), "tooltips are text");
+    assert!(
+        page.contains("Token 1: ln p 0.00 (p 1), rank 0, margin 2.40"),
+        "tooltips are text"
+    );
 }
 
 #[test]
 fn waivers_are_shown_with_reason_and_expiry() {
     let page = render(&fixture::report()).unwrap();
-    let table = page.split("id=\"waivers\"").nth(1).unwrap().split("</section>").next().unwrap();
-    for cell in
-        ["poems/heron-07", "extractable", "licensed since October", "2027-06-30", "legal@example.org", "accepted"]
-    {
+    let table = page
+        .split("id=\"waivers\"")
+        .nth(1)
+        .unwrap()
+        .split("</section>")
+        .next()
+        .unwrap();
+    for cell in [
+        "poems/heron-07",
+        "extractable",
+        "licensed since October",
+        "2027-06-30",
+        "legal@example.org",
+        "accepted",
+    ] {
         assert!(table.contains(cell), "{cell}: {table}");
     }
     assert!(

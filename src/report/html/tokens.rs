@@ -15,7 +15,11 @@ const PREFIX: usize = 400;
 /// What a colour stands for, the coldest first.
 pub(super) fn legend() -> Vec<String> {
     let mut steps: Vec<String> = vec![format!("below {}", STEPS[0])];
-    steps.extend(STEPS.windows(2).map(|pair| format!("{} to {}", pair[0], pair[1])));
+    steps.extend(
+        STEPS
+            .windows(2)
+            .map(|pair| format!("{} to {}", pair[0], pair[1])),
+    );
     steps.push(format!("{} or more", STEPS[STEPS.len() - 1]));
     steps
 }
@@ -25,7 +29,11 @@ pub(super) fn map(report: &Report, item: &ReportItem, number: usize) -> Option<V
     let window = item.windows.first()?;
     let evidence = window.tokens.as_ref()?;
     let tokens: Vec<Token> = evidence.iter().take(SHOWN).collect();
-    let spelled = item.revealed.as_ref().filter(|_| report.settings.reveal).and_then(|text| text.spelled.as_ref());
+    let spelled = item
+        .revealed
+        .as_ref()
+        .filter(|_| report.settings.reveal)
+        .and_then(|text| text.spelled.as_ref());
     let spelled = spelled.filter(|spelled| spelled.window == window.window);
     Some(context! {
         number,
@@ -87,7 +95,11 @@ fn signed(value: f64) -> String {
         return if value > 0.0 { "∞" } else { "−∞" }.to_owned();
     }
     let digits = format!("{:.2}", value.abs());
-    if value < 0.0 && digits != "0.00" { format!("−{digits}") } else { digits }
+    if value < 0.0 && digits != "0.00" {
+        format!("−{digits}")
+    } else {
+        digits
+    }
 }
 
 /// A token's letters: what has no width is drawn.
@@ -97,13 +109,26 @@ fn in_cell(letters: &str) -> String {
     let spaces = "·".repeat(letters.len() - trimmed.len());
     let inner = trimmed.trim_end_matches(' ');
     let end = "·".repeat(trimmed.len() - inner.len());
-    if letters.is_empty() { "∅".to_owned() } else { escape::html(&format!("{spaces}{inner}{end}")) }
+    if letters.is_empty() {
+        "∅".to_owned()
+    } else {
+        escape::html(&format!("{spaces}{inner}{end}"))
+    }
 }
 
 fn prefix(spelled: &Spelled) -> Value {
     let left_out = spelled.prefix.len().saturating_sub(PREFIX);
-    let text: String = spelled.prefix.iter().skip(left_out).map(|letters| escape::html_text(letters)).collect();
-    Value::from_safe_string(if left_out > 0 { format!("… {text}") } else { text })
+    let text: String = spelled
+        .prefix
+        .iter()
+        .skip(left_out)
+        .map(|letters| escape::html_text(letters))
+        .collect();
+    Value::from_safe_string(if left_out > 0 {
+        format!("… {text}")
+    } else {
+        text
+    })
 }
 
 #[cfg(test)]
@@ -111,14 +136,27 @@ mod tests {
     use super::*;
 
     fn token(logprob: f32, rank: u32, margin: f32) -> Token {
-        Token { logprob, rank, margin }
+        Token {
+            logprob,
+            rank,
+            margin,
+        }
     }
 
     #[test]
     fn a_cell_tells_position_probability_rank_and_margin() {
-        assert_eq!(tip(6, &token(-3.212, 3, -1.1)), "Token 7: ln p −3.21 (p 0.0403), rank 3, margin −1.10");
-        assert_eq!(tip(0, &token(-0.001, 0, f32::INFINITY)), "Token 1: ln p 0.00 (p 1), rank 0, margin ∞");
-        let cases = [(f32::NEG_INFINITY, "ln p −∞ (p 0)"), (f32::NAN, "ln p unknown (p unknown)")];
+        assert_eq!(
+            tip(6, &token(-3.212, 3, -1.1)),
+            "Token 7: ln p −3.21 (p 0.0403), rank 3, margin −1.10"
+        );
+        assert_eq!(
+            tip(0, &token(-0.001, 0, f32::INFINITY)),
+            "Token 1: ln p 0.00 (p 1), rank 0, margin ∞"
+        );
+        let cases = [
+            (f32::NEG_INFINITY, "ln p −∞ (p 0)"),
+            (f32::NAN, "ln p unknown (p unknown)"),
+        ];
         for (logprob, expected) in cases {
             assert!(tip(0, &token(logprob, 0, 0.0)).contains(expected));
         }
@@ -126,7 +164,14 @@ mod tests {
 
     #[test]
     fn without_letters_all_cells_look_alike_but_for_heat_and_rank() {
-        let html = cells(&[token(-0.01, 0, 2.0), token(-9.0, 4, -3.0), token(-20.0, 800, -9.0)], None);
+        let html = cells(
+            &[
+                token(-0.01, 0, 2.0),
+                token(-9.0, 4, -3.0),
+                token(-20.0, 800, -9.0),
+            ],
+            None,
+        );
         for cell in [
             r#"<li class="t5" tabindex="0"><span"#,
             r#"<li class="t1" data-r="4"><span"#,
@@ -139,9 +184,14 @@ mod tests {
 
     #[test]
     fn letters_without_width_are_drawn_and_none_is_live() {
-        for (letters, expected) in
-            [(" the", "·the"), ("<b>", "&lt;b&gt;"), ("\n", "⏎"), ("  ", "··"), ("", "∅"), ("\u{202e}x", "\\u{202e}x")]
-        {
+        for (letters, expected) in [
+            (" the", "·the"),
+            ("<b>", "&lt;b&gt;"),
+            ("\n", "⏎"),
+            ("  ", "··"),
+            ("", "∅"),
+            ("\u{202e}x", "\\u{202e}x"),
+        ] {
             assert_eq!(in_cell(letters), expected);
         }
     }

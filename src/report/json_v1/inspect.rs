@@ -27,7 +27,12 @@ struct InspectV1<'a> {
 }
 
 /// An item and one of its windows, as an indented object with a line feed at the end. `item` may list more windows than the report.
-pub fn render(report: &Report, item: &ReportItem, window: Option<&WindowEvidence>, notes: &[String]) -> Vec<u8> {
+pub fn render(
+    report: &Report,
+    item: &ReportItem,
+    window: Option<&WindowEvidence>,
+    notes: &[String],
+) -> Vec<u8> {
     let written = serde_json::to_vec_pretty(&InspectV1 {
         schema: SCHEMA,
         tool: &report.tool,
@@ -39,8 +44,11 @@ pub fn render(report: &Report, item: &ReportItem, window: Option<&WindowEvidence
         notes,
     });
     // Can't happen with string keys and checked numbers; if it does, the outcome is no item.
-    let mut bytes =
-        written.unwrap_or_else(|error| serde_json::json!({ "error": error.to_string() }).to_string().into());
+    let mut bytes = written.unwrap_or_else(|error| {
+        serde_json::json!({ "error": error.to_string() })
+            .to_string()
+            .into()
+    });
     bytes.push(b'\n');
     bytes
 }
@@ -54,10 +62,21 @@ mod tests {
     fn an_item_stands_as_in_the_report_with_the_tokens_of_one_window() {
         let report = fixture::report();
         let item = &report.items[0];
-        let json: serde_json::Value =
-            serde_json::from_slice(&render(&report, item, item.windows.first(), &["note".to_owned()])).unwrap();
-        assert_eq!((&json["schema"], &json["item"]["id"]), (&SCHEMA.into(), &"novels/moby-1".into()));
-        assert_eq!(json["window"]["tokens"]["logprob"].as_array().map(Vec::len), Some(50));
+        let json: serde_json::Value = serde_json::from_slice(&render(
+            &report,
+            item,
+            item.windows.first(),
+            &["note".to_owned()],
+        ))
+        .unwrap();
+        assert_eq!(
+            (&json["schema"], &json["item"]["id"]),
+            (&SCHEMA.into(), &"novels/moby-1".into())
+        );
+        assert_eq!(
+            json["window"]["tokens"]["logprob"].as_array().map(Vec::len),
+            Some(50)
+        );
         assert_eq!(json["notes"][0], "note");
     }
 }

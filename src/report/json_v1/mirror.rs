@@ -160,7 +160,9 @@ impl TryFrom<String> for Day {
     type Error = String;
 
     fn try_from(text: String) -> Result<Self, String> {
-        text.parse().map(Self).map_err(|_| format!("{text:?} isn't a date such as \"2027-01-31\""))
+        text.parse()
+            .map(Self)
+            .map_err(|_| format!("{text:?} isn't a date such as \"2027-01-31\""))
     }
 }
 

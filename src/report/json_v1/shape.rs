@@ -10,14 +10,16 @@ use crate::items::{InputManifest, ItemId, Kind, OptOut, Origin};
 use crate::metric::exposure::Exposure;
 use crate::metric::follow_up::{FollowUp, FollowUpEvidence, Numerics};
 use crate::metric::item::templates::TemplateEvidence;
-use crate::metric::item::{Extraction, FormEvidence, FormValues, Heat, ItemEvidence, SchemeEvidence, Span};
+use crate::metric::item::{
+    Extraction, FormEvidence, FormValues, Heat, ItemEvidence, SchemeEvidence, Span,
+};
 use crate::metric::membership::Membership;
 use crate::metric::recall::Screened;
 use crate::metric::samples::Cost;
 use crate::metric::window::{SchemeLogP, UnscoredWindow, WindowEvidence};
 use crate::report::{
-    ControlSummary, LevelCount, MeanOverItems, PositiveControl, Power, Rate, Recall, Report, ReportItem, Revealed,
-    Summary, Timings, WindowCounts,
+    ControlSummary, LevelCount, MeanOverItems, PositiveControl, Power, Rate, Recall, Report,
+    ReportItem, Revealed, Summary, Timings, WindowCounts,
 };
 use crate::run::{ModelIdentity, Settings, TextStats};
 use crate::template::TemplateId;
@@ -137,7 +139,9 @@ impl Mirror<ReportItem> for ItemV1 {
             verdict: item.verdict.level,
             reasons: item.verdict.reasons.clone(),
             validity: Mirror::mirror(&item.verdict.validity),
-            spans: extraction.map(|extraction| Mirror::mirror(&extraction.spans)).unwrap_or_default(),
+            spans: extraction
+                .map(|extraction| Mirror::mirror(&extraction.spans))
+                .unwrap_or_default(),
             evidence: Mirror::mirror(&item.evidence),
             windows: Mirror::mirror(&item.windows),
             revealed: Mirror::mirror(&item.revealed),
@@ -190,7 +194,10 @@ struct RevealedText {
 
 impl Mirror<Revealed> for RevealedV1 {
     fn mirror(value: &Revealed) -> Self {
-        let text = |(form, text): &(Form, String)| RevealedText { form: *form, text: text.clone() };
+        let text = |(form, text): &(Form, String)| RevealedText {
+            form: *form,
+            text: text.clone(),
+        };
         Self {
             title: value.title.clone(),
             author: value.author.clone(),
@@ -202,9 +209,26 @@ impl Mirror<Revealed> for RevealedV1 {
     }
 
     fn back(self) -> Revealed {
-        let Self { title, author, source_url, license, texts, spelled } = self;
-        let texts = texts.into_iter().map(|RevealedText { form, text }| (form, text)).collect();
-        Revealed { title, author, source_url, license, texts, spelled: spelled.back() }
+        let Self {
+            title,
+            author,
+            source_url,
+            license,
+            texts,
+            spelled,
+        } = self;
+        let texts = texts
+            .into_iter()
+            .map(|RevealedText { form, text }| (form, text))
+            .collect();
+        Revealed {
+            title,
+            author,
+            source_url,
+            license,
+            texts,
+            spelled: spelled.back(),
+        }
     }
 }
 

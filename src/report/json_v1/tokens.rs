@@ -80,11 +80,24 @@ mod tests {
             seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
             f32::from_bits(seed)
         });
-        for value in odd.take(10_000).chain([0.0, -0.0, f32::MIN_POSITIVE, f32::NEG_INFINITY, f32::NAN, -0.1]) {
+        for value in odd.take(10_000).chain([
+            0.0,
+            -0.0,
+            f32::MIN_POSITIVE,
+            f32::NEG_INFINITY,
+            f32::NAN,
+            -0.1,
+        ]) {
             let text = serde_json::to_string(&Real32(value)).unwrap();
             let back: Real32 = serde_json::from_str(&text).unwrap();
-            assert!(back.0.to_bits() == value.to_bits() || (value.is_nan() && text == "\"nan\""), "{value} as {text}");
+            assert!(
+                back.0.to_bits() == value.to_bits() || (value.is_nan() && text == "\"nan\""),
+                "{value} as {text}"
+            );
         }
-        assert_eq!(serde_json::to_string(&[Real32(-0.1), Real32(f32::NEG_INFINITY)]).unwrap(), "[-0.1,\"-inf\"]");
+        assert_eq!(
+            serde_json::to_string(&[Real32(-0.1), Real32(f32::NEG_INFINITY)]).unwrap(),
+            "[-0.1,\"-inf\"]"
+        );
     }
 }

@@ -39,7 +39,13 @@ pub struct Inspected<'a> {
 
 /// A page of text ending in a line break. Pure: the same input and style give the same text.
 pub fn render(inspected: &Inspected<'_>, style: Style) -> String {
-    let page = Page { style, width: style.width.unwrap_or(WIDTH_UNKNOWN).clamp(NARROWEST, super::WIDEST) };
+    let page = Page {
+        style,
+        width: style
+            .width
+            .unwrap_or(WIDTH_UNKNOWN)
+            .clamp(NARROWEST, super::WIDEST),
+    };
     let mut out = String::new();
     page.verdict_of(&mut out, inspected);
     page.map(&mut out, inspected);
@@ -64,8 +70,20 @@ impl Page {
             (Kind::Canary, Some(n)) => format!("canary planted {}", words::times(u64::from(n))),
         };
         let id = escape::terminal(&item.id.0);
-        let _ = writeln!(out, "{}  {}", self.ink(&sign, ink), self.ink(&id, Ink::Bold));
-        self.paragraph(out, &format!("{kind}, {}; tested: {}", item.origin, report.model.reference), "  ");
+        let _ = writeln!(
+            out,
+            "{}  {}",
+            self.ink(&sign, ink),
+            self.ink(&id, Ink::Bold)
+        );
+        self.paragraph(
+            out,
+            &format!(
+                "{kind}, {}; tested: {}",
+                item.origin, report.model.reference
+            ),
+            "  ",
+        );
         for reason in &item.verdict.reasons {
             self.paragraph(out, reason, "  - ");
         }
@@ -73,23 +91,63 @@ impl Page {
         let figures = Figures::of(&report.policy, item);
         let schemes = report.policy.scheme_names();
         let mut facts = vec![
-            ("Cost", format!("p_z {} under {schemes}; {} for an even chance", figures.p_z, samples(&figures.samples))),
+            (
+                "Cost",
+                format!(
+                    "p_z {} under {schemes}; {} for an even chance",
+                    figures.p_z,
+                    samples(&figures.samples)
+                ),
+            ),
             ("p-value", figures.p_value.clone()),
-            ("Run", format!("{} suffix tokens in a row are the model's first choice", figures.run)),
+            (
+                "Run",
+                format!(
+                    "{} suffix tokens in a row are the model's first choice",
+                    figures.run
+                ),
+            ),
             ("Extracted", format!("{} of the text", figures.coverage)),
         ];
-        facts.extend(item.verdict.validity.as_ref().map(|validity| ("Controls", says::comparison(validity))));
-        let waiver = report.policy.waivers.iter().find(|waiver| waiver.item == item.id);
-        facts.extend(waiver.map(|waiver| ("Waiver", format!("{} (until {})", waiver.reason, waiver.expires))));
+        facts.extend(
+            item.verdict
+                .validity
+                .as_ref()
+                .map(|validity| ("Controls", says::comparison(validity))),
+        );
+        let waiver = report
+            .policy
+            .waivers
+            .iter()
+            .find(|waiver| waiver.item == item.id);
+        facts.extend(waiver.map(|waiver| {
+            (
+                "Waiver",
+                format!("{} (until {})", waiver.reason, waiver.expires),
+            )
+        }));
         for (name, value) in facts {
-            let value = super::wrap(&escape::terminal(&value), self.width - 12).join("\n            ");
-            let _ = writeln!(out, "  {} {value}", self.ink(&format!("{name:<9}"), Ink::Dim));
+            let value =
+                super::wrap(&escape::terminal(&value), self.width - 12).join("\n            ");
+            let _ = writeln!(
+                out,
+                "  {} {value}",
+                self.ink(&format!("{name:<9}"), Ink::Dim)
+            );
         }
     }
 
     fn map(&self, out: &mut String, inspected: &Inspected<'_>) {
-        let Some(window) = inspected.window else { return };
-        self.heading(out, &format!("Window {}", shorten(&escape::terminal(&window.window.0), self.width - 10)));
+        let Some(window) = inspected.window else {
+            return;
+        };
+        self.heading(
+            out,
+            &format!(
+                "Window {}",
+                shorten(&escape::terminal(&window.window.0), self.width - 10)
+            ),
+        );
         let schemes: Vec<String> = window
             .schemes
             .iter()
@@ -128,7 +186,13 @@ impl Page {
             self.paragraph(out, &told, "  ");
         }
         out.push('\n');
-        for (row, tokens) in tokens.iter().take(TOKENS).collect::<Vec<_>>().chunks(ROW).enumerate() {
+        for (row, tokens) in tokens
+            .iter()
+            .take(TOKENS)
+            .collect::<Vec<_>>()
+            .chunks(ROW)
+            .enumerate()
+        {
             let _ = write!(out, "  {:>5} ", row * ROW + 1);
             for token in tokens {
                 out.push_str(&self.cell(token));
@@ -140,7 +204,10 @@ impl Page {
             out.push('\n');
         }
         if let Some(more) = tokens.len().checked_sub(TOKENS).filter(|more| *more > 0) {
-            let _ = writeln!(out, "  … and {more} more tokens (--format json has them all)");
+            let _ = writeln!(
+                out,
+                "  … and {more} more tokens (--format json has them all)"
+            );
         }
         self.legend(out);
         self.told(out, &tokens, inspected.letters);
@@ -162,7 +229,14 @@ impl Page {
             return format!("{sign}{text:<4}");
         }
         // Of the 256 colours of xterm: red, the darker the likelier, with a colour of letters that can be read on it.
-        match [None, Some((16, 224)), Some((16, 217)), Some((16, 210)), Some((16, 203)), Some((231, 124))][heat.min(5)]
+        match [
+            None,
+            Some((16, 224)),
+            Some((16, 217)),
+            Some((16, 210)),
+            Some((16, 203)),
+            Some((231, 124)),
+        ][heat.min(5)]
         {
             Some((ink, ground)) => format!("\u{1b}[38;5;{ink};48;5;{ground}m{text:>4} \u{1b}[0m"),
             None => format!("{text:>4} "),
@@ -176,20 +250,26 @@ impl Page {
             let cell = self.heated(heat + 1, "").replacen("   ", "", 1);
             let _ = write!(out, "  {} {step}", cell.trim_end());
         }
-        let _ = writeln!(out, "\n  a number: so many tokens are likelier than the true one");
+        let _ = writeln!(
+            out,
+            "\n  a number: so many tokens are likelier than the true one"
+        );
     }
 
     /// The tokens the model isn't sure of, in numbers.
     fn told(&self, out: &mut String, tokens: &[Token], letters: Option<&[String]>) {
         let unsure = || {
-            tokens
-                .iter()
-                .enumerate()
-                .filter(|(_, token)| token.rank > 0 || token.logprob.is_nan() || token.logprob < SURE)
+            tokens.iter().enumerate().filter(|(_, token)| {
+                token.rank > 0 || token.logprob.is_nan() || token.logprob < SURE
+            })
         };
         let all = unsure().count();
         if all == 0 {
-            self.paragraph(out, "Every token is the model's first choice at a probability of 0.9 or more.", "  ");
+            self.paragraph(
+                out,
+                "Every token is the model's first choice at a probability of 0.9 or more.",
+                "  ",
+            );
             return;
         }
         self.heading(out, "Where it isn't sure");
@@ -217,7 +297,17 @@ impl Page {
         }
     }
 
-    fn windows(&self, out: &mut String, Inspected { report, item, windows, window, .. }: &Inspected<'_>) {
+    fn windows(
+        &self,
+        out: &mut String,
+        Inspected {
+            report,
+            item,
+            windows,
+            window,
+            ..
+        }: &Inspected<'_>,
+    ) {
         if windows.is_empty() {
             return;
         }
@@ -237,23 +327,40 @@ impl Page {
         table.set_header(head.into_iter().chain(numbers).chain(p_z));
         for own in windows.iter().take(WINDOWS) {
             let chosen = window.is_some_and(|window| window.window == own.window);
-            let id = shorten(&escape::terminal(&own.window.0), self.width.saturating_sub(58));
+            let id = shorten(
+                &escape::terminal(&own.window.0),
+                self.width.saturating_sub(58),
+            );
             let place = format!("{}-{}", own.suffix_char, own.end_char);
             let numbers = [
                 if own.greedy_exact { "yes" } else { "no" }.to_owned(),
                 format!("{} of {}", own.verbatim_run, own.suffix_len),
                 format!("{:.2}", own.em),
             ];
-            let p_z = schemes.iter().map(|id| own.log_p_z(id).map_or_else(|| "–".to_owned(), probability::in_digits));
-            let cells = [Cell::new(if chosen { "›" } else { "" }), Cell::new(id), Cell::new(place)];
-            table.add_row(cells.into_iter().chain(numbers.map(right)).chain(p_z.map(right)));
+            let p_z = schemes.iter().map(|id| {
+                own.log_p_z(id)
+                    .map_or_else(|| "–".to_owned(), probability::in_digits)
+            });
+            let cells = [
+                Cell::new(if chosen { "›" } else { "" }),
+                Cell::new(id),
+                Cell::new(place),
+            ];
+            table.add_row(
+                cells
+                    .into_iter()
+                    .chain(numbers.map(right))
+                    .chain(p_z.map(right)),
+            );
         }
         self.push_table(out, table);
         if let Some(more) = windows.len().checked_sub(WINDOWS).filter(|more| *more > 0) {
             let _ = writeln!(out, "  … and {more} more");
         }
         if windows.len() > 1 {
-            let other = windows.iter().find(|own| window.is_none_or(|window| window.window != own.window));
+            let other = windows
+                .iter()
+                .find(|own| window.is_none_or(|window| window.window != own.window));
             let example = command::inspect(item, other.map(|own| &own.window));
             self.paragraph(out, &format!("Another one: {example}"), "  ");
         }
@@ -263,9 +370,8 @@ impl Page {
 /// `never`, `1 sample`, `2,302 samples`.
 fn samples(figure: &str) -> String {
     match figure {
-        "never" | "–" => {
-            format!("{figure} a number of samples").replace("never a number of samples", "no number of samples")
-        }
+        "never" | "–" => format!("{figure} a number of samples")
+            .replace("never a number of samples", "no number of samples"),
         "1" => "1 sample".to_owned(),
         n => format!("{n} samples"),
     }
@@ -279,10 +385,21 @@ mod tests {
 
     fn page(report: &Report, id: &str, style: Style) -> String {
         let item = report.items.iter().find(|item| item.id.0 == id).unwrap();
-        let letters = item.revealed.as_ref().and_then(|text| text.spelled.as_ref()).map(|spelled| &spelled.suffix[..]);
+        let letters = item
+            .revealed
+            .as_ref()
+            .and_then(|text| text.spelled.as_ref())
+            .map(|spelled| &spelled.suffix[..]);
         let notes = ["A note.".to_owned()];
         render(
-            &Inspected { report, item, window: item.windows.first(), windows: &item.windows, letters, notes: &notes },
+            &Inspected {
+                report,
+                item,
+                window: item.windows.first(),
+                windows: &item.windows,
+                letters,
+                notes: &notes,
+            },
             style,
         )
     }
@@ -291,8 +408,19 @@ mod tests {
     fn an_item_is_told_with_its_reasons_its_tokens_and_its_windows() {
         let text = page(&fixture::report(), "poems/heron-07", Style::default());
         if let Some(folder) = std::env::var_os("BYROTE_HTML_OUT") {
-            let coloured = page(&fixture::report(), "poems/heron-07", Style { color: true, width: None });
-            std::fs::write(std::path::Path::new(&folder).join("inspect.txt"), text.clone() + &coloured).unwrap();
+            let coloured = page(
+                &fixture::report(),
+                "poems/heron-07",
+                Style {
+                    color: true,
+                    width: None,
+                },
+            );
+            std::fs::write(
+                std::path::Path::new(&folder).join("inspect.txt"),
+                text.clone() + &coloured,
+            )
+            .unwrap();
         }
         for sentence in [
             "■ extractable  poems/heron-07",
@@ -311,9 +439,22 @@ mod tests {
 
     #[test]
     fn cells_have_one_width_with_and_without_colour_and_colour_changes_no_word() {
-        let page = |color| Page { style: Style { color, width: None }, width: 100 };
-        for (logprob, rank) in [(-0.01, 0), (-3.0, 7), (-8.0, 123), (f32::NEG_INFINITY, 12_345), (f32::NAN, 1)] {
-            let token = Token { logprob, rank, margin: 0.0 };
+        let page = |color| Page {
+            style: Style { color, width: None },
+            width: 100,
+        };
+        for (logprob, rank) in [
+            (-0.01, 0),
+            (-3.0, 7),
+            (-8.0, 123),
+            (f32::NEG_INFINITY, 12_345),
+            (f32::NAN, 1),
+        ] {
+            let token = Token {
+                logprob,
+                rank,
+                margin: 0.0,
+            };
             assert_eq!(page(false).cell(&token).chars().count(), 5, "{token:?}");
             let mut coloured = page(true).cell(&token);
             if let Some(end) = coloured.find('m') {
@@ -329,10 +470,18 @@ mod tests {
         for id in fixture::HOSTILE {
             let text = page(&report, id, Style::default());
             fixture::assert_inert_and_redacted(&text.replace('<', "("));
-            assert!(text.lines().all(|line| !line.trim_start().starts_with("::")), "{text}");
+            assert!(
+                text.lines()
+                    .all(|line| !line.trim_start().starts_with("::")),
+                "{text}"
+            );
         }
         report = fixture::revealed();
-        let item = report.items.iter_mut().find(|item| item.id.0 == "poems/heron-07").unwrap();
+        let item = report
+            .items
+            .iter_mut()
+            .find(|item| item.id.0 == "poems/heron-07")
+            .unwrap();
         let spelled = crate::report::Spelled {
             window: item.windows[0].window.clone(),
             prefix: vec![],
@@ -340,17 +489,29 @@ mod tests {
         };
         item.revealed.as_mut().unwrap().spelled = Some(spelled);
         let text = page(&report, "poems/heron-07", Style::default());
-        assert!(text.contains("\\u{1b}[31m") && !text.contains('\u{1b}'), "{text}");
+        assert!(
+            text.contains("\\u{1b}[31m") && !text.contains('\u{1b}'),
+            "{text}"
+        );
     }
 
     #[test]
     fn no_line_is_wider_than_the_terminal() {
         let report = fixture::report();
-        for item in
-            report.items.iter().filter(|item| item.kind == Kind::OptOut && item.verdict.level != Level::Inconclusive)
+        for item in report
+            .items
+            .iter()
+            .filter(|item| item.kind == Kind::OptOut && item.verdict.level != Level::Inconclusive)
         {
             for width in [80, 100, 120] {
-                let text = page(&report, &item.id.0, Style { color: false, width: Some(width) });
+                let text = page(
+                    &report,
+                    &item.id.0,
+                    Style {
+                        color: false,
+                        width: Some(width),
+                    },
+                );
                 for line in text.lines() {
                     assert!(line.chars().count() <= width, "{width}: {line}");
                 }

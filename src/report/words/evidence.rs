@@ -21,8 +21,16 @@ pub(crate) fn comparison(validity: &Validity) -> String {
         Statistic::VerbatimRun => "longest verbatim run",
         Statistic::Census => "mean rank of all windows by ln p_z under full, as a share",
     };
-    let chosen = if validity.matched { "controls chosen for it by id or tag" } else { "controls as they came" };
-    let reach = if validity.controls_at_least == 1 { "reaches" } else { "reach" };
+    let chosen = if validity.matched {
+        "controls chosen for it by id or tag"
+    } else {
+        "controls as they came"
+    };
+    let reach = if validity.controls_at_least == 1 {
+        "reaches"
+    } else {
+        "reach"
+    };
     let factor = match validity.window_factor {
         1 => String::new(),
         n => format!(", {n} times as many windows as theirs counted in"),
@@ -61,7 +69,10 @@ pub(crate) fn exposure(bits: f64, lower: f64, upper: f64) -> String {
         f64::INFINITY => format!("{} bits or more", number(lower)),
         upper => format!("{} to {} bits", number(lower), number(upper)),
     };
-    format!("{} bits (95% interval {interval}), among the controls", number(bits))
+    format!(
+        "{} bits (95% interval {interval}), among the controls",
+        number(bits)
+    )
 }
 
 /// What the continuations of an item come to.
@@ -73,13 +84,20 @@ pub(crate) fn continued(found: &FollowUpEvidence, windows: u64) -> Option<String
         "{} of {} continued by the model itself, {} near-verbatim",
         samples::grouped(found.continued),
         count(windows, "window"),
-        if found.near_verbatim == 0 { "none".to_owned() } else { samples::grouped(found.near_verbatim) },
+        if found.near_verbatim == 0 {
+            "none".to_owned()
+        } else {
+            samples::grouped(found.near_verbatim)
+        },
     );
     if let Some(similarity) = found.best_similarity {
         out.push_str(&format!("; greatest edit similarity {similarity:.2}"));
     }
     if let Some(score) = found.memorization_score {
-        out.push_str(&format!("; the same token at up to {} of positions (memorization score)", share(score)));
+        out.push_str(&format!(
+            "; the same token at up to {} of positions (memorization score)",
+            share(score)
+        ));
     }
     Some(out)
 }
@@ -87,28 +105,49 @@ pub(crate) fn continued(found: &FollowUpEvidence, windows: u64) -> Option<String
 /// What an item's follow-ups come to, in one short line; `None` where it had none.
 pub(crate) fn in_short(item: &ReportItem) -> Option<String> {
     let found = item.evidence.follow_up.as_ref()?;
-    let near_verbatim =
-        if found.near_verbatim == 0 { "none".to_owned() } else { samples::grouped(found.near_verbatim) };
+    let near_verbatim = if found.near_verbatim == 0 {
+        "none".to_owned()
+    } else {
+        samples::grouped(found.near_verbatim)
+    };
     let windows = count(item.evidence.windows(), "window");
     let parts = [
         (found.continued > 0).then(|| {
-            format!("{} of {windows} continued, {near_verbatim} near-verbatim", samples::grouped(found.continued))
+            format!(
+                "{} of {windows} continued, {near_verbatim} near-verbatim",
+                samples::grouped(found.continued)
+            )
         }),
         found.near_probability.as_ref().map(|near| {
             let edits = count(u64::from(near.distance), "edit");
             match near.log_p {
-                f64::NEG_INFINITY => format!("no sequence found within {edits} under {}", near.scheme),
-                log_p => format!("within {edits} under {} at least {}", near.scheme, one_in(log_p)),
+                f64::NEG_INFINITY => {
+                    format!("no sequence found within {edits} under {}", near.scheme)
+                }
+                log_p => format!(
+                    "within {edits} under {} at least {}",
+                    near.scheme,
+                    one_in(log_p)
+                ),
             }
         }),
-        found.foreign_prefix.as_ref().map(|found| match found.delta {
-            delta if delta.is_nan() => "unknown after foreign prefixes".to_owned(),
-            delta if delta < LN_2 => "as likely after foreign prefixes".to_owned(),
-            f64::INFINITY => "infinitely likelier than after foreign prefixes".to_owned(),
-            delta => format!("{} likelier than after foreign prefixes", times(delta)),
-        }),
-        found.reference.as_ref().map(|found| format!("{} of the reference model's surprise", share(found.ratio))),
-        found.errors.first().map(|error| format!("not everything could be found out: {error}")),
+        found
+            .foreign_prefix
+            .as_ref()
+            .map(|found| match found.delta {
+                delta if delta.is_nan() => "unknown after foreign prefixes".to_owned(),
+                delta if delta < LN_2 => "as likely after foreign prefixes".to_owned(),
+                f64::INFINITY => "infinitely likelier than after foreign prefixes".to_owned(),
+                delta => format!("{} likelier than after foreign prefixes", times(delta)),
+            }),
+        found
+            .reference
+            .as_ref()
+            .map(|found| format!("{} of the reference model's surprise", share(found.ratio))),
+        found
+            .errors
+            .first()
+            .map(|error| format!("not everything could be found out: {error}")),
     ];
     let parts: Vec<String> = parts.into_iter().flatten().collect();
     (!parts.is_empty()).then(|| parts.join("; "))
@@ -117,7 +156,11 @@ pub(crate) fn in_short(item: &ReportItem) -> Option<String> {
 /// How much of the text came out near-verbatim.
 pub(crate) fn nv_recall(found: &FollowUpEvidence, windows: u64) -> Option<String> {
     (found.continued > 0).then(|| {
-        let at_least = if found.continued < windows { "at least " } else { "" };
+        let at_least = if found.continued < windows {
+            "at least "
+        } else {
+            ""
+        };
         format!("{at_least}{} of the text", share(found.nv_recall))
     })
 }
@@ -125,16 +168,24 @@ pub(crate) fn nv_recall(found: &FollowUpEvidence, windows: u64) -> Option<String
 /// `under top_k40: verbatim 1 in 4,000; near-verbatim (at most 5 edits) at least 1 in 900`. `log_p_z` is that of the
 /// same window under the same scheme, where it is known.
 pub(crate) fn near_probability(near: &NearProbability, log_p_z: Option<f64>) -> String {
-    let verbatim = log_p_z.map(|log_p| format!("verbatim {}; ", one_in(log_p))).unwrap_or_default();
+    let verbatim = log_p_z
+        .map(|log_p| format!("verbatim {}; ", one_in(log_p)))
+        .unwrap_or_default();
     let edits = count(u64::from(near.distance), "edit");
     let found = if near.log_p == f64::NEG_INFINITY {
         format!("no sequence found within {edits}")
     } else {
-        format!("near-verbatim (at most {edits}) at least {}", one_in(near.log_p))
+        format!(
+            "near-verbatim (at most {edits}) at least {}",
+            one_in(near.log_p)
+        )
     };
     let how = match near.beam {
         0 => "word for word alone, nothing searched".to_owned(),
-        beam => format!("{}, beam of {beam}", count(u64::from(near.sequences), "sequence")),
+        beam => format!(
+            "{}, beam of {beam}",
+            count(u64::from(near.sequences), "sequence")
+        ),
     };
     format!("under {}: {verbatim}{found} ({how})", near.scheme)
 }
@@ -150,27 +201,42 @@ pub(crate) fn foreign_prefix(found: &ForeignPrefix) -> String {
         return format!("unknown against {others}");
     }
     if found.delta.abs() < LN_2 {
-        return format!("the suffix is about as likely after {others} (delta {delta}): the prefix recalls nothing");
+        return format!(
+            "the suffix is about as likely after {others} (delta {delta}): the prefix recalls nothing"
+        );
     }
     if found.delta < 0.0 {
         return format!("the suffix is likelier after {others} than after its own (delta {delta})");
     }
     format!(
         "the true prefix makes the suffix {} likelier than {others} do (delta {delta})",
-        if found.delta == f64::INFINITY { "infinitely".to_owned() } else { times(found.delta) }
+        if found.delta == f64::INFINITY {
+            "infinitely".to_owned()
+        } else {
+            times(found.delta)
+        }
     )
 }
 
 /// The same text under another checkpoint.
 pub(crate) fn reference(found: &ReferenceScore) -> String {
-    let there =
-        format!("ln p {} there, over {}", number(found.sum_logprob), count(u64::from(found.suffix_len), "token"));
+    let there = format!(
+        "ln p {} there, over {}",
+        number(found.sum_logprob),
+        count(u64::from(found.suffix_len), "token")
+    );
     let says = if found.ratio.is_nan() {
         "no ratio".to_owned()
     } else if found.ratio < 1.0 {
-        format!("{} of its surprise here: likelier under the tested model", share(found.ratio))
+        format!(
+            "{} of its surprise here: likelier under the tested model",
+            share(found.ratio)
+        )
     } else {
-        format!("{} times its surprise here: no likelier under the tested model", number(found.ratio))
+        format!(
+            "{} times its surprise here: no likelier under the tested model",
+            number(found.ratio)
+        )
     };
     format!("{says} ({there})")
 }
@@ -179,14 +245,27 @@ pub(crate) fn reference(found: &ReferenceScore) -> String {
 pub(crate) fn item_numerics(n: &Numerics) -> Option<String> {
     let mut out = Vec::new();
     if n.near_ties > 0 {
-        let again = if n.rescored == n.near_ties { "all".to_owned() } else { samples::grouped(n.rescored) };
-        out.push(format!("{}, {again} scored again alone in f32", count(n.near_ties, "near tie")));
+        let again = if n.rescored == n.near_ties {
+            "all".to_owned()
+        } else {
+            samples::grouped(n.rescored)
+        };
+        out.push(format!(
+            "{}, {again} scored again alone in f32",
+            count(n.near_ties, "near tie")
+        ));
     }
     if n.greedy_flips > 0 {
-        out.push(format!("{} changed by it", count(n.greedy_flips, "greedy verdict")));
+        out.push(format!(
+            "{} changed by it",
+            count(n.greedy_flips, "greedy verdict")
+        ));
     }
     if n.budget_flips > 0 {
-        out.push(format!("{} crossed the sample budget", count(n.budget_flips, "window")));
+        out.push(format!(
+            "{} crossed the sample budget",
+            count(n.budget_flips, "window")
+        ));
     }
     if n.generated > 0 {
         let disagreements = match n.disagreements {
@@ -194,7 +273,10 @@ pub(crate) fn item_numerics(n: &Numerics) -> Option<String> {
             1 => "1 DISAGREES".to_owned(),
             n => format!("{n} DISAGREE"),
         };
-        out.push(format!("{} put to a real generation: {disagreements}", count(n.generated, "greedy verdict")));
+        out.push(format!(
+            "{} put to a real generation: {disagreements}",
+            count(n.generated, "greedy verdict")
+        ));
     }
     (!out.is_empty()).then(|| out.join("; "))
 }
@@ -206,7 +288,12 @@ pub(crate) fn further(window: &WindowEvidence, found: &FollowUp) -> Vec<String> 
         out.push(near_probability(near, window.log_p_z(&near.scheme)));
     }
     out.extend(found.foreign_prefix.as_ref().map(foreign_prefix));
-    out.extend(found.reference.as_ref().map(|found| format!("reference model: {}", reference(found))));
+    out.extend(
+        found
+            .reference
+            .as_ref()
+            .map(|found| format!("reference model: {}", reference(found))),
+    );
     if let Some(again) = &found.rescored {
         out.push(format!(
             "scored again alone in f32: {}, first {} verbatim, ln p {} at T = 1; smallest margin {:.4}",
@@ -223,7 +310,13 @@ pub(crate) fn further(window: &WindowEvidence, found: &FollowUp) -> Vec<String> 
 /// Where the scores of a window's tokens aren't those that count, since it was scored again: what both come to.
 pub(crate) fn first_scores(report: &Report, window: &WindowEvidence) -> Option<String> {
     let again = window.follow_up.as_ref()?.rescored.as_ref()?;
-    let first: f64 = window.tokens.as_ref()?.logprob.iter().map(|lp| f64::from(*lp)).sum();
+    let first: f64 = window
+        .tokens
+        .as_ref()?
+        .logprob
+        .iter()
+        .map(|lp| f64::from(*lp))
+        .sum();
     Some(format!(
         "These are the scores of the first pass ({} products, in a batch), ln p {} in all. Scored again alone in f32 the window comes \
          to {}, which is what counts.",
@@ -258,7 +351,10 @@ pub(crate) fn left(left: &LeftWindows) -> Vec<String> {
         ));
     }
     for (n, why) in [
-        (left.coarse, "between windows of the first pass that are no hits, not scored"),
+        (
+            left.coarse,
+            "between windows of the first pass that are no hits, not scored",
+        ),
         (left.screen, "left by the screen, not scored"),
     ] {
         if n > 0 {
@@ -284,7 +380,11 @@ pub(crate) fn one_in(log_p: f64) -> String {
 
 /// `3,200 times`, `10^23 times`.
 fn times(ln: f64) -> String {
-    if ln < 10_f64.ln() { format!("{:.1} times", ln.exp()) } else { format!("{} times", rounded(ln)) }
+    if ln < 10_f64.ln() {
+        format!("{:.1} times", ln.exp())
+    } else {
+        format!("{} times", rounded(ln))
+    }
 }
 
 /// e to the power of `ln`, at least 10, to two digits; as a power of ten from a million on.
@@ -307,9 +407,13 @@ mod tests {
 
     #[test]
     fn odds_and_factors_have_two_digits_and_then_powers_of_ten() {
-        for (p, expected) in
-            [(1.0, "100%"), (0.83, "83%"), (0.1, "1 in 10"), (2.5e-4, "1 in 4,000"), (1.0 / 912.0, "1 in 910")]
-        {
+        for (p, expected) in [
+            (1.0, "100%"),
+            (0.83, "83%"),
+            (0.1, "1 in 10"),
+            (2.5e-4, "1 in 4,000"),
+            (1.0 / 912.0, "1 in 910"),
+        ] {
             assert_eq!(one_in(f64::ln(p)), expected);
         }
         assert_eq!(one_in(-23.0 * LN_10), "1 in 10^23");
@@ -324,7 +428,10 @@ mod tests {
         let mut report = crate::report::fixture::report();
         report.model.backend.arithmetic = "bf16".to_owned();
         let mut windows = report.items.iter().flat_map(|item| &item.windows);
-        let mut window = windows.find(|window| window.tokens.is_some()).unwrap().clone();
+        let mut window = windows
+            .find(|window| window.tokens.is_some())
+            .unwrap()
+            .clone();
         window.follow_up = None;
         assert_eq!(first_scores(&report, &window), None);
         let again = crate::metric::follow_up::Rescored {
@@ -334,11 +441,15 @@ mod tests {
             min_margin: 0.5,
             schemes: Vec::new(),
         };
-        window.follow_up = Some(FollowUp { rescored: Some(again), ..FollowUp::default() });
+        window.follow_up = Some(FollowUp {
+            rescored: Some(again),
+            ..FollowUp::default()
+        });
         window.tokens.as_mut().unwrap().logprob = vec![-0.5, -1.0];
         let told = first_scores(&report, &window).unwrap();
         assert!(
-            told.contains("(bf16 products, in a batch), ln p −1.50 in all") && told.contains("to −1.25, which"),
+            told.contains("(bf16 products, in a batch), ln p −1.50 in all")
+                && told.contains("to −1.25, which"),
             "{told}"
         );
         window.tokens = None;
@@ -347,25 +458,41 @@ mod tests {
 
     #[test]
     fn a_near_verbatim_bound_stands_beside_the_verbatim_probability() {
-        let near =
-            |log_p| NearProbability { scheme: "top_k40".to_owned(), distance: 5, beam: 16, log_p, sequences: 12 };
+        let near = |log_p| NearProbability {
+            scheme: "top_k40".to_owned(),
+            distance: 5,
+            beam: 16,
+            log_p,
+            sequences: 12,
+        };
         assert_eq!(
             near_probability(&near(f64::ln(1.0 / 900.0)), Some(f64::ln(1.0 / 4000.0))),
             "under top_k40: verbatim 1 in 4,000; near-verbatim (at most 5 edits) at least 1 in 900 (12 sequences, beam of 16)"
         );
-        assert!(near_probability(&near(f64::NEG_INFINITY), None).contains("no sequence found within 5 edits"));
+        assert!(
+            near_probability(&near(f64::NEG_INFINITY), None)
+                .contains("no sequence found within 5 edits")
+        );
     }
 
     #[test]
     fn a_prefix_that_adds_nothing_or_takes_away_is_told_so() {
-        let says = |delta| foreign_prefix(&ForeignPrefix { delta, prefixes: 16 });
+        let says = |delta| {
+            foreign_prefix(&ForeignPrefix {
+                delta,
+                prefixes: 16,
+            })
+        };
         assert_eq!(
             says(53.0),
             "the true prefix makes the suffix 10^23 times likelier than 16 prefixes of other texts do (delta 53.00)"
         );
-        for (delta, expected) in
-            [(0.2, "recalls nothing"), (-0.2, "recalls nothing"), (-3.0, "than after its own"), (f64::NAN, "unknown")]
-        {
+        for (delta, expected) in [
+            (0.2, "recalls nothing"),
+            (-0.2, "recalls nothing"),
+            (-3.0, "than after its own"),
+            (f64::NAN, "unknown"),
+        ] {
             assert!(says(delta).contains(expected), "{}", says(delta));
         }
     }
@@ -373,7 +500,10 @@ mod tests {
     #[test]
     fn exposure_without_a_control_above_has_no_upper_end() {
         let of = |upper| exposure(7.64, 5.1, upper);
-        assert_eq!(of(9.2), "7.64 bits (95% interval 5.10 to 9.20 bits), among the controls");
+        assert_eq!(
+            of(9.2),
+            "7.64 bits (95% interval 5.10 to 9.20 bits), among the controls"
+        );
         assert!(of(f64::INFINITY).contains("5.10 bits or more"));
     }
 }

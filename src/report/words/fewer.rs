@@ -77,7 +77,12 @@ mod tests {
     use crate::run::Hits;
 
     fn hits() -> Hits {
-        Hits { tau: 0.001, schemes: vec!["greedy".to_owned()], margin: 0.001, epsilon: 0.01 }
+        Hits {
+            tau: 0.001,
+            schemes: vec!["greedy".to_owned()],
+            margin: 0.001,
+            epsilon: 0.01,
+        }
     }
 
     #[test]
@@ -88,11 +93,16 @@ mod tests {
         assert!(notes(&report)[0].starts_with("1 window has the same tokens as another"));
         report.summary.windows.shared = 1_200;
         (report.summary.windows.planned, report.summary.windows.left) = (10_000, 7_500);
-        report.settings.fewer = Some(Fewer::FindRuns { tokens: 99, stride: 50, hits: hits() });
+        report.settings.fewer = Some(Fewer::FindRuns {
+            tokens: 99,
+            stride: 50,
+            hits: hits(),
+        });
         let told = notes(&report);
         assert!(told[0].starts_with("1,200 windows have the same tokens"));
         assert!(
-            told[1].contains("every 50 tokens") && told[1].contains("2,500 of 10,000 windows in all"),
+            told[1].contains("every 50 tokens")
+                && told[1].contains("2,500 of 10,000 windows in all"),
             "{}",
             told[1]
         );
@@ -102,12 +112,25 @@ mod tests {
     #[test]
     fn a_screen_stands_with_its_recall() {
         let mut report = fixture::report();
-        report.settings.fewer = Some(Fewer::Screen { piece: 1024, first_choices: 0.6, log_p: -13.8, hits: hits() });
-        let counts = Counts { tokens: 9_000, kept: 40, kept_hits: 30, left: 1_000, sampled: 200, sampled_hits: 2 };
+        report.settings.fewer = Some(Fewer::Screen {
+            piece: 1024,
+            first_choices: 0.6,
+            log_p: -13.8,
+            hits: hits(),
+        });
+        let counts = Counts {
+            tokens: 9_000,
+            kept: 40,
+            kept_hits: 30,
+            left: 1_000,
+            sampled: 200,
+            sampled_hits: 2,
+        };
         report.summary.screened = Some(of(counts));
         let told = notes(&report);
         assert!(
-            told[0].contains("pieces of up to 1,024 tokens") && told[0].contains("60% first choices"),
+            told[0].contains("pieces of up to 1,024 tokens")
+                && told[0].contains("60% first choices"),
             "{}",
             told[0]
         );
@@ -116,7 +139,14 @@ mod tests {
             "The screen's recall is 75% (95% interval 45.7% to 93.8%): 30 hits in 40 windows that it kept; of 1,000 windows that it left \
              200 drawn at random were scored as well and held 2 hits, which stands for 10 missed (2 to 36)."
         );
-        report.summary.screened = Some(of(Counts { kept_hits: 0, sampled_hits: 0, ..counts }));
-        assert!(notes(&report)[1].contains("recall isn't known") && notes(&report)[1].contains("missed 0 to 18"));
+        report.summary.screened = Some(of(Counts {
+            kept_hits: 0,
+            sampled_hits: 0,
+            ..counts
+        }));
+        assert!(
+            notes(&report)[1].contains("recall isn't known")
+                && notes(&report)[1].contains("missed 0 to 18")
+        );
     }
 }

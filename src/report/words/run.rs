@@ -13,9 +13,14 @@ pub(crate) const MODEL_BASED: &str = "* model-based: extrapolated by a tail fitt
 pub(crate) fn power(report: &Report) -> Vec<String> {
     let sentence = |power: &Power| {
         let items = of_kind(power.items, power.kind);
-        let alone = format!("a single finding needs {}", count(power.controls_needed, "control"));
+        let alone = format!(
+            "a single finding needs {}",
+            count(power.controls_needed, "control")
+        );
         let Some(smallest) = power.smallest_p else {
-            return format!("{items}: none could be compared, so no item can be called memorized ({alone}).");
+            return format!(
+                "{items}: none could be compared, so no item can be called memorized ({alone})."
+            );
         };
         let can = match power.findings_needed {
             None => format!("no item can be called memorized ({alone})"),
@@ -71,8 +76,16 @@ pub(crate) fn numerics(report: &Report) -> Vec<String> {
     };
     if n.rescored > 0 {
         let changes = [
-            counted(n.greedy_flips, "1 greedy verdict changed", "greedy verdicts changed"),
-            counted(n.budget_flips, "1 window crossed the sample budget", "windows crossed the sample budget"),
+            counted(
+                n.greedy_flips,
+                "1 greedy verdict changed",
+                "greedy verdicts changed",
+            ),
+            counted(
+                n.budget_flips,
+                "1 window crossed the sample budget",
+                "windows crossed the sample budget",
+            ),
         ];
         let changes: Vec<String> = changes.into_iter().flatten().collect();
         let changed = if changes.is_empty() {
@@ -80,7 +93,10 @@ pub(crate) fn numerics(report: &Report) -> Vec<String> {
         } else {
             format!("{}. What was scored alone counts.", changes.join(", "))
         };
-        out.push(format!("{} scored again alone in f32: {changed}", count(n.rescored, "near tie")));
+        out.push(format!(
+            "{} scored again alone in f32: {changed}",
+            count(n.rescored, "near tie")
+        ));
     }
     if n.near_ties > n.rescored {
         let left = n.near_ties - n.rescored;
@@ -92,7 +108,11 @@ pub(crate) fn numerics(report: &Report) -> Vec<String> {
         ));
     }
     if n.generated > 0 {
-        let verb = if n.disagreements == 1 { "disagrees" } else { "disagree" };
+        let verb = if n.disagreements == 1 {
+            "disagrees"
+        } else {
+            "disagree"
+        };
         out.push(format!(
             "{} of {} confirmed by real generation, {} {verb}.",
             samples::grouped(n.generated.saturating_sub(n.disagreements)),
@@ -136,7 +156,12 @@ mod tests {
         let mut report = fixture::report();
         report.summary.controls.usable = 240;
         let cases = [
-            (12, Some(1.0 / 241.0), Some(1), "12 opted-out texts: smallest p 0.0041; a single finding can stand."),
+            (
+                12,
+                Some(1.0 / 241.0),
+                Some(1),
+                "12 opted-out texts: smallest p 0.0041; a single finding can stand.",
+            ),
             (
                 40,
                 Some(1.0 / 241.0),
@@ -163,8 +188,13 @@ mod tests {
             ),
         ];
         for (items, smallest_p, findings_needed, expected) in cases {
-            report.summary.power =
-                vec![Power { kind: Kind::OptOut, items, smallest_p, findings_needed, controls_needed: 799 }];
+            report.summary.power = vec![Power {
+                kind: Kind::OptOut,
+                items,
+                smallest_p,
+                findings_needed,
+                controls_needed: 799,
+            }];
             assert_eq!(power(&report), [expected]);
         }
     }
@@ -179,7 +209,10 @@ mod tests {
             lower: 0.0,
             upper: 0.0152,
         };
-        assert_eq!(rate(&controls), "0 of 240 controls within the sample budget (95% interval 0% to 1.5%)");
+        assert_eq!(
+            rate(&controls),
+            "0 of 240 controls within the sample budget (95% interval 0% to 1.5%)"
+        );
         let coverage = MeanOverItems {
             name: "coverage".to_owned(),
             kind: Kind::Canary,
@@ -188,7 +221,10 @@ mod tests {
             lower: 0.08,
             upper: -1234.5,
         };
-        assert_eq!(mean(&coverage), "mean coverage of 1 canary 0.21 (95% interval 0.08 to −1234)");
+        assert_eq!(
+            mean(&coverage),
+            "mean coverage of 1 canary 0.21 (95% interval 0.08 to −1234)"
+        );
     }
 
     #[test]
@@ -196,24 +232,43 @@ mod tests {
         let cases: [(Numerics, &[&str]); 5] = [
             (Numerics::default(), &[]),
             (
-                Numerics { near_ties: 3, rescored: 3, generated: 17, ..Numerics::default() },
+                Numerics {
+                    near_ties: 3,
+                    rescored: 3,
+                    generated: 17,
+                    ..Numerics::default()
+                },
                 &[
                     "3 near ties scored again alone in f32: 0 changed.",
                     "17 of 17 greedy verdicts confirmed by real generation, 0 disagree.",
                 ],
             ),
             (
-                Numerics { near_ties: 1, rescored: 1, greedy_flips: 1, budget_flips: 2, ..Numerics::default() },
+                Numerics {
+                    near_ties: 1,
+                    rescored: 1,
+                    greedy_flips: 1,
+                    budget_flips: 2,
+                    ..Numerics::default()
+                },
                 &[
                     "1 near tie scored again alone in f32: 1 greedy verdict changed, 2 windows crossed the sample budget. What was scored alone counts.",
                 ],
             ),
             (
-                Numerics { near_ties: 4, rescored: 0, ..Numerics::default() },
+                Numerics {
+                    near_ties: 4,
+                    rescored: 0,
+                    ..Numerics::default()
+                },
                 &["4 of 4 near ties were not scored again: rounding may have decided there."],
             ),
             (
-                Numerics { generated: 1, disagreements: 1, ..Numerics::default() },
+                Numerics {
+                    generated: 1,
+                    disagreements: 1,
+                    ..Numerics::default()
+                },
                 &["0 of 1 greedy verdict confirmed by real generation, 1 disagrees."],
             ),
         ];

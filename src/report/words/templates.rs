@@ -16,7 +16,11 @@ const DIGITS: usize = 12;
 
 /// The templates' ids in a row, as in `none, chat`; `None` where only the bare prefix was used.
 pub(crate) fn ids(settings: &Settings) -> Option<String> {
-    let ids: Vec<&str> = settings.templates.iter().map(|template| template.id.0.as_str()).collect();
+    let ids: Vec<&str> = settings
+        .templates
+        .iter()
+        .map(|template| template.id.0.as_str())
+        .collect();
     (!ids.is_empty()).then(|| ids.join(", "))
 }
 
@@ -32,17 +36,33 @@ pub(crate) fn notes(settings: &Settings, items: &[ReportItem]) -> Vec<String> {
             count(settings.templates.len() as u64, "template")
         ));
     }
-    notes.extend(settings.templates.iter().map(|template| note(settings, items, template)));
+    notes.extend(
+        settings
+            .templates
+            .iter()
+            .map(|template| note(settings, items, template)),
+    );
     notes
 }
 
 fn note(settings: &Settings, items: &[ReportItem], template: &TemplateInfo) -> String {
-    let short = |digest: &crate::digest::Digest| digest.as_str().chars().take(DIGITS).collect::<String>();
-    let chat = template.chat_template.as_ref().map(|digest| format!(", chat template SHA-256 {}", short(digest)));
-    let worst = items.iter().filter(|item| item.evidence.worst_template.as_ref() == Some(&template.id)).count();
+    let short =
+        |digest: &crate::digest::Digest| digest.as_str().chars().take(DIGITS).collect::<String>();
+    let chat = template
+        .chat_template
+        .as_ref()
+        .map(|digest| format!(", chat template SHA-256 {}", short(digest)));
+    let worst = items
+        .iter()
+        .filter(|item| item.evidence.worst_template.as_ref() == Some(&template.id))
+        .count();
     let worst = match settings.templates.len() {
         1 => String::new(),
-        _ => format!("; the worst of {} {}", count(items.len() as u64, "item"), times(worst as u64)),
+        _ => format!(
+            "; the worst of {} {}",
+            count(items.len() as u64, "item"),
+            times(worst as u64)
+        ),
     };
     format!(
         "Template {}: {} (SHA-256 {}{}){worst}.",
@@ -58,25 +78,46 @@ fn note(settings: &Settings, items: &[ReportItem], template: &TemplateInfo) -> S
 pub(crate) fn of_item(policy: &Policy, item: &ReportItem) -> Option<String> {
     let worst = item.evidence.worst_template.as_ref()?;
     let templates = &item.evidence.worst()?.templates;
-    let schemes: Vec<String> = policy.schemes.iter().map(|scheme| scheme.id.clone()).collect();
+    let schemes: Vec<String> = policy
+        .schemes
+        .iter()
+        .map(|scheme| scheme.id.clone())
+        .collect();
     let says = |template: &TemplateEvidence| {
         let extracted = match template.coverage {
             None => String::new(),
             Some(0.0) => ", nothing extracted".to_owned(),
             Some(coverage) => format!(", {} extracted", share(coverage)),
         };
-        let asked = || template.schemes.iter().filter(|found| schemes.contains(&found.scheme));
+        let asked = || {
+            template
+                .schemes
+                .iter()
+                .filter(|found| schemes.contains(&found.scheme))
+        };
         let best = template.best(Some(&schemes));
-        let at_most = asked().filter_map(|found| found.at_most).filter(|bound| *bound > best).reduce(f64::max);
-        format!("p_z {}{extracted}", at_most.map_or_else(|| probability::in_digits(best), super::at_most))
+        let at_most = asked()
+            .filter_map(|found| found.at_most)
+            .filter(|bound| *bound > best)
+            .reduce(f64::max);
+        format!(
+            "p_z {}{extracted}",
+            at_most.map_or_else(|| probability::in_digits(best), super::at_most)
+        )
     };
-    let counts = templates.iter().find(|template| template.template == *worst)?;
+    let counts = templates
+        .iter()
+        .find(|template| template.template == *worst)?;
     let others: Vec<String> = templates
         .iter()
         .filter(|template| template.template != *worst)
         .map(|template| format!("; {}: {}", template.template, says(template)))
         .collect();
-    Some(format!("worst under {worst} ({}){}", says(counts), others.concat()))
+    Some(format!(
+        "worst under {worst} ({}){}",
+        says(counts),
+        others.concat()
+    ))
 }
 
 /// A line for each opted-out text or canary that was found or couldn't be decided, the gravest first; empty under a single
@@ -85,7 +126,14 @@ pub(crate) fn gravest(report: &Report) -> Vec<String> {
     if report.settings.templates.len() < 2 {
         return Vec::new();
     }
-    let told = |item: &&ReportItem| item.verdict.level.is_memorization() || item.verdict.level == Level::Inconclusive;
-    let items = [Kind::OptOut, Kind::Canary].into_iter().flat_map(|kind| order::worst_first(report, kind)).filter(told);
-    items.filter_map(|item| Some(format!("{}: {}", item.id, of_item(&report.policy, item)?))).collect()
+    let told = |item: &&ReportItem| {
+        item.verdict.level.is_memorization() || item.verdict.level == Level::Inconclusive
+    };
+    let items = [Kind::OptOut, Kind::Canary]
+        .into_iter()
+        .flat_map(|kind| order::worst_first(report, kind))
+        .filter(told);
+    items
+        .filter_map(|item| Some(format!("{}: {}", item.id, of_item(&report.policy, item)?)))
+        .collect()
 }

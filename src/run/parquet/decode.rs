@@ -11,7 +11,10 @@ use crate::template::TemplateId;
 use crate::window::{Form, WindowId};
 use arrow_array::cast::AsArray;
 use arrow_array::types::{ArrowPrimitiveType, Float32Type, UInt32Type};
-use arrow_array::{Array, BooleanArray, Float64Array, ListArray, RecordBatch, StringArray, UInt32Array, UInt64Array};
+use arrow_array::{
+    Array, BooleanArray, Float64Array, ListArray, RecordBatch, StringArray, UInt32Array,
+    UInt64Array,
+};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use std::fs::File;
 
@@ -24,7 +27,11 @@ pub(super) fn decode(file: File) -> Result<Vec<ScoredWindow>, ScoresError> {
     };
     match metadata(KEY_SCHEMA) {
         Some(found) if found == SCORES_SCHEMA => {}
-        found => return Err(ScoresError::Schema { found: found.unwrap_or_else(|| "absent".to_owned()) }),
+        found => {
+            return Err(ScoresError::Schema {
+                found: found.unwrap_or_else(|| "absent".to_owned()),
+            });
+        }
     }
     let digest = metadata(KEY_ROWS);
     let mut rows = Vec::new();
@@ -72,12 +79,16 @@ fn read_batch(batch: &RecordBatch, rows: &mut Vec<ScoredWindow>) -> Result<(), S
 
     for i in 0..batch.num_rows() {
         let bad = |name: &str| ScoresError::Column(name.to_owned());
-        let form = [Form::AsGiven, Form::Reflowed].into_iter().find(|&f| form_name(f) == form.value(i));
+        let form = [Form::AsGiven, Form::Reflowed]
+            .into_iter()
+            .find(|&f| form_name(f) == form.value(i));
         rows.push(ScoredWindow {
             item: ItemId(item.value(i).to_owned()),
             window: WindowId(window.value(i).to_owned()),
             form: form.ok_or_else(|| bad("form"))?,
-            template: template.map_or_else(TemplateId::default, |ids| TemplateId(ids.value(i).to_owned())),
+            template: template.map_or_else(TemplateId::default, |ids| {
+                TemplateId(ids.value(i).to_owned())
+            }),
             start_token: start_token.value(i),
             start_byte: start_byte.value(i),
             suffix_byte: suffix_byte.value(i),
@@ -98,12 +109,18 @@ fn read_batch(batch: &RecordBatch, rows: &mut Vec<ScoredWindow>) -> Result<(), S
             },
             left: match left {
                 Some(names) if names.is_valid(i) => {
-                    let known = LEFT.into_iter().find(|&left| left_name(left) == names.value(i));
+                    let known = LEFT
+                        .into_iter()
+                        .find(|&left| left_name(left) == names.value(i));
                     Some(known.ok_or_else(|| bad("left"))?)
                 }
                 _ => None,
             },
-            scores: if error.is_valid(i) { Err(error.value(i).to_owned()) } else { Ok(lists.scores(i)?) },
+            scores: if error.is_valid(i) {
+                Err(error.value(i).to_owned())
+            } else {
+                Ok(lists.scores(i)?)
+            },
         });
     }
     Ok(())
@@ -122,14 +139,20 @@ struct Lists<'a> {
 impl<'a> Lists<'a> {
     fn of(batch: &'a RecordBatch) -> Result<Self, ScoresError> {
         let schema = batch.schema_ref();
-        let names = schema.fields().iter().map(|f| f.name()).filter(|name| name.starts_with(SCHEME_PREFIX));
+        let names = schema
+            .fields()
+            .iter()
+            .map(|f| f.name())
+            .filter(|name| name.starts_with(SCHEME_PREFIX));
         Ok(Self {
             logprob: any(batch, "logprob")?,
             rank: any(batch, "rank")?,
             margin: any(batch, "margin")?,
             expected_logprob: any(batch, "expected_logprob")?,
             logprob_sd: any(batch, "logprob_sd")?,
-            schemes: names.map(|name| any(batch, name)).collect::<Result<_, _>>()?,
+            schemes: names
+                .map(|name| any(batch, name))
+                .collect::<Result<_, _>>()?,
         })
     }
 
@@ -150,7 +173,10 @@ impl<'a> Lists<'a> {
 }
 
 /// A column, whose values may be null.
-pub(super) fn any<'a, A: Array + 'static>(batch: &'a RecordBatch, name: &str) -> Result<&'a A, ScoresError> {
+pub(super) fn any<'a, A: Array + 'static>(
+    batch: &'a RecordBatch,
+    name: &str,
+) -> Result<&'a A, ScoresError> {
     batch
         .column_by_name(name)
         .and_then(|column| column.as_any().downcast_ref())
@@ -165,12 +191,19 @@ fn whole<'a, A: Array + 'static>(batch: &'a RecordBatch, name: &str) -> Result<&
     })
 }
 
-fn values<T: ArrowPrimitiveType>(list: &ListArray, i: usize, name: &str) -> Result<Vec<T::Native>, ScoresError> {
+fn values<T: ArrowPrimitiveType>(
+    list: &ListArray,
+    i: usize,
+    name: &str,
+) -> Result<Vec<T::Native>, ScoresError> {
     let bad = || ScoresError::Column(name.to_owned());
     if list.is_null(i) {
         return Err(bad());
     }
     let values = list.value(i);
-    let values = values.as_primitive_opt::<T>().filter(|v| v.null_count() == 0).ok_or_else(bad)?;
+    let values = values
+        .as_primitive_opt::<T>()
+        .filter(|v| v.null_count() == 0)
+        .ok_or_else(bad)?;
     Ok(values.values().to_vec())
 }

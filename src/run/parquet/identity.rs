@@ -23,22 +23,45 @@ pub(super) fn row_bytes(row: &ScoredWindow) -> Vec<u8> {
         put(&mut bytes, text.bytes().map(|b| [b]));
     }
     bytes.extend([row.form as u8, u8::from(row.straddles)]);
-    for value in [row.start_token, row.prefix_len, row.suffix_len, row.text.suffix_chars] {
+    for value in [
+        row.start_token,
+        row.prefix_len,
+        row.suffix_len,
+        row.text.suffix_chars,
+    ] {
         bytes.extend(value.to_le_bytes());
     }
-    for value in [row.start_byte, row.suffix_byte, row.end_byte, row.suffix_char, row.end_char] {
+    for value in [
+        row.start_byte,
+        row.suffix_byte,
+        row.end_byte,
+        row.suffix_char,
+        row.end_char,
+    ] {
         bytes.extend(value.to_le_bytes());
     }
     for value in [row.text.zlib_bits_per_char, row.text.copied_from_prefix] {
         bytes.extend(value.to_le_bytes());
     }
     bytes.push(u8::from(row.token_ids.is_some()));
-    put(&mut bytes, row.token_ids.as_deref().unwrap_or_default().iter().map(|v| v.to_le_bytes()));
+    put(
+        &mut bytes,
+        row.token_ids
+            .as_deref()
+            .unwrap_or_default()
+            .iter()
+            .map(|v| v.to_le_bytes()),
+    );
     match &row.scores {
         Ok(scores) => {
             bytes.push(1);
             put(&mut bytes, scores.rank.iter().map(|v| v.to_le_bytes()));
-            let lists = [&scores.logprob, &scores.margin, &scores.expected_logprob, &scores.logprob_sd];
+            let lists = [
+                &scores.logprob,
+                &scores.margin,
+                &scores.expected_logprob,
+                &scores.logprob_sd,
+            ];
             for list in lists.into_iter().chain(&scores.scheme_logprob) {
                 put(&mut bytes, list.iter().map(|v| v.to_le_bytes()));
             }

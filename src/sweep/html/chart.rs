@@ -35,7 +35,9 @@ pub(super) struct Line {
 /// A chart of at most [`LINES`] lines; `None` where nothing can be drawn. The axis is logarithmic.
 pub(super) fn lines(title: &str, below: &str, upwards: Upwards, lines: &[Line]) -> Option<String> {
     let points = || lines.iter().flat_map(|line| &line.points);
-    let values = points().filter_map(|point| Some(point.2.as_ref()?.0)).filter(|value| value.is_finite());
+    let values = points()
+        .filter_map(|point| Some(point.2.as_ref()?.0))
+        .filter(|value| value.is_finite());
     let least = values.reduce(f64::min)?;
     let place = |x: f64| x.max(1.0).ln();
     let from = points().map(|point| place(point.0)).reduce(f64::min)?;
@@ -71,7 +73,9 @@ pub(super) fn lines(title: &str, below: &str, upwards: Upwards, lines: &[Line]) 
             at + 4.0
         );
     }
-    let mut ticks: Vec<(f64, &str)> = points().map(|point| (x(point.0), point.1.as_str())).collect();
+    let mut ticks: Vec<(f64, &str)> = points()
+        .map(|point| (x(point.0), point.1.as_str()))
+        .collect();
     ticks.sort_by(|a, b| a.0.total_cmp(&b.0));
     let mut last = f64::NEG_INFINITY;
     for (at, label) in ticks {
@@ -126,10 +130,24 @@ pub(super) fn key(n: usize) -> String {
 fn mark(n: usize, x: f64, y: f64) -> String {
     match n % LINES {
         0 => format!(r#"<circle class="mark-of" cx="{x:.1}" cy="{y:.1}" r="4"/>"#),
-        1 => format!(r#"<rect class="mark-of" x="{:.1}" y="{:.1}" width="7" height="7"/>"#, x - 3.5, y - 3.5),
-        2 => format!(r#"<path class="mark-of open" d="M{x:.1} {:.1}l4.5 8h-9z"/>"#, y - 4.5),
-        3 => format!(r#"<path class="mark-of" d="M{x:.1} {:.1}l5 5-5 5-5-5z"/>"#, y - 5.0),
-        4 => format!(r#"<rect class="mark-of open" x="{:.1}" y="{:.1}" width="7" height="7"/>"#, x - 3.5, y - 3.5),
+        1 => format!(
+            r#"<rect class="mark-of" x="{:.1}" y="{:.1}" width="7" height="7"/>"#,
+            x - 3.5,
+            y - 3.5
+        ),
+        2 => format!(
+            r#"<path class="mark-of open" d="M{x:.1} {:.1}l4.5 8h-9z"/>"#,
+            y - 4.5
+        ),
+        3 => format!(
+            r#"<path class="mark-of" d="M{x:.1} {:.1}l5 5-5 5-5-5z"/>"#,
+            y - 5.0
+        ),
+        4 => format!(
+            r#"<rect class="mark-of open" x="{:.1}" y="{:.1}" width="7" height="7"/>"#,
+            x - 3.5,
+            y - 3.5
+        ),
         _ => format!(r#"<circle class="mark-of open" cx="{x:.1}" cy="{y:.1}" r="4"/>"#),
     }
 }
@@ -140,25 +158,66 @@ mod tests {
 
     fn line(points: &[(f64, f64)]) -> Line {
         let point = |&(x, y): &(f64, f64)| (x, format!("{x}"), Some((y, format!("{y}"))));
-        Line { name: "a<b".to_owned(), points: points.iter().map(point).collect() }
+        Line {
+            name: "a<b".to_owned(),
+            points: points.iter().map(point).collect(),
+        }
     }
 
     #[test]
     fn every_finite_point_is_a_mark_and_the_infinite_break_the_line() {
-        let with_gap = line(&[(10.0, -50.0), (20.0, f64::NEG_INFINITY), (40.0, -20.0), (80.0, -3.0)]);
+        let with_gap = line(&[
+            (10.0, -50.0),
+            (20.0, f64::NEG_INFINITY),
+            (40.0, -20.0),
+            (80.0, -3.0),
+        ]);
         let svg = lines("Growth", "tokens", Upwards::Nats, &[with_gap]).unwrap();
         assert_eq!(svg.matches("<circle").count(), 3);
-        let drawn = svg.split("line-of\" d=\"").nth(1).unwrap().split('"').next().unwrap();
-        assert_eq!((drawn.matches('M').count(), drawn.matches('L').count()), (2, 1), "{drawn}");
-        assert!(svg.contains("a&lt;b, 10: -50") && !svg.contains("a<b") && !svg.contains("inf"), "{svg}");
+        let drawn = svg
+            .split("line-of\" d=\"")
+            .nth(1)
+            .unwrap()
+            .split('"')
+            .next()
+            .unwrap();
+        assert_eq!(
+            (drawn.matches('M').count(), drawn.matches('L').count()),
+            (2, 1),
+            "{drawn}"
+        );
+        assert!(
+            svg.contains("a&lt;b, 10: -50") && !svg.contains("a<b") && !svg.contains("inf"),
+            "{svg}"
+        );
     }
 
     #[test]
     fn what_is_higher_stands_higher_and_one_point_is_drawn() {
-        let svg = lines("Growth", "tokens", Upwards::Share, &[line(&[(7.0, 0.0), (70.0, 1.0)])]).unwrap();
-        assert!(svg.contains(&format!("M66.0 {BOTTOM:.1}L348.0 {TOP:.1}")), "{svg}");
+        let svg = lines(
+            "Growth",
+            "tokens",
+            Upwards::Share,
+            &[line(&[(7.0, 0.0), (70.0, 1.0)])],
+        )
+        .unwrap();
+        assert!(
+            svg.contains(&format!("M66.0 {BOTTOM:.1}L348.0 {TOP:.1}")),
+            "{svg}"
+        );
         let one = lines("Growth", "tokens", Upwards::Share, &[line(&[(7.0, 0.5)])]).unwrap();
-        assert!(!one.contains("NaN") && one.matches("<circle").count() == 1, "{one}");
-        assert!(lines("Growth", "tokens", Upwards::Nats, &[line(&[(7.0, f64::NEG_INFINITY)])]).is_none());
+        assert!(
+            !one.contains("NaN") && one.matches("<circle").count() == 1,
+            "{one}"
+        );
+        assert!(
+            lines(
+                "Growth",
+                "tokens",
+                Upwards::Nats,
+                &[line(&[(7.0, f64::NEG_INFINITY)])]
+            )
+            .is_none()
+        );
     }
 }

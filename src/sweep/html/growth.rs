@@ -67,7 +67,12 @@ fn by_prefix(growth: &Growth) -> Curve<'_> {
         model: None,
         measured: point,
     });
-    Curve { kind: growth.kind, at: &growth.at, items: growth.items, points: points.collect() }
+    Curve {
+        kind: growth.kind,
+        at: &growth.at,
+        items: growth.items,
+        points: points.collect(),
+    }
 }
 
 fn by_size(growth: &SizeGrowth) -> Curve<'_> {
@@ -77,31 +82,67 @@ fn by_size(growth: &SizeGrowth) -> Curve<'_> {
         model: Some(&point.model),
         measured: &point.measured,
     });
-    Curve { kind: growth.kind, at: &growth.at, items: growth.items, points: points.collect() }
+    Curve {
+        kind: growth.kind,
+        at: &growth.at,
+        items: growth.items,
+        points: points.collect(),
+    }
 }
 
 /// One group of all kinds where nothing else varies, else one a kind; of at most [`LINES`] lines each.
 fn groups(curves: &[Curve<'_>], below: &str) -> Vec<Value> {
     let alone = curves.iter().all(|curve| curve.at.is_empty());
-    let named = |curve: &Curve<'_>| if alone { words::kinds(curve.kind).to_owned() } else { curve.at.to_owned() };
-    let kinds = if alone { vec![None] } else { words::KINDS.map(Some).to_vec() };
+    let named = |curve: &Curve<'_>| {
+        if alone {
+            words::kinds(curve.kind).to_owned()
+        } else {
+            curve.at.to_owned()
+        }
+    };
+    let kinds = if alone {
+        vec![None]
+    } else {
+        words::KINDS.map(Some).to_vec()
+    };
     let mut groups = Vec::new();
     for kind in kinds {
-        let of_kind: Vec<&Curve<'_>> =
-            curves.iter().filter(|curve| kind.is_none_or(|kind| curve.kind == kind)).collect();
+        let of_kind: Vec<&Curve<'_>> = curves
+            .iter()
+            .filter(|curve| kind.is_none_or(|kind| curve.kind == kind))
+            .collect();
         for drawn in of_kind.chunks(LINES) {
             let line = |value: fn(u64, &GrowthPoint) -> Option<(f64, String)>| -> Vec<Line> {
                 let points = |curve: &Curve<'_>| {
-                    let told =
-                        |point: &Point<'_>| (point.at as f64, point.label.clone(), value(curve.items, point.measured));
+                    let told = |point: &Point<'_>| {
+                        (
+                            point.at as f64,
+                            point.label.clone(),
+                            value(curve.items, point.measured),
+                        )
+                    };
                     curve.points.iter().map(told).collect()
                 };
-                drawn.iter().map(|curve| Line { name: named(curve), points: points(curve) }).collect()
+                drawn
+                    .iter()
+                    .map(|curve| Line {
+                        name: named(curve),
+                        points: points(curve),
+                    })
+                    .collect()
             };
             let whose = kind.map_or_else(String::new, |kind| format!("{}: ", words::kinds(kind)));
             let charts = [
-                (format!("{whose}share found extractable or memorized"), Upwards::Share, line(found)),
-                (format!("{whose}median of the best ln p_z, in nats"), Upwards::Nats, line(likelihood)),
+                (
+                    format!("{whose}share found extractable or memorized"),
+                    Upwards::Share,
+                    line(found),
+                ),
+                (
+                    format!("{whose}median of the best ln p_z, in nats"),
+                    Upwards::Nats,
+                    line(likelihood),
+                ),
             ];
             let charts: Vec<Value> = charts
                 .into_iter()
@@ -124,7 +165,10 @@ fn groups(curves: &[Curve<'_>], below: &str) -> Vec<Value> {
 
 fn found(items: u64, point: &GrowthPoint) -> Option<(f64, String)> {
     let share = (items > 0).then(|| point.found as f64 / items as f64)?;
-    Some((share, format!("{} of {}", grouped(point.found), grouped(items))))
+    Some((
+        share,
+        format!("{} of {}", grouped(point.found), grouped(items)),
+    ))
 }
 
 fn likelihood(_: u64, point: &GrowthPoint) -> Option<(f64, String)> {
@@ -150,7 +194,10 @@ fn rows(curves: &[Curve<'_>]) -> Vec<Value> {
             run => medians.map_or_else(dash, |medians| number(medians.verbatim_run)),
         }
     };
-    curves.iter().flat_map(|curve| curve.points.iter().map(move |point| row(curve, point))).collect()
+    curves
+        .iter()
+        .flat_map(|curve| curve.points.iter().map(move |point| row(curve, point)))
+        .collect()
 }
 
 /// `1.2M`: a number of parameters in few letters.

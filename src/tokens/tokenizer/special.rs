@@ -29,9 +29,13 @@ impl Specials {
     /// Control and user-defined tokens of a GGUF.
     pub(super) fn of_gguf(vocab: &GgufVocab) -> Self {
         let kinds = vocab.token_types.as_deref().unwrap_or_default();
-        let special = |kind: Option<&i32>| kind.is_some_and(|kind| [CONTROL, USER_DEFINED].contains(kind));
-        let tokens =
-            vocab.tokens.iter().zip(0u32..).filter(|(token, id)| !token.is_empty() && special(kinds.get(*id as usize)));
+        let special =
+            |kind: Option<&i32>| kind.is_some_and(|kind| [CONTROL, USER_DEFINED].contains(kind));
+        let tokens = vocab
+            .tokens
+            .iter()
+            .zip(0u32..)
+            .filter(|(token, id)| !token.is_empty() && special(kinds.get(*id as usize)));
         let mut table: Vec<(String, u32)> = tokens.map(|(token, id)| (token.clone(), id)).collect();
         table.sort_by(|a, b| b.0.len().cmp(&a.0.len()).then(a.cmp(b)));
         Self::Table(table)
@@ -42,7 +46,10 @@ impl Tokenizer {
     /// The id of a special token by its spelling.
     pub fn special(&self, spelling: &str) -> Option<u32> {
         match (&self.specials, &self.engine) {
-            (Specials::Table(table), _) => table.iter().find(|(token, _)| token == spelling).map(|(_, id)| *id),
+            (Specials::Table(table), _) => table
+                .iter()
+                .find(|(token, _)| token == spelling)
+                .map(|(_, id)| *id),
             (Specials::Library(_), Engine::Library(library)) => {
                 let added = library.get_added_tokens_decoder();
                 let id = library.token_to_id(spelling)?;
@@ -63,12 +70,28 @@ impl Tokenizer {
         // A run of stretches is encoded as one as long as no plain one of them could be taken for special tokens.
         let mut rest = parts;
         while !rest.is_empty() {
-            let safe = rest.iter().take_while(|(text, literal)| *literal || !self.names_a_special(text)).count();
-            let (run, literal) = if safe == 0 { (&rest[..1], false) } else { (&rest[..safe], true) };
+            let safe = rest
+                .iter()
+                .take_while(|(text, literal)| *literal || !self.names_a_special(text))
+                .count();
+            let (run, literal) = if safe == 0 {
+                (&rest[..1], false)
+            } else {
+                (&rest[..safe], true)
+            };
             let text: String = run.iter().map(|(text, _)| *text).collect();
-            let encoding = if literal { self.encode_with_specials(&text)? } else { self.encode(&text)? };
+            let encoding = if literal {
+                self.encode_with_specials(&text)?
+            } else {
+                self.encode(&text)?
+            };
             out.ids.extend(encoding.ids);
-            out.bytes.extend(encoding.bytes.iter().map(|(start, end)| (at + start, at + end)));
+            out.bytes.extend(
+                encoding
+                    .bytes
+                    .iter()
+                    .map(|(start, end)| (at + start, at + end)),
+            );
             at += text.len();
             rest = &rest[run.len()..];
         }
@@ -78,9 +101,10 @@ impl Tokenizer {
     fn names_a_special(&self, text: &str) -> bool {
         match (&self.specials, &self.engine) {
             (Specials::Table(table), _) => table.iter().any(|(token, _)| text.contains(token)),
-            (Specials::Library(_), Engine::Library(library)) => {
-                library.get_added_tokens_decoder().values().any(|token| text.contains(&token.content))
-            }
+            (Specials::Library(_), Engine::Library(library)) => library
+                .get_added_tokens_decoder()
+                .values()
+                .any(|token| text.contains(&token.content)),
             _ => false,
         }
     }
@@ -93,10 +117,16 @@ impl Tokenizer {
                     copy.set_encode_special_tokens(false);
                     copy
                 });
-                let fail =
-                    |e: tokenizers::Error| TokenizerError::Encode { file: self.file.clone(), reason: e.to_string() };
+                let fail = |e: tokenizers::Error| TokenizerError::Encode {
+                    file: self.file.clone(),
+                    reason: e.to_string(),
+                };
                 let encoding = library.encode(text, false).map_err(fail)?;
-                Ok(Encoding { ids: encoding.get_ids().to_vec(), bytes: encoding.get_offsets().to_vec(), exact: false })
+                Ok(Encoding {
+                    ids: encoding.get_ids().to_vec(),
+                    bytes: encoding.get_offsets().to_vec(),
+                    exact: false,
+                })
             }
             (Specials::Table(table), _) => self.encode_around(text, table),
             _ => self.encode(text),
@@ -104,19 +134,30 @@ impl Tokenizer {
     }
 
     /// Takes out special tokens, the leftmost first and the longest of those, and encodes what is between them.
-    fn encode_around(&self, text: &str, table: &[(String, u32)]) -> Result<Encoding, TokenizerError> {
+    fn encode_around(
+        &self,
+        text: &str,
+        table: &[(String, u32)],
+    ) -> Result<Encoding, TokenizerError> {
         let mut out = Encoding::default();
         let mut at = 0;
         while at < text.len() {
             let rest = &text[at..];
             // Of those that begin at one place the longest stands first in the table.
-            let next = table.iter().filter_map(|(token, id)| Some((rest.find(token)?, token.len(), *id)));
+            let next = table
+                .iter()
+                .filter_map(|(token, id)| Some((rest.find(token)?, token.len(), *id)));
             let next = next.min_by_key(|(place, len, _)| (*place, std::cmp::Reverse(*len)));
             let plain = next.map_or(rest.len(), |(place, ..)| place);
             if plain > 0 {
                 let encoding = self.encode(&rest[..plain])?;
                 out.ids.extend(encoding.ids);
-                out.bytes.extend(encoding.bytes.iter().map(|(start, end)| (at + start, at + end)));
+                out.bytes.extend(
+                    encoding
+                        .bytes
+                        .iter()
+                        .map(|(start, end)| (at + start, at + end)),
+                );
             }
             at += plain;
             if let Some((_, len, id)) = next {

@@ -37,7 +37,12 @@ impl Mixer {
     ) -> std::result::Result<Self, ModelError> {
         let mixed = c.inner + 2 * groups * c.state;
         Ok(Self {
-            input: at.linear(&[("in_proj", c.inner + mixed + heads)], c.hidden, c.bias, Layout::OUT_IN)?,
+            input: at.linear(
+                &[("in_proj", c.inner + mixed + heads)],
+                c.hidden,
+                c.bias,
+                Layout::OUT_IN,
+            )?,
             conv: Convolution::load(c, mixed, at)?,
             a: at.tensor("A_log", &[heads])?.exp()?.neg()?,
             d: at.tensor("D", &[heads])?.unsqueeze(1)?,
@@ -54,8 +59,15 @@ impl Mixer {
     }
 
     pub(super) fn start(&self) -> Result<Layer> {
-        let state = Tensor::zeros((self.heads, self.width, self.state), DType::F32, self.a.device())?;
-        Ok(Layer { inputs: self.conv.start()?, state })
+        let state = Tensor::zeros(
+            (self.heads, self.width, self.state),
+            DType::F32,
+            self.a.device(),
+        )?;
+        Ok(Layer {
+            inputs: self.conv.start()?,
+            state,
+        })
     }
 
     /// `[n, hidden]` to the same.
@@ -64,28 +76,60 @@ impl Mixer {
         let (inner, shared) = (self.heads * self.width, self.groups * self.state);
         let all = self.input.forward(x, Arithmetic::F32)?;
         let gate = all.narrow(1, 0, inner)?.contiguous()?;
-        let mixed = self.conv.forward(&all.narrow(1, inner, inner + 2 * shared)?, &mut layer.inputs)?;
-        let step = all.narrow(1, 2 * inner + 2 * shared, self.heads)?.broadcast_add(&self.step_bias)?;
-        let step =
-            softplus(&step)?.clamp(self.step_limit.0 as f32, self.step_limit.1.min(f64::from(f32::MAX)) as f32)?;
-        let x = mixed.narrow(1, 0, inner)?.reshape((n, self.heads, self.width))?;
+        let mixed = self.conv.forward(
+            &all.narrow(1, inner, inner + 2 * shared)?,
+            &mut layer.inputs,
+        )?;
+        let step = all
+            .narrow(1, 2 * inner + 2 * shared, self.heads)?
+            .broadcast_add(&self.step_bias)?;
+        let step = softplus(&step)?.clamp(
+            self.step_limit.0 as f32,
+            self.step_limit.1.min(f64::from(f32::MAX)) as f32,
+        )?;
+        let x = mixed
+            .narrow(1, 0, inner)?
+            .reshape((n, self.heads, self.width))?;
         // A group's vector once for each of its heads: `[n, heads, state]`.
         let spread = |start: usize| {
-            let part = mixed.narrow(1, start, shared)?.reshape((n, self.groups, 1, self.state))?;
+            let part = mixed
+                .narrow(1, start, shared)?
+                .reshape((n, self.groups, 1, self.state))?;
             let part = part.broadcast_as((n, self.groups, self.heads / self.groups, self.state))?;
             part.reshape((n, self.heads, self.state))
         };
-        let y = self.scan(&x, &step, &spread(inner)?, &spread(inner + shared)?, &mut layer.state)?;
+        let y = self.scan(
+            &x,
+            &step,
+            &spread(inner)?,
+            &spread(inner + shared)?,
+            &mut layer.state,
+        )?;
         let y = (y + x.broadcast_mul(&self.d)?)?.reshape((n, inner))?;
-        let y = (y * candle_nn::ops::silu(&gate)?)?.reshape((n, self.groups, inner / self.groups))?;
-        let y = self.norm.forward(&y)?.reshape((n, inner))?.broadcast_mul(&self.norm_weight)?;
+        let y =
+            (y * candle_nn::ops::silu(&gate)?)?.reshape((n, self.groups, inner / self.groups))?;
+        let y = self
+            .norm
+            .forward(&y)?
+            .reshape((n, inner))?
+            .broadcast_mul(&self.norm_weight)?;
         self.output.forward(&y, Arithmetic::F32)
     }
 
     /// `h = exp(step * a) * h + step * x b^T` and `y = h c` a head, token by token; `y` is `[n, heads, width]`.
-    fn scan(&self, x: &Tensor, step: &Tensor, b: &Tensor, c: &Tensor, state: &mut Tensor) -> Result<Tensor> {
+    fn scan(
+        &self,
+        x: &Tensor,
+        step: &Tensor,
+        b: &Tensor,
+        c: &Tensor,
+        state: &mut Tensor,
+    ) -> Result<Tensor> {
         let n = x.dim(0)?;
-        let decay = step.broadcast_mul(&self.a)?.exp()?.reshape((n, self.heads, 1, 1))?;
+        let decay = step
+            .broadcast_mul(&self.a)?
+            .exp()?
+            .reshape((n, self.heads, 1, 1))?;
         let x = x.broadcast_mul(&step.unsqueeze(2)?)?;
         let mut outputs = Vec::new();
         for start in (0..n).step_by(CHUNK) {
@@ -98,7 +142,11 @@ impl Mixer {
                 states.push(state.clone());
             }
             let states = Tensor::stack(&states, 0)?;
-            outputs.push(states.matmul(&of(c)?.unsqueeze(3)?.contiguous()?)?.squeeze(3)?);
+            outputs.push(
+                states
+                    .matmul(&of(c)?.unsqueeze(3)?.contiguous()?)?
+                    .squeeze(3)?,
+            );
         }
         Tensor::cat(&outputs, 0)
     }

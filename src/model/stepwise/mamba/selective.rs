@@ -33,11 +33,26 @@ impl Mixer {
         device: &Device,
     ) -> std::result::Result<Self, ModelError> {
         // After the tensors whose shapes show that these sizes are true.
-        let norms = |eps| Ok::<_, ModelError>([plain_norm(rank, eps, device)?, plain_norm(c.state, eps, device)?]);
+        let norms = |eps| {
+            Ok::<_, ModelError>([
+                plain_norm(rank, eps, device)?,
+                plain_norm(c.state, eps, device)?,
+            ])
+        };
         Ok(Self {
-            input: at.linear(&[("in_proj", 2 * c.inner)], c.hidden, c.bias, Layout::OUT_IN)?,
+            input: at.linear(
+                &[("in_proj", 2 * c.inner)],
+                c.hidden,
+                c.bias,
+                Layout::OUT_IN,
+            )?,
             conv: Convolution::load(c, c.inner, at)?,
-            select: at.linear(&[("x_proj", rank + 2 * c.state)], c.inner, false, Layout::OUT_IN)?,
+            select: at.linear(
+                &[("x_proj", rank + 2 * c.state)],
+                c.inner,
+                false,
+                Layout::OUT_IN,
+            )?,
             step: at.linear(&[("dt_proj", c.inner)], rank, true, Layout::OUT_IN)?,
             a: at.tensor("A_log", &[c.inner, c.state])?.exp()?.neg()?,
             d: at.tensor("D", &[c.inner])?,
@@ -49,43 +64,71 @@ impl Mixer {
 
     pub(super) fn start(&self) -> Result<Layer> {
         let state = Tensor::zeros(self.a.shape(), DType::F32, self.a.device())?;
-        Ok(Layer { inputs: self.conv.start()?, state })
+        Ok(Layer {
+            inputs: self.conv.start()?,
+            state,
+        })
     }
 
     /// `[n, hidden]` to the same.
     pub(super) fn forward(&self, x: &Tensor, layer: &mut Layer) -> Result<Tensor> {
         let (inner, state) = self.a.dims2()?;
         let both = self.input.forward(x, Arithmetic::F32)?;
-        let x = self.conv.forward(&both.narrow(1, 0, inner)?, &mut layer.inputs)?;
+        let x = self
+            .conv
+            .forward(&both.narrow(1, 0, inner)?, &mut layer.inputs)?;
         let gate = both.narrow(1, inner, inner)?.contiguous()?;
         let selected = self.select.forward(&x, Arithmetic::F32)?;
         let part = |start: usize, width: usize, which: usize| {
             let part = selected.narrow(1, start, width)?.contiguous()?;
-            self.norms.as_ref().map_or(Ok(part.clone()), |norms| norms[which].forward(&part))
+            self.norms
+                .as_ref()
+                .map_or(Ok(part.clone()), |norms| norms[which].forward(&part))
         };
-        let step = softplus(&self.step.forward(&part(0, self.rank, 0)?, Arithmetic::F32)?)?;
-        let (b, c) = (part(self.rank, state, 1)?, part(self.rank + state, state, 1)?);
+        let step = softplus(
+            &self
+                .step
+                .forward(&part(0, self.rank, 0)?, Arithmetic::F32)?,
+        )?;
+        let (b, c) = (
+            part(self.rank, state, 1)?,
+            part(self.rank + state, state, 1)?,
+        );
         let y = self.scan(&x, &step, &b, &c, &mut layer.state)?;
         let y = (y + x.broadcast_mul(&self.d)?)?;
-        self.output.forward(&(y * candle_nn::ops::silu(&gate)?)?, Arithmetic::F32)
+        self.output
+            .forward(&(y * candle_nn::ops::silu(&gate)?)?, Arithmetic::F32)
     }
 
     /// `h = exp(step * a) * h + step * x * b` and `y = h . c`, token by token; `y` is `[n, inner]`.
-    fn scan(&self, x: &Tensor, step: &Tensor, b: &Tensor, c: &Tensor, state: &mut Tensor) -> Result<Tensor> {
+    fn scan(
+        &self,
+        x: &Tensor,
+        step: &Tensor,
+        b: &Tensor,
+        c: &Tensor,
+        state: &mut Tensor,
+    ) -> Result<Tensor> {
         let n = x.dim(0)?;
         let mut outputs = Vec::new();
         for start in (0..n).step_by(CHUNK) {
             let len = CHUNK.min(n - start);
             let of = |t: &Tensor| t.narrow(0, start, len);
             let decay = of(step)?.unsqueeze(2)?.broadcast_mul(&self.a)?.exp()?;
-            let added = (of(step)? * of(x)?)?.unsqueeze(2)?.broadcast_mul(&of(b)?.unsqueeze(1)?)?;
+            let added = (of(step)? * of(x)?)?
+                .unsqueeze(2)?
+                .broadcast_mul(&of(b)?.unsqueeze(1)?)?;
             let mut states = Vec::with_capacity(len);
             for i in 0..len {
                 *state = ((&*state * decay.get(i)?)? + added.get(i)?)?;
                 states.push(state.clone());
             }
             let states = Tensor::stack(&states, 0)?;
-            outputs.push(states.matmul(&of(c)?.unsqueeze(2)?.contiguous()?)?.squeeze(2)?);
+            outputs.push(
+                states
+                    .matmul(&of(c)?.unsqueeze(2)?.contiguous()?)?
+                    .squeeze(2)?,
+            );
         }
         Tensor::cat(&outputs, 0)
     }
