@@ -472,6 +472,60 @@ fn the_token_goes_to_the_hub_and_nowhere_else() {
 }
 
 #[test]
+fn redirects_are_followed_with_the_token_only_to_the_hub_itself() {
+    alone(
+        "redirects_are_followed_with_the_token_only_to_the_hub_itself",
+        || {
+            let other = StandIn::start(model());
+            let revision = format!("/api/models/org/model/revision/{}", commit('a'));
+            let paths = format!("/api/models/org/model/paths-info/{}", commit('a'));
+            let elsewhere = format!("{}{paths}", other.endpoint);
+            for (path, location, stays) in [
+                ("/revision/main", revision, true),
+                ("/paths-info/", elsewhere, false),
+            ] {
+                let (hub, _cache, mut options) = setup(model());
+                options.token = Token::new(TOKEN);
+                hub.state().instead = Some(Instead {
+                    path: path.to_owned(),
+                    status: 307,
+                    headers: vec![("location".to_owned(), location.clone())],
+                    body: String::new(),
+                });
+                let located = find(REPO, &options).unwrap();
+                assert_eq!(fs::read(&located.weights[1]).unwrap(), weights(2));
+                let target = if stays { &hub } else { &other };
+                let requests = target.take_requests();
+                let redirected: Vec<_> = requests
+                    .iter()
+                    .filter(|request| location.ends_with(&request.path))
+                    .collect();
+                assert!(!redirected.is_empty(), "{requests:?}");
+                for request in redirected {
+                    assert_eq!(request.authorization.is_some(), stays, "{request:?}");
+                    assert_eq!(request.method, if stays { "GET" } else { "POST" });
+                }
+            }
+            let (hub, _cache, options) = setup(model());
+            hub.state().instead = Some(Instead {
+                path: "/revision/".to_owned(),
+                status: 302,
+                headers: vec![(
+                    "location".to_owned(),
+                    "/api/models/org/model/revision/main".to_owned(),
+                )],
+                body: String::new(),
+            });
+            let message = hub_error(REPO, &options).to_string();
+            assert!(
+                message.contains("redirects more than 10 times"),
+                "{message}"
+            );
+        },
+    );
+}
+
+#[test]
 fn the_token_is_in_no_error_even_if_the_hub_sends_it_back() {
     alone(
         "the_token_is_in_no_error_even_if_the_hub_sends_it_back",

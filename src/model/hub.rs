@@ -1,35 +1,30 @@
 //! Fetching models from the Hugging Face hub.
 //!
-//! Requests go through `hf-hub`; what it does with its answers is done here, since it would return a stale `main` when
-//! the hub can't be reached, keep a body with a flipped bit, begin a broken download anew, and ignore `HF_HUB_OFFLINE`:
+//! Addresses, answers and the names of folders are those of `hf-hub`. Its downloads are not used: it would return a stale
+//! `main` when the hub can't be reached, keep a body with a flipped bit, and ignore `HF_HUB_OFFLINE`. So here
 //!
 //! 1. a moving revision is resolved to a commit first, and fails if that fails; all else is asked of the commit;
 //! 2. only the files of the model are fetched, never pickles;
 //! 3. they are fetched in chunks, and chunks that arrived are kept;
 //! 4. a file enters the cache only if it is what the commit says (see `cache`).
 //!
-//! The token goes to the endpoint and nowhere else: the client drops it when it is redirected to another host, and
-//! every text that comes from below is searched for it before it enters an error.
+//! The token goes to the endpoint and nowhere else: the client drops it when it is redirected to another host or port,
+//! and every text that comes from below is searched for it before it enters an error.
 
 mod cache;
+mod client;
 
-use crate::digest::Digest;
 use crate::model::source::{
     Choice, LocateOptions, SourceError, Transfer, check_folder, choose, config_missing, is_commit,
     shards,
 };
 use crate::tokens::slow::{BESIDE, MAIN_FILES};
 use cache::{Announced, RepoCache};
-use hf_hub::repository::{RepoTreeEntry, RepoTypeModel};
-use hf_hub::{HFClientBuilder, HFError, HFRepositorySync};
-use std::error::Error as _;
-use std::fs::{self, OpenOptions};
-use std::io::Write as _;
+use client::{Failure, Hub, retry};
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
-
-/// How often a chunk is asked for when connections break.
-const ATTEMPTS: u32 = 4;
+use ureq::http::StatusCode;
 
 /// Why the hub didn't give a model. Holds texts only, from which the token has been removed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -223,229 +218,6 @@ fn from_cache(
     Ok(Snapshot { folder, commit })
 }
 
-/// One repository of the hub.
-struct Hub<'a> {
-    repo: &'a str,
-    options: &'a LocateOptions,
-    files: HFRepositorySync<RepoTypeModel>,
-}
-
-impl<'a> Hub<'a> {
-    fn connect(repo: &'a str, options: &'a LocateOptions) -> Result<Self, HubError> {
-        let token = options
-            .token
-            .as_ref()
-            .map(crate::model::source::Token::secret);
-        if token.is_some_and(|token| !token.bytes().all(|b| b.is_ascii_graphic())) {
-            return Err(HubError::BadToken);
-        }
-        let authority = options
-            .endpoint
-            .split("://")
-            .nth(1)
-            .and_then(|rest| rest.split('/').next());
-        if authority.is_some_and(|authority| authority.contains('@')) {
-            return Err(HubError::BadEndpoint);
-        }
-        let connected = || -> Result<HFRepositorySync<RepoTypeModel>, HFError> {
-            let client = reqwest::Client::builder()
-                .user_agent(concat!("byrote/", env!("CARGO_PKG_VERSION")))
-                .connect_timeout(Duration::from_secs(20))
-                .read_timeout(Duration::from_secs(60))
-                .build()?;
-            let client = HFClientBuilder::new()
-                .client(client)
-                .endpoint(&options.endpoint)
-                .cache_enabled(false)
-                .retry_max_attempts(2)
-                // Without a token hf-hub would look for one in the environment. A line break makes none: it can't
-                // stand in a header, so no header is sent.
-                .token(token.unwrap_or("\n"))
-                .build_sync()?;
-            let (org, name) = hf_hub::split_id(repo);
-            Ok(client.model(org, name))
-        };
-        match connected() {
-            Ok(files) => Ok(Self {
-                repo,
-                options,
-                files,
-            }),
-            Err(error) => Err(HubError::Answer {
-                endpoint: options.endpoint.clone(),
-                what: "HF_ENDPOINT".to_owned(),
-                detail: told(&error),
-            }),
-        }
-    }
-
-    /// The commit that `revision` leads to, and the names of its files.
-    fn resolve(&self, revision: &str) -> Result<(String, Vec<String>), HubError> {
-        let what = format!("{}@{revision}", self.repo);
-        let info = self
-            .files
-            .info()
-            .revision(revision)
-            .send()
-            .map_err(|error| self.explain(&error, &what, revision))?;
-        let commit = info
-            .sha
-            .filter(|sha| is_commit(sha))
-            .ok_or_else(|| self.answer(&what, "it names no commit"))?;
-        if is_commit(revision) && commit != revision {
-            return Err(self.answer(&what, &format!("it names another commit, {commit}")));
-        }
-        let names = info
-            .siblings
-            .ok_or_else(|| self.answer(&what, "it names no files"))?;
-        Ok((
-            commit,
-            names.into_iter().map(|file| file.rfilename).collect(),
-        ))
-    }
-
-    /// What the commit says of the files `names`.
-    fn announced(&self, commit: &str, names: Vec<String>) -> Result<Vec<Announced>, HubError> {
-        let what = format!("the files of {}@{commit}", self.repo);
-        let asked = self
-            .files
-            .get_paths_info()
-            .paths(names.clone())
-            .revision(commit)
-            .send();
-        let entries = asked.map_err(|error| self.explain(&error, &what, commit))?;
-        let mut found: Vec<Announced> = Vec::new();
-        for entry in entries {
-            if let RepoTreeEntry::File {
-                oid,
-                size,
-                path,
-                lfs,
-                ..
-            } = entry
-            {
-                // The id becomes the name of a file.
-                if !is_commit(&oid) {
-                    return Err(self.answer(&what, &format!("{path} has no git object id")));
-                }
-                let sha256 = lfs
-                    .as_ref()
-                    .and_then(|lfs| lfs.sha256.as_deref())
-                    .and_then(Digest::parse);
-                found.push(Announced {
-                    name: path,
-                    size,
-                    object: oid,
-                    lfs: lfs.is_some(),
-                    sha256,
-                });
-            }
-        }
-        let pick = |name: &String| {
-            let one = found.iter().find(|file| file.name == *name).cloned();
-            one.ok_or_else(|| self.answer(&what, &format!("{name} isn't among them")))
-        };
-        names.iter().map(pick).collect()
-    }
-
-    fn answer(&self, what: &str, detail: &str) -> HubError {
-        HubError::Answer {
-            endpoint: self.options.endpoint.clone(),
-            what: what.to_owned(),
-            detail: self.clean(detail),
-        }
-    }
-
-    /// What an error of hf-hub means to the user.
-    fn explain(&self, error: &HFError, what: &str, revision: &str) -> HubError {
-        let (endpoint, repo) = (self.options.endpoint.clone(), self.repo.to_owned());
-        let unreachable = |detail: String| HubError::Unreachable {
-            endpoint: endpoint.clone(),
-            what: what.to_owned(),
-            detail: self.clean(&detail),
-        };
-        let context = match error {
-            HFError::AuthRequired { context }
-            | HFError::Forbidden { context }
-            | HFError::Http { context } => Some(context),
-            HFError::RevisionNotFound { context, .. }
-            | HFError::RepoNotFound { context, .. }
-            | HFError::EntryNotFound { context, .. } => context.as_ref(),
-            _ => None,
-        };
-        let status = context.map(|context| context.status.as_u16());
-        match (error, status) {
-            (_, Some(status @ (401 | 403))) => {
-                let message = context
-                    .and_then(|context| context.server_message.as_deref())
-                    .unwrap_or("");
-                let detail = if message.is_empty() {
-                    String::new()
-                } else {
-                    format!(": {}", self.clean(message))
-                };
-                let token = if self.options.token.is_some() {
-                    "the one that is set isn't enough"
-                } else {
-                    "none is set: not in HF_TOKEN, and not in the file that HF_TOKEN_PATH names, else HF_HOME/token"
-                };
-                HubError::Denied {
-                    endpoint,
-                    repo,
-                    status,
-                    detail,
-                    token,
-                }
-            }
-            (HFError::RepoNotFound { .. } | HFError::RevisionNotFound { .. }, _) => {
-                match context.and_then(|context| context.error_code.as_deref()) {
-                    Some("RepoNotFound") => HubError::NoRepo { endpoint, repo },
-                    Some("RevisionNotFound") => HubError::NoRevision {
-                        endpoint,
-                        repo,
-                        revision: revision.to_owned(),
-                    },
-                    _ => match self.files.exists().send() {
-                        Ok(false) => HubError::NoRepo { endpoint, repo },
-                        Ok(true) => HubError::NoRevision {
-                            endpoint,
-                            repo,
-                            revision: revision.to_owned(),
-                        },
-                        Err(error) => unreachable(told(&error)),
-                    },
-                }
-            }
-            (HFError::Request { .. } | HFError::RateLimited { .. }, _) | (_, Some(500..)) => {
-                unreachable(told(error))
-            }
-            _ => self.answer(what, &told(error)),
-        }
-    }
-
-    /// `text` without the token: a server may send back what it was sent.
-    fn clean(&self, text: &str) -> String {
-        match &self.options.token {
-            Some(token) => text.replace(token.secret(), "[token]"),
-            None => text.to_owned(),
-        }
-    }
-}
-
-/// An error and what caused it, in one line.
-fn told(error: &HFError) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(inner) = cause {
-        let next = inner.to_string();
-        if !text.contains(&next) {
-            text = format!("{text}: {next}");
-        }
-        cause = inner.source();
-    }
-    text
-}
-
 /// Files of one commit on their way into the cache.
 struct Download<'a> {
     hub: &'a Hub<'a>,
@@ -465,7 +237,7 @@ impl Download<'_> {
         if lacking.is_empty() {
             return Ok(());
         }
-        for file in self.hub.announced(self.commit, lacking)? {
+        for file in self.hub.announced(self.commit, &lacking)? {
             let io = |error| SourceError::io(&snapshot.join(&file.name), error);
             let _lock = self.cache.lock(&file.object).map_err(io)?;
             let blob = match self.cache.known_blob(&file) {
@@ -522,9 +294,7 @@ impl Download<'_> {
             .map_err(io)?;
         let mut done = out.metadata().map_err(io)?.len();
         while done < file.size {
-            let chunk = self.chunk(file, done)?;
-            out.write_all(&chunk).map_err(io)?;
-            done += chunk.len() as u64;
+            done += self.chunk(file, part, &mut out, done)?;
             if let Some(progress) = &self.hub.options.progress {
                 progress(Transfer {
                     file: &file.name,
@@ -536,54 +306,71 @@ impl Download<'_> {
         Ok(())
     }
 
-    /// The next bytes of a file, from `start` on; at least one.
-    fn chunk(&self, file: &Announced, start: u64) -> Result<Vec<u8>, SourceError> {
-        let end = file
-            .size
-            .min(start.saturating_add(self.hub.options.chunk_bytes.max(1)));
-        let whole = start == 0 && end == file.size;
-        let broken = |detail: String| HubError::Broken {
-            repo: self.hub.repo.to_owned(),
-            file: file.name.clone(),
-            done: start,
-            total: file.size,
-            detail: self.hub.clean(&detail),
+    /// Appends to `out` the next bytes of a file, from `start` on, and gives their number. All of them arrive or none.
+    fn chunk(
+        &self,
+        file: &Announced,
+        part: &Path,
+        out: &mut File,
+        start: u64,
+    ) -> Result<u64, SourceError> {
+        let attempt = || {
+            let copied = self.copy_chunk(file, out, start);
+            if copied.is_err() {
+                out.set_len(start).map_err(Failure::Disk)?;
+            }
+            copied
         };
-        let mut attempt = 1;
-        loop {
-            let request = self
-                .hub
-                .files
-                .download_file_to_bytes()
-                .filename(&file.name)
-                .revision(self.commit);
-            match request.maybe_range((!whole).then_some(start..end)).send() {
-                Ok(bytes) if bytes.len() as u64 == end - start => return Ok(bytes.into()),
-                // A server without ranges sends the whole file.
-                Ok(bytes) if bytes.len() as u64 == file.size => {
-                    let from = usize::try_from(start)
-                        .unwrap_or(usize::MAX)
-                        .min(bytes.len());
-                    return Ok(bytes[from..].to_vec());
-                }
-                Ok(bytes) => {
-                    let detail = format!(
-                        "{} bytes came where {} were asked for",
-                        bytes.len(),
-                        end - start
-                    );
-                    return Err(broken(detail).into());
-                }
-                Err(HFError::Request { .. }) if attempt < ATTEMPTS => {
-                    std::thread::sleep(Duration::from_millis(100 << attempt));
-                    attempt += 1;
-                }
-                Err(error @ HFError::Request { .. }) => return Err(broken(told(&error)).into()),
-                Err(error) => {
-                    let what = format!("{} of {}", file.name, self.hub.repo);
-                    return Err(self.hub.explain(&error, &what, self.commit).into());
-                }
+        retry(attempt).map_err(|failure| match failure {
+            Failure::Disk(error) => SourceError::io(part, error),
+            Failure::Connection(detail) => SourceError::Hub(HubError::Broken {
+                repo: self.hub.repo.to_owned(),
+                file: file.name.clone(),
+                done: start,
+                total: file.size,
+                detail: self.hub.clean(&detail),
+            }),
+            failure => {
+                let what = format!("{} of {}", file.name, self.hub.repo);
+                SourceError::Hub(self.hub.explain(failure, &what, self.commit))
+            }
+        })
+    }
+
+    fn copy_chunk(&self, file: &Announced, out: &mut File, start: u64) -> Result<u64, Failure> {
+        let chunk_bytes = self.hub.options.chunk_bytes.max(1);
+        let range = start..file.size.min(start.saturating_add(chunk_bytes));
+        let range = Some(range).filter(|range| *range != (0..file.size));
+        let response = self.hub.open(self.commit, &file.name, range.as_ref())?;
+        let is_part = response.status() == StatusCode::PARTIAL_CONTENT;
+        let mut body = response.into_body().into_reader();
+        match range {
+            Some(range) if is_part => copy(&mut body, out, range.end - start),
+            // A server without ranges sends the whole file.
+            _ => {
+                copy(&mut body, &mut io::sink(), start)?;
+                copy(&mut body, out, file.size - start)
             }
         }
     }
+}
+
+/// Copies `wanted` bytes of a body, and gives their number.
+fn copy(body: &mut impl Read, out: &mut impl io::Write, wanted: u64) -> Result<u64, Failure> {
+    let mut block = vec![0u8; 1 << 16];
+    let mut copied = 0;
+    while copied < wanted {
+        let room =
+            usize::try_from(wanted - copied).map_or(block.len(), |rest| rest.min(block.len()));
+        let n = body
+            .read(&mut block[..room])
+            .map_err(|error| Failure::Connection(error.to_string()))?;
+        if n == 0 {
+            let detail = format!("{copied} bytes came where {wanted} were asked for");
+            return Err(Failure::Connection(detail));
+        }
+        out.write_all(&block[..n]).map_err(Failure::Disk)?;
+        copied += n as u64;
+    }
+    Ok(copied)
 }

@@ -12,6 +12,7 @@
 
 use crate::digest::Digest;
 use crate::registry::is_inside;
+use hf_hub::Repo;
 use sha1::{Digest as _, Sha1};
 use std::fs::{self, File};
 use std::io::{self, Read};
@@ -79,7 +80,7 @@ pub(super) struct RepoCache {
 
 impl RepoCache {
     pub(super) fn new(cache_dir: &Path, repo: &str) -> Self {
-        let name = format!("models--{}", repo.replace('/', "--"));
+        let name = Repo::model(repo.to_owned()).folder_name();
         Self {
             root: cache_dir.join(&name),
             locks: cache_dir.join(".locks").join(&name),
