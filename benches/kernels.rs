@@ -7,17 +7,17 @@
     reason = "a benchmark fails by panicking"
 )]
 
-use byrote::backend::Scheme;
-use byrote::backend::logits::score_row;
-use byrote::items::{Content, Item, ItemId, Origin};
-use byrote::model::builtin;
-use byrote::model::cpu::packed::{Arithmetic, Packed};
-use byrote::model::cpu::product::{Target, product};
-use byrote::model::load::{self, LoadConfig};
-use byrote::run::directory::RunDir;
-use byrote::run::{ScoredWindow, parquet};
-use byrote::tokens::tokenizer::Tokenizer;
-use byrote::window::{Reflow, Stride, WindowConfig, cut};
+use byrote_candle::model::builtin;
+use byrote_candle::model::cpu::packed::{Arithmetic, Packed};
+use byrote_candle::model::cpu::product::{Target, product};
+use byrote_candle::model::load::{self, LoadConfig};
+use byrote_candle::tokens::tokenizer::Tokenizer;
+use byrote_core::backend::Scheme;
+use byrote_core::backend::logits::score_row;
+use byrote_core::items::{Content, Item, ItemId, Origin};
+use byrote_core::run::directory::RunDir;
+use byrote_core::run::{ScoredWindow, parquet};
+use byrote_core::window::{Reflow, Stride, WindowConfig, cut};
 use candle_core::{DType, Device, Tensor};
 use criterion::{BatchSize, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use std::hint::black_box;

@@ -4,18 +4,18 @@
 //! themselves one after another, as they are read from Parquet, assembles the report from them, and renders it.
 #![allow(clippy::print_stdout, reason = "a program for people")]
 
-use byrote::backend::{BackendInfo, Scheme, TokenScores};
-use byrote::digest::{Digest, FileDigest};
-use byrote::items::{Content, InputManifest, Item, ItemId, Kind, Origin};
-use byrote::metric::item::{Heat, Span};
-use byrote::policy::Policy;
-use byrote::report::formats::FORMATS;
-use byrote::report::{Assembly, Report, assemble};
-use byrote::run::{
+use byrote_core::backend::{BackendInfo, Scheme, TokenScores};
+use byrote_core::digest::{Digest, FileDigest};
+use byrote_core::items::{Content, InputManifest, Item, ItemId, Kind, Origin};
+use byrote_core::metric::item::{Heat, Span};
+use byrote_core::policy::Policy;
+use byrote_core::report::formats::FORMATS;
+use byrote_core::report::{Assembly, Report, assemble};
+use byrote_core::run::{
     ModelIdentity, Plan, ProbedItem, RunManifest, ScoredWindow, Settings, TextStats,
 };
-use byrote::tokens::BosChoice;
-use byrote::window::{Form, ProbedForm, Reflow, Stride, WindowConfig, WindowId};
+use byrote_core::tokens::BosChoice;
+use byrote_core::window::{Form, ProbedForm, Reflow, Stride, WindowConfig, WindowId};
 use std::error::Error;
 use std::time::Instant;
 
@@ -62,7 +62,7 @@ fn render(report: &Report) -> Result<(), Box<dyn Error>> {
 }
 
 fn told(what: &str, since: Instant, n: u64) {
-    let peak = byrote::machine::peak_resident().map_or("not told".to_owned(), |peak| {
+    let peak = byrote_core::machine::peak_resident().map_or("not told".to_owned(), |peak| {
         format!("{:.0} MB", peak as f64 / 1e6)
     });
     println!(
@@ -108,7 +108,7 @@ fn report(items: u64, windows: u64) -> Report {
     }
     report.summary.windows.planned = items * windows;
     report.summary.windows.scored = items * windows;
-    report.decision = Some(byrote::gate::decide(
+    report.decision = Some(byrote_core::gate::decide(
         &report,
         &Policy::default(),
         jiff::civil::date(2026, 11, 23),
@@ -217,8 +217,8 @@ fn manifest(items: u64) -> RunManifest {
         one_text: false,
     };
     RunManifest {
-        schema: byrote::run::RUN_SCHEMA.to_owned(),
-        tool: byrote::run::TOOL.to_owned(),
+        schema: byrote_core::run::RUN_SCHEMA.to_owned(),
+        tool: byrote_core::run::TOOL.to_owned(),
         created_at: "2026-11-23T00:00:00Z".to_owned(),
         command: vec![],
         salt: "00".repeat(16),

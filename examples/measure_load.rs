@@ -2,8 +2,8 @@
 //! `measure_load MODEL_FOLDER read|f32|bf16|f16`, where `read` only reads `model.safetensors` into memory.
 #![allow(clippy::print_stdout, reason = "a program for people")]
 
-use byrote::model::load::{self, Checkpoint, LoadConfig};
-use byrote::model::weights::{Place, Precision};
+use byrote_candle::model::load::{self, Checkpoint, LoadConfig};
+use byrote_candle::model::weights::{Place, Precision};
 use std::error::Error;
 use std::path::Path;
 use std::time::Instant;
@@ -46,7 +46,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         }
     };
     let seconds = started.elapsed().as_secs_f64();
-    let peak = byrote::machine::peak_resident().map_or("not told".to_owned(), |peak| {
+    let peak = byrote_core::machine::peak_resident().map_or("not told".to_owned(), |peak| {
         format!("{:.0} MB", peak as f64 / 1e6)
     });
     println!(

@@ -1,6 +1,6 @@
 //! The command line. Nothing below `cmd` sees a flag: each command turns its arguments into plain settings.
 
-use byrote::report::formats::{self, FORMATS, Format};
+use byrote_core::report::formats::{self, FORMATS, Format};
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
@@ -89,7 +89,7 @@ pub(crate) struct ModelArgs {
     #[arg(long, value_enum, default_value = "auto")]
     pub(crate) compute: Compute,
     /// Memory that may be taken, such as 6GiB or 800MB: batches, threads and `auto` dtype keep to it [default: what is free]
-    #[arg(long, value_name = "SIZE", value_parser = byrote::model::memory::parse_size)]
+    #[arg(long, value_name = "SIZE", value_parser = byrote_candle::model::memory::parse_size)]
     pub(crate) memory: Option<u64>,
     /// Use only what is on this disk already (also: HF_HUB_OFFLINE=1)
     #[arg(long)]

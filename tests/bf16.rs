@@ -14,11 +14,11 @@ mod models;
 #[path = "support/program.rs"]
 mod program;
 
-use byrote::backend::native::{Native, NativeConfig};
-use byrote::backend::{Backend, Scheme, ScoreInput};
-use byrote::follow::select::{TOKEN_ERROR, WINDOW_ERROR};
-use byrote::model::Arithmetic;
-use byrote::model::weights::Precision;
+use byrote_candle::model::Arithmetic;
+use byrote_candle::model::weights::Precision;
+use byrote_candle::native::{Native, NativeConfig};
+use byrote_core::backend::{Backend, Scheme, ScoreInput};
+use byrote_core::follow::select::{TOKEN_ERROR, WINDOW_ERROR};
 use models::models;
 use program::{builtin_lines, report, repository, run, verdicts, write_lines};
 use serde_json::{Value, json};

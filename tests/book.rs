@@ -126,7 +126,7 @@ fn marked<'a>(page: &'a str, name: &str) -> Option<(&'a str, &'a str, &'a str)> 
 
 fn formats() -> String {
     let mut table = "| `--format` | file | what it is |\n|---|---|---|\n".to_owned();
-    for format in byrote::report::formats::FORMATS {
+    for format in byrote_core::report::formats::FORMATS {
         table += &format!(
             "| `{}` | `{}` | {} |\n",
             format.id, format.file_name, format.about

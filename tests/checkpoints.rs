@@ -12,12 +12,12 @@ mod golden;
 #[path = "support/models.rs"]
 mod models;
 
-use byrote::backend::exit::Exit;
-use byrote::backend::native::Native;
-use byrote::backend::{Backend, ScoreInput};
-use byrote::model::weights::Precision;
-use byrote::tokens::BosChoice;
-use byrote::tokens::tokenizer::Tokenizer;
+use byrote_candle::model::weights::Precision;
+use byrote_candle::native::Native;
+use byrote_candle::tokens::tokenizer::Tokenizer;
+use byrote_core::backend::exit::Exit;
+use byrote_core::backend::{Backend, ScoreInput};
+use byrote_core::tokens::BosChoice;
 use golden::{backend, compare, load, read};
 use models::models;
 use std::path::Path;

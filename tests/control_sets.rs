@@ -5,9 +5,9 @@
     reason = "a test fails by panicking"
 )]
 
-use byrote::controls::check::check;
-use byrote::controls::{BUILTIN, sources, text};
-use byrote::items::{self, Item, Kind, ProbeSet};
+use byrote_core::controls::check::check;
+use byrote_core::controls::{BUILTIN, sources, text};
+use byrote_core::items::{self, Item, Kind, ProbeSet};
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
@@ -164,7 +164,7 @@ fn a_control_set_is_told_when_a_text_of_it_is_repeated() {
 #[cfg(feature = "native")]
 #[test]
 fn every_text_has_130_tokens_under_real_tokenizers() {
-    use byrote::model::load::{self, LoadConfig};
+    use byrote_candle::model::load::{self, LoadConfig};
     let Some(models) = std::env::var_os("BYROTE_TEST_MODELS").map(PathBuf::from) else {
         println!("BYROTE_TEST_MODELS is not set: tokens are not counted");
         return;

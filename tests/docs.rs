@@ -2,8 +2,8 @@
 #![cfg(feature = "native")]
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use byrote::metric::METRICS;
-use byrote::policy::READY;
+use byrote_core::metric::METRICS;
+use byrote_core::policy::READY;
 use std::collections::{BTreeSet, HashMap};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -205,7 +205,7 @@ fn every_documented_field_of_a_probe_set_is_known() {
             _ => "a".into(),
         };
     }
-    let set = byrote::items::read_bytes("a.jsonl", format!("{line}\n").as_bytes()).unwrap();
+    let set = byrote_core::items::read_bytes("a.jsonl", format!("{line}\n").as_bytes()).unwrap();
     assert!(
         set.manifest.warnings.is_empty(),
         "{:?}",

@@ -11,21 +11,21 @@ mod program;
 #[path = "support/random.rs"]
 mod random;
 
-use byrote::backend::exit::Exit;
-use byrote::backend::scripted::Scripted;
-use byrote::backend::{Backend, Scheme, ScoreInput, TokenScores};
-use byrote::digest::Digest;
-use byrote::follow::exit::{exit, in_full};
-use byrote::items::{Content, Item, ItemId, Kind, Origin};
-use byrote::policy::Policy;
-use byrote::report::{Report, assemble, rejudge};
-use byrote::run::directory::RunDir;
-use byrote::run::{
+use byrote_core::backend::exit::Exit;
+use byrote_core::backend::scripted::Scripted;
+use byrote_core::backend::{Backend, Scheme, ScoreInput, TokenScores};
+use byrote_core::digest::Digest;
+use byrote_core::follow::exit::{exit, in_full};
+use byrote_core::items::{Content, Item, ItemId, Kind, Origin};
+use byrote_core::policy::Policy;
+use byrote_core::report::{Report, assemble, rejudge};
+use byrote_core::run::directory::RunDir;
+use byrote_core::run::{
     Left, ModelIdentity, Plan, ProbedItem, RUN_SCHEMA, RunManifest, ScoredWindow, Settings, TOOL,
 };
-use byrote::tokens::BosChoice;
-use byrote::verdict::Level;
-use byrote::window::{Form, ProbedForm, Reflow, Stride, WindowConfig, WindowId};
+use byrote_core::tokens::BosChoice;
+use byrote_core::verdict::Level;
+use byrote_core::window::{Form, ProbedForm, Reflow, Stride, WindowConfig, WindowId};
 use program::{builtin_lines, report, run, verdicts, write_lines};
 use random::Random;
 use serde_json::{Value, json};
@@ -305,10 +305,11 @@ fn every_verdict_is_the_same_with_and_without_exits_whatever_the_windows() {
                         with.verdict.reasons
                     );
                     assert_eq!(with.verdict.validity, without.verdict.validity, "{at}");
-                    let spans = |item: &byrote::report::ReportItem| {
+                    let spans = |item: &byrote_core::report::ReportItem| {
                         let values = item.evidence.worst().and_then(|form| form.values.clone());
-                        let sum =
-                            |values: &byrote::metric::item::FormValues| values.greedily_extracted;
+                        let sum = |values: &byrote_core::metric::item::FormValues| {
+                            values.greedily_extracted
+                        };
                         let greedy = values.as_ref().map_or(0, sum);
                         (
                             values

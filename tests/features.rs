@@ -1,6 +1,7 @@
 //! `cargo run` and then `cargo test` build each dependency of the program once. A crate with other features is another
 //! crate to Cargo, as is every crate that uses it, so dev-dependencies must switch on no features that the program lacks.
 #![cfg(target_os = "linux")]
+#![allow(clippy::unwrap_used, reason = "helpers of tests")]
 
 use std::collections::BTreeSet;
 use std::process::Command;

@@ -12,11 +12,11 @@
 #[path = "support/program.rs"]
 mod program;
 
-use byrote::follow::select::hit;
-use byrote::policy::Policy;
-use byrote::run::directory::RunDir;
-use byrote::run::{Left, ScoredWindow};
-use byrote::window::Form;
+use byrote_core::follow::select::hit;
+use byrote_core::policy::Policy;
+use byrote_core::run::directory::RunDir;
+use byrote_core::run::{Left, ScoredWindow};
+use byrote_core::window::Form;
 use program::{builtin_lines, report, repository, run, tree, verdicts, write_lines};
 use serde_json::{Value, json};
 use std::path::Path;

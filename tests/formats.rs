@@ -10,7 +10,7 @@
 #[path = "support/program.rs"]
 mod program;
 
-use byrote::report::formats::FORMATS;
+use byrote_core::report::formats::FORMATS;
 use program::{builtin_lines, byrote, run, tree, write_lines};
 use serde_json::Value;
 use std::collections::BTreeSet;

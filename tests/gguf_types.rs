@@ -11,7 +11,7 @@
 #[path = "support/golden.rs"]
 mod golden;
 
-use byrote::model::weights::Precision;
+use byrote_candle::model::weights::Precision;
 use golden::{backend, compare, load, read};
 use std::path::{Path, PathBuf};
 

@@ -15,13 +15,13 @@ mod golden;
 #[path = "support/random.rs"]
 mod random;
 
-use byrote::backend::native::{Native, NativeConfig};
-use byrote::backend::{Backend, Scheme, ScoreInput};
-use byrote::model::load::{self, Checkpoint, LoadConfig, Loaded};
-use byrote::model::weights::{Place, Precision};
-use byrote::template::chat::{ChatTemplate, Message};
-use byrote::tokens::slow::SlowFiles;
-use byrote::tokens::tokenizer::Tokenizer;
+use byrote_candle::model::load::{self, Checkpoint, LoadConfig, Loaded};
+use byrote_candle::model::weights::{Place, Precision};
+use byrote_candle::native::{Native, NativeConfig};
+use byrote_candle::tokens::slow::SlowFiles;
+use byrote_candle::tokens::tokenizer::Tokenizer;
+use byrote_core::backend::{Backend, Scheme, ScoreInput};
+use byrote_core::template::chat::{ChatTemplate, Message};
 use golden::files;
 use random::Random;
 use serde_json::Value;
@@ -371,7 +371,7 @@ fn of_model(sample: &Sample, dir: &Path, random: &mut Random, tally: &mut Tally)
             let config = NativeConfig {
                 threads: 1,
                 batch: 4,
-                arithmetic: byrote::model::Arithmetic::F32,
+                arithmetic: byrote_candle::model::Arithmetic::F32,
             };
             let backend = Native::new(loaded.model, "f32", Scheme::defaults(), config).unwrap();
             let ids: Vec<u32> = (3..43).collect();

@@ -6,10 +6,10 @@
 #[path = "support/stand_in.rs"]
 mod stand_in;
 
-use byrote::model::hub::HubError;
-use byrote::model::source::identity::digests;
-use byrote::model::source::{Format, LocateOptions, Located, SourceError, Token, locate};
-use byrote::registry::Registry;
+use byrote_candle::model::hub::HubError;
+use byrote_candle::model::source::identity::digests;
+use byrote_candle::model::source::{Format, LocateOptions, Located, SourceError, Token, locate};
+use byrote_core::registry::Registry;
 use stand_in::{Instead, StandIn, State, git_object, sha256};
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -9,7 +9,7 @@
 #[path = "support/program.rs"]
 mod program;
 
-use byrote::run::directory::{RunDir, RunError};
+use byrote_core::run::directory::{RunDir, RunError};
 use program::{Ran, byrote, report, run, scores, write_lines};
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};

@@ -11,11 +11,11 @@
 #[path = "support/ks.rs"]
 mod ks;
 
-use byrote::backend::TokenScores;
-use byrote::metric::exposure::{Exposure, exposure, rank_exposure};
-use byrote::metric::interval::{bootstrap_mean, clopper_pearson};
-use byrote::metric::text::{text_stats, zlib_bits_per_char};
-use byrote::metric::{greedy, membership, near, samples, tail};
+use byrote_core::backend::TokenScores;
+use byrote_core::metric::exposure::{Exposure, exposure, rank_exposure};
+use byrote_core::metric::interval::{bootstrap_mean, clopper_pearson};
+use byrote_core::metric::text::{text_stats, zlib_bits_per_char};
+use byrote_core::metric::{greedy, membership, near, samples, tail};
 use serde::de::DeserializeOwned;
 use std::path::Path;
 

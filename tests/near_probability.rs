@@ -12,12 +12,12 @@
 #[path = "support/golden.rs"]
 mod golden;
 
-use byrote::backend::logits::support;
-use byrote::backend::native::{Native, NativeConfig};
-use byrote::backend::{Backend, Branch, Scheme};
-use byrote::follow::beam::near_probability;
-use byrote::metric::near::edit::Row;
-use byrote::model::{builtin, load};
+use byrote_candle::model::{builtin, load};
+use byrote_candle::native::{Native, NativeConfig};
+use byrote_core::backend::logits::support;
+use byrote_core::backend::{Backend, Branch, Scheme};
+use byrote_core::follow::beam::near_probability;
+use byrote_core::metric::near::edit::Row;
 use golden::{Golden, read};
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -178,7 +178,7 @@ fn the_bound_lies_between_p_z_and_what_sampling_finds() {
     let config = NativeConfig {
         threads: 1,
         batch: 16,
-        arithmetic: byrote::model::Arithmetic::F32,
+        arithmetic: byrote_candle::model::Arithmetic::F32,
     };
     let scheme = Scheme::top_k(40);
     let backend = Native::new(loaded.model, "f32", vec![scheme.clone()], config).unwrap();

@@ -11,8 +11,8 @@
 #[path = "support/golden.rs"]
 mod golden;
 
-use byrote::backend::{Backend, ScoreInput};
-use byrote::model::weights::Precision;
+use byrote_candle::model::weights::Precision;
+use byrote_core::backend::{Backend, ScoreInput};
 use candle_core::{DType, Device, Tensor};
 use candle_nn::VarBuilder;
 use candle_transformers::models::{gemma3, llama, mistral, qwen2};

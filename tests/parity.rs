@@ -10,10 +10,10 @@
 #[path = "support/golden.rs"]
 mod golden;
 
-use byrote::backend::generate;
-use byrote::backend::{Backend, ScoreInput, self_test};
-use byrote::model::load::Loaded;
-use byrote::model::weights::Precision;
+use byrote_candle::model::load::Loaded;
+use byrote_candle::model::weights::Precision;
+use byrote_core::backend::generate;
+use byrote_core::backend::{Backend, ScoreInput, self_test};
 use golden::{Golden, backend, compare, files, load, read};
 use std::path::{Path, PathBuf};
 

@@ -9,10 +9,10 @@
 #[path = "support/golden.rs"]
 mod golden;
 
-use byrote::backend::{Backend, ScoreInput, TokenScores};
-use byrote::model::load::{self, Checkpoint, LoadConfig};
-use byrote::model::quantize::Quant;
-use byrote::model::weights::{Place, Precision};
+use byrote_candle::model::load::{self, Checkpoint, LoadConfig};
+use byrote_candle::model::quantize::Quant;
+use byrote_candle::model::weights::{Place, Precision};
+use byrote_core::backend::{Backend, ScoreInput, TokenScores};
 use candle_core::quantized::{GgmlDType, QTensor};
 use candle_core::{DType, Device, Tensor};
 use golden::{Golden, backend, files, load, read};

@@ -9,10 +9,10 @@
 #[path = "support/program.rs"]
 mod program;
 
-use byrote::digest::Digest;
-use byrote::report::formats::FORMATS;
-use byrote::run::directory::RunDir;
-use byrote::tokens::tokenizer::Tokenizer;
+use byrote_candle::tokens::tokenizer::Tokenizer;
+use byrote_core::digest::Digest;
+use byrote_core::report::formats::FORMATS;
+use byrote_core::run::directory::RunDir;
 use parquet::file::reader::{FileReader as _, SerializedFileReader};
 use program::{repository, run, tree};
 use serde_json::json;

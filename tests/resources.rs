@@ -84,7 +84,7 @@ fn planned(stderr: &str) -> u64 {
         .unwrap_or_else(|| panic!("{stderr}"));
     let mut words = line.split(' ');
     let (number, unit) = (words.next().unwrap(), words.next().unwrap());
-    byrote::model::memory::parse_size(&format!("{number}{unit}")).unwrap()
+    byrote_candle::model::memory::parse_size(&format!("{number}{unit}")).unwrap()
 }
 
 /// What the program planned, and what it had at most, of a run of `byrote score`.

@@ -9,8 +9,8 @@
 #[path = "support/program.rs"]
 mod program;
 
-use byrote::run::ScoredWindow;
-use byrote::run::directory::RunDir;
+use byrote_core::run::ScoredWindow;
+use byrote_core::run::directory::RunDir;
 use program::{builtin_lines, report, run, verdicts, write_lines};
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -78,7 +78,7 @@ fn compare(
             },
             *other
         );
-        let lists = |s: &byrote::backend::TokenScores| {
+        let lists = |s: &byrote_core::backend::TokenScores| {
             let schemes = s.scheme_logprob.iter().flatten();
             s.logprob
                 .iter()

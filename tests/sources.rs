@@ -10,9 +10,9 @@
 #[path = "support/golden.rs"]
 mod golden;
 
-use byrote::backend::{Backend, ScoreInput};
-use byrote::model::load::LoadConfig;
-use byrote::model::weights::Precision;
+use byrote_candle::model::load::LoadConfig;
+use byrote_candle::model::weights::Precision;
+use byrote_core::backend::{Backend, ScoreInput};
 use golden::{Golden, backend, compare, files, load, read, try_load};
 use std::path::{Path, PathBuf};
 use std::process::Command;

@@ -9,16 +9,16 @@
 #[path = "support/program.rs"]
 mod program;
 
-use byrote::items::{Content, Item, ItemId, Origin};
-use byrote::run::directory::RunDir;
-use byrote::template::Known;
-use byrote::template::chat::ChatTemplate;
-use byrote::template::encode::{Bos, Rendered};
-use byrote::template::file::Template;
-use byrote::tokens::BosChoice;
-use byrote::tokens::tokenizer::Tokenizer;
-use byrote::window::cut::cut;
-use byrote::window::{Reflow, Stride, WindowConfig};
+use byrote_candle::tokens::tokenizer::Tokenizer;
+use byrote_core::items::{Content, Item, ItemId, Origin};
+use byrote_core::run::directory::RunDir;
+use byrote_core::template::Known;
+use byrote_core::template::chat::ChatTemplate;
+use byrote_core::template::encode::{Bos, Rendered};
+use byrote_core::template::file::Template;
+use byrote_core::tokens::BosChoice;
+use byrote_core::window::cut::cut;
+use byrote_core::window::{Reflow, Stride, WindowConfig};
 use program::{
     builtin_lines, model_folder, report, repository, run, scores, verdicts, write_lines,
 };

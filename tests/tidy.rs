@@ -429,7 +429,7 @@ fn what_only_looks_like_a_breach_is_none() {
         ("src/window.rs", "use crate::model_card::X;\n"),
         (
             "src/cmd/probe.rs",
-            "use clap::Parser;\nuse byrote::model::X;\n",
+            "use clap::Parser;\nuse byrote_candle::model::X;\n",
         ),
     ] {
         assert_eq!(violations(path, source), Vec::<String>::new(), "{source}");

@@ -10,12 +10,12 @@
     reason = "a test fails by panicking"
 )]
 
-use byrote::model::gguf::Gguf;
-use byrote::model::load;
-use byrote::tokens::BosChoice;
-use byrote::tokens::gguf::GgufVocab;
-use byrote::tokens::slow::SlowFiles;
-use byrote::tokens::tokenizer::{LONGEST_SPACE, Tokenizer, TokenizerError};
+use byrote_candle::model::gguf::Gguf;
+use byrote_candle::model::load;
+use byrote_candle::tokens::gguf::GgufVocab;
+use byrote_candle::tokens::slow::SlowFiles;
+use byrote_candle::tokens::tokenizer::{LONGEST_SPACE, Tokenizer, TokenizerError};
+use byrote_core::tokens::BosChoice;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use std::collections::HashMap;

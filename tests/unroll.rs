@@ -10,10 +10,10 @@
 #[path = "support/golden.rs"]
 mod golden;
 
-use byrote::backend::native::Native;
-use byrote::backend::{Backend, Branch, ScoreError, ScoreInput, generate};
-use byrote::model::weights::Precision;
-use byrote::model::{builtin, load as loading};
+use byrote_candle::model::weights::Precision;
+use byrote_candle::model::{builtin, load as loading};
+use byrote_candle::native::Native;
+use byrote_core::backend::{Backend, Branch, ScoreError, ScoreInput, generate};
 use golden::{Golden, backend, files, load, read};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -101,7 +101,7 @@ fn greedy_continuations_of_a_batch_are_those_of_one_prompt_fed_anew_for_every_to
             let mut ids = prompt.to_vec();
             for token in continuation {
                 let row = logits(&backend, &ids, ids.len());
-                let (best, logprob) = byrote::backend::logits::top(&row).unwrap();
+                let (best, logprob) = byrote_core::backend::logits::top(&row).unwrap();
                 // A tie may fall either way.
                 let gap = row[best as usize] - row[token.id as usize];
                 assert!(

@@ -12,12 +12,12 @@ mod program;
 #[path = "support/random.rs"]
 mod random;
 
-use byrote::items::{ItemId, Kind, ProbeSet, Source, read_sources};
-use byrote::metric::item::ItemEvidence;
-use byrote::model::builtin::PROBE_SET;
-use byrote::policy::{Policy, READY, Tail};
-use byrote::report::{Report, json_v1};
-use byrote::verdict::{Judgement, Level, Statistic, Subject, Verdict, judge, within_budget};
+use byrote_candle::model::builtin::PROBE_SET;
+use byrote_core::items::{ItemId, Kind, ProbeSet, Source, read_sources};
+use byrote_core::metric::item::ItemEvidence;
+use byrote_core::policy::{Policy, READY, Tail};
+use byrote_core::report::{Report, json_v1};
+use byrote_core::verdict::{Judgement, Level, Statistic, Subject, Verdict, judge, within_budget};
 use program::{repository, run};
 use random::Random;
 use std::collections::BTreeMap;
@@ -54,7 +54,7 @@ fn texts() -> Vec<Text> {
     let report = report();
     let items = set().items;
     assert_eq!(items.len(), report.items.len());
-    let text = |(item, found): (byrote::items::Item, &byrote::report::ReportItem)| {
+    let text = |(item, found): (byrote_core::items::Item, &byrote_core::report::ReportItem)| {
         assert_eq!(item.id, found.id);
         Text {
             id: item.id,

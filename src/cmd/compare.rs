@@ -4,9 +4,9 @@ use super::{out, report};
 use crate::Outcome;
 use crate::cli::{CompareArgs, Compared};
 use anyhow::Result;
-use byrote::compare::{Comparison, csv, html, json_v1, markdown, text};
-use byrote::policy::Policy;
-use byrote::report::Report;
+use byrote_core::compare::{Comparison, csv, html, json_v1, markdown, text};
+use byrote_core::policy::Policy;
+use byrote_core::report::Report;
 use std::path::Path;
 
 pub(crate) fn run(args: &CompareArgs) -> Result<Outcome> {

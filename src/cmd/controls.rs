@@ -4,13 +4,13 @@ use super::out;
 use crate::Outcome;
 use crate::cli::{ControlsCommand, MakeArgs, Printed, TwinsArgs};
 use anyhow::{Context, Result, bail};
-use byrote::controls::check::{Checked, check};
-use byrote::controls::make::{MakeSettings, make};
-use byrote::controls::twins::twins;
-use byrote::controls::{self, LeftOut, asked_for};
-use byrote::items::{self, Item, Source};
-use byrote::policy::Policy;
-use byrote::verdict::controls_needed;
+use byrote_core::controls::check::{Checked, check};
+use byrote_core::controls::make::{MakeSettings, make};
+use byrote_core::controls::twins::twins;
+use byrote_core::controls::{self, LeftOut, asked_for};
+use byrote_core::items::{self, Item, Source};
+use byrote_core::policy::Policy;
+use byrote_core::verdict::controls_needed;
 use serde_json::json;
 use std::fmt::Write as _;
 use std::fs::File;
@@ -223,8 +223,8 @@ fn known() -> Result<Vec<Item>> {
     let known = controls::builtin_items()?;
     #[cfg(feature = "native")]
     let known = {
-        let probe_set =
-            byrote::model::builtin::PROBE_SET.map(|(name, bytes)| Source::Embedded { name, bytes });
+        let probe_set = byrote_candle::model::builtin::PROBE_SET
+            .map(|(name, bytes)| Source::Embedded { name, bytes });
         [known, items::read_sources(&probe_set)?.items].concat()
     };
     Ok(known)

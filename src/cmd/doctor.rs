@@ -4,7 +4,7 @@ use super::out;
 use crate::Outcome;
 use crate::cli::Printed;
 use anyhow::Result;
-use byrote::machine;
+use byrote_core::machine;
 use serde_json::{Map, Value, json};
 
 pub(crate) fn run(format: Printed) -> Result<Outcome> {
@@ -86,7 +86,7 @@ fn compiled_for() -> String {
 
 #[cfg(feature = "native")]
 fn devices() -> Vec<String> {
-    use byrote::model::load::device;
+    use byrote_candle::model::load::device;
     let mut found = vec!["cpu".to_owned()];
     let names = (0..16)
         .map(|n| format!("cuda:{n}"))
@@ -104,7 +104,7 @@ fn devices() -> Vec<String> {
 /// Where models are kept, and whether there is a token: never the token.
 #[cfg(feature = "native")]
 fn cache(told: &mut Map<String, Value>) {
-    let options = byrote::model::source::LocateOptions::from_env();
+    let options = byrote_candle::model::source::LocateOptions::from_env();
     told.insert("hub_cache".to_owned(), json!(options.cache_dir));
     told.insert("hub_endpoint".to_owned(), json!(options.endpoint));
     told.insert("hub_offline".to_owned(), json!(options.offline));
@@ -117,9 +117,9 @@ fn cache(_: &mut Map<String, Value>) {}
 /// Loads the built-in model and tests it, as every model is before it is scored. `None` in a build without models.
 #[cfg(feature = "native")]
 fn self_test() -> Option<Result<String>> {
-    use byrote::backend::native::{Native, NativeConfig};
-    use byrote::backend::{Backend, Scheme, self_test};
-    use byrote::model::{builtin, load};
+    use byrote_candle::model::{builtin, load};
+    use byrote_candle::native::{Native, NativeConfig};
+    use byrote_core::backend::{Backend, Scheme, self_test};
     let test = || -> Result<String> {
         let started = std::time::Instant::now();
         let config = load::LoadConfig {
@@ -135,7 +135,7 @@ fn self_test() -> Option<Result<String>> {
             NativeConfig {
                 threads: 1,
                 batch: 1,
-                arithmetic: byrote::model::Arithmetic::F32,
+                arithmetic: byrote_candle::model::Arithmetic::F32,
             },
         )?;
         self_test::run(&backend, None)?;

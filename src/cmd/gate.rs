@@ -4,9 +4,9 @@ use super::report;
 use crate::Outcome;
 use crate::cli::GateArgs;
 use anyhow::{Context, Result};
-use byrote::gate::{self, Decision, files};
-use byrote::policy::Policy;
-use byrote::report::Report;
+use byrote_core::gate::{self, Decision, files};
+use byrote_core::policy::Policy;
+use byrote_core::report::Report;
 use jiff::Zoned;
 use std::path::Path;
 

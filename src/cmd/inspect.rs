@@ -4,13 +4,13 @@ use super::{out, report};
 use crate::Outcome;
 use crate::cli::{InspectArgs, Printed};
 use anyhow::{Result, bail};
-use byrote::metric::near::edit;
-use byrote::metric::window::{WindowEvidence, likeliest_first};
-use byrote::report::json_v1::inspect as json;
-use byrote::report::terminal::Style;
-use byrote::report::terminal::inspect::{Inspected, render};
-use byrote::report::{Report, ReportItem};
-use byrote::window::WindowId;
+use byrote_core::metric::near::edit;
+use byrote_core::metric::window::{WindowEvidence, likeliest_first};
+use byrote_core::report::json_v1::inspect as json;
+use byrote_core::report::terminal::Style;
+use byrote_core::report::terminal::inspect::{Inspected, render};
+use byrote_core::report::{Report, ReportItem};
+use byrote_core::window::WindowId;
 use std::path::{Path, PathBuf};
 
 /// Ids that a message names.
@@ -208,9 +208,9 @@ fn scored(_: &Path, _: &Report, _: &ReportItem) -> Known {
 /// Every window of the item in the run's scores. What can't be read is told, and the rest is shown.
 #[cfg(feature = "native")]
 fn scored(folder: &Path, report: &Report, item: &ReportItem) -> Known {
-    use byrote::metric::tokens::TokenEvidence;
-    use byrote::metric::window::measure;
-    use byrote::run::directory::RunDir;
+    use byrote_core::metric::tokens::TokenEvidence;
+    use byrote_core::metric::window::measure;
+    use byrote_core::run::directory::RunDir;
 
     let mut known = Known::default();
     let run = match RunDir::load(folder) {

@@ -4,8 +4,8 @@ use super::out;
 use crate::Outcome;
 use crate::cli::{LintArgs, Printed};
 use anyhow::{Context, Result};
-use byrote::items::{self, InputManifest};
-use byrote::policy::{Policy, READY};
+use byrote_core::items::{self, InputManifest};
+use byrote_core::policy::{Policy, READY};
 use std::fmt::Write as _;
 use std::path::PathBuf;
 

@@ -4,7 +4,7 @@ use super::out;
 use crate::Outcome;
 use crate::cli::{ModelsCommand, Printed};
 use anyhow::Result;
-use byrote::registry::{EntrySource, ModelEntry, Registry};
+use byrote_core::registry::{EntrySource, ModelEntry, Registry};
 use comfy_table::{Table, presets};
 use std::path::Path;
 

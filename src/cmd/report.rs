@@ -4,9 +4,9 @@ use super::{gate, out};
 use crate::Outcome;
 use crate::cli::ReportArgs;
 use anyhow::{Context, Result, bail};
-use byrote::policy::Policy;
-use byrote::report::formats::Format;
-use byrote::report::{Report, json_v1, terminal};
+use byrote_core::policy::Policy;
+use byrote_core::report::formats::Format;
+use byrote_core::report::{Report, json_v1, terminal};
 use std::io::IsTerminal as _;
 use std::path::Path;
 

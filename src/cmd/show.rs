@@ -5,9 +5,9 @@ use super::out;
 use crate::Outcome;
 use crate::cli::Printed;
 use anyhow::{Context, Result, bail};
-use byrote::model::describe::{self, Description};
-use byrote::model::source::{Format, Located, identity, signing};
-use byrote::tokens::BosChoice;
+use byrote_candle::model::describe::{self, Description};
+use byrote_candle::model::source::{Format, Located, identity, signing};
+use byrote_core::tokens::BosChoice;
 use comfy_table::{Table, presets};
 use serde_json::{Map, Value, json};
 

@@ -1,8 +1,8 @@
 //! The tokens of likeliest windows in letters, for reports that may hold text.
 
-use byrote::report::{Report, Spelled};
-use byrote::tokens::tokenizer::Tokenizer;
-use byrote::window::{Window, WindowId};
+use byrote_candle::tokens::tokenizer::Tokenizer;
+use byrote_core::report::{Report, Spelled};
+use byrote_core::window::{Window, WindowId};
 use std::collections::HashMap;
 use std::fmt::Write as _;
 

@@ -6,12 +6,12 @@ use super::probe::{Asked, Job, Probed, Variant, asked_for, decide_by, graver, pr
 use crate::Outcome;
 use crate::cli::{Bos, Dtype, Printed};
 use anyhow::{Context, Result};
-use byrote::backend::Scheme;
-use byrote::digest::Digest;
-use byrote::model::source::Located;
-use byrote::report::Report;
-use byrote::sweep::{Setting, Standing, Sweep, SweptRun, bos_name, html, json, markdown};
-use byrote::tokens::BosChoice;
+use byrote_candle::model::source::Located;
+use byrote_core::backend::Scheme;
+use byrote_core::digest::Digest;
+use byrote_core::report::Report;
+use byrote_core::sweep::{Setting, Standing, Sweep, SweptRun, bos_name, html, json, markdown};
+use byrote_core::tokens::BosChoice;
 use clap::ValueEnum;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -356,7 +356,7 @@ fn default_name(job: &Job<'_>, cells: &Cells) -> String {
                 .iter()
                 .map(|template| &template.digest)
                 .collect::<Vec<_>>()),
-        byrote::run::TOOL,
+        byrote_core::run::TOOL,
     ]);
     format!(
         "sweep-{}",

@@ -2,13 +2,13 @@
 
 use super::out;
 use anyhow::{Context, Result, bail};
-use byrote::machine;
-use byrote::model::gguf::{Gguf, Value};
-use byrote::model::source::{Format, Located};
-use byrote::template::chat::ChatTemplate;
-use byrote::template::encode::Rendered;
-use byrote::template::file::Template;
-use byrote::template::{Known, TemplateInfo};
+use byrote_candle::model::gguf::{Gguf, Value};
+use byrote_candle::model::source::{Format, Located};
+use byrote_core::machine;
+use byrote_core::template::chat::ChatTemplate;
+use byrote_core::template::encode::Rendered;
+use byrote_core::template::file::Template;
+use byrote_core::template::{Known, TemplateInfo};
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};

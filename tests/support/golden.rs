@@ -6,11 +6,11 @@
     reason = "a test fails by panicking"
 )]
 
-use byrote::backend::native::{Native, NativeConfig};
-use byrote::backend::{Backend, Scheme, ScoreInput, TokenScores};
-use byrote::model::ModelError;
-use byrote::model::load::{self, Checkpoint, LoadConfig, Loaded};
-use byrote::model::weights::{Place, Precision};
+use byrote_candle::model::ModelError;
+use byrote_candle::model::load::{self, Checkpoint, LoadConfig, Loaded};
+use byrote_candle::model::weights::{Place, Precision};
+use byrote_candle::native::{Native, NativeConfig};
+use byrote_core::backend::{Backend, Scheme, ScoreInput, TokenScores};
 use serde::Deserialize;
 use std::path::{Path, PathBuf};
 
@@ -83,7 +83,7 @@ pub(crate) fn backend(loaded: Loaded, threads: usize, batch: usize) -> Native {
     let config = NativeConfig {
         threads,
         batch,
-        arithmetic: byrote::model::Arithmetic::F32,
+        arithmetic: byrote_candle::model::Arithmetic::F32,
     };
     Native::new(
         loaded.model,

@@ -1,0 +1,683 @@
+//! How much memory a model will take, reckoned by the headers of its files before any weight is read; and how it is made to
+//! fit: by smaller batches, fewer threads, narrower weights, in this order. What doesn't fit is an error, not a killed program.
+//!
+//! The reckoning is an upper bound of what is in use at the same time: weights as they are kept, and either what loading
+//! needs beside them, or what every thread needs for its batch.
+
+use super::ModelError;
+use super::blueprint::{Blueprint, FeedPlan};
+use super::gguf::Gguf;
+use super::quantize::Quant;
+use super::shards::slots_of;
+use super::weights::{Place, Precision};
+
+/// Tokens a batch at most: longer windows make smaller batches, which bounds memory.
+pub const BATCH_TOKENS: usize = 2_048;
+
+/// Logits that a thread holds at once, in elements (32 MiB): a few rows of a large vocabulary.
+pub const LOGIT_ELEMENTS: usize = 8 << 20;
+
+/// Logits of a row that a thread holds at once where rows aren't needed whole.
+pub const LOGIT_COLUMNS: usize = 1_024;
+
+/// The program itself, without a model.
+const PROGRAM: u64 = 32 << 20;
+
+/// Tables of a tokenizer, for each entry of its vocabulary: spellings both ways, merges.
+const TOKENIZER_ENTRY: u64 = 640;
+
+/// Pieces of a tensor on their way from the file to where they are kept.
+const BLOCKS: u64 = 16 << 20;
+
+/// What becomes of matrices for products on the CPU.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Packing {
+    /// They stay as they are kept; ones that aren't f32 are widened for each product.
+    #[default]
+    None,
+    /// Those in f32 and bf16 are kept in panels of 32 outputs, in place of rows.
+    Panels,
+}
+
+impl Packing {
+    /// What this machine's processor makes of them.
+    pub fn of_machine() -> Self {
+        if super::cpu::available() {
+            Self::Panels
+        } else {
+            Self::None
+        }
+    }
+}
+
+/// Columns of a panel.
+const PANEL: u64 = 32;
+
+/// What may be taken, and what for.
+#[derive(Clone, Copy, Debug)]
+pub struct Room {
+    /// Bytes that the program may have in use; `None` where nobody knows.
+    pub limit: Option<u64>,
+    /// Whether the user named the limit. Of what merely happens to be free, `auto` takes half at most for f32.
+    pub asked: bool,
+    /// Bytes in use already.
+    pub held: u64,
+    /// Windows a batch at most.
+    pub batch: usize,
+    /// Batches at a time at most.
+    pub threads: usize,
+    /// Tokens of a window.
+    pub window: usize,
+    /// Whether keys and values of what was fed stay, since suffixes are fed piece by piece or continued; there, whole rows of
+    /// logits are looked at.
+    pub keeps: bool,
+}
+
+impl Room {
+    /// What the machine and its control groups leave to this program.
+    pub fn of_machine(batch: usize, threads: usize, window: usize) -> Self {
+        let held = byrote_core::machine::resident().unwrap_or(0);
+        let limit = byrote_core::machine::memory()
+            .usable()
+            .map(|usable| usable.saturating_add(held));
+        Self {
+            limit,
+            asked: false,
+            held,
+            batch,
+            threads,
+            window,
+            keeps: true,
+        }
+    }
+
+    /// No more than so many bytes, if a number is given.
+    #[must_use]
+    pub fn within(self, limit: Option<u64>) -> Self {
+        Self {
+            limit: limit.or(self.limit),
+            asked: limit.is_some(),
+            ..self
+        }
+    }
+}
+
+/// A tensor as headers tell of it.
+#[derive(Clone, Debug)]
+pub(super) struct Header {
+    pub(super) name: String,
+    /// In the file, in lower case.
+    pub(super) dtype: String,
+    pub(super) shape: Vec<usize>,
+    /// In the file.
+    pub(super) bytes: u64,
+}
+
+/// What decides how large a pass is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Widths {
+    pub vocab: u64,
+    pub hidden: u64,
+    /// Queries, keys and values of the widest layer.
+    pub qkv: u64,
+    pub heads: u64,
+    /// Keys and values of all layers.
+    pub kept: u64,
+    /// Gate and up of the widest feed-forward block, and what they become.
+    pub inner: u64,
+    /// Sequences are walked one by one.
+    pub stepwise: bool,
+    /// Logits are scaled or capped, a row at a time.
+    pub warped: bool,
+}
+
+/// A model by its headers.
+#[derive(Clone, Debug)]
+pub struct Outline {
+    file: String,
+    headers: Vec<Header>,
+    widths: Widths,
+    gguf: bool,
+    /// No other precision can be computed.
+    f32_only: bool,
+}
+
+/// What a model will take, in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Plan {
+    pub precision: Precision,
+    pub batch: usize,
+    pub threads: usize,
+    /// The program with its inputs and the tokenizer.
+    pub program: u64,
+    /// Weights as they are kept.
+    pub weights: u64,
+    /// What loading needs beside them.
+    pub loading: u64,
+    /// Activations, attention scores, keys and values of a thread's batch.
+    pub activations: u64,
+    /// Logits of a thread.
+    pub logits: u64,
+    /// A matrix widened for its product, of a thread.
+    pub widened: u64,
+    /// What may be taken.
+    pub limit: Option<u64>,
+}
+
+impl Plan {
+    /// All of a thread's.
+    pub fn thread(&self) -> u64 {
+        self.activations + self.logits + self.widened
+    }
+
+    /// At the worst moment.
+    pub fn total(&self) -> u64 {
+        self.program + self.weights + self.loading.max(self.threads as u64 * self.thread())
+    }
+
+    /// In one line.
+    pub fn told(&self) -> String {
+        let limit = self
+            .limit
+            .map_or_else(String::new, |limit| format!(" of {}", size(limit)));
+        let threads = if self.threads == 1 {
+            "1 thread".to_owned()
+        } else {
+            format!("{} threads", self.threads)
+        };
+        format!(
+            "memory: {}{limit} at most: {} weights in {}, {threads} with {} each for batches of {} (activations {}, logits \
+             {}), {} the rest",
+            size(self.total()),
+            size(self.weights),
+            self.precision.name(),
+            size(self.thread()),
+            self.batch,
+            size(self.activations),
+            size(self.logits + self.widened),
+            size(self.total() - self.weights - self.threads as u64 * self.thread()),
+        )
+    }
+}
+
+/// Bytes in the units of people.
+pub fn size(bytes: u64) -> String {
+    let bytes = bytes as f64;
+    if bytes >= 1e9 {
+        format!("{:.2} GB", bytes / 1e9)
+    } else {
+        format!("{:.0} MB", bytes / 1e6)
+    }
+}
+
+/// Bytes as a user writes them: `800MB`, `6GiB`, `1.5G`, `1073741824`. `G` alone is GiB, as in the limits of containers.
+///
+/// # Errors
+/// When it isn't a number with such a unit.
+pub fn parse_size(text: &str) -> Result<u64, String> {
+    let bad =
+        || format!("{text:?} is no amount of memory; write such as 6GiB, 800MB or 1073741824");
+    let text = text.trim();
+    let (number, unit) = text.split_at(
+        text.find(|c: char| c.is_ascii_alphabetic())
+            .unwrap_or(text.len()),
+    );
+    let factor = match unit.to_ascii_lowercase().as_str() {
+        "" | "b" => 1.0,
+        "kb" => 1e3,
+        "mb" => 1e6,
+        "gb" => 1e9,
+        "tb" => 1e12,
+        "k" | "kib" => 1024.0,
+        "m" | "mib" => f64::from(1 << 20),
+        "g" | "gib" => f64::from(1 << 30),
+        "t" | "tib" => f64::from(1 << 30) * 1024.0,
+        _ => return Err(bad()),
+    };
+    let number: f64 = number.trim().parse().map_err(|_| bad())?;
+    let bytes = number * factor;
+    if (1.0..1e18).contains(&bytes) {
+        Ok(bytes as u64)
+    } else {
+        Err(bad())
+    }
+}
+
+impl Header {
+    pub(super) fn elements(&self) -> u64 {
+        let stored: u64 = self.shape.iter().map(|n| *n as u64).product();
+        // The hub's MXFP4: two codes a byte, and powers of two beside them.
+        match self.dtype.as_str() {
+            "u8" if self.name.ends_with("_blocks") => 2 * stored,
+            "u8" if self.name.ends_with("_scales") => 0,
+            _ => stored,
+        }
+    }
+
+    /// Vectors are kept in f32, whatever matrices are kept in.
+    pub(super) fn is_matrix(&self) -> bool {
+        self.shape.len() > 1
+    }
+
+    /// With as many columns as panels have: a matrix is stored `[out, in]`.
+    fn padded(&self) -> u64 {
+        let out = self
+            .shape
+            .len()
+            .checked_sub(2)
+            .and_then(|i| self.shape.get(i))
+            .map_or(1, |n| (*n).max(1) as u64);
+        self.elements() / out * out.next_multiple_of(PANEL)
+    }
+
+    /// Bytes in memory. MXFP4 is kept at twice its size.
+    pub(super) fn kept(&self, precision: Precision, packing: Packing) -> u64 {
+        if !self.is_matrix() {
+            return 4 * self.elements();
+        }
+        match (precision, packing) {
+            (Precision::Quantized, _) if self.dtype == "mxfp4" => 2 * self.bytes,
+            (Precision::Quantized, _) => self.bytes,
+            (Precision::AtLoad(quant), _) => self.quantized(quant),
+            (Precision::F32, Packing::Panels) => 4 * self.padded(),
+            (Precision::Bf16, Packing::Panels) => 2 * self.padded(),
+            (Precision::F32, Packing::None) => 4 * self.elements(),
+            (Precision::Bf16 | Precision::F16, _) => 2 * self.elements(),
+        }
+    }
+
+    /// Bytes that reading it needs at once beside what is kept of it: as it is in the file, and written out.
+    fn beside(&self, precision: Precision, packing: Packing, gguf: bool) -> u64 {
+        let (wide, narrow) = (4 * self.elements(), 2 * self.elements());
+        let raw = if gguf { self.bytes } else { 0 };
+        let by_rows = gguf && !matches!(self.dtype.as_str(), "f32" | "f16" | "bf16");
+        match (precision, packing) {
+            (Precision::Quantized, _) => self.bytes,
+            (Precision::AtLoad(_), _) => self.bytes + 2 * wide,
+            // Safetensors are converted block by block into what is kept.
+            (_, Packing::None) | (Precision::F16, _) if !gguf => BLOCKS,
+            // Quantized ones are written out a few rows at a time.
+            (Precision::F32 | Precision::Bf16, Packing::Panels) if by_rows => 2 * raw + BLOCKS,
+            (Precision::F32, Packing::Panels) => raw + wide,
+            (Precision::Bf16, Packing::Panels) if !gguf => narrow,
+            _ => raw + wide + narrow,
+        }
+    }
+
+    fn quantized(&self, quant: Quant) -> u64 {
+        let (out, width) = match self.shape.as_slice() {
+            [.., out, width] => (*out, *width),
+            _ => return 4 * self.elements(),
+        };
+        // Of tall matrices one is the output's, which is kept finer.
+        quant.most_bytes(self.elements(), width, out > 8 * width)
+    }
+}
+
+/// Masks and tables that old checkpoints carry along.
+fn is_buffer(name: &str) -> bool {
+    let ends = [
+        ".attn.bias",
+        ".attention.bias",
+        ".masked_bias",
+        "rotary_emb.inv_freq",
+        "rope_freqs.weight",
+    ];
+    ends.iter().any(|end| name.ends_with(end))
+}
+
+/// The tensors of safetensors, buffers and a second copy of a tied output matrix left out.
+pub(super) fn of_safetensors(files: &[Place], tied: bool) -> Result<Vec<Header>, ModelError> {
+    let mut headers = Vec::new();
+    for place in files {
+        headers.extend(slots_of(place)?.into_iter().map(|(name, slot)| Header {
+            name,
+            dtype: format!("{:?}", slot.dtype).to_lowercase(),
+            shape: slot.shape,
+            bytes: slot.bytes as u64,
+        }));
+    }
+    headers.retain(|header| !(is_buffer(&header.name) || tied && header.name == "lm_head.weight"));
+    Ok(headers)
+}
+
+/// The same of a GGUF file.
+pub(super) fn of_gguf(gguf: &Gguf) -> Vec<Header> {
+    let header = |(name, entry): (&String, &super::gguf::TensorEntry)| Header {
+        name: name.clone(),
+        dtype: stored_name(&format!("{:?}", entry.dtype)),
+        shape: entry.shape.clone(),
+        bytes: entry.bytes() as u64,
+    };
+    gguf.tensors
+        .iter()
+        .filter(|(name, _)| !is_buffer(name))
+        .map(header)
+        .collect()
+}
+
+/// `Q4K` is called `q4_k`, and `Q4_0` `q4_0`.
+fn stored_name(candle: &str) -> String {
+    let name = candle.to_lowercase();
+    match name.strip_suffix('k') {
+        Some(start) if start.starts_with('q') => format!("{start}_k"),
+        _ => name,
+    }
+}
+
+/// Bytes that weights take in memory.
+pub(super) fn weights(headers: &[Header], precision: Precision, packing: Packing) -> u64 {
+    headers
+        .iter()
+        .map(|header| header.kept(precision, packing))
+        .sum()
+}
+
+impl Widths {
+    /// Of a decoder.
+    pub fn of(plan: &Blueprint) -> Self {
+        let attention = plan.layers.iter().map(|layer| &layer.attention);
+        let kv = |a: &super::blueprint::AttentionPlan| 2 * (a.kv_heads * a.head_dim) as u64;
+        let feed = plan.layers.iter().map(|layer| match layer.feed {
+            FeedPlan::Gated { inner, .. } => 5 * inner,
+            FeedPlan::Plain { inner, .. } => 2 * inner,
+            FeedPlan::Experts(experts) => {
+                5 * experts
+                    .inner
+                    .max(experts.shared.map_or(0, |(inner, _)| inner))
+            }
+        });
+        Self {
+            vocab: plan.vocab_size as u64,
+            hidden: plan.hidden_size as u64,
+            qkv: attention
+                .clone()
+                .map(|a| (a.heads * a.head_dim) as u64 + kv(a))
+                .max()
+                .unwrap_or(0),
+            heads: attention.clone().map(|a| a.heads as u64).max().unwrap_or(0),
+            kept: attention.map(kv).sum(),
+            inner: feed.max().unwrap_or(0) as u64,
+            stepwise: false,
+            warped: plan.logit_scale.is_some() || plan.logit_softcap.is_some(),
+        }
+    }
+
+    /// Of a model that is walked token by token, by its vocabulary alone: what it holds of a sequence is small beside that.
+    fn stepwise(vocab: u64, hidden: u64) -> Self {
+        Self {
+            vocab,
+            hidden,
+            qkv: 4 * hidden,
+            inner: 5 * 4 * hidden,
+            stepwise: true,
+            ..Self::default()
+        }
+    }
+
+    /// Bytes for one batch: what the widest layer holds at once, scores of attention, and, if they stay, keys and values of all
+    /// layers, in batches up to twice as large.
+    fn activations(&self, batch: usize, room: &Room) -> u64 {
+        let (batch, window) = (batch as u64, room.window as u64);
+        let attention = 4 * self.hidden + 4 * self.qkv;
+        let feed = 5 * self.hidden + self.inner;
+        let kept = if room.keeps { 2 * self.kept } else { 0 };
+        let tokens = batch * window * (attention.max(feed) + kept);
+        let scores = 4 * batch * self.heads * window * window;
+        4 * (tokens + scores)
+    }
+
+    /// Bytes of logits at once. A packed output matrix is multiplied some columns at a time; otherwise whole rows are computed,
+    /// some at a time, and copied where they are warped or come from another device.
+    fn logits(&self, batch: usize, room: &Room, precision: Precision, packing: Packing) -> u64 {
+        let all = (batch * room.window).max(1) as u64;
+        let packed =
+            packing == Packing::Panels && matches!(precision, Precision::F32 | Precision::Bf16);
+        if packed && !self.warped && !room.keeps {
+            return 4 * all * self.vocab.min(LOGIT_COLUMNS as u64);
+        }
+        let rows = (LOGIT_ELEMENTS as u64 / self.vocab.max(1)).clamp(1, all);
+        let copies = if packing == Packing::Panels && !self.warped {
+            1
+        } else {
+            2
+        };
+        copies * 4 * rows * self.vocab
+    }
+}
+
+impl Outline {
+    /// Without widths of its own, a model is taken for one that is walked token by token. No width is believed that
+    /// no tensor could have: a damaged configuration is an error of its own, told where tensors are read.
+    pub(super) fn new(
+        file: String,
+        headers: Vec<Header>,
+        widths: Option<Widths>,
+        gguf: bool,
+        f32_only: bool,
+    ) -> Self {
+        let most = headers
+            .iter()
+            .flat_map(|header| &header.shape)
+            .max()
+            .map_or(0, |n| (*n as u64).min(1 << 28));
+        let widths = widths.unwrap_or_else(|| {
+            let tallest = headers
+                .iter()
+                .filter(|header| header.shape.len() == 2)
+                .max_by_key(|header| header.shape[0]);
+            tallest.map_or_else(Widths::default, |t| {
+                Widths::stepwise(t.shape[0] as u64, t.shape[1] as u64)
+            })
+        });
+        let widths = Widths {
+            vocab: widths.vocab.min(most),
+            hidden: widths.hidden.min(most),
+            qkv: widths.qkv.min(3 * most),
+            heads: widths.heads.min(most),
+            kept: widths
+                .kept
+                .min(2 * most * (headers.len() as u64).min(1 << 14)),
+            inner: widths.inner.min(5 * most),
+            stepwise: widths.stepwise,
+            warped: widths.warped,
+        };
+        Self {
+            file,
+            headers,
+            widths,
+            gguf,
+            f32_only,
+        }
+    }
+
+    /// What it takes in so many batches at a time of so many windows.
+    pub fn plan(&self, precision: Precision, packing: Packing, room: &Room) -> Plan {
+        let batch = if self.widths.stepwise {
+            1
+        } else {
+            room.batch
+                .clamp(1, (BATCH_TOKENS / room.window.max(1)).max(1))
+        };
+        let threads = room.threads.max(1);
+        let matrices = || self.headers.iter().filter(|header| header.is_matrix());
+        let largest = |of: &dyn Fn(&Header) -> u64| matrices().map(of).max().unwrap_or(0);
+        let widest = largest(&Header::elements);
+        let widened = match precision {
+            Precision::F32 => 0,
+            Precision::Bf16 if packing == Packing::Panels => 0,
+            // A few rows at a time.
+            _ if packing == Packing::Panels => (2 * 4 * widest).min(16 << 20),
+            // In panels of at most 64 MiB.
+            Precision::Quantized | Precision::AtLoad(_) => (4 * widest).min(64 << 20),
+            _ => 4 * widest,
+        };
+        // The largest is nearly always the token table or the output matrix, which are read alone; layers are read side by
+        // side, and some have to be put in another order.
+        let tall = |header: &Header| {
+            header
+                .shape
+                .first()
+                .is_some_and(|n| *n as u64 == self.widths.vocab)
+        };
+        let beside = |header: &Header| header.beside(precision, packing, self.gguf);
+        let turned = |header: &Header| beside(header) + header.kept(precision, packing);
+        let of_layers = matrices()
+            .filter(|header| !tall(header))
+            .map(turned)
+            .max()
+            .unwrap_or(0);
+        let loading = (threads as u64 * of_layers).max(largest(&beside));
+        Plan {
+            precision,
+            batch,
+            threads,
+            program: room.held.max(PROGRAM) + TOKENIZER_ENTRY * self.widths.vocab,
+            weights: weights(&self.headers, precision, packing),
+            loading,
+            activations: self.widths.activations(batch, room),
+            logits: self.widths.logits(batch, room, precision, packing),
+            widened,
+            limit: room.limit,
+        }
+    }
+
+    /// A plan that keeps to the limit, with as large batches as it allows; `None` if there is none.
+    fn fitting(
+        &self,
+        precision: Precision,
+        packing: Packing,
+        room: &Room,
+        limit: u64,
+    ) -> Option<Plan> {
+        let mut room = *room;
+        loop {
+            let plan = self.plan(precision, packing, &room);
+            if plan.total() <= limit {
+                return Some(plan);
+            }
+            // Batches of four still keep a thread busy; after that a thread less costs less than batches of one.
+            match (plan.batch, room.threads) {
+                (1, 0 | 1) => return None,
+                (batch @ 5.., _) => room.batch = batch.div_ceil(2),
+                (_, threads @ 2..) => room.threads = threads.div_ceil(2),
+                (batch, _) => room.batch = batch.div_ceil(2),
+            }
+        }
+    }
+
+    /// Chooses what is left open: the precision if none is `asked` for, and how many windows and threads.
+    ///
+    /// # Errors
+    /// When it doesn't fit: what it would need, what there is, and which precision would fit.
+    pub fn choose(
+        &self,
+        asked: Option<Precision>,
+        packing: Packing,
+        room: &Room,
+    ) -> Result<Plan, ModelError> {
+        let narrow = if self.gguf {
+            Precision::Quantized
+        } else {
+            Precision::Bf16
+        };
+        let Some(limit) = room.limit else {
+            return Ok(self.plan(asked.unwrap_or(Precision::F32), packing, room));
+        };
+        let fits = |precision, limit| self.fitting(precision, packing, room, limit);
+        let found = match asked {
+            Some(precision) => fits(precision, limit),
+            None if self.f32_only => fits(Precision::F32, limit),
+            None => {
+                let for_f32 = if room.asked {
+                    limit
+                } else {
+                    room.held
+                        .saturating_add(limit.saturating_sub(room.held) / 2)
+                };
+                // Batches of one are too high a price for wide weights.
+                let wide =
+                    fits(Precision::F32, for_f32).filter(|plan| plan.batch >= room.batch.min(4));
+                wide.or_else(|| fits(narrow, limit))
+                    .or_else(|| fits(Precision::F32, limit))
+            }
+        };
+        found.ok_or_else(|| {
+            self.too_large(
+                asked.unwrap_or(if self.f32_only {
+                    Precision::F32
+                } else {
+                    narrow
+                }),
+                packing,
+                room,
+                limit,
+            )
+        })
+    }
+
+    fn too_large(
+        &self,
+        wanted: Precision,
+        packing: Packing,
+        room: &Room,
+        limit: u64,
+    ) -> ModelError {
+        let least = |precision| {
+            self.plan(
+                precision,
+                packing,
+                &Room {
+                    batch: 1,
+                    threads: 1,
+                    ..*room
+                },
+            )
+        };
+        let needs = least(wanted);
+        let narrower = [
+            Precision::Bf16,
+            Precision::AtLoad(Quant::Q8_0),
+            Precision::Quantized,
+            Precision::AtLoad(Quant::Q4_0),
+        ];
+        let mut open: Vec<Plan> = narrower
+            .into_iter()
+            .filter(|p| !self.f32_only && (self.gguf || *p != Precision::Quantized))
+            .map(least)
+            .filter(|plan| plan.weights < needs.weights)
+            .collect();
+        open.sort_by_key(|plan| std::cmp::Reverse(plan.weights));
+        let instead = match open.iter().find(|plan| plan.total() <= limit) {
+            Some(plan) => format!("--dtype {} would fit, with {}", plan.precision.name(), size(plan.total())),
+            None => match open.last() {
+                Some(plan) => format!(
+                    "no --dtype would fit, not even {} with {}: it takes a machine with more memory, or a smaller model",
+                    plan.precision.name(),
+                    size(plan.total())
+                ),
+                None => {
+                    "no narrower --dtype would fit: it takes a machine with more memory, or a smaller model".to_owned()
+                }
+            },
+        };
+        let whose = if room.asked {
+            "--memory allows"
+        } else {
+            "the machine has"
+        };
+        ModelError::Config {
+            file: self.file.clone(),
+            what: format!(
+                "in {} it needs {} of memory (weights {}), window by window on one thread, and {whose} {}; {instead}",
+                wanted.name(),
+                size(needs.total()),
+                size(needs.weights),
+                size(limit),
+            ),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

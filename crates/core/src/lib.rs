@@ -1,0 +1,26 @@
+//! What byrote measures and decides: texts, windows, metrics, policies, verdicts and reports. It knows no model and no
+//! command line; scores come in through [`backend::Backend`], token ids through [`tokens::TextEncoder`].
+//!
+//! docs/architecture.md shows how the modules depend on each other, and where to add what.
+//!
+//! Natural logarithms throughout; ranks count from 0; line numbers from 1.
+
+pub mod backend;
+pub mod compare;
+pub mod controls;
+pub mod digest;
+pub mod follow;
+pub mod gate;
+pub mod items;
+pub mod machine;
+pub mod metric;
+pub mod policy;
+pub mod registry;
+pub mod report;
+pub mod run;
+pub mod simd;
+pub mod sweep;
+pub mod template;
+pub mod tokens;
+pub mod verdict;
+pub mod window;

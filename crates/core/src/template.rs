@@ -1,0 +1,139 @@
+//! How a prefix is put to a model: as it is, after title and author, as a request, as an assistant's own words.
+//!
+//! A template is rendered with stand-ins where the item's words go, and cut there into pieces; `encode` makes token ids
+//! of them. The item's text is never rendered: prefix and suffix stay slices of its one encoding.
+
+pub mod chat;
+#[cfg(feature = "probe")]
+pub mod encode;
+mod engine;
+pub mod file;
+#[cfg(test)]
+mod tests;
+
+use crate::digest::Digest;
+use serde::{Deserialize, Serialize};
+use std::fmt;
+
+/// A template's id: lower-case letters, digits and hyphens.
+#[derive(
+    Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, schemars::JsonSchema,
+)]
+#[serde(transparent)]
+pub struct TemplateId(pub String);
+
+impl TemplateId {
+    /// The bare prefix.
+    pub const NONE: &str = "none";
+
+    /// Whether it is the bare prefix.
+    pub fn is_none(&self) -> bool {
+        self.0 == Self::NONE
+    }
+}
+
+impl Default for TemplateId {
+    fn default() -> Self {
+        Self(Self::NONE.to_owned())
+    }
+}
+
+impl fmt::Display for TemplateId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Exactly which template a run used.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+pub struct TemplateInfo {
+    pub id: TemplateId,
+    /// What it does, in words.
+    pub about: String,
+    /// SHA-256 of the template's file.
+    pub digest: Digest,
+    /// SHA-256 of the checkpoint's chat template, which wrote the turns; absent where there are no turns.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub chat_template: Option<Digest>,
+}
+
+/// A stretch of a rendered template.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Piece {
+    /// The template's own words, in which the spelling of a special token is that token.
+    Literal(String),
+    /// The item's title, plain text.
+    Title,
+    /// The item's author, plain text.
+    Author,
+    /// A window's prefix.
+    Prefix,
+    /// A window's suffix; always the last piece.
+    Suffix,
+}
+
+/// Whether an item has a title and an author: templates may leave out what isn't there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Known {
+    pub title: bool,
+    pub author: bool,
+}
+
+impl Known {
+    pub const ALL: [Self; 4] = [
+        Self {
+            title: true,
+            author: true,
+        },
+        Self {
+            title: true,
+            author: false,
+        },
+        Self {
+            title: false,
+            author: true,
+        },
+        Self {
+            title: false,
+            author: false,
+        },
+    ];
+}
+
+/// Why a template can't be used.
+#[derive(Debug, thiserror::Error)]
+pub enum TemplateError {
+    #[error("{file}: can't be read: {source}")]
+    Io {
+        file: String,
+        source: std::io::Error,
+    },
+    #[error("{file}: not a template that can be read: {reason}; docs/templates.md shows one")]
+    File { file: String, reason: String },
+    #[error("{file}: it has {bytes} bytes, and a template has at most {most}; give another one")]
+    TooLong {
+        file: String,
+        bytes: usize,
+        most: usize,
+    },
+    #[error("{file}: its template can't be rendered: {reason}")]
+    Render { file: String, reason: String },
+    #[error("{file}: rendered, {what}; {fix}")]
+    Misplaced {
+        file: String,
+        what: String,
+        fix: &'static str,
+    },
+    #[error(
+        "--template {id}: {reference} has no chat template (no chat_template in tokenizer_config.json, no \
+         chat_template.jinja, no tokenizer.chat_template in a GGUF), so there are no turns to put text into; it is \
+         probably no chat model: use one of {plain}"
+    )]
+    NoChat {
+        id: TemplateId,
+        reference: String,
+        plain: String,
+    },
+    #[error("{file}: its chat templates can't be read: {reason}; fetch the model's files again")]
+    Chat { file: String, reason: String },
+}

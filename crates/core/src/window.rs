@@ -1,0 +1,138 @@
+//! Cutting items into windows: `prefix` + `suffix` tokens of one encoding.
+//!
+//! The one place where text becomes tokens to probe. Nothing downstream joins strings or tokenizes again.
+
+#[cfg(feature = "probe")]
+mod chars;
+pub mod coarse;
+#[cfg(feature = "probe")]
+pub mod cut;
+pub mod reflow;
+pub mod screen;
+
+use crate::items::ItemId;
+use crate::template::TemplateId;
+use serde::{Deserialize, Serialize};
+use std::fmt;
+
+/// A window's id: made of its item's id, form, offset and template, never of its text.
+#[derive(
+    Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, schemars::JsonSchema,
+)]
+#[serde(transparent)]
+pub struct WindowId(pub String);
+
+impl fmt::Display for WindowId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// In which layout a text was probed.
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    PartialEq,
+    Eq,
+    Hash,
+    PartialOrd,
+    Ord,
+    Serialize,
+    Deserialize,
+    schemars::JsonSchema,
+)]
+#[serde(rename_all = "snake_case")]
+pub enum Form {
+    /// As it was given.
+    AsGiven,
+    /// Hard line breaks inside paragraphs replaced by spaces.
+    Reflowed,
+}
+
+/// Distance between the starts of neighbouring windows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Stride {
+    /// In tokens of one encoding of the whole text.
+    Tokens(u32),
+    /// In characters; the text is encoded anew from each cursor (the book protocol, arXiv 2505.12546).
+    Chars(u32),
+}
+
+/// Whether to probe a reflowed copy of text that looks hard-wrapped.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema,
+)]
+#[serde(rename_all = "snake_case")]
+pub enum Reflow {
+    /// Both forms where the text looks wrapped.
+    #[default]
+    Auto,
+    /// As given only.
+    Off,
+    /// Reflowed only.
+    Only,
+}
+
+/// How windows are cut.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+pub struct WindowConfig {
+    /// Prefix length in tokens, BOS not counted.
+    pub prefix: u32,
+    /// Suffix length in tokens.
+    pub suffix: u32,
+    /// Tokens that stand before every suffix, of which the prefix is the last `prefix`: with one lead, runs of different
+    /// prefixes score the very same suffixes. Absent = `prefix`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lead: Option<u32>,
+    pub stride: Stride,
+    pub reflow: Reflow,
+}
+
+impl WindowConfig {
+    /// Tokens that must stand before every suffix.
+    pub fn before(&self) -> u32 {
+        self.lead.unwrap_or(self.prefix)
+    }
+}
+
+/// One window, ready to be scored.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Window {
+    pub id: WindowId,
+    pub item: ItemId,
+    pub form: Form,
+    /// How its prefix is put to the model.
+    pub template: TemplateId,
+    /// Offset of the first token (BOS not counted) in the item's encoding; under `Stride::Chars`, in
+    /// tokens of the encoding from the window's own cursor, so 0 unless there is a lead.
+    pub start_token: u32,
+    /// Bytes of the item's text (in this form) that the window covers: prefix from `start_byte`,
+    /// suffix from `suffix_byte` up to `end_byte`. Exact where a token ends inside a character, too.
+    pub start_byte: u64,
+    pub suffix_byte: u64,
+    pub end_byte: u64,
+    /// The same two ends of the suffix in characters: how many characters of the text begin before them.
+    pub suffix_char: u64,
+    pub end_char: u64,
+    /// Token ids as the model is to see them: BOS where the convention has one, a template's, and the text's.
+    pub token_ids: Vec<u32>,
+    /// How many of `token_ids` are context: all but the suffix.
+    pub prefix_len: u32,
+    /// A pre-split item's boundary fell inside a token, which then belongs to the prefix.
+    pub straddles: bool,
+}
+
+/// One layout of an item's text.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProbedForm {
+    pub form: Form,
+    pub bytes: u64,
+    pub chars: u64,
+    pub tokens: u64,
+    /// Windows cut from it, under all templates.
+    pub windows: u64,
+    /// The text in this layout.
+    pub text: String,
+}
