@@ -17,6 +17,7 @@ use byrote_core::backend::{Backend, Scheme, ScoreInput, TokenScores};
 use byrote_core::digest::Digest;
 use byrote_core::follow::exit::{exit, in_full};
 use byrote_core::items::{Content, Item, ItemId, Kind, Origin};
+use byrote_core::policy::Level;
 use byrote_core::policy::Policy;
 use byrote_core::report::{Report, assemble, rejudge};
 use byrote_core::run::directory::RunDir;
@@ -24,7 +25,6 @@ use byrote_core::run::{
     Left, ModelIdentity, Plan, ProbedItem, RUN_SCHEMA, RunManifest, ScoredWindow, Settings, TOOL,
 };
 use byrote_core::tokens::BosChoice;
-use byrote_core::verdict::Level;
 use byrote_core::window::{Form, ProbedForm, Reflow, Stride, WindowConfig, WindowId};
 use program::{builtin_lines, report, run, verdicts, write_lines};
 use random::Random;

@@ -28,7 +28,14 @@ fn tests_build_no_dependency_of_the_program_again() {
 /// The crates that are reached by edges of these kinds, each with its version and features.
 fn crates(edges: &str) -> BTreeSet<String> {
     let output = Command::new(env!("CARGO"))
-        .args(["tree", "--workspace", "--offline", "--locked", "--prefix", "none"])
+        .args([
+            "tree",
+            "--workspace",
+            "--offline",
+            "--locked",
+            "--prefix",
+            "none",
+        ])
         .args(["--format", "{p} {f}", "--edges", edges])
         .current_dir(env!("CARGO_MANIFEST_DIR"))
         .output()

@@ -15,11 +15,11 @@ use byrote_core::follow::select::{
     Asked, InBf16, Rounded, asked, near_tie, settings, unsure_in_bf16,
 };
 use byrote_core::items::{ItemId, Kind};
-use byrote_core::metric::follow_up::FollowUp;
 use byrote_core::metric::window::{WindowEvidence, measure};
 use byrote_core::policy::Policy;
 use byrote_core::registry::Registry;
 use byrote_core::run::directory::RunDir;
+use byrote_core::run::follow_up::FollowUp;
 use byrote_core::run::journal::Journal;
 use byrote_core::run::{FollowUpRow, ModelIdentity, ProbedItem};
 use byrote_core::window::{Form, ProbedForm, Window, WindowId};

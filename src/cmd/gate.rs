@@ -4,8 +4,9 @@ use super::report;
 use crate::Outcome;
 use crate::cli::GateArgs;
 use anyhow::{Context, Result};
-use byrote_core::gate::{self, Decision, files};
+use byrote_core::gate::{self, files};
 use byrote_core::policy::Policy;
+use byrote_core::policy::decision::{self, Decision};
 use byrote_core::report::Report;
 use jiff::Zoned;
 use std::path::Path;
@@ -42,8 +43,8 @@ pub(crate) fn decided(report: &Report, policy: &Policy, baseline: Option<&Path>)
 /// A decision as a command's outcome.
 pub(crate) fn outcome(decision: &Decision) -> Outcome {
     match decision.outcome {
-        gate::Outcome::Pass => Outcome::Done,
-        gate::Outcome::Block => Outcome::Blocked,
-        gate::Outcome::Undecided => Outcome::Undecided,
+        decision::Outcome::Pass => Outcome::Done,
+        decision::Outcome::Block => Outcome::Blocked,
+        decision::Outcome::Undecided => Outcome::Undecided,
     }
 }

@@ -16,10 +16,10 @@ pub mod text;
 mod words;
 
 use crate::items::{ItemId, Kind};
+use crate::policy::Level;
 use crate::policy::Policy;
 use crate::report::{Report, ReportItem, rejudge};
 use crate::run::ModelIdentity;
-use crate::verdict::Level;
 use same::Windows;
 use std::collections::HashMap;
 

@@ -6,65 +6,13 @@ mod limits;
 #[cfg(test)]
 mod tests;
 
-pub use baseline::Baseline;
-
-use crate::items::{ItemId, Kind};
+use crate::items::Kind;
+use crate::policy::Level;
+use crate::policy::decision::{Action, Decision, Finding, Outcome};
 use crate::policy::{Policy, Waiver};
 use crate::report::{self, Report, ReportItem};
-use crate::verdict::{self, Level};
+use crate::verdict;
 use jiff::civil::Date;
-use serde::{Deserialize, Serialize};
-
-/// What the policy says of a run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum Outcome {
-    /// Everything that was asked for was measured and nothing denied was found.
-    Pass,
-    /// Something the policy denies was found.
-    Block,
-    /// It can't be decided; never to be taken for a pass.
-    Undecided,
-}
-
-/// A decision and why.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Decision {
-    pub outcome: Outcome,
-    /// In words, the deciding ones first. Never empty.
-    pub reasons: Vec<String>,
-    /// Things that don't change the outcome: warned levels, waivers that match nothing.
-    pub warnings: Vec<String>,
-    /// Every item whose level the policy denies or warns of, in the report's order.
-    pub findings: Vec<Finding>,
-    /// What they were compared with, if there was a baseline.
-    pub baseline: Option<Baseline>,
-}
-
-/// An item that the policy has something to say of.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Finding {
-    pub item: ItemId,
-    pub level: Level,
-    pub action: Action,
-    /// Whether the baseline lacks it, at that level or a graver one. Absent where there was no baseline.
-    pub new: Option<bool>,
-}
-
-/// What the policy makes of a finding.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum Action {
-    /// Whether it blocks is for the policy's limits to say: by default one finding does.
-    Denied,
-    Warned,
-    /// Denied, but accepted by a waiver that still holds.
-    Waived,
-    /// Denied, and its waiver has expired.
-    WaiverExpired,
-    /// Denied, but the baseline has it, and the policy counts only what is new.
-    Known,
-}
 
 /// Decides on a report whose verdicts were reached under `policy`; `today` tells which waivers still hold.
 ///

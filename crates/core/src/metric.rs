@@ -14,7 +14,6 @@ pub mod near;
 pub mod paired;
 pub mod probability;
 pub mod random;
-pub mod real;
 pub mod recall;
 pub mod samples;
 pub mod tail;

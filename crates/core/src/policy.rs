@@ -1,18 +1,22 @@
 //! Policies: what counts as a finding, and what is to be done about it.
 
+pub mod decision;
 mod floor;
 mod gate;
+mod level;
 mod schema;
+mod statistic;
 mod waiver;
 
 pub use gate::GateRules;
+pub use level::Level;
 pub use schema::schema;
+pub use statistic::Statistic;
 pub use waiver::Waiver;
 
 use crate::backend::Scheme;
 use crate::digest::Digest;
 use crate::items::ItemId;
-use crate::verdict::{Level, Statistic};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::path::Path;

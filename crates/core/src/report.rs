@@ -34,15 +34,16 @@ pub use crate::verdict::power::Power;
 pub use assemble::{Assembly, assemble, rejudge};
 
 use crate::digest::Digest;
-use crate::gate::Decision;
 use crate::items::{InputManifest, ItemId, Kind, OptOut, Origin};
 use crate::metric::follow_up::Numerics;
 use crate::metric::item::ItemEvidence;
 use crate::metric::recall::Screened;
 use crate::metric::window::WindowEvidence;
+use crate::policy::Level;
 use crate::policy::Policy;
+use crate::policy::decision::Decision;
 use crate::run::{ModelIdentity, Settings};
-use crate::verdict::{Level, Verdict};
+use crate::verdict::Verdict;
 use crate::window::{Form, WindowId};
 
 /// One run's findings.

@@ -13,6 +13,7 @@ pub mod directory;
 pub mod first;
 #[cfg(all(test, feature = "probe"))]
 mod fixture;
+pub mod follow_up;
 #[cfg(feature = "probe")]
 pub mod journal;
 #[cfg(feature = "probe")]
@@ -26,9 +27,10 @@ use crate::backend::exit::Exit;
 use crate::backend::{BackendInfo, TokenScores};
 use crate::digest::{Digest, FileDigest};
 use crate::items::{InputManifest, Item, ItemId};
-use crate::metric::follow_up::FollowUp;
-use crate::template::{TemplateId, TemplateInfo};
+use crate::run::follow_up::FollowUp;
+use crate::template::TemplateInfo;
 use crate::tokens::BosChoice;
+use crate::window::TemplateId;
 use crate::window::{Form, ProbedForm, WindowConfig, WindowId};
 use serde::{Deserialize, Serialize};
 

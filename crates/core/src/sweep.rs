@@ -13,12 +13,13 @@ mod size;
 mod table;
 mod told;
 
-use crate::gate::Outcome;
+use crate::float_serde;
 use crate::items::{ItemId, Kind};
-use crate::metric::real;
+use crate::policy::Level;
+use crate::policy::decision::Outcome;
 use crate::report::{LevelCount, Report, ReportItem};
 use crate::tokens::BosChoice;
-use crate::verdict::{Level, not_measured};
+use crate::verdict::not_measured;
 pub use agreement::Agreement;
 pub use flip::Flip;
 pub use growth::{Growth, GrowthPoint, Medians};
@@ -144,7 +145,7 @@ pub struct SweptItem {
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Values {
     /// `ln p_z` of its likeliest window under `full` (T = 1), in nats.
-    #[serde(with = "real")]
+    #[serde(with = "float_serde")]
     pub best_log_p_z: f64,
     /// Share of its characters that are within the policy's budget, 0 to 1; absent where the budget wasn't scored.
     pub coverage: Option<f64>,

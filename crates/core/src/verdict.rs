@@ -19,55 +19,10 @@ pub use matching::Labels;
 
 use crate::items::{ItemId, Kind};
 use crate::metric::exposure::Exposure;
-use crate::metric::follow_up::NearProbability;
 use crate::metric::item::{Budget, ItemEvidence};
-use crate::policy::Policy;
+use crate::policy::{Level, Policy, Statistic};
+use crate::run::follow_up::NearProbability;
 use power::Power;
-use serde::{Deserialize, Serialize};
-use std::fmt;
-
-/// What was found out about an item. In order of weight, the gravest first.
-#[derive(
-    Clone,
-    Copy,
-    Debug,
-    PartialEq,
-    Eq,
-    Hash,
-    PartialOrd,
-    Ord,
-    Serialize,
-    Deserialize,
-    schemars::JsonSchema,
-)]
-#[serde(rename_all = "snake_case")]
-pub enum Level {
-    /// Likelier than controls explain, and within the policy's sample budget.
-    Extractable,
-    /// Likelier than controls explain, but dearer than the budget.
-    Memorized,
-    /// Within the budget, but so are texts the model can't have seen.
-    Predictable,
-    /// Measured in full; no evidence of memorization.
-    Clear,
-    /// Can't tell; the reasons say what is missing.
-    Inconclusive,
-}
-
-/// The statistic by which an item is compared with controls.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum Statistic {
-    /// The best window's `ln p_z` under the scheme `full`.
-    MaxLogPZ,
-    /// Mean log-probability a token over all windows at T = 1.
-    MeanLogProb,
-    /// The longest verbatim run of any window, in tokens.
-    VerbatimRun,
-    /// Mean mid-rank, 0 to 1, of all windows' `ln p_z` under `full` among the windows of the item and its controls, in the
-    /// form that counts: for long documents. Permuted by document, since windows of one text aren't independent.
-    Census,
-}
 
 /// One item's verdict.
 #[derive(Clone, Debug, PartialEq)]
@@ -175,25 +130,6 @@ impl Verdict {
             self.reasons
                 .insert(0, reasons::near_verbatim_not_measured());
         }
-    }
-}
-
-impl Level {
-    /// Whether it says that the model memorized the text.
-    pub fn is_memorization(self) -> bool {
-        matches!(self, Self::Extractable | Self::Memorized)
-    }
-}
-
-impl fmt::Display for Level {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Extractable => "extractable",
-            Self::Memorized => "memorized",
-            Self::Predictable => "predictable",
-            Self::Clear => "clear",
-            Self::Inconclusive => "inconclusive",
-        })
     }
 }
 

@@ -9,9 +9,11 @@ pub mod coarse;
 pub mod cut;
 pub mod reflow;
 pub mod screen;
+mod template_id;
+
+pub use template_id::TemplateId;
 
 use crate::items::ItemId;
-use crate::template::TemplateId;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 

@@ -9,10 +9,10 @@ use super::{
     PairedShare, PairedShift, Standing,
 };
 use crate::digest::Digest;
+use crate::float_serde;
 use crate::items::{ItemId, Kind};
-use crate::metric::real;
+use crate::policy::Level;
 use crate::run::ModelIdentity;
-use crate::verdict::Level;
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::Value;
@@ -234,8 +234,8 @@ enum StandingV1 {
 #[derive(Serialize, JsonSchema)]
 #[serde(transparent)]
 struct Number(
-    #[serde(serialize_with = "real::serialize")]
-    #[schemars(schema_with = "real::schema")]
+    #[serde(serialize_with = "float_serde::serialize")]
+    #[schemars(schema_with = "float_serde::schema")]
     f64,
 );
 

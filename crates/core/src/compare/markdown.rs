@@ -3,9 +3,9 @@
 use super::words;
 use super::{ComparedItem, Comparison, Standing};
 use crate::metric::samples::grouped;
+use crate::policy::Level;
 use crate::report::escape;
 use crate::report::words::{LEVELS, kinds, sign};
-use crate::verdict::Level;
 use std::fmt::Write as _;
 
 /// Rows of a table; what is left out is counted.

@@ -3,9 +3,10 @@
 use super::same::{self, Windows};
 use super::{Cell, Change, Standing, rank};
 use crate::metric::item::Extraction;
+use crate::policy::Level;
 use crate::policy::Policy;
 use crate::report::{Report, ReportItem};
-use crate::verdict::{Level, not_measured, within_budget};
+use crate::verdict::{not_measured, within_budget};
 
 /// One of the two.
 pub(super) struct Side<'a> {

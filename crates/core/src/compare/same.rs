@@ -204,8 +204,8 @@ mod tests {
     use super::*;
     use crate::digest::Digest;
     use crate::items::Kind;
+    use crate::policy::Level;
     use crate::report::tests::{item, report};
-    use crate::verdict::Level;
 
     fn pair() -> (Report, Report) {
         let one = report(vec![item("a", Kind::OptOut, Level::Clear)]);
@@ -249,7 +249,7 @@ mod tests {
             (
                 |r| {
                     r.settings.templates = vec![crate::template::TemplateInfo {
-                        id: crate::template::TemplateId("chat".to_owned()),
+                        id: crate::window::TemplateId("chat".to_owned()),
                         about: String::new(),
                         digest: Digest::of_bytes(b"t"),
                         chat_template: None,

@@ -4,10 +4,10 @@ use super::words;
 use super::{ComparedItem, Comparison, Standing};
 use crate::items::Kind;
 use crate::metric::samples::grouped;
+use crate::policy::Level;
 use crate::report::prose::{shorten, wrap};
 use crate::report::words::{Tone, kinds, sign};
 use crate::report::{escape, words as report_words};
-use crate::verdict::Level;
 use comfy_table::{Cell, CellAlignment, ContentArrangement, Table, presets};
 use std::fmt::Write as _;
 

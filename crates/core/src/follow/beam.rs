@@ -13,8 +13,8 @@
 use super::foreign::log_sum_exp;
 use crate::backend::logits::Warped;
 use crate::backend::{Backend, Branch, Scheme, ScoreError};
-use crate::metric::follow_up::NearProbability;
 use crate::metric::near::edit::Row;
+use crate::run::follow_up::NearProbability;
 use std::rc::Rc;
 
 /// A token that stands in no suffix.

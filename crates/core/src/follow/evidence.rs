@@ -2,10 +2,11 @@
 //! generation overrules teacher forcing, and what a verdict hangs on and failed leaves the window without scores.
 
 use super::select::near_tie;
-use crate::metric::follow_up::{Continuation, FollowUp, FollowUpEvidence, Numerics, Rescored};
+use crate::metric::follow_up::{FollowUpEvidence, Numerics};
 use crate::metric::item::{Budget, union};
 use crate::metric::window::{UnscoredWindow, WindowEvidence};
 use crate::policy::Policy;
+use crate::run::follow_up::{Continuation, FollowUp, Rescored};
 use crate::window::Form;
 
 /// Errors that an item tells.
@@ -208,9 +209,10 @@ fn best<'a, T: Clone + 'a>(
 mod tests {
     use super::*;
     use crate::backend::Scheme;
-    use crate::metric::follow_up::{ForeignPrefix, NearProbability, ReferenceScore};
-    use crate::metric::near::NearVerbatim;
-    use crate::metric::window::{SchemeLogP, measure, tests::scored};
+    use crate::metric::window::{measure, tests::scored};
+    use crate::run::follow_up::NearVerbatim;
+    use crate::run::follow_up::SchemeLogP;
+    use crate::run::follow_up::{ForeignPrefix, NearProbability, ReferenceScore};
 
     const EXACT: [u32; 4] = [0, 0, 0, 0];
 

@@ -2,7 +2,7 @@
 //! (arXiv 2602.18733). The same model answers both, so no second model is needed.
 
 use crate::backend::{Backend, ScoreError};
-use crate::metric::follow_up::ForeignPrefix;
+use crate::run::follow_up::ForeignPrefix;
 
 /// `delta = ln p(s|p) - ln((1/J) sum_j p(s|p'_j))` in nats for every suffix `s`, over J foreign prefixes `p'_j` of one
 /// length; `own` are the suffixes' `ln p(s|p)` at T = 1.

@@ -3,12 +3,12 @@
 use super::select::{Asked, distance, foreign_prefixes, sampled_scheme};
 use super::{beam, foreign};
 use crate::backend::{Backend, GreedyToken, ScoreError, ScoreInput, generate};
-use crate::metric::follow_up::{Continuation, FollowUp, NearProbability, ReferenceScore, Rescored};
 use crate::metric::near;
 use crate::metric::window::{WindowEvidence, measure};
 use crate::policy::Policy;
+use crate::run::follow_up::{Continuation, FollowUp, NearProbability, ReferenceScore, Rescored};
 use crate::run::{FollowUpRow, ScoredWindow};
-use crate::template::TemplateId;
+use crate::window::TemplateId;
 use crate::window::{Window, WindowId};
 use std::collections::{BTreeMap, HashMap};
 

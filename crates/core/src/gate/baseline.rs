@@ -1,31 +1,13 @@
 //! What is new against a baseline: an older report, judged again by the same policy.
 
-use super::{Action, Finding};
 use crate::compare::same::{self, Windows};
-use crate::digest::Digest;
 use crate::items::ItemId;
+use crate::policy::Level;
 use crate::policy::Policy;
+use crate::policy::decision::{Action, Baseline, Finding};
 use crate::report::words::count;
 use crate::report::{Report, ReportItem};
-use crate::verdict::Level;
 use std::collections::HashMap;
-
-/// A report that findings were compared with.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Baseline {
-    /// The model as its user named it.
-    pub model: String,
-    /// SHA-256 of its files.
-    pub model_digest: Digest,
-    /// SHA-256 of its windows.
-    pub plan_digest: Digest,
-    /// When its run began: RFC 3339, UTC.
-    pub created_at: String,
-    /// Findings that could be compared with it.
-    pub compared: u64,
-    /// Findings that couldn't be, and count as new.
-    pub not_compared: u64,
-}
 
 /// Marks the findings that the baseline has as known, all others as new, and says what couldn't be compared.
 ///

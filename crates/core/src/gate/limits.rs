@@ -1,13 +1,13 @@
 //! How many findings block.
 
-use super::{Action, Finding};
 use crate::items::{ItemId, Kind};
 use crate::metric::interval::clopper_pearson;
 use crate::metric::samples::grouped;
+use crate::policy::Level;
 use crate::policy::Policy;
+use crate::policy::decision::{Action, Finding};
 use crate::report::words::{run, share};
 use crate::report::{Report, ReportItem};
-use crate::verdict::Level;
 use std::collections::HashSet;
 
 /// What the limits of a policy make of the findings.

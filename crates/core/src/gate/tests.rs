@@ -1,6 +1,7 @@
 //! Decisions, as tables.
 
 use super::*;
+use crate::items::ItemId;
 use crate::metric::item::ItemEvidence;
 use crate::policy::GateRules;
 use crate::report::tests::{item, report};

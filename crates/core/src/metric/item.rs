@@ -8,7 +8,7 @@ use crate::metric::left::{LeftWindow, LeftWindows};
 use crate::metric::membership::Membership;
 use crate::metric::samples::Cost;
 use crate::metric::window::{UnscoredWindow, WindowEvidence};
-use crate::template::TemplateId;
+use crate::window::TemplateId;
 use crate::window::{Form, WindowId};
 use templates::TemplateEvidence;
 

@@ -5,10 +5,11 @@
 
 use crate::backend::Scheme;
 use crate::metric::item::{FormValues, ItemEvidence, SchemeEvidence};
-use crate::metric::window::{SchemeLogP, UnscoredWindow};
+use crate::metric::window::UnscoredWindow;
 use crate::metric::{greedy, probability};
+use crate::run::follow_up::SchemeLogP;
 use crate::run::{Left, ScoredWindow};
-use crate::template::TemplateId;
+use crate::window::TemplateId;
 use crate::window::WindowId;
 use std::collections::BTreeSet;
 

@@ -1,7 +1,7 @@
 //! Membership baselines: supporting evidence only, near chance on pretraining data (arXiv 2402.07841).
 
 use crate::backend::TokenScores;
-use crate::metric::real;
+use crate::float_serde;
 use crate::run::TextStats;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -12,22 +12,22 @@ use std::f64::consts::LN_2;
 #[serde(deny_unknown_fields)]
 pub struct Membership {
     /// Mean of `-lp_t`, in nats a token.
-    #[serde(with = "real")]
-    #[schemars(schema_with = "real::schema")]
+    #[serde(with = "float_serde")]
+    #[schemars(schema_with = "float_serde::schema")]
     pub loss: f64,
     /// Loss of the whole suffix in bits by its bits under zlib (arXiv 2012.07805, there a mean by a size, which ranks
     /// windows of one length alike); lower = likelier than the text's own redundancy explains. NaN without characters.
-    #[serde(with = "real")]
-    #[schemars(schema_with = "real::schema")]
+    #[serde(with = "float_serde")]
+    #[schemars(schema_with = "float_serde::schema")]
     pub zlib_ratio: f64,
     /// Mean of the 20% lowest `lp_t` (Min-K%, arXiv 2310.16789), in nats.
-    #[serde(with = "real")]
-    #[schemars(schema_with = "real::schema")]
+    #[serde(with = "float_serde")]
+    #[schemars(schema_with = "float_serde::schema")]
     pub min_k: f64,
     /// Mean of the 20% lowest `(lp_t - mu_t) / sigma_t` (Min-K%++, arXiv 2404.02936); a token with `sigma_t = 0` counts
     /// as 0. NaN where the scores lack mu and sigma.
-    #[serde(with = "real")]
-    #[schemars(schema_with = "real::schema")]
+    #[serde(with = "float_serde")]
+    #[schemars(schema_with = "float_serde::schema")]
     pub min_k_plus_plus: f64,
 }
 

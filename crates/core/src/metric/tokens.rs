@@ -26,7 +26,7 @@ pub struct Token {
 
 impl TokenEvidence {
     /// Of a window that was scored to its end, as it was scored first: a window that was scored again alone in f32
-    /// ([`crate::metric::follow_up::Rescored`]) differs in the last digits.
+    /// ([`crate::run::follow_up::Rescored`]) differs in the last digits.
     pub fn of(scores: &TokenScores) -> Self {
         Self {
             logprob: scores.logprob.clone(),

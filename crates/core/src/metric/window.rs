@@ -1,14 +1,14 @@
 //! What is known of one window: all its metrics, or why there are none.
 
 use crate::backend::{Scheme, TokenScores};
-use crate::metric::follow_up::FollowUp;
 use crate::metric::membership::{self, Membership};
 use crate::metric::tokens::TokenEvidence;
 use crate::metric::{greedy, probability};
+use crate::run::follow_up::FollowUp;
+use crate::run::follow_up::SchemeLogP;
 use crate::run::{ScoredWindow, TextStats};
-use crate::template::TemplateId;
+use crate::window::TemplateId;
 use crate::window::{Form, WindowId};
-use serde::{Deserialize, Serialize};
 use std::cmp::Ordering;
 
 /// One scored window: where it lies in its item and what was measured. Holds no text and no token ids.
@@ -58,17 +58,6 @@ pub struct WindowEvidence {
     /// Its suffix token by token. Absent from [`measure`]'s hands, since a run has millions of tokens; the report has it for the
     /// likeliest window of each item that isn't a control.
     pub tokens: Option<TokenEvidence>,
-}
-
-/// `ln p_z` under one scheme.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
-pub struct SchemeLogP {
-    /// The scheme's id, such as `top_k40`.
-    pub scheme: String,
-    /// Natural log, at most 0; `-inf` = the scheme never samples it.
-    #[serde(with = "crate::metric::real")]
-    #[schemars(schema_with = "crate::metric::real::schema")]
-    pub log_p_z: f64,
 }
 
 /// A window that has no scores.

@@ -1,7 +1,7 @@
 //! The floor: a probability below which texts aren't told apart.
 
 use super::{Policy, Problem};
-use crate::verdict::Statistic;
+use crate::policy::Statistic;
 use toml::Spanned;
 
 /// The floor of a policy file, 0 = none.

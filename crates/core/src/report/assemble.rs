@@ -10,16 +10,18 @@ use super::{
 };
 use crate::follow::evidence;
 use crate::items::{Content, InputManifest, Kind};
-use crate::metric::follow_up::{FollowUp, Numerics};
+use crate::metric::follow_up::Numerics;
 use crate::metric::item::templates::window_log_p_z;
 use crate::metric::item::{Budget, FormEvidence, FormSize, ItemEvidence};
 use crate::metric::samples;
 use crate::metric::window::WindowEvidence;
+use crate::policy::{Level, Statistic};
 use crate::policy::{Policy, TAG};
+use crate::run::follow_up::FollowUp;
 use crate::run::{FollowUpRow, ProbedItem, RunManifest, ScoredWindow, Settings};
-use crate::template::TemplateId;
 use crate::tokens::BosChoice;
-use crate::verdict::{self, Judgement, Level, Statistic, Subject, Verdict};
+use crate::verdict::{self, Judgement, Subject, Verdict};
+use crate::window::TemplateId;
 use crate::window::{Form, ProbedForm, Stride, WindowId};
 use std::collections::{HashMap, HashSet};
 

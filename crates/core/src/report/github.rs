@@ -135,8 +135,8 @@ mod tests {
             .items
             .retain(|item| item.id.0 == "novels/quire-ch-02");
         let policy = report.policy.clone();
-        report.decision = Some(crate::gate::Decision {
-            outcome: crate::gate::Outcome::Pass,
+        report.decision = Some(crate::policy::decision::Decision {
+            outcome: crate::policy::decision::Outcome::Pass,
             reasons: vec!["nothing the policy denies was found in 1 item".to_owned()],
             warnings: vec![],
             findings: vec![],

@@ -162,7 +162,7 @@ fn is_version(text: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::gate::{Decision, Outcome};
+    use crate::policy::decision::{Decision, Outcome};
     use crate::report::fixture;
 
     fn statement(report: &Report) -> Value {

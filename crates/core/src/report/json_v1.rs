@@ -75,7 +75,8 @@ mod tests {
     use crate::metric::item::templates::TemplateEvidence;
     use crate::report::tests::full_report;
     use crate::report::{Report, Summary};
-    use crate::template::{TemplateId, TemplateInfo};
+    use crate::template::TemplateInfo;
+    use crate::window::TemplateId;
     use std::path::Path;
 
     fn validated(bytes: &[u8]) -> Value {
@@ -169,7 +170,7 @@ mod tests {
                 .unwrap()
                 .schemes
                 .iter()
-                .map(|own| crate::metric::window::SchemeLogP {
+                .map(|own| crate::run::follow_up::SchemeLogP {
                     scheme: own.scheme.clone(),
                     log_p_z: f64::NEG_INFINITY,
                 })

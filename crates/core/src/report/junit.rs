@@ -5,7 +5,7 @@
 
 use super::standing::{self, Standing, Standings};
 use super::{Report, ReportItem, escape, words};
-use crate::gate::Outcome;
+use crate::policy::decision::Outcome;
 use std::fmt::Write as _;
 
 /// How a case came out.

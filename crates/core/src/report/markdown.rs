@@ -4,8 +4,8 @@ use super::order::{self, Figures};
 use super::{Report, ReportItem, escape, words};
 use crate::items::Kind;
 use crate::metric::samples;
+use crate::policy::Level;
 use crate::report::words::Tally;
-use crate::verdict::Level;
 use std::fmt::Write as _;
 
 /// Rows of a table; what is left out is counted.

@@ -3,7 +3,7 @@
 
 use super::{Rate, Report, escape, words};
 use crate::items::Kind;
-use crate::verdict::Level;
+use crate::policy::Level;
 use std::fmt::Write as _;
 
 /// YAML in UTF-8. Pure: the same report gives the same text.

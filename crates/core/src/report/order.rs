@@ -4,9 +4,10 @@ use super::{Report, ReportItem};
 use crate::items::Kind;
 use crate::metric::item::Extraction;
 use crate::metric::{probability, samples};
+use crate::policy::Level;
 use crate::policy::Policy;
 use crate::report::words;
-use crate::verdict::{Level, Validity};
+use crate::verdict::Validity;
 
 /// Items of one kind, the gravest first: by verdict, then coverage, then the best window, then as they were read.
 /// What couldn't be decided comes before what was found harmless.

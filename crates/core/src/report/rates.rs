@@ -3,8 +3,9 @@
 use super::{MeanOverItems, Rate, Recall, ReportItem};
 use crate::items::Kind;
 use crate::metric::interval::{bootstrap_mean, clopper_pearson};
+use crate::policy::Level;
 use crate::policy::Policy;
-use crate::verdict::{Level, not_measured, within_budget};
+use crate::verdict::{not_measured, within_budget};
 
 /// Of every interval.
 const CONFIDENCE: f64 = 0.95;

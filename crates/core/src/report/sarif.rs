@@ -8,9 +8,9 @@ use super::formats::FormatError;
 use super::standing::{self, Standing, Standings};
 use super::{Report, ReportItem, escape, words};
 use crate::digest::Digest;
-use crate::gate::Outcome;
 use crate::metric::samples;
-use crate::verdict::Level;
+use crate::policy::Level;
+use crate::policy::decision::Outcome;
 use serde_json::{Value, json};
 
 /// Results that GitHub takes in one run.

@@ -2,10 +2,11 @@
 //! here: it is looked up.
 
 use super::{Report, ReportItem};
-use crate::gate::{Action, Finding, Outcome};
 use crate::items::{ItemId, Kind};
+use crate::policy::Level;
 use crate::policy::Waiver;
-use crate::verdict::{self, Level};
+use crate::policy::decision::{Action, Finding, Outcome};
+use crate::verdict;
 use std::collections::HashMap;
 
 /// How one item stands. In order of weight, the gravest first.

@@ -7,8 +7,8 @@ use super::prose::{shorten, wrap};
 use super::{Report, ReportItem, escape, words};
 use crate::items::Kind;
 use crate::metric::samples;
+use crate::policy::Level;
 use crate::report::words::{Tally, Tone};
-use crate::verdict::Level;
 use comfy_table::{Cell, CellAlignment, ContentArrangement, Table, presets};
 use std::fmt::Write as _;
 

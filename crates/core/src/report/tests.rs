@@ -6,9 +6,9 @@ use crate::backend::{BackendInfo, Scheme};
 use crate::digest::FileDigest;
 use crate::gate;
 use crate::items::{Content, Item};
-use crate::metric::follow_up::{Continuation, FollowUp};
-use crate::metric::near::NearVerbatim;
 use crate::metric::window::tests::scored;
+use crate::run::follow_up::NearVerbatim;
+use crate::run::follow_up::{Continuation, FollowUp};
 use crate::run::{FollowUpRow, Plan, ProbedItem, RunManifest, ScoredWindow};
 use crate::tokens::BosChoice;
 use crate::verdict::tests::evidence;
@@ -290,7 +290,7 @@ fn a_run_is_measured_judged_and_counted() {
     assert_eq!(report.summary.windows, windows);
     assert_eq!(
         report.decision.as_ref().map(|decision| decision.outcome),
-        Some(gate::Outcome::Block)
+        Some(crate::policy::decision::Outcome::Block)
     );
     assert_eq!(report.items[0].windows.len(), 1);
     assert_eq!(
@@ -334,7 +334,7 @@ fn a_run_cut_short_is_inconclusive_and_undecided() {
     };
     assert_eq!(
         gate::decide(&report, &policy, date(2026, 11, 23)).outcome,
-        gate::Outcome::Undecided
+        crate::policy::decision::Outcome::Undecided
     );
 }
 

@@ -6,12 +6,13 @@ pub(crate) mod run;
 pub(crate) mod templates;
 
 use super::{Recall, Report, ReportItem};
-use crate::gate::Outcome;
 use crate::items::Kind;
 use crate::metric::{probability, samples};
-use crate::template::TemplateId;
+use crate::policy::Level;
+use crate::policy::decision::Outcome;
 use crate::tokens::BosChoice;
-use crate::verdict::{self, Level};
+use crate::verdict;
+use crate::window::TemplateId;
 use crate::window::{Form, Reflow, Stride};
 
 /// How the first sentence is meant.

@@ -3,8 +3,8 @@
 //! The first line says under which settings. A killed run leaves whole lines and at most one torn one at the end, which is
 //! dropped when the run goes on. Lines of one window add up.
 
-use crate::metric::follow_up::FollowUp;
 use crate::run::directory::{RunDir, RunError};
+use crate::run::follow_up::FollowUp;
 use crate::run::{FollowUpRow, atomic};
 use crate::window::WindowId;
 use serde::{Deserialize, Serialize};
@@ -177,10 +177,10 @@ fn holds_text(found: &FollowUp) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::metric::follow_up::{Continuation, ForeignPrefix};
-    use crate::metric::near::NearVerbatim;
     use crate::run::RunManifest;
     use crate::run::fixture;
+    use crate::run::follow_up::NearVerbatim;
+    use crate::run::follow_up::{Continuation, ForeignPrefix};
     use serde_json::json;
     use std::path::Path;
 

@@ -443,7 +443,7 @@ mod tests {
     use crate::run::TextStats;
     use crate::run::parquet::decode::any;
     use crate::run::parquet::identity::row_bytes;
-    use crate::template::TemplateId;
+    use crate::window::TemplateId;
     use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
     use std::io::Seek as _;
 

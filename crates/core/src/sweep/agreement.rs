@@ -1,7 +1,7 @@
 //! How far two values of a dimension agree.
 
 use super::{Axis, SweptItem, SweptRun, along, median};
-use crate::verdict::Level;
+use crate::policy::Level;
 use serde::Serialize;
 
 /// Two values of one dimension, over all pairs of runs that differ in nothing else.

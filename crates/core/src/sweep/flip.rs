@@ -1,7 +1,7 @@
 //! How a verdict changes along one dimension.
 
 use super::{Axis, SweptRun, along};
-use crate::verdict::Level;
+use crate::policy::Level;
 use serde::Serialize;
 
 /// A verdict that changes along one dimension while the others stay.

@@ -1,8 +1,8 @@
 //! The growth curve: how recall grows with the tokens of context (arXiv 2202.07646, section 5.3).
 
 use super::{Axis, SweptItem, SweptRun, Values, along, median};
+use crate::float_serde;
 use crate::items::Kind;
-use crate::metric::real;
 use crate::report::words::KINDS;
 use serde::Serialize;
 
@@ -38,7 +38,7 @@ pub struct GrowthPoint {
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Medians {
     /// Of [`Values::best_log_p_z`], in nats.
-    #[serde(with = "real")]
+    #[serde(with = "float_serde")]
     pub best_log_p_z: f64,
     /// Of [`Values::coverage`]; absent where one of them is.
     pub coverage: Option<f64>,
@@ -81,7 +81,7 @@ pub(super) fn growth(runs: &[SweptRun<'_>], items: &[SweptItem], axes: &[Axis]) 
 pub(super) fn point(prefix: u32, run: usize, compared: &[&SweptItem]) -> GrowthPoint {
     let values = || compared.iter().filter_map(|item| item.values[run].as_ref());
     let found =
-        |item: &&&SweptItem| item.levels[run].is_some_and(crate::verdict::Level::is_memorization);
+        |item: &&&SweptItem| item.levels[run].is_some_and(crate::policy::Level::is_memorization);
     let coverages: Option<Vec<f64>> = values().map(|values| values.coverage).collect();
     let medians = || {
         Some(Medians {

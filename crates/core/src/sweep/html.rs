@@ -8,13 +8,13 @@ mod growth;
 
 use super::told::{self, Said, kind};
 use super::{Axis, RunSummary, Standing, Sweep, SweptItem, flip};
-use crate::gate::Outcome;
 use crate::items::Kind;
 use crate::metric::samples::grouped;
+use crate::policy::Level;
+use crate::policy::decision::Outcome;
 use crate::report::page::{self, RenderError};
 use crate::report::words::Tone;
 use crate::report::{escape, order, words};
-use crate::verdict::Level;
 use minijinja::{Value, context};
 
 const TEMPLATES: [(&str, &str); 1] = [("sweep.html", include_str!("html/template.html"))];

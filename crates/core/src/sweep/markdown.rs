@@ -4,11 +4,11 @@ use super::flip;
 use super::table::table;
 use super::told::{self, Said, kind, number};
 use super::{Growth, GrowthPoint, SizeGrowth, SizePoint, Standing, Sweep, SweptItem, Values};
-use crate::gate::Outcome;
 use crate::items::Kind;
 use crate::metric::samples::grouped;
+use crate::policy::Level;
+use crate::policy::decision::Outcome;
 use crate::report::{escape, words};
-use crate::verdict::Level;
 use std::fmt::Write as _;
 
 /// Rows of a table; what is left out is counted and stands in `sweep.json`.

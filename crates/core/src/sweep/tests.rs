@@ -1,7 +1,7 @@
 //! Sweeps over made-up reports.
 
 use super::*;
-use crate::gate::Decision;
+use crate::policy::decision::Decision;
 use crate::report::tests::{item, report};
 use crate::window::WindowConfig;
 use Level::{Clear, Extractable, Inconclusive, Memorized, Predictable};

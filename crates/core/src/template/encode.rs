@@ -1,11 +1,11 @@
 //! From a rendered template to token ids around a window's own.
 
 use super::file::{Shape, Template};
-use super::{Known, Piece, TemplateId};
+use super::{Known, Piece};
 use crate::items::Item;
 use crate::tokens::BosChoice;
 use crate::tokens::{EncodeError, TextEncoder};
-use crate::window::{Window, WindowId};
+use crate::window::{TemplateId, Window, WindowId};
 use std::collections::HashMap;
 
 /// What stands for text while the words around it are encoded: the tokens of those words can depend on whether a space

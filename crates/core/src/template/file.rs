@@ -1,8 +1,9 @@
 //! Template files: what they hold, the built-in ones, and rendering them into pieces.
 
 use super::chat::{ChatTemplate, Message};
-use super::{Known, Piece, TemplateError, TemplateId, TemplateInfo, engine};
+use super::{Known, Piece, TemplateError, TemplateInfo, engine};
 use crate::digest::Digest;
+use crate::window::TemplateId;
 use minijinja::Value;
 use serde::Deserialize;
 use std::path::Path;

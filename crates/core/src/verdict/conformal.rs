@@ -2,7 +2,7 @@
 //!
 //! The unit of a control is a text: windows of one text are not independent of each other.
 
-use crate::verdict::Statistic;
+use crate::policy::Statistic;
 use crate::verdict::sample::Sample;
 
 /// How an item stands among controls.

@@ -5,9 +5,10 @@ use super::matching::{Labels, Pool, Pools};
 use super::power::{self, FAMILIES, Power};
 use super::reasons;
 use super::sample::{Sample, measured};
-use super::{Judgement, Level, Subject, TailFit, Validity, Verdict, within_budget};
+use super::{Judgement, Subject, TailFit, Validity, Verdict, within_budget};
 use crate::items::{ItemId, Kind};
 use crate::metric::{exposure, tail};
+use crate::policy::Level;
 use crate::policy::{Policy, Tail};
 
 /// Judges all items of a run together.

@@ -4,7 +4,8 @@ use crate::metric::item::ItemEvidence;
 use crate::metric::probability;
 use crate::metric::samples::grouped;
 use crate::policy::Policy;
-use crate::verdict::{Statistic, within_budget};
+use crate::policy::Statistic;
+use crate::verdict::within_budget;
 
 /// Why nothing can be told of an item under this policy because of its left windows; `None` if none was left, or if
 /// whatever they score makes no difference.
@@ -80,7 +81,7 @@ pub(super) fn undetermined(policy: &Policy, evidence: &ItemEvidence) -> Option<S
 mod tests {
     use super::*;
     use crate::metric::left::LeftWindows;
-    use crate::metric::window::SchemeLogP;
+    use crate::run::follow_up::SchemeLogP;
     use crate::verdict::tests::evidence;
 
     /// Two windows: one scored with this `ln p_z` under both schemes, one left with this bound under both.

@@ -3,12 +3,13 @@
 use crate::items::ItemId;
 use crate::metric::item::{ItemEvidence, SchemeEvidence};
 use crate::metric::{probability, samples};
+use crate::policy::{Level, Statistic};
 use crate::policy::{Policy, TAG};
 use crate::verdict::conformal::{Comparison, controls_needed};
 use crate::verdict::judge::Among;
 use crate::verdict::matching::Pool;
 use crate::verdict::power::{Power, count};
-use crate::verdict::{Exposure, Level, Statistic, Validity};
+use crate::verdict::{Exposure, Validity};
 use crate::window::Form;
 
 /// What the item's best window costs, such as `p_z = 0.83 under top_k40 (as given): 1 sample suffices at p = .5`.

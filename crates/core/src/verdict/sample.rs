@@ -2,7 +2,8 @@
 
 use crate::metric::item::{FormEvidence, FormValues, ItemEvidence};
 use crate::policy::Policy;
-use crate::verdict::{Statistic, left, not_measured};
+use crate::policy::Statistic;
+use crate::verdict::{left, not_measured};
 
 /// One text's value of a statistic, and the layout it was taken over.
 #[derive(Clone, Debug, PartialEq)]

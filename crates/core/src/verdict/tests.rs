@@ -794,7 +794,8 @@ fn the_census_needs_every_window_and_counts_documents() {
 
 #[test]
 fn what_else_is_known_is_told_as_supporting_and_changes_nothing() {
-    use crate::metric::follow_up::{FollowUpEvidence, ForeignPrefix, ReferenceScore};
+    use crate::metric::follow_up::FollowUpEvidence;
+    use crate::run::follow_up::{ForeignPrefix, ReferenceScore};
     let mut item = evidence(1, -150.5, -150.5);
     let bare = one(&Policy::default(), item.clone(), 199);
     item.follow_up = Some(FollowUpEvidence {

@@ -3,9 +3,10 @@
 use crate::metric::item::ItemEvidence;
 use crate::metric::left::LeftWindows;
 use crate::metric::samples::grouped;
+use crate::policy::Level;
 use crate::policy::Policy;
 use crate::run::{Fewer, Hits};
-use crate::verdict::{Level, Verdict};
+use crate::verdict::Verdict;
 
 impl Verdict {
     /// What is left of it where windows of the item weren't looked at. Findings stand: the best of a subset is never too high.
@@ -80,7 +81,7 @@ mod tests {
     use super::*;
     use crate::backend::Scheme;
     use crate::items::ItemId;
-    use crate::verdict::Statistic;
+    use crate::policy::Statistic;
     use crate::verdict::left::undetermined;
     use crate::verdict::tests::evidence;
 

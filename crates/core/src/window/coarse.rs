@@ -126,7 +126,7 @@ pub fn sequences(windows: &[Window]) -> Vec<Range<usize>> {
 mod tests {
     use super::*;
     use crate::items::ItemId;
-    use crate::template::TemplateId;
+    use crate::window::TemplateId;
     use crate::window::{Form, WindowId};
     use proptest::prelude::*;
 

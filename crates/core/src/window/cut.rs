@@ -4,9 +4,9 @@ use super::chars::Chars;
 use super::reflow::{looks_wrapped, reflow};
 use super::{Form, ProbedForm, Reflow, Stride, Window, WindowConfig, WindowId};
 use crate::items::{Content, Item};
-use crate::template::TemplateId;
 use crate::tokens::Encoding;
 use crate::tokens::{EncodeError, TextEncoder};
+use crate::window::TemplateId;
 use rayon::prelude::*;
 
 /// Why an item can't be cut, through no fault of its text's length.

@@ -6,7 +6,7 @@
 use super::{Budget, Extraction, FormValues, SchemeEvidence, severity};
 use crate::metric::left::{LeftWindow, LeftWindows};
 use crate::metric::window::{UnscoredWindow, WindowEvidence};
-use crate::template::TemplateId;
+use crate::window::TemplateId;
 use std::collections::BTreeMap;
 
 /// What was measured of one layout under one template.

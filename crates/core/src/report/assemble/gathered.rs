@@ -3,11 +3,12 @@
 use crate::backend::Scheme;
 use crate::follow::evidence;
 use crate::items::Kind;
-use crate::metric::follow_up::{FollowUp, Numerics};
+use crate::metric::follow_up::Numerics;
 use crate::metric::left::{self, LeftWindow};
 use crate::metric::tokens::TokenEvidence;
 use crate::metric::window::{self, UnscoredWindow, WindowEvidence};
 use crate::policy::Policy;
+use crate::run::follow_up::FollowUp;
 use crate::run::{ProbedItem, ScoredWindow};
 use crate::window::WindowId;
 use std::collections::HashSet;

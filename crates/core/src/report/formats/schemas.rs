@@ -1,7 +1,7 @@
 //! Every format that has a published schema is held to it: the schemas are in `tests/fixtures/schemas/`, with their sources.
 
 use super::find;
-use crate::gate::{Decision, Outcome};
+use crate::policy::decision::{Decision, Outcome};
 use crate::report::fixture::{self, hostile};
 use crate::report::{Report, json_v1};
 use serde_json::{Value, json};

@@ -4,8 +4,8 @@
 use crate::items::Kind;
 use crate::metric::item::Span;
 use crate::metric::{probability, samples};
+use crate::policy::Level;
 use crate::report::{Recall, Report, ReportItem, escape, order, words};
-use crate::verdict::Level;
 use std::fmt::Write as _;
 
 /// Canaries found by how often they were planted. `None` without canaries.

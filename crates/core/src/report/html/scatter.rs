@@ -4,8 +4,9 @@
 use super::chart::{Axis, DOT, STRIP_LEFT, STRIP_WIDTH, n, open};
 use crate::items::Kind;
 use crate::metric::{probability, samples};
+use crate::policy::Level;
 use crate::report::{Report, ReportItem, escape, order, words};
-use crate::verdict::{Level, Validity};
+use crate::verdict::Validity;
 use std::collections::BTreeMap;
 use std::f64::consts::LN_10;
 use std::fmt::Write as _;

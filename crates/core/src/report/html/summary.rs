@@ -2,10 +2,10 @@
 
 use super::{chart, code, fact};
 use crate::digest::FileDigest;
-use crate::gate::Action;
 use crate::items::Kind;
 use crate::metric::samples;
 use crate::policy::Waiver;
+use crate::policy::decision::Action;
 use crate::report::words::{self, Tally};
 use crate::report::{MeanOverItems, Rate, Recall, Report};
 use minijinja::{Value, context};

@@ -2,9 +2,9 @@
 
 use super::mirror::{Mirror, mirrored};
 use crate::digest::Digest;
-use crate::gate::{Action, Baseline, Decision, Finding, Outcome};
 use crate::items::ItemId;
-use crate::verdict::Level;
+use crate::policy::Level;
+use crate::policy::decision::{Action, Baseline, Decision, Finding, Outcome};
 
 mirrored! {
     DecisionV1 = Decision {

@@ -2,7 +2,7 @@
 
 use super::mirror::{Mirror, mirrored};
 use crate::metric::left::LeftWindows;
-use crate::metric::window::SchemeLogP;
+use crate::run::follow_up::SchemeLogP;
 
 mirrored! {
     LeftV1 = LeftWindows {

@@ -2,17 +2,18 @@
 
 use crate::backend::Scheme;
 use crate::digest::Digest;
-use crate::gate::{Action, Outcome};
+use crate::float_serde;
 use crate::items::{InputManifest, ItemId, Kind, OptOut, Origin};
-use crate::metric::follow_up::{FollowUp, FollowUpEvidence, Numerics};
+use crate::metric::follow_up::{FollowUpEvidence, Numerics};
 use crate::metric::membership::Membership;
-use crate::metric::real;
 use crate::metric::recall::Screened;
-use crate::metric::window::SchemeLogP;
+use crate::policy::decision::{Action, Outcome};
+use crate::policy::{Level, Statistic};
 use crate::policy::{Matching, Tail};
+use crate::run::follow_up::FollowUp;
+use crate::run::follow_up::SchemeLogP;
 use crate::run::{ModelIdentity, Settings};
-use crate::template::TemplateId;
-use crate::verdict::{Level, Statistic};
+use crate::window::TemplateId;
 use crate::window::{Form, WindowId};
 use jiff::civil::Date;
 use schemars::{JsonSchema, Schema, SchemaGenerator};
@@ -129,13 +130,13 @@ impl Mirror<f64> for Real {
 
 impl Serialize for Real {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        real::serialize(&self.0, serializer)
+        float_serde::serialize(&self.0, serializer)
     }
 }
 
 impl<'de> Deserialize<'de> for Real {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        real::deserialize(deserializer).map(Self)
+        float_serde::deserialize(deserializer).map(Self)
     }
 }
 
@@ -145,7 +146,7 @@ impl JsonSchema for Real {
     }
 
     fn json_schema(generator: &mut SchemaGenerator) -> Schema {
-        real::schema(generator)
+        float_serde::schema(generator)
     }
 }
 

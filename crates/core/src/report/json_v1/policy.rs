@@ -5,7 +5,7 @@ use crate::backend::Scheme;
 use crate::digest::Digest;
 use crate::items::ItemId;
 use crate::policy::{FollowUpPolicy, GateRules, Matching, Policy, Tail, Waiver};
-use crate::verdict::{Level, Statistic};
+use crate::policy::{Level, Statistic};
 
 mirrored! {
     PolicyV1 = Policy {

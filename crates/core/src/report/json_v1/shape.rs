@@ -8,7 +8,7 @@ use super::tokens::{SpelledV1, TokensV1};
 use crate::digest::Digest;
 use crate::items::{InputManifest, ItemId, Kind, OptOut, Origin};
 use crate::metric::exposure::Exposure;
-use crate::metric::follow_up::{FollowUp, FollowUpEvidence, Numerics};
+use crate::metric::follow_up::{FollowUpEvidence, Numerics};
 use crate::metric::item::templates::TemplateEvidence;
 use crate::metric::item::{
     Extraction, FormEvidence, FormValues, Heat, ItemEvidence, SchemeEvidence, Span,
@@ -16,14 +16,17 @@ use crate::metric::item::{
 use crate::metric::membership::Membership;
 use crate::metric::recall::Screened;
 use crate::metric::samples::Cost;
-use crate::metric::window::{SchemeLogP, UnscoredWindow, WindowEvidence};
+use crate::metric::window::{UnscoredWindow, WindowEvidence};
+use crate::policy::{Level, Statistic};
 use crate::report::{
     ControlSummary, LevelCount, MeanOverItems, PositiveControl, Power, Rate, Recall, Report,
     ReportItem, Revealed, Summary, Timings, WindowCounts,
 };
+use crate::run::follow_up::FollowUp;
+use crate::run::follow_up::SchemeLogP;
 use crate::run::{ModelIdentity, Settings, TextStats};
-use crate::template::TemplateId;
-use crate::verdict::{Level, Statistic, TailFit, Validity, Verdict};
+use crate::verdict::{TailFit, Validity, Verdict};
+use crate::window::TemplateId;
 use crate::window::{Form, WindowId};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};

@@ -1,7 +1,7 @@
 //! A window token by token, as it stands in `report.json`.
 
 use super::mirror::{Mirror, mirrored};
-use crate::metric::real;
+use crate::float_serde;
 use crate::metric::tokens::TokenEvidence;
 use crate::report::Spelled;
 use crate::window::WindowId;
@@ -48,14 +48,14 @@ impl Serialize for Real32 {
         if self.0.is_finite() {
             serializer.serialize_f32(self.0)
         } else {
-            real::serialize(&f64::from(self.0), serializer)
+            float_serde::serialize(&f64::from(self.0), serializer)
         }
     }
 }
 
 impl<'de> Deserialize<'de> for Real32 {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        real::deserialize(deserializer).map(|value| Self(value as f32))
+        float_serde::deserialize(deserializer).map(|value| Self(value as f32))
     }
 }
 
@@ -65,7 +65,7 @@ impl JsonSchema for Real32 {
     }
 
     fn json_schema(generator: &mut SchemaGenerator) -> Schema {
-        real::schema(generator)
+        float_serde::schema(generator)
     }
 }
 

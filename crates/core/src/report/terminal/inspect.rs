@@ -59,7 +59,7 @@ impl Page {
         let level = item.verdict.level;
         let ink = match level {
             level if level.is_memorization() => Ink::Red,
-            crate::verdict::Level::Inconclusive => Ink::Yellow,
+            crate::policy::Level::Inconclusive => Ink::Yellow,
             _ => Ink::Green,
         };
         let sign = format!("{} {level}", words::sign(level));
@@ -380,8 +380,8 @@ fn samples(figure: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::policy::Level;
     use crate::report::fixture;
-    use crate::verdict::Level;
 
     fn page(report: &Report, id: &str, style: Style) -> String {
         let item = report.items.iter().find(|item| item.id.0 == id).unwrap();

@@ -1,16 +1,18 @@
 //! What was found out about one item or window beyond its scores.
 
+use crate::metric::follow_up::FollowUpEvidence;
 use crate::metric::follow_up::Numerics;
-use crate::metric::follow_up::{
-    Continuation, FollowUp, FollowUpEvidence, ForeignPrefix, NearProbability, ReferenceScore,
-};
 use crate::metric::left::LeftWindows;
 use crate::metric::window::WindowEvidence;
 use crate::metric::{probability, samples};
+use crate::policy::Statistic;
 use crate::report::words::run::number;
 use crate::report::words::{count, share};
 use crate::report::{Report, ReportItem};
-use crate::verdict::{Statistic, TailFit, Validity};
+use crate::run::follow_up::{
+    Continuation, FollowUp, ForeignPrefix, NearProbability, ReferenceScore,
+};
+use crate::verdict::{TailFit, Validity};
 use std::f64::consts::{LN_2, LN_10};
 
 /// The comparison that decides whether a finding is valid.
@@ -434,7 +436,7 @@ mod tests {
             .clone();
         window.follow_up = None;
         assert_eq!(first_scores(&report, &window), None);
-        let again = crate::metric::follow_up::Rescored {
+        let again = crate::run::follow_up::Rescored {
             greedy_exact: false,
             verbatim_run: 3,
             sum_logprob: -1.25,

@@ -3,13 +3,13 @@
 use crate::items::Kind;
 use crate::metric::item::templates::TemplateEvidence;
 use crate::metric::probability;
+use crate::policy::Level;
 use crate::policy::Policy;
 use crate::report::order;
 use crate::report::words::{count, share, times};
 use crate::report::{Report, ReportItem};
 use crate::run::Settings;
 use crate::template::TemplateInfo;
-use crate::verdict::Level;
 
 /// Digits of a digest that tell files apart for a reader; all of them stand in report.json.
 const DIGITS: usize = 12;

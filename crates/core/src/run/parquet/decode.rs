@@ -7,7 +7,7 @@ use crate::run::parquet::{
     KEY_ROWS, KEY_SCHEMA, LEFT, SCHEME_PREFIX, SCORES_SCHEMA, ScoresError, form_name, left_name,
 };
 use crate::run::{ScoredWindow, TextStats};
-use crate::template::TemplateId;
+use crate::window::TemplateId;
 use crate::window::{Form, WindowId};
 use arrow_array::cast::AsArray;
 use arrow_array::types::{ArrowPrimitiveType, Float32Type, UInt32Type};

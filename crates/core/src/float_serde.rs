@@ -1,5 +1,5 @@
 //! Numbers that may be infinite, in JSON, which has no infinity: `"-inf"`, `"inf"`, and `"nan"` for what is no number.
-//! For fields: `#[serde(with = "crate::metric::real")]`.
+//! For fields: `#[serde(with = "crate::float_serde")]`.
 
 use schemars::{Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serializer};
