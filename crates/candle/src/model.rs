@@ -2,7 +2,7 @@
 //!
 //! A checkpoint is found ([`source`]), its files are opened ([`weights`], [`gguf`]), its family ([`families`]) turns the
 //! [`config`] into a [`blueprint`], and by that the shared [`layers`] are joined ([`build`]) into a [`decoder::Decoder`].
-//! Architectures that no decoder is, or that candle-transformers has, are walked a token at a time ([`stepwise`]).
+//! Architectures that no decoder is, or that candle-transformers has, are walked a token at a time ([`sequential`]).
 //!
 //! Activations are f32 everywhere; only a matrix in memory may be narrower. On the CPU a narrower matrix is widened for its
 //! product, so bf16 and quantized weights give the very numbers that the same weights in f32 give, unless bf16 products are
@@ -24,7 +24,7 @@ pub mod memory;
 pub mod quantize;
 mod shards;
 pub mod source;
-pub mod stepwise;
+pub mod sequential;
 pub mod weights;
 
 #[cfg(feature = "hub")]
@@ -106,7 +106,7 @@ pub trait CausalLm: Send + Sync {
     fn cache(&self) -> decoder::Cache;
 
     /// Whether sequences are walked one by one, a token at a time: slower, and said so wherever the model is named.
-    fn stepwise(&self) -> bool {
+    fn sequential(&self) -> bool {
         false
     }
 }

@@ -84,14 +84,14 @@ impl Native {
             candle_core::Device::Metal(_) => "metal",
         };
         // What a processor can't multiply in bf16 it multiplies in f32, which is only better.
-        let arithmetic = if model.device().is_cpu() && !model.stepwise() && cpu::multiplies_bf16() {
+        let arithmetic = if model.device().is_cpu() && !model.sequential() && cpu::multiplies_bf16() {
             config.arithmetic
         } else {
             Arithmetic::F32
         };
         let info = BackendInfo {
-            name: if model.stepwise() {
-                "stepwise"
+            name: if model.sequential() {
+                "sequential"
             } else {
                 "native"
             }
@@ -118,7 +118,7 @@ impl Native {
         };
         // Sequences that are walked one by one gain nothing from standing together, and their logits take memory.
         let batch = match model.device() {
-            _ if model.stepwise() => 1,
+            _ if model.sequential() => 1,
             candle_core::Device::Cpu => config.batch.max(1),
             _ => config.batch.max(DEVICE_BATCH.1),
         };
@@ -166,7 +166,7 @@ impl Native {
     /// Takes so many windows a batch at most from now on.
     #[must_use]
     pub fn with_batch(mut self, batch: usize) -> Self {
-        self.batch = if self.model.stepwise() {
+        self.batch = if self.model.sequential() {
             1
         } else {
             batch.max(1)

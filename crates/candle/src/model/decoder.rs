@@ -72,8 +72,8 @@ pub struct Decoder {
 pub struct Cache {
     layers: Vec<LayerCache>,
     tokens: usize,
-    /// What a stepwise model has of each sequence; empty for a decoder.
-    pub(super) sequences: Vec<super::stepwise::State>,
+    /// What a sequential model has of each sequence; empty for a decoder.
+    pub(super) sequences: Vec<super::sequential::State>,
 }
 
 impl Cache {
@@ -82,7 +82,7 @@ impl Cache {
     /// # Errors
     /// When the device has no memory for it.
     pub fn select(&mut self, sequences: &[u32], device: &Device) -> Result<()> {
-        super::stepwise::select(&mut self.sequences, sequences);
+        super::sequential::select(&mut self.sequences, sequences);
         let index = Tensor::from_slice(sequences, sequences.len(), device)?;
         self.layers
             .iter_mut()

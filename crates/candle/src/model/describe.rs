@@ -6,7 +6,7 @@ use super::families::Family;
 use super::gguf::Gguf;
 use super::load::{Checkpoint, vocabulary};
 use super::memory::{self, Header, Packing};
-use super::stepwise::fields::finite;
+use super::sequential::fields::finite;
 use super::weights::Precision;
 use crate::tokens::tokenizer::Tokenizer;
 use serde_json::Value;

@@ -24,7 +24,7 @@ use super::config::Config;
 use super::gguf::Gguf;
 use super::weights::Weights;
 use super::weights::names::Names;
-use super::{CausalLm, ModelError, build, stepwise};
+use super::{CausalLm, ModelError, build, sequential};
 
 /// One architecture.
 #[derive(Debug)]
@@ -258,7 +258,7 @@ pub enum Family {
     /// Joined from byrote's layers.
     Native(Recognized),
     /// Walked a token at a time.
-    Stepwise(stepwise::Config),
+    Sequential(sequential::Config),
 }
 
 /// A family of `NATIVE` and what a checkpoint of it says of itself.
@@ -274,10 +274,10 @@ impl Family {
     /// # Errors
     /// When it isn't JSON, or its architecture is unknown.
     pub fn from_config(json: &[u8], file: &str, named: Option<&str>) -> Result<Self, ModelError> {
-        let json = &*stepwise::fields::finite(json);
+        let json = &*sequential::fields::finite(json);
         let config = Config::from_json(json, file, named)?;
-        if stepwise::ARCHITECTURES.contains(&config.kind.as_str()) {
-            return Ok(Self::Stepwise(stepwise::Config::from_json(
+        if sequential::ARCHITECTURES.contains(&config.kind.as_str()) {
+            return Ok(Self::Sequential(sequential::Config::from_json(
                 json,
                 file,
                 &config.kind,
@@ -315,13 +315,13 @@ impl Family {
     pub fn names(&self) -> Names {
         match self {
             Self::Native(Recognized { native, config }) => (native.names)(config),
-            Self::Stepwise(_) => Names::AS_STORED,
+            Self::Sequential(_) => Names::AS_STORED,
         }
     }
 
     /// Whether what computes it computes as narrowly as its weights are: then they must be f32.
     pub fn f32_only(&self) -> bool {
-        matches!(self, Self::Stepwise(config) if config.f32_only())
+        matches!(self, Self::Sequential(config) if config.f32_only())
     }
 
     /// Checks the configuration, without weights.
@@ -331,7 +331,7 @@ impl Family {
     pub fn check(&self) -> Result<(), ModelError> {
         match self {
             Self::Native(recognized) => recognized.plan().map(drop),
-            Self::Stepwise(_) => Ok(()),
+            Self::Sequential(_) => Ok(()),
         }
     }
 
@@ -342,7 +342,7 @@ impl Family {
     pub fn load(&self, weights: &Weights) -> Result<Box<dyn CausalLm>, ModelError> {
         match self {
             Self::Native(recognized) => Ok(Box::new(build::decoder(&recognized.plan()?, weights)?)),
-            Self::Stepwise(config) => Ok(Box::new(config.load(weights)?)),
+            Self::Sequential(config) => Ok(Box::new(config.load(weights)?)),
         }
     }
 }
@@ -352,7 +352,7 @@ fn known(kinds: fn(&Native) -> &'static [&'static str]) -> String {
     format!(
         "{}; from safetensors, a token at a time: {}",
         native.join(", "),
-        stepwise::ARCHITECTURES.join(", ")
+        sequential::ARCHITECTURES.join(", ")
     )
 }
 
@@ -376,7 +376,7 @@ mod tests {
             let family = Family::from_config(json.as_bytes(), "m/config.json", None);
             let plan = family.and_then(|family| match family {
                 Family::Native(recognized) => recognized.plan(),
-                Family::Stepwise(_) => panic!("{json} is native"),
+                Family::Sequential(_) => panic!("{json} is native"),
             });
             plan.unwrap_err().to_string()
         };

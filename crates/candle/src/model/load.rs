@@ -101,7 +101,7 @@ pub fn safetensors(checkpoint: &Checkpoint, options: &LoadConfig) -> Result<Load
                     .to_owned(),
         });
     }
-    if let (Family::Stepwise(config), Some(precision)) = (&family, options.precision) {
+    if let (Family::Sequential(config), Some(precision)) = (&family, options.precision) {
         config.check(precision, &config_name)?;
     }
     let plan = options.fit(&outline(checkpoint, &family)?, &device)?;
@@ -144,7 +144,7 @@ fn outline(checkpoint: &Checkpoint, family: &Family) -> Result<Outline, ModelErr
             let plan = recognized.plan()?;
             (Some(Widths::of(&plan)), plan.tied)
         }
-        Family::Stepwise(_) => (None, false),
+        Family::Sequential(_) => (None, false),
     };
     let headers = memory::of_safetensors(&checkpoint.weights, tied)?;
     let file = checkpoint
@@ -183,7 +183,7 @@ pub fn gguf(path: &Path, options: &LoadConfig) -> Result<Loaded, ModelError> {
         .transpose()?;
     let widths = match &family {
         Family::Native(recognized) => Some(Widths::of(&recognized.plan()?)),
-        Family::Stepwise(_) => None,
+        Family::Sequential(_) => None,
     };
     let outline = Outline::new(
         path.display().to_string(),

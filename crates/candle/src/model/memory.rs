@@ -126,7 +126,7 @@ pub struct Widths {
     /// Gate and up of the widest feed-forward block, and what they become.
     pub inner: u64,
     /// Sequences are walked one by one.
-    pub stepwise: bool,
+    pub sequential: bool,
     /// Logits are scaled or capped, a row at a time.
     pub warped: bool,
 }
@@ -398,19 +398,19 @@ impl Widths {
             heads: attention.clone().map(|a| a.heads as u64).max().unwrap_or(0),
             kept: attention.map(kv).sum(),
             inner: feed.max().unwrap_or(0) as u64,
-            stepwise: false,
+            sequential: false,
             warped: plan.logit_scale.is_some() || plan.logit_softcap.is_some(),
         }
     }
 
     /// Of a model that is walked token by token, by its vocabulary alone: what it holds of a sequence is small beside that.
-    fn stepwise(vocab: u64, hidden: u64) -> Self {
+    fn sequential(vocab: u64, hidden: u64) -> Self {
         Self {
             vocab,
             hidden,
             qkv: 4 * hidden,
             inner: 5 * 4 * hidden,
-            stepwise: true,
+            sequential: true,
             ..Self::default()
         }
     }
@@ -467,7 +467,7 @@ impl Outline {
                 .filter(|header| header.shape.len() == 2)
                 .max_by_key(|header| header.shape[0]);
             tallest.map_or_else(Widths::default, |t| {
-                Widths::stepwise(t.shape[0] as u64, t.shape[1] as u64)
+                Widths::sequential(t.shape[0] as u64, t.shape[1] as u64)
             })
         });
         let widths = Widths {
@@ -479,7 +479,7 @@ impl Outline {
                 .kept
                 .min(2 * most * (headers.len() as u64).min(1 << 14)),
             inner: widths.inner.min(5 * most),
-            stepwise: widths.stepwise,
+            sequential: widths.sequential,
             warped: widths.warped,
         };
         Self {
@@ -493,7 +493,7 @@ impl Outline {
 
     /// What it takes in so many batches at a time of so many windows.
     pub fn plan(&self, precision: Precision, packing: Packing, room: &Room) -> Plan {
-        let batch = if self.widths.stepwise {
+        let batch = if self.widths.sequential {
             1
         } else {
             room.batch

@@ -13,7 +13,7 @@ impl Native {
             return Ok(Vec::new());
         };
         // Walking token by token there is no batch to leave.
-        if self.model.stepwise() {
+        if self.model.sequential() {
             return self.score_batch(inputs);
         }
         let (len, prefix_len) = (first.token_ids.len(), first.prefix_len);

@@ -94,7 +94,7 @@ impl Config {
     ///
     /// # Errors
     /// When a tensor is missing, of another shape, or has no place.
-    pub fn load(&self, weights: &Weights) -> std::result::Result<Stepwise, ModelError> {
+    pub fn load(&self, weights: &Weights) -> std::result::Result<Sequential, ModelError> {
         let (model, facts) = match self {
             Self::Mamba(config) => {
                 mamba::Mamba::load(config, weights).map(|(m, f)| (Model::Mamba(m), f))?
@@ -112,7 +112,7 @@ impl Config {
             Self::Rwkv(config) => config.load(weights).map(|(m, f)| (Model::Rwkv(m), f))?,
             Self::Rwkv7(config) => config.load(weights).map(|(m, f)| (Model::Rwkv7(m), f))?,
         };
-        Ok(Stepwise {
+        Ok(Sequential {
             facts,
             device: weights.device().clone(),
             model,
@@ -121,7 +121,7 @@ impl Config {
 }
 
 /// A model that is walked.
-pub struct Stepwise {
+pub struct Sequential {
     facts: Facts,
     device: Device,
     model: Model,
@@ -165,9 +165,9 @@ impl std::fmt::Debug for State {
     }
 }
 
-impl std::fmt::Debug for Stepwise {
+impl std::fmt::Debug for Sequential {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Stepwise")
+        f.debug_struct("Sequential")
             .field("facts", &self.facts)
             .finish_non_exhaustive()
     }
@@ -208,7 +208,7 @@ pub(super) fn select(states: &mut Vec<State>, sequences: &[u32]) {
     }
 }
 
-impl CausalLm for Stepwise {
+impl CausalLm for Sequential {
     fn facts(&self) -> &Facts {
         &self.facts
     }
@@ -221,7 +221,7 @@ impl CausalLm for Stepwise {
         Cache::default()
     }
 
-    fn stepwise(&self) -> bool {
+    fn sequential(&self) -> bool {
         true
     }
 
@@ -253,7 +253,7 @@ impl CausalLm for Stepwise {
     }
 }
 
-impl Stepwise {
+impl Sequential {
     /// Feeds `ids` after what the state has; what is wanted of `rows`, `[rows, hidden]` or `[rows, vocab]`.
     fn walk(&self, state: &mut State, ids: &[u32], rows: &Range<usize>) -> Result<Tensor> {
         let mut live = match state.live.take() {
@@ -352,7 +352,7 @@ mod tests {
         Config::from_json(json.to_string().as_bytes(), "m/config.json", &kind)
     }
 
-    fn load(name: &str, config: &Config) -> std::result::Result<Stepwise, ModelError> {
+    fn load(name: &str, config: &Config) -> std::result::Result<Sequential, ModelError> {
         let file = Place::File(fixture(name).join("model.safetensors"));
         config.load(
             &Weights::safetensors(&[file], Names::AS_STORED, Precision::F32, &Device::Cpu).unwrap(),
@@ -360,7 +360,7 @@ mod tests {
     }
 
     fn logits(
-        model: &Stepwise,
+        model: &Sequential,
         ids: &[u32],
         batch: usize,
         cache: Option<&mut Cache>,
