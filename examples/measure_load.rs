@@ -40,7 +40,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             let width = if precision == Precision::F32 { 4 } else { 2 };
             load::safetensors(&checkpoint, &config)?
                 .model
-                .facts()
+                .info()
                 .parameters
                 * width
         }

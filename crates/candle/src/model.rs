@@ -38,7 +38,7 @@ use std::path::PathBuf;
 
 /// What a model says of itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Facts {
+pub struct ModelInfo {
     /// `model_type` of config.json or `general.architecture` of a GGUF.
     pub architecture: String,
     pub vocab_size: usize,
@@ -49,7 +49,7 @@ pub struct Facts {
 
 /// A rectangular batch of token ids, and which rows' outputs are wanted.
 #[derive(Clone, Debug)]
-pub struct Pass<'a> {
+pub struct ForwardInput<'a> {
     /// `batch x len` token ids, row by row.
     pub ids: &'a [u32],
     pub batch: usize,
@@ -65,7 +65,7 @@ pub struct Pass<'a> {
 
 /// A decoder that gives logits for any range of positions.
 pub trait CausalLm: Send + Sync {
-    fn facts(&self) -> &Facts;
+    fn info(&self) -> &ModelInfo;
 
     fn device(&self) -> &Device;
 
@@ -76,7 +76,7 @@ pub trait CausalLm: Send + Sync {
     /// When a tensor operation fails, such as for want of memory.
     fn hidden(
         &self,
-        pass: &Pass<'_>,
+        input: &ForwardInput<'_>,
         cache: Option<&mut decoder::Cache>,
     ) -> candle_core::Result<Tensor>;
 

@@ -9,7 +9,7 @@ mod unroll;
 
 use crate::model::cpu::packed::PANEL;
 use crate::model::memory::{BATCH_TOKENS, LOGIT_COLUMNS, LOGIT_ELEMENTS};
-use crate::model::{Arithmetic, CausalLm, Pass, cpu};
+use crate::model::{Arithmetic, CausalLm, ForwardInput, cpu};
 use crate::pool::{Pools, shares};
 use byrote_core::backend::exit::{CHUNKS, Exit};
 use byrote_core::backend::logits::{RowScore, score_row};
@@ -77,7 +77,7 @@ impl Native {
         schemes: Vec<Scheme>,
         config: NativeConfig,
     ) -> Result<Self, ScoreError> {
-        let facts = model.facts();
+        let info = model.info();
         let device = match model.device() {
             candle_core::Device::Cpu => "cpu",
             candle_core::Device::Cuda(_) => "cuda",
@@ -96,7 +96,7 @@ impl Native {
                 "native"
             }
             .to_owned(),
-            architecture: facts.architecture.clone(),
+            architecture: info.architecture.clone(),
             device: device.to_owned(),
             dtype: dtype.to_owned(),
             mixture: None,
@@ -105,9 +105,9 @@ impl Native {
                 "bf16" | "f16" if !model.device().is_cpu() => dtype.to_owned(),
                 _ => arithmetic.name().to_owned(),
             },
-            parameters: facts.parameters,
-            vocab_size: u32::try_from(facts.vocab_size).unwrap_or(u32::MAX),
-            context_length: u32::try_from(facts.context_length).unwrap_or(u32::MAX),
+            parameters: info.parameters,
+            vocab_size: u32::try_from(info.vocab_size).unwrap_or(u32::MAX),
+            context_length: u32::try_from(info.context_length).unwrap_or(u32::MAX),
             schemes,
         };
         // A GPU takes its batches one after the other.
@@ -279,7 +279,7 @@ impl Native {
             .flat_map(|input| &input.token_ids[..fed])
             .copied()
             .collect();
-        let pass = Pass {
+        let input = ForwardInput {
             ids: &ids,
             batch: inputs.len(),
             len: fed,
@@ -287,7 +287,7 @@ impl Native {
             sequence_len: len,
             arithmetic: self.arithmetic,
         };
-        let hidden = self.model.hidden(&pass, None)?;
+        let hidden = self.model.hidden(&input, None)?;
         let targets: Vec<u32> = inputs
             .iter()
             .flat_map(|input| &input.token_ids[prefix_len..])
@@ -441,25 +441,25 @@ impl Backend for Native {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::Facts;
+    use crate::model::ModelInfo;
     use crate::model::decoder::Cache;
     use candle_core::{Device, Result};
 
     /// A model whose logits at position `i` after token `t` favour token `(t + i) % vocab`: what it
     /// predicts gives away both the position and the token it was asked at.
     struct Giveaway {
-        facts: Facts,
+        info: ModelInfo,
     }
 
     impl Giveaway {
         fn new() -> Self {
-            let facts = Facts {
+            let info = ModelInfo {
                 architecture: "giveaway".into(),
                 vocab_size: 97,
                 context_length: 64,
                 parameters: 0,
             };
-            Self { facts }
+            Self { info }
         }
 
         fn next(token: u32, position: usize) -> u32 {
@@ -468,8 +468,8 @@ mod tests {
     }
 
     impl CausalLm for Giveaway {
-        fn facts(&self) -> &Facts {
-            &self.facts
+        fn info(&self) -> &ModelInfo {
+            &self.info
         }
         fn device(&self) -> &Device {
             &Device::Cpu
@@ -477,11 +477,11 @@ mod tests {
         fn cache(&self) -> Cache {
             Cache::default()
         }
-        fn hidden(&self, pass: &Pass<'_>, _: Option<&mut Cache>) -> Result<Tensor> {
-            let favoured: Vec<f32> = pass
+        fn hidden(&self, input: &ForwardInput<'_>, _: Option<&mut Cache>) -> Result<Tensor> {
+            let favoured: Vec<f32> = input
                 .ids
-                .chunks(pass.len)
-                .flat_map(|ids| pass.rows.clone().map(|i| Self::next(ids[i], i) as f32))
+                .chunks(input.len)
+                .flat_map(|ids| input.rows.clone().map(|i| Self::next(ids[i], i) as f32))
                 .collect();
             let rows = favoured.len();
             Tensor::from_vec(favoured, (rows, 1), &Device::Cpu)

@@ -11,7 +11,7 @@ use super::layers::mlp::{Gating, Mlp};
 use super::layers::norm::Norm;
 use super::weights::Weights;
 use super::weights::scope::{Layout, Scope};
-use super::{Facts, ModelError};
+use super::{ModelInfo, ModelError};
 use candle_core::{DType, Tensor};
 use rayon::prelude::*;
 
@@ -71,7 +71,7 @@ pub fn decoder(plan: &Blueprint, weights: &Weights) -> Result<Decoder, ModelErro
         logit_scale: plan.logit_scale,
         logit_softcap: plan.logit_softcap,
         device: weights.device().clone(),
-        facts: Facts {
+        info: ModelInfo {
             architecture: plan.architecture.clone(),
             vocab_size: plan.vocab_size,
             context_length: plan.context_length,

@@ -8,7 +8,7 @@ use super::layers::linear::{Embedding, Linear};
 use super::layers::mlp::Mlp;
 use super::layers::norm::Norm;
 use super::layers::rope::Rope;
-use super::{CausalLm, Facts, Pass};
+use super::{CausalLm, ModelInfo, ForwardInput};
 use candle_core::{Device, Result, Tensor};
 use std::ops::Range;
 
@@ -44,7 +44,7 @@ pub enum Residual {
 /// A decoder, joined from shared layers.
 #[derive(Debug)]
 pub struct Decoder {
-    pub facts: Facts,
+    pub info: ModelInfo,
     pub device: Device,
     pub embedding: Embedding,
     /// Factor on token vectors (Gemma: the root of the hidden size).
@@ -91,8 +91,8 @@ impl Cache {
 }
 
 impl CausalLm for Decoder {
-    fn facts(&self) -> &Facts {
-        &self.facts
+    fn info(&self) -> &ModelInfo {
+        &self.info
     }
 
     fn device(&self) -> &Device {
@@ -106,33 +106,33 @@ impl CausalLm for Decoder {
         }
     }
 
-    fn hidden(&self, pass: &Pass<'_>, cache: Option<&mut Cache>) -> Result<Tensor> {
+    fn hidden(&self, input: &ForwardInput<'_>, cache: Option<&mut Cache>) -> Result<Tensor> {
         let (mut layers, start) = match cache {
             Some(cache) => {
                 let start = cache.tokens;
-                cache.tokens += pass.len;
+                cache.tokens += input.len;
                 (Some(&mut cache.layers), start)
             }
             None => (None, 0),
         };
-        let around = self.surroundings(pass, start)?;
-        let mut x = self.vectors(pass, start)?;
+        let around = self.surroundings(input, start)?;
+        let mut x = self.vectors(input, start)?;
         for (i, block) in self.blocks.iter().enumerate() {
             // Below the last block every position is needed as a key; from there on only what is asked for.
             let rows = if i + 1 == self.blocks.len() {
-                pass.rows.clone()
+                input.rows.clone()
             } else {
-                0..pass.len
+                0..input.len
             };
             let cache = layers.as_mut().and_then(|layers| layers.get_mut(i));
             x = block.forward(&x, &rows, &around, cache)?;
         }
         let mut hidden = normed(self.final_norm.as_ref(), x)?;
         if let Some((_, out)) = &self.projections {
-            hidden = out.forward(&hidden, pass.arithmetic)?;
+            hidden = out.forward(&hidden, input.arithmetic)?;
         }
         let width = hidden.dim(2)?;
-        hidden.reshape((pass.batch * pass.rows.len(), width))
+        hidden.reshape((input.batch * input.rows.len(), width))
     }
 
     fn logits(&self, hidden: &Tensor, arithmetic: Arithmetic) -> Result<Tensor> {
@@ -170,30 +170,30 @@ impl CausalLm for Decoder {
 
 impl Decoder {
     /// `[batch, len, hidden]`.
-    fn vectors(&self, pass: &Pass<'_>, start: usize) -> Result<Tensor> {
-        let ids = Tensor::from_slice(pass.ids, pass.batch * pass.len, &self.device)?;
+    fn vectors(&self, input: &ForwardInput<'_>, start: usize) -> Result<Tensor> {
+        let ids = Tensor::from_slice(input.ids, input.batch * input.len, &self.device)?;
         let vectors = self.embedding.vectors(&ids)?;
         let width = vectors.dim(1)?;
-        let mut x = vectors.reshape((pass.batch, pass.len, width))?;
+        let mut x = vectors.reshape((input.batch, input.len, width))?;
         if let Some(scale) = self.embedding_scale {
             x = (x * scale)?;
         }
         if let Some((into, _)) = &self.projections {
-            x = into.forward(&x, pass.arithmetic)?;
+            x = into.forward(&x, input.arithmetic)?;
         }
         if let Some((positions, first)) = &self.positions {
             let start = start as u32 + first;
-            let at = Tensor::arange(start, start + pass.len as u32, &self.device)?;
+            let at = Tensor::arange(start, start + input.len as u32, &self.device)?;
             x = x.broadcast_add(&positions.vectors(&at)?)?;
         }
         normed(self.embedding_norm.as_ref(), x)
     }
 
-    fn surroundings(&self, pass: &Pass<'_>, start: usize) -> Result<Surroundings> {
+    fn surroundings(&self, input: &ForwardInput<'_>, start: usize) -> Result<Surroundings> {
         let tables = self
             .ropes
             .iter()
-            .map(|rope| rope.tables(start, pass.len, pass.sequence_len, &self.device))
+            .map(|rope| rope.tables(start, input.len, input.sequence_len, &self.device))
             .collect::<Result<_>>()?;
         let mut masks: Vec<(Option<usize>, Tensor)> = Vec::new();
         // The CPU's own attention needs none.
@@ -205,20 +205,20 @@ impl Decoder {
             .filter(|_| masked)
         {
             if !masks.iter().any(|(w, _)| *w == window) {
-                masks.push((window, mask(start, pass.len, window, &self.device)?));
+                masks.push((window, mask(start, input.len, window, &self.device)?));
             }
         }
         let alibi = self
             .alibi
             .as_ref()
-            .map(|alibi| alibi.bias(start + pass.len, &self.device))
+            .map(|alibi| alibi.bias(start + input.len, &self.device))
             .transpose()?;
         Ok(Surroundings {
             start,
             tables,
             masks,
             alibi,
-            arithmetic: pass.arithmetic,
+            arithmetic: input.arithmetic,
         })
     }
 }

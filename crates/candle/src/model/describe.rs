@@ -177,12 +177,12 @@ mod tests {
             },
         );
         let loaded = loaded.unwrap();
-        let facts = loaded.model.facts();
+        let info = loaded.model.info();
         assert_eq!(
             (told.architecture.as_str(), told.parameters),
-            (facts.architecture.as_str(), facts.parameters)
+            (info.architecture.as_str(), info.parameters)
         );
-        assert_eq!(told.context, Some(facts.context_length as u64));
+        assert_eq!(told.context, Some(info.context_length as u64));
         assert_eq!(
             told.tokenizer.unwrap().fingerprint(),
             loaded.tokenizer.unwrap().fingerprint()

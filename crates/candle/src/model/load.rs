@@ -75,7 +75,7 @@ pub struct Loaded {
 impl std::fmt::Debug for Loaded {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Loaded")
-            .field("facts", self.model.facts())
+            .field("info", self.model.info())
             .field("precision", &self.precision)
             .finish_non_exhaustive()
     }

@@ -16,7 +16,7 @@ pub mod source;
 
 use super::decoder::Cache;
 use super::weights::{Precision, Weights};
-use super::{Arithmetic, CausalLm, Facts, ModelError, Pass};
+use super::{Arithmetic, CausalLm, ModelInfo, ModelError, ForwardInput};
 use candle_core::{Device, Result, Tensor};
 use fields::Fields;
 use std::ops::Range;
@@ -95,7 +95,7 @@ impl Config {
     /// # Errors
     /// When a tensor is missing, of another shape, or has no place.
     pub fn load(&self, weights: &Weights) -> std::result::Result<Sequential, ModelError> {
-        let (model, facts) = match self {
+        let (model, info) = match self {
             Self::Mamba(config) => {
                 mamba::Mamba::load(config, weights).map(|(m, f)| (Model::Mamba(m), f))?
             }
@@ -113,7 +113,7 @@ impl Config {
             Self::Rwkv7(config) => config.load(weights).map(|(m, f)| (Model::Rwkv7(m), f))?,
         };
         Ok(Sequential {
-            facts,
+            info,
             device: weights.device().clone(),
             model,
         })
@@ -122,7 +122,7 @@ impl Config {
 
 /// A model that is walked.
 pub struct Sequential {
-    facts: Facts,
+    info: ModelInfo,
     device: Device,
     model: Model,
 }
@@ -168,7 +168,7 @@ impl std::fmt::Debug for State {
 impl std::fmt::Debug for Sequential {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Sequential")
-            .field("facts", &self.facts)
+            .field("info", &self.info)
             .finish_non_exhaustive()
     }
 }
@@ -209,8 +209,8 @@ pub(super) fn select(states: &mut Vec<State>, sequences: &[u32]) {
 }
 
 impl CausalLm for Sequential {
-    fn facts(&self) -> &Facts {
-        &self.facts
+    fn info(&self) -> &ModelInfo {
+        &self.info
     }
 
     fn device(&self) -> &Device {
@@ -225,21 +225,21 @@ impl CausalLm for Sequential {
         true
     }
 
-    fn hidden(&self, pass: &Pass<'_>, cache: Option<&mut Cache>) -> Result<Tensor> {
+    fn hidden(&self, input: &ForwardInput<'_>, cache: Option<&mut Cache>) -> Result<Tensor> {
         let mut fresh = Cache::default();
         // Without a cache nothing follows: what comes after the last row asked for needn't be fed.
         let fed = if cache.is_some() {
-            pass.len
+            input.len
         } else {
-            pass.rows.end.min(pass.len)
+            input.rows.end.min(input.len)
         };
         let states = &mut cache.unwrap_or(&mut fresh).sequences;
         if states.is_empty() {
-            states.resize_with(pass.batch, State::default);
+            states.resize_with(input.batch, State::default);
         }
-        let rows = pass.ids.chunks(pass.len).zip(states).map(|(ids, state)| {
+        let rows = input.ids.chunks(input.len).zip(states).map(|(ids, state)| {
             let ids = ids.get(..fed).unwrap_or(ids);
-            self.walk(state, ids, &pass.rows)
+            self.walk(state, ids, &input.rows)
         });
         Tensor::cat(&rows.collect::<Result<Vec<_>>>()?, 0)
     }
@@ -366,7 +366,7 @@ mod tests {
         cache: Option<&mut Cache>,
     ) -> Vec<Vec<f32>> {
         let len = ids.len() / batch;
-        let pass = Pass {
+        let input = ForwardInput {
             ids,
             batch,
             len,
@@ -375,7 +375,7 @@ mod tests {
             arithmetic: Arithmetic::F32,
         };
         model
-            .logits(&model.hidden(&pass, cache).unwrap(), Arithmetic::F32)
+            .logits(&model.hidden(&input, cache).unwrap(), Arithmetic::F32)
             .unwrap()
             .to_vec2()
             .unwrap()

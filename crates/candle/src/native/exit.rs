@@ -1,7 +1,7 @@
 //! Early exit: the suffix is fed in chunks, and windows that may be left leave their batch.
 
 use super::{Native, Scored, collect};
-use crate::model::Pass;
+use crate::model::ForwardInput;
 use byrote_core::backend::exit::Exit;
 use byrote_core::backend::{ScoreError, ScoreInput, TokenScores};
 
@@ -31,7 +31,7 @@ impl Native {
                 .flat_map(|&i| &inputs[i].token_ids[fed..rows.end])
                 .copied()
                 .collect();
-            let pass = Pass {
+            let input = ForwardInput {
                 ids: &ids,
                 batch: live.len(),
                 len: rows.end - fed,
@@ -40,7 +40,7 @@ impl Native {
                 arithmetic: self.arithmetic,
             };
             // What follows a last chunk is never fed: nothing of it need be kept.
-            let hidden = self.model.hidden(&pass, Some(&mut cache))?;
+            let hidden = self.model.hidden(&input, Some(&mut cache))?;
             let wanted = prefix_len + done..prefix_len + end;
             let targets: Vec<u32> = live
                 .iter()
@@ -84,7 +84,7 @@ impl Native {
 mod tests {
     use super::*;
     use crate::model::decoder::Cache;
-    use crate::model::{Arithmetic, CausalLm, Facts};
+    use crate::model::{Arithmetic, CausalLm, ModelInfo};
     use crate::native::NativeConfig;
     use byrote_core::backend::{Backend, Scheme};
     use candle_core::{Device, Result, Tensor};
@@ -93,13 +93,13 @@ mod tests {
     /// A model by which token 9 follows anything surely and all else is unlikely, but after token 7 nothing is a number. It
     /// counts the tokens that it is fed.
     struct Counting {
-        facts: Facts,
+        info: ModelInfo,
         fed: &'static AtomicUsize,
     }
 
     impl CausalLm for Counting {
-        fn facts(&self) -> &Facts {
-            &self.facts
+        fn info(&self) -> &ModelInfo {
+            &self.info
         }
         fn device(&self) -> &Device {
             &Device::Cpu
@@ -107,13 +107,13 @@ mod tests {
         fn cache(&self) -> Cache {
             Cache::default()
         }
-        fn hidden(&self, pass: &Pass<'_>, _: Option<&mut Cache>) -> Result<Tensor> {
-            self.fed.fetch_add(pass.ids.len(), Ordering::Relaxed);
-            assert_eq!(pass.ids.len(), pass.batch * pass.len, "a rectangle");
-            let wanted = pass
+        fn hidden(&self, input: &ForwardInput<'_>, _: Option<&mut Cache>) -> Result<Tensor> {
+            self.fed.fetch_add(input.ids.len(), Ordering::Relaxed);
+            assert_eq!(input.ids.len(), input.batch * input.len, "a rectangle");
+            let wanted = input
                 .ids
-                .chunks(pass.len)
-                .flat_map(|ids| &ids[pass.rows.clone()]);
+                .chunks(input.len)
+                .flat_map(|ids| &ids[input.rows.clone()]);
             let hidden: Vec<f32> = wanted
                 .map(|id| if *id == 7 { f32::NAN } else { 0.0 })
                 .collect();
@@ -131,7 +131,7 @@ mod tests {
     }
 
     fn backend(fed: &'static AtomicUsize, batch: usize) -> Native {
-        let facts = Facts {
+        let info = ModelInfo {
             architecture: "counting".into(),
             vocab_size: 10,
             context_length: 64,
@@ -143,7 +143,7 @@ mod tests {
             arithmetic: Arithmetic::F32,
         };
         Native::new(
-            Box::new(Counting { facts, fed }),
+            Box::new(Counting { info, fed }),
             "f32",
             Scheme::defaults(),
             config,

@@ -1,7 +1,7 @@
 //! Sequences that grow step by step, and suffixes that share the keys and values of their prefixes.
 
 use super::{BATCH_TOKENS, LOGIT_ELEMENTS, Native, broken, predicting};
-use crate::model::Pass;
+use crate::model::ForwardInput;
 use crate::model::decoder::Cache;
 use byrote_core::backend::logits::{Warped, largest_finite};
 use byrote_core::backend::{Branch, Choose, Scheme, ScoreError};
@@ -113,7 +113,7 @@ impl Native {
         let others = first.end - prefix_len..rows.end - prefix_len;
         let mut cache = self.model.cache();
         let ids = prefixes.concat();
-        let pass = Pass {
+        let input = ForwardInput {
             ids: &ids,
             batch,
             len: prefix_len,
@@ -121,7 +121,7 @@ impl Native {
             sequence_len: len,
             arithmetic: self.arithmetic,
         };
-        let ends = self.model.hidden(&pass, Some(&mut cache)).map_err(tensor)?;
+        let ends = self.model.hidden(&input, Some(&mut cache)).map_err(tensor)?;
         let starts: Vec<u32> = suffixes.iter().map(|suffix| suffix[0]).collect();
         // One list a prefix, one entry a suffix.
         let firsts = self.logprobs(&ends, &vec![starts.as_slice(); batch])?;
@@ -131,7 +131,7 @@ impl Native {
             if !others.is_empty() {
                 // The last token is only ever predicted: it needn't be fed.
                 let ids = suffix[..others.len()].repeat(batch);
-                let pass = Pass {
+                let input = ForwardInput {
                     ids: &ids,
                     batch,
                     len: others.len(),
@@ -141,7 +141,7 @@ impl Native {
                 };
                 let hidden = self
                     .model
-                    .hidden(&pass, Some(&mut cache.clone()))
+                    .hidden(&input, Some(&mut cache.clone()))
                     .map_err(tensor)?;
                 let targets: Vec<&[u32]> = std::iter::repeat_n(suffix[1..].chunks(1), batch)
                     .flatten()
@@ -210,7 +210,7 @@ impl Native {
         }
         if sequences.iter().any(|sequence| sequence.len() != len) {
             return Err(ScoreError::Backend(
-                "sequences of one pass differ in length".to_owned(),
+                "sequences of one input differ in length".to_owned(),
             ));
         }
         let vocab = self.info.vocab_size;
@@ -233,7 +233,7 @@ impl Native {
         total: usize,
     ) -> candle_core::Result<Vec<f32>> {
         let len = ids.len() / batch;
-        let pass = Pass {
+        let input = ForwardInput {
             ids,
             batch,
             len,
@@ -241,7 +241,7 @@ impl Native {
             sequence_len: total,
             arithmetic: self.arithmetic,
         };
-        let hidden = self.model.hidden(&pass, Some(cache))?;
+        let hidden = self.model.hidden(&input, Some(cache))?;
         self.model
             .logits(&hidden, self.arithmetic)?
             .flatten_all()?
@@ -264,16 +264,16 @@ fn total(logprobs: impl Iterator<Item = f64>) -> Result<f64, ScoreError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{CausalLm, Facts};
+    use crate::model::{CausalLm, ModelInfo};
     use crate::native::NativeConfig;
     use byrote_core::backend::Backend;
     use candle_core::{Device, Result};
 
     /// A model whose logits are all equal, but not a number after token 7.
-    struct Brittle(Facts);
+    struct Brittle(ModelInfo);
 
     impl CausalLm for Brittle {
-        fn facts(&self) -> &Facts {
+        fn info(&self) -> &ModelInfo {
             &self.0
         }
         fn device(&self) -> &Device {
@@ -282,11 +282,11 @@ mod tests {
         fn cache(&self) -> Cache {
             Cache::default()
         }
-        fn hidden(&self, pass: &Pass<'_>, _: Option<&mut Cache>) -> Result<Tensor> {
-            let wanted = pass
+        fn hidden(&self, input: &ForwardInput<'_>, _: Option<&mut Cache>) -> Result<Tensor> {
+            let wanted = input
                 .ids
-                .chunks(pass.len)
-                .flat_map(|ids| &ids[pass.rows.clone()]);
+                .chunks(input.len)
+                .flat_map(|ids| &ids[input.rows.clone()]);
             let hidden: Vec<f32> = wanted
                 .map(|id| if *id == 7 { f32::NAN } else { 0.0 })
                 .collect();
@@ -300,7 +300,7 @@ mod tests {
 
     #[test]
     fn logits_that_are_no_numbers_are_an_error_with_their_position() {
-        let facts = Facts {
+        let info = ModelInfo {
             architecture: "brittle".into(),
             vocab_size: 10,
             context_length: 64,
@@ -312,7 +312,7 @@ mod tests {
             arithmetic: crate::model::Arithmetic::F32,
         };
         let backend =
-            Native::new(Box::new(Brittle(facts)), "f32", Scheme::defaults(), config).unwrap();
+            Native::new(Box::new(Brittle(info)), "f32", Scheme::defaults(), config).unwrap();
         for (bad, expected) in [(9, Ok(())), (7, Err(ScoreError::NonFinite { position: 2 }))] {
             let mut tokens = [1, bad].into_iter();
             let choose = &mut |rows: &[&[f32]]| {

@@ -3,7 +3,7 @@
 use super::fields::Fields;
 use super::source;
 use crate::model::weights::Weights;
-use crate::model::{Facts, ModelError};
+use crate::model::{ModelInfo, ModelError};
 use candle_core::{DType, Device, Result, Tensor};
 use candle_nn::VarBuilder;
 use candle_transformers::models::deepseek2::{DeepSeekV2, DeepSeekV2Config};
@@ -86,7 +86,7 @@ impl Config {
     ///
     /// # Errors
     /// When a tensor is missing, of another shape, or has no place.
-    pub fn load(&self, weights: &Weights) -> std::result::Result<(Models, Facts), ModelError> {
+    pub fn load(&self, weights: &Weights) -> std::result::Result<(Models, ModelInfo), ModelError> {
         let taken: Mutex<HashMap<String, Tensor>> = Mutex::default();
         let keep = |name: &str, tensor: Tensor| {
             taken
@@ -103,7 +103,7 @@ impl Config {
         } else {
             &["rotary_emb.inv_freq"]
         };
-        let facts = Facts {
+        let info = ModelInfo {
             architecture: "deepseek_v2".to_owned(),
             vocab_size: self.vocab_size,
             context_length: self.positions,
@@ -115,7 +115,7 @@ impl Config {
             device: weights.device().clone(),
             idle: Arc::new(Mutex::new(vec![first])),
         };
-        Ok((models, facts))
+        Ok((models, info))
     }
 }
 

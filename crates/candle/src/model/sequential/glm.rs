@@ -4,7 +4,7 @@
 use super::fields::Fields;
 use super::source::{self, Stored};
 use crate::model::weights::Weights;
-use crate::model::{Facts, ModelError};
+use crate::model::{ModelInfo, ModelError};
 use candle_core::{Result, Tensor};
 use candle_transformers::models::{glm4 as first, glm4_new as second};
 
@@ -195,7 +195,7 @@ impl Config {
     ///
     /// # Errors
     /// When a tensor is missing, of another shape, or has no place.
-    pub fn load(&self, weights: &Weights) -> std::result::Result<(Model, Facts), ModelError> {
+    pub fn load(&self, weights: &Weights) -> std::result::Result<(Model, ModelInfo), ModelError> {
         let model = match &self.theirs {
             Theirs::First(c) if self.kind == "chatglm" => Model::First(source::build(
                 weights,
@@ -217,13 +217,13 @@ impl Config {
         };
         let mut ignorable = vec!["rotary_emb.inv_freq", "rotary_pos_emb.inv_freq"];
         ignorable.extend(self.tied.then_some("lm_head.weight"));
-        let facts = Facts {
+        let info = ModelInfo {
             architecture: self.kind.clone(),
             vocab_size: self.vocab_size,
             context_length: self.positions,
             parameters: weights.finish(&ignorable)?,
         };
-        Ok((model, facts))
+        Ok((model, info))
     }
 }
 

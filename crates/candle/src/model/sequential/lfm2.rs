@@ -3,7 +3,7 @@
 use super::fields::Fields;
 use super::source;
 use crate::model::weights::Weights;
-use crate::model::{Facts, ModelError};
+use crate::model::{ModelInfo, ModelError};
 use candle_core::DType;
 pub use candle_transformers::models::lfm2::Cache;
 use candle_transformers::models::lfm2::{Config as Theirs, LayerType, Model as TheirModel};
@@ -104,13 +104,13 @@ impl Config {
     ///
     /// # Errors
     /// When a tensor is missing, of another shape, or has no place.
-    pub fn load(&self, weights: &Weights) -> Result<(Model, Facts), ModelError> {
+    pub fn load(&self, weights: &Weights) -> Result<(Model, ModelInfo), ModelError> {
         let c = &self.theirs;
         let model = source::build(weights, source::same, source::unchanged, |vb| {
             TheirModel::new(c, vb)
         })?;
         let cache = Cache::new(true, DType::F32, c, weights.device())?;
-        let facts = Facts {
+        let info = ModelInfo {
             architecture: "lfm2".to_owned(),
             vocab_size: c.vocab_size,
             context_length: c.max_position_embeddings,
@@ -120,6 +120,6 @@ impl Config {
                 &[]
             })?,
         };
-        Ok((Model { model, cache }, facts))
+        Ok((Model { model, cache }, info))
     }
 }

@@ -12,7 +12,7 @@ use crate::model::layers::linear::{Embedding, Linear};
 use crate::model::layers::norm::Norm;
 use crate::model::weights::Weights;
 use crate::model::weights::scope::{Layout, Scope};
-use crate::model::{Facts, ModelError};
+use crate::model::{ModelInfo, ModelError};
 use candle_core::{Device, Result, Tensor};
 
 /// Tokens whose states are held at once.
@@ -143,7 +143,7 @@ impl Mamba {
     ///
     /// # Errors
     /// When a tensor is missing, of another shape, or has no place.
-    pub fn load(c: &Config, weights: &Weights) -> std::result::Result<(Self, Facts), ModelError> {
+    pub fn load(c: &Config, weights: &Weights) -> std::result::Result<(Self, ModelInfo), ModelError> {
         let root = weights.root();
         let body = root.at("backbone");
         // The first releases say "embedding".
@@ -201,14 +201,14 @@ impl Mamba {
                 )?),
             },
         };
-        let facts = Facts {
+        let info = ModelInfo {
             architecture: c.kind.clone(),
             vocab_size: c.vocab_size,
             // A recurrence knows no end.
             context_length: u32::MAX as usize,
             parameters: weights.finish(if c.tied { &["lm_head.weight"] } else { &[] })?,
         };
-        Ok((mamba, facts))
+        Ok((mamba, info))
     }
 
     /// The state before the first token.

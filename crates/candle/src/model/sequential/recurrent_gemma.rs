@@ -6,7 +6,7 @@
 use super::fields::Fields;
 use super::source;
 use crate::model::weights::Weights;
-use crate::model::{Facts, ModelError};
+use crate::model::{ModelInfo, ModelError};
 use candle_core::{DType, Tensor};
 pub use candle_transformers::models::recurrent_gemma::Model;
 use candle_transformers::models::recurrent_gemma::{Config as Theirs, TemporalBlockType};
@@ -96,7 +96,7 @@ impl Config {
     ///
     /// # Errors
     /// When a tensor is missing, of another shape, or has no place.
-    pub fn load(&self, weights: &Weights) -> Result<(Model, Facts), ModelError> {
+    pub fn load(&self, weights: &Weights) -> Result<(Model, ModelInfo), ModelError> {
         let c = &self.theirs;
         let root = (c.hidden_size as f64).sqrt();
         let rounded = Tensor::new(root, &candle_core::Device::Cpu)?
@@ -116,12 +116,12 @@ impl Config {
             change,
             |vb| Model::new(c, vb),
         )?;
-        let facts = Facts {
+        let info = ModelInfo {
             architecture: "recurrent_gemma".to_owned(),
             vocab_size: c.vocab_size,
             context_length: c.attention_window_size.min(POSITIONS),
             parameters: weights.finish(&["lm_head.weight"])?,
         };
-        Ok((model, facts))
+        Ok((model, info))
     }
 }

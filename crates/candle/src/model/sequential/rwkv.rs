@@ -6,7 +6,7 @@
 use super::fields::Fields;
 use super::source;
 use crate::model::weights::Weights;
-use crate::model::{Facts, ModelError};
+use crate::model::{ModelInfo, ModelError};
 use candle_core::{DType, Device, Result, Tensor};
 use candle_transformers::models::rwkv_v5::{
     Config as Theirs, Model as Fifth, State as TheirState, StatePerLayer,
@@ -89,7 +89,7 @@ impl Config {
     ///
     /// # Errors
     /// When a tensor is missing, of another shape, or has no place.
-    pub fn load(&self, weights: &Weights) -> std::result::Result<(Model, Facts), ModelError> {
+    pub fn load(&self, weights: &Weights) -> std::result::Result<(Model, ModelInfo), ModelError> {
         let (c, sixth) = (&self.theirs, self.kind == "rwkv6");
         if sixth {
             self.check_ranks(weights)?;
@@ -106,7 +106,7 @@ impl Config {
                 Version::Fifth(Fifth::new(c, vb)?)
             })
         })?;
-        let facts = Facts {
+        let info = ModelInfo {
             architecture: self.kind.clone(),
             vocab_size: c.vocab_size,
             // A recurrence knows no end.
@@ -119,7 +119,7 @@ impl Config {
                 config: c.clone(),
                 device: weights.device().clone(),
             },
-            facts,
+            info,
         ))
     }
 

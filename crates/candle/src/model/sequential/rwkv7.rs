@@ -4,7 +4,7 @@
 use super::fields::Fields;
 use super::source::{self, Stored};
 use crate::model::weights::Weights;
-use crate::model::{Facts, ModelError};
+use crate::model::{ModelInfo, ModelError};
 use candle_core::{Device, Result, Tensor};
 use candle_transformers::models::rwkv_v7::State as TheirState;
 use candle_transformers::models::rwkv_v7::{
@@ -94,10 +94,10 @@ impl Config {
     ///
     /// # Errors
     /// When a tensor is missing, of another shape, or has no place.
-    pub fn load(&self, weights: &Weights) -> std::result::Result<(Model, Facts), ModelError> {
+    pub fn load(&self, weights: &Weights) -> std::result::Result<(Model, ModelInfo), ModelError> {
         let c = &self.theirs;
         let model = source::build(weights, stored, shaped, |vb| TheirModel::new(c, vb))?;
-        let facts = Facts {
+        let info = ModelInfo {
             architecture: "rwkv7".to_owned(),
             vocab_size: c.vocab_size,
             // A recurrence knows no end.
@@ -111,7 +111,7 @@ impl Config {
                 config: c.clone(),
                 device: weights.device().clone(),
             },
-            facts,
+            info,
         ))
     }
 }
