@@ -1,7 +1,7 @@
 //! Models: open weights in, logits out. Knows tensors; knows nothing of windows, items or metrics.
 //!
 //! A checkpoint is found ([`source`]), its files are opened ([`weights`], [`gguf`]), its family ([`families`]) turns the
-//! [`config`] into a [`blueprint`], and by that the shared [`layers`] are joined ([`build`]) into a [`decoder::Decoder`].
+//! [`config`] into a [`spec`], and by that the shared [`layers`] are joined ([`build`]) into a [`decoder::Decoder`].
 //! Architectures that no decoder is, or that candle-transformers has, are walked a token at a time ([`sequential`]).
 //!
 //! Activations are f32 everywhere; only a matrix in memory may be narrower. On the CPU a narrower matrix is widened for its
@@ -9,7 +9,7 @@
 //! asked for ([`Arithmetic`]). Where the processor allows, the CPU's part is done by [`cpu`].
 
 pub mod adapter;
-pub mod blueprint;
+pub mod spec;
 pub mod build;
 pub mod builtin;
 pub mod config;

@@ -1,7 +1,7 @@
-//! From a blueprint and weights to a decoder: the one place where layers are joined.
+//! From a spec and weights to a decoder: the one place where layers are joined.
 
-use super::blueprint::{
-    AttentionPlan, Blueprint, ExpertsPlan, FeedPlan, LayerPlan, NormKind, NormPlan, QkNormPlan,
+use super::spec::{
+    AttentionSpec, ModelSpec, ExpertsSpec, FeedForwardSpec, LayerSpec, NormKind, NormSpec, QkNormSpec,
 };
 use super::decoder::{Block, Decoder};
 use super::layers::attention::{Attention, QkNorm};
@@ -19,18 +19,18 @@ use rayon::prelude::*;
 ///
 /// # Errors
 /// When a tensor is missing, of another shape, or has no place.
-pub fn decoder(plan: &Blueprint, weights: &Weights) -> Result<Decoder, ModelError> {
-    let b = Builder { plan, weights };
-    let (root, hidden) = (weights.root(), plan.hidden_size);
-    let width = plan.embedding.width.unwrap_or(hidden);
+pub fn decoder(spec: &ModelSpec, weights: &Weights) -> Result<Decoder, ModelError> {
+    let b = Builder { spec, weights };
+    let (root, hidden) = (weights.root(), spec.hidden_size);
+    let width = spec.embedding.width.unwrap_or(hidden);
     // First, so that a damaged configuration's sizes are found out before anything is made of them.
-    let embedding = Embedding::new(root.matrix("token_embd", plan.vocab_size, width)?);
-    let layer = |i: usize| b.block(&root.at("blk").at(i), &plan.layers[i]);
-    let blocks = (0..plan.layers.len())
+    let embedding = Embedding::new(root.matrix("token_embd", spec.vocab_size, width)?);
+    let layer = |i: usize| b.block(&root.at("blk").at(i), &spec.layers[i]);
+    let blocks = (0..spec.layers.len())
         .into_par_iter()
         .map(layer)
         .collect::<Result<_, _>>()?;
-    let positions = match plan.embedding.positions {
+    let positions = match spec.embedding.positions {
         Some((rows, first)) => Some((
             Embedding::new(root.matrix("position_embd", rows, hidden)?),
             first,
@@ -46,58 +46,58 @@ pub fn decoder(plan: &Blueprint, weights: &Weights) -> Result<Decoder, ModelErro
             root.linear(&[("output_out", width)], hidden, false, Layout::OUT_IN)?,
         ))
     };
-    let head = if plan.tied {
+    let head = if spec.tied {
         None
     } else {
         Some(b.linear(
             &root,
-            &[("output", plan.vocab_size)],
+            &[("output", spec.vocab_size)],
             width,
-            plan.head_bias,
+            spec.head_bias,
             Layout::OUT_IN,
         )?)
     };
     Ok(Decoder {
         embedding,
-        embedding_scale: plan.embedding.scale,
-        embedding_norm: b.norm_if(plan.embedding.norm, &root, "token_embd_norm")?,
+        embedding_scale: spec.embedding.scale,
+        embedding_norm: b.norm_if(spec.embedding.norm, &root, "token_embd_norm")?,
         projections,
         positions,
-        ropes: plan.ropes.clone(),
-        alibi: plan.alibi.clone(),
+        ropes: spec.ropes.clone(),
+        alibi: spec.alibi.clone(),
         blocks,
-        final_norm: b.norm_if(plan.final_norm, &root, "output_norm")?,
+        final_norm: b.norm_if(spec.final_norm, &root, "output_norm")?,
         head,
-        logit_scale: plan.logit_scale,
-        logit_softcap: plan.logit_softcap,
+        logit_scale: spec.logit_scale,
+        logit_softcap: spec.logit_softcap,
         device: weights.device().clone(),
         info: ModelInfo {
-            architecture: plan.architecture.clone(),
-            vocab_size: plan.vocab_size,
-            context_length: plan.context_length,
-            parameters: weights.finish(&ignorable(plan))?,
+            architecture: spec.architecture.clone(),
+            vocab_size: spec.vocab_size,
+            context_length: spec.context_length,
+            parameters: weights.finish(&ignorable(spec))?,
         },
     })
 }
 
 /// What may stand in a checkpoint unread: buffers that follow from the configuration, and of tied models the second
 /// copy of the token table that some savers write.
-fn ignorable(plan: &Blueprint) -> Vec<&'static str> {
+fn ignorable(spec: &ModelSpec) -> Vec<&'static str> {
     let mut names = vec!["rotary_emb.inv_freq", "rope_freqs.weight", "rope_factors_"];
-    if plan.tied {
+    if spec.tied {
         names.extend(["lm_head.weight", "embed_out.weight"]);
     }
-    names.extend(plan.ignorable);
+    names.extend(spec.ignorable);
     names
 }
 
 struct Builder<'a> {
-    plan: &'a Blueprint,
+    spec: &'a ModelSpec,
     weights: &'a Weights,
 }
 
 impl Builder<'_> {
-    fn block(&self, at: &Scope<'_>, layer: &LayerPlan) -> Result<Block, ModelError> {
+    fn block(&self, at: &Scope<'_>, layer: &LayerSpec) -> Result<Block, ModelError> {
         let norms = layer.norms;
         Ok(Block {
             attention_norm: self.norm_if(norms.attention, at, "attn_norm")?,
@@ -111,32 +111,32 @@ impl Builder<'_> {
         })
     }
 
-    fn attention(&self, at: &Scope<'_>, plan: &AttentionPlan) -> Result<Attention, ModelError> {
-        let hidden = self.plan.hidden_size;
-        if !plan.heads.is_multiple_of(plan.kv_heads) {
-            let (heads, keys) = (plan.heads, plan.kv_heads);
+    fn attention(&self, at: &Scope<'_>, spec: &AttentionSpec) -> Result<Attention, ModelError> {
+        let hidden = self.spec.hidden_size;
+        if !spec.heads.is_multiple_of(spec.kv_heads) {
+            let (heads, keys) = (spec.heads, spec.kv_heads);
             return Err(self.weights.error(format!(
                 "{keys} heads of keys don't divide {heads} heads of queries"
             )));
         }
-        let (q, kv) = (plan.heads * plan.head_dim, plan.kv_heads * plan.head_dim);
+        let (q, kv) = (spec.heads * spec.head_dim, spec.kv_heads * spec.head_dim);
         let qkv = if at.has("attn_qkv.weight") {
             self.linear(
                 at,
                 &[("attn_qkv", q + 2 * kv)],
                 hidden,
-                plan.qkv_bias,
-                plan.qkv_layout,
+                spec.qkv_bias,
+                spec.qkv_layout,
             )?
         } else {
             let parts = [("attn_q", q), ("attn_k", kv), ("attn_v", kv)];
-            self.linear(at, &parts, hidden, plan.qkv_bias, Layout::OUT_IN)?
+            self.linear(at, &parts, hidden, spec.qkv_bias, Layout::OUT_IN)?
         };
-        let qk_norm = match plan.qk_norm {
+        let qk_norm = match spec.qk_norm {
             Some((over, norm)) => Some(QkNorm {
-                q: self.qk_norm(at, "attn_q_norm", over, norm, plan.heads, plan.head_dim)?,
-                k: self.qk_norm(at, "attn_k_norm", over, norm, plan.kv_heads, plan.head_dim)?,
-                whole: over == QkNormPlan::Whole,
+                q: self.qk_norm(at, "attn_q_norm", over, norm, spec.heads, spec.head_dim)?,
+                k: self.qk_norm(at, "attn_k_norm", over, norm, spec.kv_heads, spec.head_dim)?,
+                whole: over == QkNormSpec::Whole,
             }),
             None => None,
         };
@@ -146,21 +146,21 @@ impl Builder<'_> {
                 at,
                 &[("attn_output", hidden)],
                 q,
-                plan.out_bias,
-                plan.out_layout,
+                spec.out_bias,
+                spec.out_layout,
             )?,
-            heads: plan.heads,
-            kv_heads: plan.kv_heads,
-            head_dim: plan.head_dim,
-            scale: plan.scale,
-            softcap: plan.softcap,
-            window: plan.window,
-            rope: plan.rope,
+            heads: spec.heads,
+            kv_heads: spec.kv_heads,
+            head_dim: spec.head_dim,
+            scale: spec.scale,
+            softcap: spec.softcap,
+            window: spec.window,
+            rope: spec.rope,
             qk_norm,
-            clip: plan.clip,
-            alibi: plan.alibi,
-            sinks: if plan.sinks {
-                Some(at.tensor("attn_sinks.weight", &[plan.heads])?)
+            clip: spec.clip,
+            alibi: spec.alibi,
+            sinks: if spec.sinks {
+                Some(at.tensor("attn_sinks.weight", &[spec.heads])?)
             } else {
                 None
             },
@@ -171,20 +171,20 @@ impl Builder<'_> {
         &self,
         at: &Scope<'_>,
         name: &str,
-        over: QkNormPlan,
-        plan: NormPlan,
+        over: QkNormSpec,
+        spec: NormSpec,
         heads: usize,
         head_dim: usize,
     ) -> Result<Norm, ModelError> {
         let leaf = format!("{name}.weight");
         let weight = match over {
-            QkNormPlan::Head => return self.norm(at, name, head_dim, plan),
-            QkNormPlan::Whole => return self.norm(at, name, heads * head_dim, plan),
-            QkNormPlan::OwnTensors if !at.has(&leaf) => {
+            QkNormSpec::Head => return self.norm(at, name, head_dim, spec),
+            QkNormSpec::Whole => return self.norm(at, name, heads * head_dim, spec),
+            QkNormSpec::OwnTensors if !at.has(&leaf) => {
                 let of = |head: usize| at.tensor(&format!("{name}.{head}.weight"), &[head_dim]);
                 Tensor::stack(&(0..heads).map(of).collect::<Result<Vec<_>, _>>()?, 0)?
             }
-            QkNormPlan::OwnWeights | QkNormPlan::OwnTensors => {
+            QkNormSpec::OwnWeights | QkNormSpec::OwnTensors => {
                 at.tensor(&leaf, &[heads, head_dim])?
             }
         };
@@ -193,19 +193,19 @@ impl Builder<'_> {
             weight,
             ones,
             zeros,
-            eps: plan.eps as f32,
+            eps: spec.eps as f32,
         })
     }
 
-    fn feed(&self, at: &Scope<'_>, plan: &FeedPlan) -> Result<Mlp, ModelError> {
-        let hidden = self.plan.hidden_size;
-        match *plan {
-            FeedPlan::Gated {
+    fn feed(&self, at: &Scope<'_>, spec: &FeedForwardSpec) -> Result<Mlp, ModelError> {
+        let hidden = self.spec.hidden_size;
+        match *spec {
+            FeedForwardSpec::Gated {
                 inner,
                 bias,
                 gating,
             } => self.gated(at, ["ffn_gate", "ffn_up", "ffn_down"], inner, bias, gating),
-            FeedPlan::Plain {
+            FeedForwardSpec::Plain {
                 inner,
                 bias,
                 activation,
@@ -215,7 +215,7 @@ impl Builder<'_> {
                 down: self.linear(at, &[("ffn_down", hidden)], inner, bias, layout)?,
                 activation,
             }),
-            FeedPlan::Experts(plan) => Ok(Mlp::Experts(Box::new(self.experts(at, plan)?))),
+            FeedForwardSpec::Experts(spec) => Ok(Mlp::Experts(Box::new(self.experts(at, spec)?))),
         }
     }
 
@@ -228,7 +228,7 @@ impl Builder<'_> {
         bias: bool,
         gating: Gating,
     ) -> Result<Mlp, ModelError> {
-        let hidden = self.plan.hidden_size;
+        let hidden = self.spec.hidden_size;
         let fused = !at.has(&format!("{gate}.weight"));
         let parts = [(gate, inner), (up, inner)];
         let modules: &[(&str, usize)] = if fused { &[(up, 2 * inner)] } else { &parts };
@@ -239,12 +239,12 @@ impl Builder<'_> {
         })
     }
 
-    fn experts(&self, at: &Scope<'_>, plan: ExpertsPlan) -> Result<Experts, ModelError> {
-        let hidden = self.plan.hidden_size;
+    fn experts(&self, at: &Scope<'_>, spec: ExpertsSpec) -> Result<Experts, ModelError> {
+        let hidden = self.spec.hidden_size;
         let expert = |e: usize| -> Result<Mlp, ModelError> {
-            let (inner, bias, gating) = (plan.inner, plan.bias, plan.gating);
+            let (inner, bias, gating) = (spec.inner, spec.bias, spec.gating);
             if at.has("ffn_gate_up_exps.weight") {
-                let (at, (up, down)) = (at.slab(e), plan.layouts);
+                let (at, (up, down)) = (at.slab(e), spec.layouts);
                 return Ok(Mlp::Gated {
                     gate_up: self.linear(
                         &at,
@@ -270,35 +270,35 @@ impl Builder<'_> {
                 gating,
             )
         };
-        let shared = match plan.shared {
+        let shared = match spec.shared {
             Some((inner, weighed)) => {
                 let names = ["ffn_gate_shexp", "ffn_up_shexp", "ffn_down_shexp"];
                 let gate = match weighed {
                     true => Some(self.weigher(at)?),
                     false => None,
                 };
-                Some((self.gated(at, names, inner, false, plan.gating)?, gate))
+                Some((self.gated(at, names, inner, false, spec.gating)?, gate))
             }
             None => None,
         };
         Ok(Experts {
             router: self.linear(
                 at,
-                &[("ffn_gate_inp", plan.count)],
+                &[("ffn_gate_inp", spec.count)],
                 hidden,
-                plan.bias,
+                spec.bias,
                 Layout::OUT_IN,
             )?,
-            experts: (0..plan.count).map(expert).collect::<Result<_, _>>()?,
-            chosen: plan.chosen,
-            weighing: plan.weighing,
+            experts: (0..spec.count).map(expert).collect::<Result<_, _>>()?,
+            chosen: spec.chosen,
+            router_weights: spec.router_weights,
             shared,
         })
     }
 
     /// The gate of a shared expert: one row, which GGUF files store as a vector.
     fn weigher(&self, at: &Scope<'_>) -> Result<Linear, ModelError> {
-        let (name, hidden) = ("ffn_gate_inp_shexp.weight", self.plan.hidden_size);
+        let (name, hidden) = ("ffn_gate_inp_shexp.weight", self.spec.hidden_size);
         let row = at
             .tensor(name, &[1, hidden])
             .or_else(|_| at.tensor(name, &[hidden]))?;
@@ -328,7 +328,7 @@ impl Builder<'_> {
 
     fn norm_if(&self, there: bool, at: &Scope<'_>, name: &str) -> Result<Option<Norm>, ModelError> {
         there
-            .then(|| self.norm(at, name, self.plan.hidden_size, self.plan.norm))
+            .then(|| self.norm(at, name, self.spec.hidden_size, self.spec.norm))
             .transpose()
     }
 
@@ -337,12 +337,12 @@ impl Builder<'_> {
         at: &Scope<'_>,
         name: &str,
         len: usize,
-        plan: NormPlan,
+        spec: NormSpec,
     ) -> Result<Norm, ModelError> {
         let gguf = self.weights.is_gguf();
         let vector = |leaf: &str| at.tensor(&format!("{name}.{leaf}"), &[len]);
-        let eps = plan.eps as f32;
-        Ok(match plan.kind {
+        let eps = spec.eps as f32;
+        Ok(match spec.kind {
             NormKind::Rms { offset } => {
                 let weight = vector("weight")?;
                 Norm::Rms {

@@ -1,5 +1,5 @@
 //! The families of models: each says what its checkpoints call their tensors, and turns a configuration into a
-//! blueprint. A family that joins the layers in no new way is a row of `NATIVE` and a few lines.
+//! spec. A family that joins the layers in no new way is a row of `NATIVE` and a few lines.
 
 mod bloom;
 mod cohere;
@@ -19,7 +19,7 @@ mod qwen;
 mod stablelm;
 mod starcoder2;
 
-use super::blueprint::Blueprint;
+use super::spec::ModelSpec;
 use super::config::Config;
 use super::gguf::Gguf;
 use super::weights::Weights;
@@ -34,7 +34,7 @@ struct Native {
     /// `general.architecture`s of GGUF.
     gguf: &'static [&'static str],
     names: fn(&Config) -> Names,
-    plan: fn(&Config) -> Result<Blueprint, ModelError>,
+    spec: fn(&Config) -> Result<ModelSpec, ModelError>,
 }
 
 /// What byrote's own layers can be joined to.
@@ -43,212 +43,212 @@ const NATIVE: &[Native] = &[
         config: &["llama"],
         gguf: &["llama"],
         names: llama::names,
-        plan: llama::llama,
+        spec: llama::llama,
     },
     Native {
         config: &["mistral"],
         gguf: &["mistral"],
         names: llama::names,
-        plan: llama::mistral,
+        spec: llama::mistral,
     },
     Native {
         config: &["ministral"],
         gguf: &[],
         names: llama::names,
-        plan: llama::ministral,
+        spec: llama::ministral,
     },
     Native {
         config: &["ministral3"],
         gguf: &["mistral3"],
         names: llama::names,
-        plan: llama::ministral3,
+        spec: llama::ministral3,
     },
     Native {
         config: &["mixtral"],
         gguf: &[],
         names: llama::mixtral_names,
-        plan: llama::mixtral,
+        spec: llama::mixtral,
     },
     Native {
         config: &["smollm3"],
         gguf: &["smollm3"],
         names: llama::names,
-        plan: llama::smollm3,
+        spec: llama::smollm3,
     },
     Native {
         config: &["internlm2"],
         gguf: &["internlm2"],
         names: llama::internlm2_names,
-        plan: llama::internlm2,
+        spec: llama::internlm2,
     },
     Native {
         config: &["granite"],
         gguf: &["granite"],
         names: llama::names,
-        plan: llama::granite,
+        spec: llama::granite,
     },
     Native {
         config: &["qwen2"],
         gguf: &["qwen2"],
         names: llama::names,
-        plan: qwen::qwen2,
+        spec: qwen::qwen2,
     },
     Native {
         config: &["qwen3"],
         gguf: &["qwen3"],
         names: llama::names,
-        plan: qwen::qwen3,
+        spec: qwen::qwen3,
     },
     Native {
         config: &["qwen2_moe"],
         gguf: &["qwen2moe"],
         names: qwen::moe_names,
-        plan: qwen::qwen2_moe,
+        spec: qwen::qwen2_moe,
     },
     Native {
         config: &["qwen3_moe"],
         gguf: &["qwen3moe"],
         names: qwen::moe_names,
-        plan: qwen::qwen3_moe,
+        spec: qwen::qwen3_moe,
     },
     Native {
         config: &["olmo"],
         gguf: &["olmo"],
         names: llama::names,
-        plan: olmo::olmo,
+        spec: olmo::olmo,
     },
     Native {
         config: &["olmo2"],
         gguf: &[],
         names: olmo::after_names,
-        plan: olmo::olmo2,
+        spec: olmo::olmo2,
     },
     // llama.cpp writes both as OLMo 2, the third with a window.
     Native {
         config: &["olmo3"],
         gguf: &["olmo2"],
         names: olmo::after_names,
-        plan: olmo::olmo3,
+        spec: olmo::olmo3,
     },
     Native {
         config: &["olmoe"],
         gguf: &["olmoe"],
         names: qwen::moe_names,
-        plan: olmo::olmoe,
+        spec: olmo::olmoe,
     },
     Native {
         config: &["gemma"],
         gguf: &["gemma"],
         names: llama::names,
-        plan: gemma::gemma,
+        spec: gemma::gemma,
     },
     Native {
         config: &["gemma2"],
         gguf: &["gemma2"],
         names: gemma::names,
-        plan: gemma::gemma2,
+        spec: gemma::gemma2,
     },
     Native {
         config: &["gemma3_text", "gemma3"],
         gguf: &["gemma3"],
         names: gemma::names,
-        plan: gemma::gemma3,
+        spec: gemma::gemma3,
     },
     Native {
         config: &["phi"],
         gguf: &["phi2"],
         names: phi::names,
-        plan: phi::phi,
+        spec: phi::phi,
     },
     Native {
         config: &["phi3"],
         gguf: &["phi3"],
         names: phi::phi3_names,
-        plan: phi::phi3,
+        spec: phi::phi3,
     },
     Native {
         config: &["stablelm"],
         gguf: &["stablelm"],
         names: stablelm::names,
-        plan: stablelm::plan,
+        spec: stablelm::spec,
     },
     Native {
         config: &["cohere"],
         gguf: &["command-r"],
         names: llama::names,
-        plan: cohere::cohere,
+        spec: cohere::cohere,
     },
     Native {
         config: &["cohere2"],
         gguf: &["cohere2"],
         names: llama::names,
-        plan: cohere::cohere2,
+        spec: cohere::cohere2,
     },
     Native {
         config: &["starcoder2"],
         gguf: &["starcoder2"],
         names: starcoder2::names,
-        plan: starcoder2::plan,
+        spec: starcoder2::spec,
     },
     Native {
         config: &["gpt2"],
         gguf: &["gpt2"],
         names: gpt2::names,
-        plan: gpt2::gpt2,
+        spec: gpt2::gpt2,
     },
     Native {
         config: &["gpt_bigcode"],
         gguf: &["starcoder"],
         names: gpt2::names,
-        plan: gpt2::bigcode,
+        spec: gpt2::bigcode,
     },
     Native {
         config: &["gpt_neo"],
         gguf: &[],
         names: gpt_neo::names,
-        plan: gpt_neo::plan,
+        spec: gpt_neo::spec,
     },
     Native {
         config: &["gptj"],
         gguf: &[],
         names: gptj::names,
-        plan: gptj::plan,
+        spec: gptj::spec,
     },
     Native {
         config: &["gpt_neox"],
         gguf: &["gptneox"],
         names: gpt_neox::names,
-        plan: gpt_neox::plan,
+        spec: gpt_neox::spec,
     },
     Native {
         config: &["opt"],
         gguf: &[],
         names: opt::names,
-        plan: opt::plan,
+        spec: opt::spec,
     },
     Native {
         config: &["bloom"],
         gguf: &["bloom"],
         names: bloom::names,
-        plan: bloom::plan,
+        spec: bloom::spec,
     },
     Native {
         config: &["mpt"],
         gguf: &["mpt"],
         names: mpt::names,
-        plan: mpt::plan,
+        spec: mpt::spec,
     },
     Native {
         config: &["falcon"],
         gguf: &["falcon"],
         names: falcon::names,
-        plan: falcon::plan,
+        spec: falcon::spec,
     },
     Native {
         config: &["gpt_oss"],
         gguf: &["gpt-oss"],
         names: gpt_oss::names,
-        plan: gpt_oss::plan,
+        spec: gpt_oss::spec,
     },
 ];
 
@@ -330,7 +330,7 @@ impl Family {
     /// When a field is missing or wrong.
     pub fn check(&self) -> Result<(), ModelError> {
         match self {
-            Self::Native(recognized) => recognized.plan().map(drop),
+            Self::Native(recognized) => recognized.spec().map(drop),
             Self::Sequential(_) => Ok(()),
         }
     }
@@ -341,7 +341,7 @@ impl Family {
     /// When the configuration can't be used, or a tensor is missing, of another shape, or has no place.
     pub fn load(&self, weights: &Weights) -> Result<Box<dyn CausalLm>, ModelError> {
         match self {
-            Self::Native(recognized) => Ok(Box::new(build::decoder(&recognized.plan()?, weights)?)),
+            Self::Native(recognized) => Ok(Box::new(build::decoder(&recognized.spec()?, weights)?)),
             Self::Sequential(config) => Ok(Box::new(config.load(weights)?)),
         }
     }
@@ -361,8 +361,8 @@ impl Recognized {
     ///
     /// # Errors
     /// When a field is missing or wrong.
-    pub fn plan(&self) -> Result<Blueprint, ModelError> {
-        (self.native.plan)(&self.config)
+    pub fn spec(&self) -> Result<ModelSpec, ModelError> {
+        (self.native.spec)(&self.config)
     }
 }
 
@@ -374,11 +374,11 @@ mod tests {
     fn configs_that_cannot_be_used_say_why() {
         let said = |json: &str| {
             let family = Family::from_config(json.as_bytes(), "m/config.json", None);
-            let plan = family.and_then(|family| match family {
-                Family::Native(recognized) => recognized.plan(),
+            let spec = family.and_then(|family| match family {
+                Family::Native(recognized) => recognized.spec(),
                 Family::Sequential(_) => panic!("{json} is native"),
             });
-            plan.unwrap_err().to_string()
+            spec.unwrap_err().to_string()
         };
         assert!(said("{").contains("m/config.json"));
         assert!(said("{}").contains("no \"model_type\""));

@@ -3,7 +3,7 @@
 use super::adapter::Adapter;
 use super::families::Family;
 use super::gguf::{Gguf, Value};
-use super::memory::{self, Outline, Packing, Plan, Room, Widths};
+use super::memory::{self, MemoryEstimate, Packing, MemoryPlan, MemoryBudget, Widths};
 use super::weights::{Place, Precision, Weights};
 use super::{CausalLm, ModelError};
 use crate::tokens::gguf::GgufVocab;
@@ -35,24 +35,24 @@ pub struct LoadConfig {
     /// The folder of a LoRA adapter to merge into the weights.
     pub adapter: Option<PathBuf>,
     /// What may be taken on the CPU; `None` for what the machine has, and batches of the usual size on every core.
-    pub room: Option<Room>,
+    pub budget: Option<MemoryBudget>,
     /// Is told what will be taken, before weights are read.
-    pub announce: Option<fn(&Plan)>,
+    pub announce: Option<fn(&MemoryPlan)>,
 }
 
 impl LoadConfig {
-    fn room(&self) -> Room {
-        self.room
-            .unwrap_or_else(|| Room::of_machine(16, byrote_core::machine::cores(), 128))
+    fn budget(&self) -> MemoryBudget {
+        self.budget
+            .unwrap_or_else(|| MemoryBudget::of_machine(16, byrote_core::machine::cores(), 128))
     }
 
     /// What a model on `device` is loaded as, and in what batches it is scored, in such a way that it fits. The memory of
     /// other devices than the CPU is not known.
-    fn fit(&self, outline: &Outline, device: &Device) -> Result<Option<Plan>, ModelError> {
+    fn fit(&self, estimate: &MemoryEstimate, device: &Device) -> Result<Option<MemoryPlan>, ModelError> {
         if !device.is_cpu() {
             return Ok(None);
         }
-        let plan = outline.choose(self.precision, Packing::of_machine(), &self.room())?;
+        let plan = estimate.choose(self.precision, Packing::of_machine(), &self.budget())?;
         if let Some(announce) = self.announce {
             announce(&plan);
         }
@@ -69,7 +69,7 @@ pub struct Loaded {
     /// How many matrices are kept as what, where they were quantized at load.
     pub mixture: Option<String>,
     /// What it takes in memory, and in what batches; absent where it isn't on the CPU.
-    pub plan: Option<Plan>,
+    pub plan: Option<MemoryPlan>,
 }
 
 impl std::fmt::Debug for Loaded {
@@ -104,7 +104,7 @@ pub fn safetensors(checkpoint: &Checkpoint, options: &LoadConfig) -> Result<Load
     if let (Family::Sequential(config), Some(precision)) = (&family, options.precision) {
         config.check(precision, &config_name)?;
     }
-    let plan = options.fit(&outline(checkpoint, &family)?, &device)?;
+    let plan = options.fit(&estimate(checkpoint, &family)?, &device)?;
     let precision = match (options.precision, &plan) {
         (Some(precision), _) => precision,
         (None, Some(plan)) => plan.precision,
@@ -138,11 +138,11 @@ pub fn safetensors(checkpoint: &Checkpoint, options: &LoadConfig) -> Result<Load
 ///
 /// # Errors
 /// When a header can't be read, or the configuration can't be used.
-fn outline(checkpoint: &Checkpoint, family: &Family) -> Result<Outline, ModelError> {
+fn estimate(checkpoint: &Checkpoint, family: &Family) -> Result<MemoryEstimate, ModelError> {
     let (widths, tied) = match family {
         Family::Native(recognized) => {
-            let plan = recognized.plan()?;
-            (Some(Widths::of(&plan)), plan.tied)
+            let spec = recognized.spec()?;
+            (Some(Widths::from_spec(&spec)), spec.tied)
         }
         Family::Sequential(_) => (None, false),
     };
@@ -154,7 +154,7 @@ fn outline(checkpoint: &Checkpoint, family: &Family) -> Result<Outline, ModelErr
         .path()
         .display()
         .to_string();
-    Ok(Outline::new(
+    Ok(MemoryEstimate::new(
         file,
         headers,
         widths,
@@ -182,17 +182,17 @@ pub fn gguf(path: &Path, options: &LoadConfig) -> Result<Loaded, ModelError> {
         .map(|vocab| Tokenizer::from_gguf(vocab, &path.display().to_string()))
         .transpose()?;
     let widths = match &family {
-        Family::Native(recognized) => Some(Widths::of(&recognized.plan()?)),
+        Family::Native(recognized) => Some(Widths::from_spec(&recognized.spec()?)),
         Family::Sequential(_) => None,
     };
-    let outline = Outline::new(
+    let estimate = MemoryEstimate::new(
         path.display().to_string(),
         memory::of_gguf(&gguf),
         widths,
         true,
         false,
     );
-    let plan = options.fit(&outline, &device)?;
+    let plan = options.fit(&estimate, &device)?;
     let precision = match (options.precision, &plan) {
         (Some(precision), _) => precision,
         (None, Some(plan)) => plan.precision,

@@ -5,7 +5,7 @@
 //! needs beside them, or what every thread needs for its batch.
 
 use super::ModelError;
-use super::blueprint::{Blueprint, FeedPlan};
+use super::spec::{ModelSpec, FeedForwardSpec};
 use super::gguf::Gguf;
 use super::quantize::Quant;
 use super::shards::slots_of;
@@ -55,7 +55,7 @@ const PANEL: u64 = 32;
 
 /// What may be taken, and what for.
 #[derive(Clone, Copy, Debug)]
-pub struct Room {
+pub struct MemoryBudget {
     /// Bytes that the program may have in use; `None` where nobody knows.
     pub limit: Option<u64>,
     /// Whether the user named the limit. Of what merely happens to be free, `auto` takes half at most for f32.
@@ -73,7 +73,7 @@ pub struct Room {
     pub keeps: bool,
 }
 
-impl Room {
+impl MemoryBudget {
     /// What the machine and its control groups leave to this program.
     pub fn of_machine(batch: usize, threads: usize, window: usize) -> Self {
         let held = byrote_core::machine::resident().unwrap_or(0);
@@ -133,7 +133,7 @@ pub struct Widths {
 
 /// A model by its headers.
 #[derive(Clone, Debug)]
-pub struct Outline {
+pub struct MemoryEstimate {
     file: String,
     headers: Vec<Header>,
     widths: Widths,
@@ -144,7 +144,7 @@ pub struct Outline {
 
 /// What a model will take, in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Plan {
+pub struct MemoryPlan {
     pub precision: Precision,
     pub batch: usize,
     pub threads: usize,
@@ -164,7 +164,7 @@ pub struct Plan {
     pub limit: Option<u64>,
 }
 
-impl Plan {
+impl MemoryPlan {
     /// All of a thread's.
     pub fn thread(&self) -> u64 {
         self.activations + self.logits + self.widened
@@ -375,21 +375,21 @@ pub(super) fn weights(headers: &[Header], precision: Precision, packing: Packing
 
 impl Widths {
     /// Of a decoder.
-    pub fn of(plan: &Blueprint) -> Self {
-        let attention = plan.layers.iter().map(|layer| &layer.attention);
-        let kv = |a: &super::blueprint::AttentionPlan| 2 * (a.kv_heads * a.head_dim) as u64;
-        let feed = plan.layers.iter().map(|layer| match layer.feed {
-            FeedPlan::Gated { inner, .. } => 5 * inner,
-            FeedPlan::Plain { inner, .. } => 2 * inner,
-            FeedPlan::Experts(experts) => {
+    pub fn from_spec(spec: &ModelSpec) -> Self {
+        let attention = spec.layers.iter().map(|layer| &layer.attention);
+        let kv = |a: &super::spec::AttentionSpec| 2 * (a.kv_heads * a.head_dim) as u64;
+        let feed = spec.layers.iter().map(|layer| match layer.feed {
+            FeedForwardSpec::Gated { inner, .. } => 5 * inner,
+            FeedForwardSpec::Plain { inner, .. } => 2 * inner,
+            FeedForwardSpec::Experts(experts) => {
                 5 * experts
                     .inner
                     .max(experts.shared.map_or(0, |(inner, _)| inner))
             }
         });
         Self {
-            vocab: plan.vocab_size as u64,
-            hidden: plan.hidden_size as u64,
+            vocab: spec.vocab_size as u64,
+            hidden: spec.hidden_size as u64,
             qkv: attention
                 .clone()
                 .map(|a| (a.heads * a.head_dim) as u64 + kv(a))
@@ -399,7 +399,7 @@ impl Widths {
             kept: attention.map(kv).sum(),
             inner: feed.max().unwrap_or(0) as u64,
             sequential: false,
-            warped: plan.logit_scale.is_some() || plan.logit_softcap.is_some(),
+            warped: spec.logit_scale.is_some() || spec.logit_softcap.is_some(),
         }
     }
 
@@ -417,11 +417,11 @@ impl Widths {
 
     /// Bytes for one batch: what the widest layer holds at once, scores of attention, and, if they stay, keys and values of all
     /// layers, in batches up to twice as large.
-    fn activations(&self, batch: usize, room: &Room) -> u64 {
-        let (batch, window) = (batch as u64, room.window as u64);
+    fn activations(&self, batch: usize, budget: &MemoryBudget) -> u64 {
+        let (batch, window) = (batch as u64, budget.window as u64);
         let attention = 4 * self.hidden + 4 * self.qkv;
         let feed = 5 * self.hidden + self.inner;
-        let kept = if room.keeps { 2 * self.kept } else { 0 };
+        let kept = if budget.keeps { 2 * self.kept } else { 0 };
         let tokens = batch * window * (attention.max(feed) + kept);
         let scores = 4 * batch * self.heads * window * window;
         4 * (tokens + scores)
@@ -429,11 +429,11 @@ impl Widths {
 
     /// Bytes of logits at once. A packed output matrix is multiplied some columns at a time; otherwise whole rows are computed,
     /// some at a time, and copied where they are warped or come from another device.
-    fn logits(&self, batch: usize, room: &Room, precision: Precision, packing: Packing) -> u64 {
-        let all = (batch * room.window).max(1) as u64;
+    fn logits(&self, batch: usize, budget: &MemoryBudget, precision: Precision, packing: Packing) -> u64 {
+        let all = (batch * budget.window).max(1) as u64;
         let packed =
             packing == Packing::Panels && matches!(precision, Precision::F32 | Precision::Bf16);
-        if packed && !self.warped && !room.keeps {
+        if packed && !self.warped && !budget.keeps {
             return 4 * all * self.vocab.min(LOGIT_COLUMNS as u64);
         }
         let rows = (LOGIT_ELEMENTS as u64 / self.vocab.max(1)).clamp(1, all);
@@ -446,7 +446,7 @@ impl Widths {
     }
 }
 
-impl Outline {
+impl MemoryEstimate {
     /// Without widths of its own, a model is taken for one that is walked token by token. No width is believed that
     /// no tensor could have: a damaged configuration is an error of its own, told where tensors are read.
     pub(super) fn new(
@@ -492,14 +492,14 @@ impl Outline {
     }
 
     /// What it takes in so many batches at a time of so many windows.
-    pub fn plan(&self, precision: Precision, packing: Packing, room: &Room) -> Plan {
+    pub fn plan(&self, precision: Precision, packing: Packing, budget: &MemoryBudget) -> MemoryPlan {
         let batch = if self.widths.sequential {
             1
         } else {
-            room.batch
-                .clamp(1, (BATCH_TOKENS / room.window.max(1)).max(1))
+            budget.batch
+                .clamp(1, (BATCH_TOKENS / budget.window.max(1)).max(1))
         };
-        let threads = room.threads.max(1);
+        let threads = budget.threads.max(1);
         let matrices = || self.headers.iter().filter(|header| header.is_matrix());
         let largest = |of: &dyn Fn(&Header) -> u64| matrices().map(of).max().unwrap_or(0);
         let widest = largest(&Header::elements);
@@ -528,17 +528,17 @@ impl Outline {
             .max()
             .unwrap_or(0);
         let loading = (threads as u64 * of_layers).max(largest(&beside));
-        Plan {
+        MemoryPlan {
             precision,
             batch,
             threads,
-            program: room.held.max(PROGRAM) + TOKENIZER_ENTRY * self.widths.vocab,
+            program: budget.held.max(PROGRAM) + TOKENIZER_ENTRY * self.widths.vocab,
             weights: weights(&self.headers, precision, packing),
             loading,
-            activations: self.widths.activations(batch, room),
-            logits: self.widths.logits(batch, room, precision, packing),
+            activations: self.widths.activations(batch, budget),
+            logits: self.widths.logits(batch, budget, precision, packing),
             widened,
-            limit: room.limit,
+            limit: budget.limit,
         }
     }
 
@@ -547,21 +547,21 @@ impl Outline {
         &self,
         precision: Precision,
         packing: Packing,
-        room: &Room,
+        budget: &MemoryBudget,
         limit: u64,
-    ) -> Option<Plan> {
-        let mut room = *room;
+    ) -> Option<MemoryPlan> {
+        let mut budget = *budget;
         loop {
-            let plan = self.plan(precision, packing, &room);
+            let plan = self.plan(precision, packing, &budget);
             if plan.total() <= limit {
                 return Some(plan);
             }
             // Batches of four still keep a thread busy; after that a thread less costs less than batches of one.
-            match (plan.batch, room.threads) {
+            match (plan.batch, budget.threads) {
                 (1, 0 | 1) => return None,
-                (batch @ 5.., _) => room.batch = batch.div_ceil(2),
-                (_, threads @ 2..) => room.threads = threads.div_ceil(2),
-                (batch, _) => room.batch = batch.div_ceil(2),
+                (batch @ 5.., _) => budget.batch = batch.div_ceil(2),
+                (_, threads @ 2..) => budget.threads = threads.div_ceil(2),
+                (batch, _) => budget.batch = batch.div_ceil(2),
             }
         }
     }
@@ -574,30 +574,30 @@ impl Outline {
         &self,
         asked: Option<Precision>,
         packing: Packing,
-        room: &Room,
-    ) -> Result<Plan, ModelError> {
+        budget: &MemoryBudget,
+    ) -> Result<MemoryPlan, ModelError> {
         let narrow = if self.gguf {
             Precision::Quantized
         } else {
             Precision::Bf16
         };
-        let Some(limit) = room.limit else {
-            return Ok(self.plan(asked.unwrap_or(Precision::F32), packing, room));
+        let Some(limit) = budget.limit else {
+            return Ok(self.plan(asked.unwrap_or(Precision::F32), packing, budget));
         };
-        let fits = |precision, limit| self.fitting(precision, packing, room, limit);
+        let fits = |precision, limit| self.fitting(precision, packing, budget, limit);
         let found = match asked {
             Some(precision) => fits(precision, limit),
             None if self.f32_only => fits(Precision::F32, limit),
             None => {
-                let for_f32 = if room.asked {
+                let for_f32 = if budget.asked {
                     limit
                 } else {
-                    room.held
-                        .saturating_add(limit.saturating_sub(room.held) / 2)
+                    budget.held
+                        .saturating_add(limit.saturating_sub(budget.held) / 2)
                 };
                 // Batches of one are too high a price for wide weights.
                 let wide =
-                    fits(Precision::F32, for_f32).filter(|plan| plan.batch >= room.batch.min(4));
+                    fits(Precision::F32, for_f32).filter(|plan| plan.batch >= budget.batch.min(4));
                 wide.or_else(|| fits(narrow, limit))
                     .or_else(|| fits(Precision::F32, limit))
             }
@@ -610,7 +610,7 @@ impl Outline {
                     narrow
                 }),
                 packing,
-                room,
+                budget,
                 limit,
             )
         })
@@ -620,17 +620,17 @@ impl Outline {
         &self,
         wanted: Precision,
         packing: Packing,
-        room: &Room,
+        budget: &MemoryBudget,
         limit: u64,
     ) -> ModelError {
         let least = |precision| {
             self.plan(
                 precision,
                 packing,
-                &Room {
+                &MemoryBudget {
                     batch: 1,
                     threads: 1,
-                    ..*room
+                    ..*budget
                 },
             )
         };
@@ -641,7 +641,7 @@ impl Outline {
             Precision::Quantized,
             Precision::AtLoad(Quant::Q4_0),
         ];
-        let mut open: Vec<Plan> = narrower
+        let mut open: Vec<MemoryPlan> = narrower
             .into_iter()
             .filter(|p| !self.f32_only && (self.gguf || *p != Precision::Quantized))
             .map(least)
@@ -661,7 +661,7 @@ impl Outline {
                 }
             },
         };
-        let whose = if room.asked {
+        let whose = if budget.asked {
             "--memory allows"
         } else {
             "the machine has"

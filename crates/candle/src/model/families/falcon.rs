@@ -3,8 +3,8 @@
 
 use super::bloom;
 use crate::model::ModelError;
-use crate::model::blueprint::{
-    AttentionPlan, Blueprint, FeedPlan, HIDDEN, LAYERS, LayerPlan, NormKind, NormPlan, NormsPlan,
+use crate::model::spec::{
+    AttentionSpec, ModelSpec, FeedForwardSpec, HIDDEN, LAYERS, LayerSpec, NormKind, NormSpec, NormsSpec,
     heads,
 };
 use crate::model::config::Config;
@@ -65,7 +65,7 @@ pub(super) fn names(c: &Config) -> Names {
     }
 }
 
-pub(super) fn plan(c: &Config) -> Result<Blueprint, ModelError> {
+pub(super) fn spec(c: &Config) -> Result<ModelSpec, ModelError> {
     let ((heads, head_dim), kind) = (heads(c)?, kind(c)?);
     let (bias, alibi) = (c.or("bias", false)?, c.or("alibi", false)?);
     let one_key = c.or("multi_query", true)?;
@@ -82,7 +82,7 @@ pub(super) fn plan(c: &Config) -> Result<Blueprint, ModelError> {
             per: heads / kv_heads,
         }
     };
-    let attention = AttentionPlan {
+    let attention = AttentionSpec {
         qkv_bias: bias,
         out_bias: bias,
         qkv_layout: Layout {
@@ -91,40 +91,40 @@ pub(super) fn plan(c: &Config) -> Result<Blueprint, ModelError> {
         },
         rope: (!alibi).then_some(0),
         alibi,
-        ..AttentionPlan::new(heads, kv_heads, head_dim)
+        ..AttentionSpec::new(heads, kv_heads, head_dim)
     };
-    let feed = FeedPlan::Plain {
+    let feed = FeedForwardSpec::Plain {
         inner: c.count_or("ffn_hidden_size|intermediate_size", 4 * c.count(HIDDEN)?)?,
         bias,
         activation: c.or("activation", Activation::Gelu)?,
         layout: Layout::OUT_IN,
     };
-    let layer = LayerPlan {
+    let layer = LayerSpec {
         norms: if kind.two_norms || !kind.parallel {
-            NormsPlan::BEFORE
+            NormsSpec::BEFORE
         } else {
-            NormsPlan::SHARED
+            NormsSpec::SHARED
         },
         residual: if kind.parallel {
             Residual::Parallel
         } else {
             Residual::Sequential
         },
-        ..LayerPlan::new(attention, feed)
+        ..LayerSpec::new(attention, feed)
     };
-    let norm = NormPlan {
+    let norm = NormSpec {
         kind: NormKind::Layer { bias: true },
         eps: c.or("layer_norm_epsilon|layer_norm_eps", 1e-5)?,
     };
-    let mut plan = Blueprint::new(c, norm, vec![layer; c.few(LAYERS)?], true)?;
+    let mut spec = ModelSpec::new(c, norm, vec![layer; c.few(LAYERS)?], true)?;
     if alibi {
         let scale = (head_dim as f64).powf(-0.5);
-        plan.alibi = Some(Alibi {
+        spec.alibi = Some(Alibi {
             slopes: Alibi::slopes(heads, 8.0),
             rounded: Some(scale),
         });
     } else {
-        plan.ropes = vec![c.rope(head_dim, 10_000.0, Pairing::Halves)?];
+        spec.ropes = vec![c.rope(head_dim, 10_000.0, Pairing::Halves)?];
     }
-    Ok(plan)
+    Ok(spec)
 }

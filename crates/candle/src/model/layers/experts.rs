@@ -7,7 +7,7 @@ use candle_core::{D, Result, Tensor};
 
 /// How the chosen experts are weighed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Weighing {
+pub enum RouterWeights {
     /// By their share of the softmax over all experts.
     Share,
     /// The same, made to sum to one over the chosen.
@@ -21,7 +21,7 @@ pub struct Experts {
     pub experts: Vec<Mlp>,
     /// Experts a token.
     pub chosen: usize,
-    pub weighing: Weighing,
+    pub router_weights: RouterWeights,
     /// One that every token passes, and the gate whose sigmoid weighs it.
     pub shared: Option<(Mlp, Option<Linear>)>,
 }
@@ -75,9 +75,9 @@ impl Experts {
         let mut order: Vec<usize> = (0..shares.len()).collect();
         order.sort_by(|a, b| shares[*b].total_cmp(&shares[*a]));
         order.truncate(self.chosen);
-        let sum: f32 = match self.weighing {
-            Weighing::Share => 1.0,
-            Weighing::Renormalized => order.iter().map(|i| shares[*i]).sum(),
+        let sum: f32 = match self.router_weights {
+            RouterWeights::Share => 1.0,
+            RouterWeights::Renormalized => order.iter().map(|i| shares[*i]).sum(),
         };
         order.into_iter().map(|i| (i, shares[i] / sum)).collect()
     }

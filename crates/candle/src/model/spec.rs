@@ -1,31 +1,31 @@
 //! What a family says of a checkpoint before its weights are read: widths, norms, attention, feed-forward blocks.
 //!
-//! A family turns a configuration into a [`Blueprint`], and [`super::build`] joins the shared layers by it. So a family
+//! A family turns a configuration into a [`ModelSpec`], and [`super::build`] joins the shared layers by it. So a family
 //! is a table of names and a function, and no layer is written twice.
 
 use super::ModelError;
 use super::config::Config;
 use super::decoder::Residual;
 use super::layers::alibi::Alibi;
-use super::layers::experts::Weighing;
+use super::layers::experts::RouterWeights;
 use super::layers::mlp::{Activation, Gating};
 use super::layers::rope::Rope;
 use super::weights::scope::Layout;
 
 /// A model without its weights.
 #[derive(Clone, Debug)]
-pub struct Blueprint {
+pub struct ModelSpec {
     pub architecture: String,
     pub vocab_size: usize,
     pub hidden_size: usize,
     /// Longest sequence in tokens.
     pub context_length: usize,
-    pub norm: NormPlan,
-    pub embedding: EmbeddingPlan,
+    pub norm: NormSpec,
+    pub embedding: EmbeddingSpec,
     /// Rotary embeddings that layers refer to by index.
     pub ropes: Vec<Rope>,
     pub alibi: Option<Alibi>,
-    pub layers: Vec<LayerPlan>,
+    pub layers: Vec<LayerSpec>,
     /// A norm after the last layer.
     pub final_norm: bool,
     /// The token table is the output matrix.
@@ -38,7 +38,7 @@ pub struct Blueprint {
     pub ignorable: &'static [&'static str],
 }
 
-impl Blueprint {
+impl ModelSpec {
     /// Rotary or no positions, an untied head, no factors. `tied` is what the family takes where the configuration
     /// doesn't say.
     ///
@@ -46,8 +46,8 @@ impl Blueprint {
     /// When a size is missing.
     pub fn new(
         c: &Config,
-        norm: NormPlan,
-        layers: Vec<LayerPlan>,
+        norm: NormSpec,
+        layers: Vec<LayerSpec>,
         tied: bool,
     ) -> Result<Self, ModelError> {
         Ok(Self {
@@ -59,7 +59,7 @@ impl Blueprint {
                 2_048,
             )?,
             norm,
-            embedding: EmbeddingPlan::default(),
+            embedding: EmbeddingSpec::default(),
             ropes: Vec::new(),
             alibi: None,
             layers,
@@ -78,7 +78,7 @@ impl Blueprint {
     /// The first that `change` gives.
     pub fn each(
         mut self,
-        mut change: impl FnMut(usize, &mut LayerPlan) -> Result<(), ModelError>,
+        mut change: impl FnMut(usize, &mut LayerSpec) -> Result<(), ModelError>,
     ) -> Result<Self, ModelError> {
         self.layers
             .iter_mut()
@@ -112,7 +112,7 @@ pub fn heads(c: &Config) -> Result<(usize, usize), ModelError> {
 
 /// The norms of a model.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct NormPlan {
+pub struct NormSpec {
     pub kind: NormKind,
     pub eps: f64,
 }
@@ -130,7 +130,7 @@ pub enum NormKind {
 
 /// Token vectors and what is done to them.
 #[derive(Clone, Debug, Default)]
-pub struct EmbeddingPlan {
+pub struct EmbeddingSpec {
     pub scale: Option<f64>,
     pub norm: bool,
     /// Rows of the table of positions, and the row of position 0.
@@ -141,27 +141,27 @@ pub struct EmbeddingPlan {
 
 /// One layer.
 #[derive(Clone, Debug)]
-pub struct LayerPlan {
-    pub attention: AttentionPlan,
-    pub feed: FeedPlan,
-    pub norms: NormsPlan,
+pub struct LayerSpec {
+    pub attention: AttentionSpec,
+    pub feed: FeedForwardSpec,
+    pub norms: NormsSpec,
     pub residual: Residual,
     pub residual_scale: Option<f64>,
 }
 
 /// Which norms a layer has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct NormsPlan {
+pub struct NormsSpec {
     pub attention: bool,
     pub attention_post: bool,
     pub mlp: bool,
     pub mlp_post: bool,
 }
 
-impl LayerPlan {
+impl LayerSpec {
     /// A layer whose feed-forward half follows the attention, each with a norm before it.
-    pub fn new(attention: AttentionPlan, feed: FeedPlan) -> Self {
-        let (norms, residual) = (NormsPlan::BEFORE, Residual::Sequential);
+    pub fn new(attention: AttentionSpec, feed: FeedForwardSpec) -> Self {
+        let (norms, residual) = (NormsSpec::BEFORE, Residual::Sequential);
         Self {
             attention,
             feed,
@@ -172,7 +172,7 @@ impl LayerPlan {
     }
 }
 
-impl NormsPlan {
+impl NormsSpec {
     /// One before each half.
     pub const BEFORE: Self = Self {
         attention: true,
@@ -205,7 +205,7 @@ impl NormsPlan {
 
 /// A layer's attention.
 #[derive(Clone, Debug)]
-pub struct AttentionPlan {
+pub struct AttentionSpec {
     pub heads: usize,
     pub kv_heads: usize,
     pub head_dim: usize,
@@ -219,9 +219,9 @@ pub struct AttentionPlan {
     pub scale: f64,
     pub softcap: Option<f64>,
     pub window: Option<usize>,
-    /// Which of the blueprint's rotary embeddings.
+    /// Which of the spec's rotary embeddings.
     pub rope: Option<usize>,
-    pub qk_norm: Option<(QkNormPlan, NormPlan)>,
+    pub qk_norm: Option<(QkNormSpec, NormSpec)>,
     pub clip: Option<f64>,
     pub alibi: bool,
     pub sinks: bool,
@@ -229,18 +229,18 @@ pub struct AttentionPlan {
 
 /// Over what queries and keys are normalized.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum QkNormPlan {
+pub enum QkNormSpec {
     /// Each head, all with the same weights.
     Head,
     /// Each head, each with weights of its own, stored as one tensor `[heads, head_dim]` (Cohere).
     OwnWeights,
-    /// As [`QkNormPlan::OwnWeights`], a tensor for each head (StableLM).
+    /// As [`QkNormSpec::OwnWeights`], a tensor for each head (StableLM).
     OwnTensors,
     /// All heads at once.
     Whole,
 }
 
-impl AttentionPlan {
+impl AttentionSpec {
     /// Full causal attention without biases, rotated by the first rotary embedding.
     pub fn new(heads: usize, kv_heads: usize, head_dim: usize) -> Self {
         Self {
@@ -265,7 +265,7 @@ impl AttentionPlan {
 
 /// A layer's feed-forward block.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub enum FeedPlan {
+pub enum FeedForwardSpec {
     /// Gate and up may be stored as one module, `ffn_up`.
     Gated {
         inner: usize,
@@ -278,17 +278,17 @@ pub enum FeedPlan {
         activation: Activation,
         layout: Layout,
     },
-    Experts(ExpertsPlan),
+    Experts(ExpertsSpec),
 }
 
 /// A mixture of experts.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct ExpertsPlan {
+pub struct ExpertsSpec {
     pub count: usize,
     /// Experts a token.
     pub chosen: usize,
     pub inner: usize,
-    pub weighing: Weighing,
+    pub router_weights: RouterWeights,
     pub gating: Gating,
     /// Biases of router and experts (gpt-oss).
     pub bias: bool,
