@@ -10,7 +10,7 @@ use byrote_candle::model::load::{self, Checkpoint, LoadConfig};
 use byrote_candle::model::memory::MemoryBudget;
 use byrote_candle::model::quantize::Quant;
 use byrote_candle::model::source::{self, Format, LocateOptions, Located, identity, signing};
-use byrote_candle::model::weights::{Place, Precision};
+use byrote_candle::model::weights::{Precision, WeightSource};
 use byrote_candle::native::{Native, NativeConfig};
 use byrote_candle::tokens::tokenizer::Tokenizer;
 use byrote_core::backend::{Backend, Scheme, self_test};
@@ -138,7 +138,7 @@ pub(crate) fn ready(
             keeps: loading.keeps,
             ..budget(args, loading.window)
         }),
-        announce: Some(|plan| out::note(plan.told())),
+        announce: Some(|plan| out::note(plan.describe())),
     };
     let named = || {
         let files = digests(located)?;
@@ -255,10 +255,15 @@ pub(crate) fn checkpoint(located: &Located) -> Result<Checkpoint> {
     if located.format == Format::Builtin {
         return Ok(builtin::checkpoint());
     }
-    let file = |path: &Option<PathBuf>| path.clone().map(Place::File);
+    let file = |path: &Option<PathBuf>| path.clone().map(WeightSource::File);
     Ok(Checkpoint {
         config: file(&located.config).context("there is no config.json")?,
-        weights: located.weights.iter().cloned().map(Place::File).collect(),
+        weights: located
+            .weights
+            .iter()
+            .cloned()
+            .map(WeightSource::File)
+            .collect(),
         tokenizer: file(&located.tokenizer),
         tokenizer_config: file(&located.tokenizer_config),
     })

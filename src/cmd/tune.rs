@@ -61,7 +61,11 @@ pub(crate) fn run(model: &str, format: Printed) -> Result<Outcome> {
                 .entry
                 .as_ref()
                 .and_then(|entry| entry.family.clone()),
-            budget: Some(MemoryBudget::of_machine(BATCHES[BATCHES.len() - 1], cores, WINDOW)),
+            budget: Some(MemoryBudget::of_machine(
+                BATCHES[BATCHES.len() - 1],
+                cores,
+                WINDOW,
+            )),
             ..LoadConfig::default()
         };
         let loaded = match read(&located, &config) {

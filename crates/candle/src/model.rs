@@ -9,7 +9,6 @@
 //! asked for ([`Arithmetic`]). Where the processor allows, the CPU's part is done by [`cpu`].
 
 pub mod adapter;
-pub mod spec;
 pub mod build;
 pub mod builtin;
 pub mod config;
@@ -22,9 +21,10 @@ pub mod layers;
 pub mod load;
 pub mod memory;
 pub mod quantize;
+pub mod sequential;
 mod shards;
 pub mod source;
-pub mod sequential;
+pub mod spec;
 pub mod weights;
 
 #[cfg(feature = "hub")]

@@ -84,7 +84,8 @@ impl Native {
             candle_core::Device::Metal(_) => "metal",
         };
         // What a processor can't multiply in bf16 it multiplies in f32, which is only better.
-        let arithmetic = if model.device().is_cpu() && !model.sequential() && cpu::multiplies_bf16() {
+        let arithmetic = if model.device().is_cpu() && !model.sequential() && cpu::multiplies_bf16()
+        {
             config.arithmetic
         } else {
             Arithmetic::F32

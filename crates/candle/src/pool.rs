@@ -74,15 +74,15 @@ impl Pools {
         mut done: impl FnMut(usize, R),
     ) {
         let next = AtomicUsize::new(0);
-        let (tell, told) = mpsc::channel();
+        let (sender, results) = mpsc::channel();
         std::thread::scope(|scope| {
             let start = |pool| {
-                let (tell, next, work) = (tell.clone(), &next, &work);
+                let (sender, next, work) = (sender.clone(), &next, &work);
                 let jobs_in_turn = move || {
                     loop {
                         let index = next.fetch_add(1, Ordering::Relaxed);
                         let Some(job) = jobs.get(index) else { return };
-                        if tell.send((index, work(job))).is_err() {
+                        if sender.send((index, work(job))).is_err() {
                             return;
                         }
                     }
@@ -90,8 +90,9 @@ impl Pools {
                 scope.spawn(move || ThreadPool::install(pool, jobs_in_turn))
             };
             let threads: Vec<_> = self.0.iter().map(start).collect();
-            drop(tell);
-            told.iter()
+            drop(sender);
+            results
+                .iter()
                 .for_each(|(index, outcome)| done(index, outcome));
             for thread in threads {
                 // What a dead thread had in hand is missing, which the caller sees.

@@ -10,8 +10,8 @@
 mod config;
 
 use super::ModelError;
-use super::shards::{Slot, slots_of};
-use super::weights::Place;
+use super::shards::{TensorLocation, tensor_locations};
+use super::weights::WeightSource;
 use candle_core::{D, DType, Tensor};
 use config::Config;
 use std::collections::{BTreeMap, BTreeSet};
@@ -26,7 +26,7 @@ pub struct Adapter {
     weights: PathBuf,
     config: Config,
     /// By their names without `base_model.model.`.
-    tensors: BTreeMap<String, Slot>,
+    tensors: BTreeMap<String, TensorLocation>,
     /// What changes a tensor of the base model, by its stored name.
     changes: BTreeMap<String, Vec<Change>>,
     /// Tensors of the base that were read, and so changed.
@@ -66,15 +66,15 @@ impl Adapter {
             };
             return Err(bad(&weights, format!("there is no such file; {instead}")));
         }
-        let slots = slots_of(&Place::File(weights.clone()))?;
+        let locations = tensor_locations(&WeightSource::File(weights.clone()))?;
         let name = |name: &str| {
             name.strip_prefix("base_model.model.")
                 .unwrap_or(name)
                 .to_owned()
         };
-        let tensors = slots
+        let tensors = locations
             .into_iter()
-            .map(|(stored, slot)| (name(&stored), slot))
+            .map(|(stored, location)| (name(&stored), location))
             .collect();
         Ok(Self {
             weights,
@@ -159,7 +159,7 @@ impl Adapter {
             let rank = self
                 .tensors
                 .get(&a)
-                .and_then(|slot| slot.shape.first())
+                .and_then(|location| location.shape.first())
                 .copied()
                 .unwrap_or_default();
             let scale = self
@@ -348,11 +348,13 @@ impl Adapter {
 
     /// A tensor of the adapter in f32, where `beside` is.
     fn read(&self, name: &str, beside: &Tensor) -> Result<Tensor, ModelError> {
-        let slot = self
+        let location = self
             .tensors
             .get(name)
             .ok_or_else(|| self.wrong(format!("there is no tensor \"{name}\"")))?;
-        Ok(slot.tensor(name, beside.device())?.to_dtype(DType::F32)?)
+        Ok(location
+            .tensor(name, beside.device())?
+            .to_dtype(DType::F32)?)
     }
 
     fn wrong(&self, what: String) -> ModelError {
@@ -484,7 +486,7 @@ mod tests {
 
     #[test]
     fn a_tensor_without_its_place_or_its_other_half_is_an_error() {
-        for (tensors, told) in [
+        for (tensors, expected) in [
             (
                 &[
                     ("o.lora_A.weight", &[1usize, 3] as &[usize]),
@@ -534,7 +536,10 @@ mod tests {
             (&[], "holds no tensor"),
         ] {
             let error = bound(tensors, &["m.weight"]).unwrap_err().to_string();
-            assert!(error.contains(told) && error.contains(WEIGHTS), "{error}");
+            assert!(
+                error.contains(expected) && error.contains(WEIGHTS),
+                "{error}"
+            );
         }
         assert!(bound(&[("lm_head.weight", &[2, 3])], &["lm_head.weight"]).is_ok());
     }

@@ -1,17 +1,18 @@
 //! From a spec and weights to a decoder: the one place where layers are joined.
 
-use super::spec::{
-    AttentionSpec, ModelSpec, ExpertsSpec, FeedForwardSpec, LayerSpec, NormKind, NormSpec, QkNormSpec,
-};
 use super::decoder::{Block, Decoder};
 use super::layers::attention::{Attention, QkNorm};
 use super::layers::experts::Experts;
 use super::layers::linear::{Embedding, Linear};
 use super::layers::mlp::{Gating, Mlp};
 use super::layers::norm::Norm;
+use super::spec::{
+    AttentionSpec, ExpertsSpec, FeedForwardSpec, LayerSpec, ModelSpec, NormKind, NormSpec,
+    QkNormSpec,
+};
 use super::weights::Weights;
-use super::weights::scope::{Layout, Scope};
-use super::{ModelInfo, ModelError};
+use super::weights::scope::{Layout, TensorScope};
+use super::{ModelError, ModelInfo};
 use candle_core::{DType, Tensor};
 use rayon::prelude::*;
 
@@ -97,7 +98,7 @@ struct Builder<'a> {
 }
 
 impl Builder<'_> {
-    fn block(&self, at: &Scope<'_>, layer: &LayerSpec) -> Result<Block, ModelError> {
+    fn block(&self, at: &TensorScope<'_>, layer: &LayerSpec) -> Result<Block, ModelError> {
         let norms = layer.norms;
         Ok(Block {
             attention_norm: self.norm_if(norms.attention, at, "attn_norm")?,
@@ -111,7 +112,11 @@ impl Builder<'_> {
         })
     }
 
-    fn attention(&self, at: &Scope<'_>, spec: &AttentionSpec) -> Result<Attention, ModelError> {
+    fn attention(
+        &self,
+        at: &TensorScope<'_>,
+        spec: &AttentionSpec,
+    ) -> Result<Attention, ModelError> {
         let hidden = self.spec.hidden_size;
         if !spec.heads.is_multiple_of(spec.kv_heads) {
             let (heads, keys) = (spec.heads, spec.kv_heads);
@@ -169,7 +174,7 @@ impl Builder<'_> {
 
     fn qk_norm(
         &self,
-        at: &Scope<'_>,
+        at: &TensorScope<'_>,
         name: &str,
         over: QkNormSpec,
         spec: NormSpec,
@@ -181,8 +186,12 @@ impl Builder<'_> {
             QkNormSpec::Head => return self.norm(at, name, head_dim, spec),
             QkNormSpec::Whole => return self.norm(at, name, heads * head_dim, spec),
             QkNormSpec::OwnTensors if !at.has(&leaf) => {
-                let of = |head: usize| at.tensor(&format!("{name}.{head}.weight"), &[head_dim]);
-                Tensor::stack(&(0..heads).map(of).collect::<Result<Vec<_>, _>>()?, 0)?
+                let read_head =
+                    |head: usize| at.tensor(&format!("{name}.{head}.weight"), &[head_dim]);
+                Tensor::stack(
+                    &(0..heads).map(read_head).collect::<Result<Vec<_>, _>>()?,
+                    0,
+                )?
             }
             QkNormSpec::OwnWeights | QkNormSpec::OwnTensors => {
                 at.tensor(&leaf, &[heads, head_dim])?
@@ -197,7 +206,7 @@ impl Builder<'_> {
         })
     }
 
-    fn feed(&self, at: &Scope<'_>, spec: &FeedForwardSpec) -> Result<Mlp, ModelError> {
+    fn feed(&self, at: &TensorScope<'_>, spec: &FeedForwardSpec) -> Result<Mlp, ModelError> {
         let hidden = self.spec.hidden_size;
         match *spec {
             FeedForwardSpec::Gated {
@@ -222,7 +231,7 @@ impl Builder<'_> {
     /// A gated block, of gate, up and down by name; without a gate of its own it is in the upper half of up.
     fn gated(
         &self,
-        at: &Scope<'_>,
+        at: &TensorScope<'_>,
         [gate, up, down]: [&str; 3],
         inner: usize,
         bias: bool,
@@ -239,12 +248,12 @@ impl Builder<'_> {
         })
     }
 
-    fn experts(&self, at: &Scope<'_>, spec: ExpertsSpec) -> Result<Experts, ModelError> {
+    fn experts(&self, at: &TensorScope<'_>, spec: ExpertsSpec) -> Result<Experts, ModelError> {
         let hidden = self.spec.hidden_size;
         let expert = |e: usize| -> Result<Mlp, ModelError> {
             let (inner, bias, gating) = (spec.inner, spec.bias, spec.gating);
             if at.has("ffn_gate_up_exps.weight") {
-                let (at, (up, down)) = (at.slab(e), spec.layouts);
+                let (at, (up, down)) = (at.expert_index(e), spec.layouts);
                 return Ok(Mlp::Gated {
                     gate_up: self.linear(
                         &at,
@@ -259,7 +268,7 @@ impl Builder<'_> {
             }
             if at.has("ffn_gate_exps.weight") {
                 let names = ["ffn_gate_exps", "ffn_up_exps", "ffn_down_exps"];
-                return self.gated(&at.slab(e), names, inner, bias, gating);
+                return self.gated(&at.expert_index(e), names, inner, bias, gating);
             }
             let names = ["gate", "up", "down"].map(|part| format!("ffn_{part}.{e}"));
             self.gated(
@@ -297,7 +306,7 @@ impl Builder<'_> {
     }
 
     /// The gate of a shared expert: one row, which GGUF files store as a vector.
-    fn weigher(&self, at: &Scope<'_>) -> Result<Linear, ModelError> {
+    fn weigher(&self, at: &TensorScope<'_>) -> Result<Linear, ModelError> {
         let (name, hidden) = ("ffn_gate_inp_shexp.weight", self.spec.hidden_size);
         let row = at
             .tensor(name, &[1, hidden])
@@ -311,7 +320,7 @@ impl Builder<'_> {
     /// A linear layer of a plan that knows safetensors: a GGUF's parts are in order, and its biases there or not.
     fn linear(
         &self,
-        at: &Scope<'_>,
+        at: &TensorScope<'_>,
         modules: &[(&str, usize)],
         width: usize,
         bias: bool,
@@ -326,7 +335,12 @@ impl Builder<'_> {
         at.linear(modules, width, bias, Layout::OUT_IN)
     }
 
-    fn norm_if(&self, there: bool, at: &Scope<'_>, name: &str) -> Result<Option<Norm>, ModelError> {
+    fn norm_if(
+        &self,
+        there: bool,
+        at: &TensorScope<'_>,
+        name: &str,
+    ) -> Result<Option<Norm>, ModelError> {
         there
             .then(|| self.norm(at, name, self.spec.hidden_size, self.spec.norm))
             .transpose()
@@ -334,7 +348,7 @@ impl Builder<'_> {
 
     fn norm(
         &self,
-        at: &Scope<'_>,
+        at: &TensorScope<'_>,
         name: &str,
         len: usize,
         spec: NormSpec,

@@ -2,22 +2,22 @@
 //! `examples/train_builtin` with canaries planted a known number of times, so the truth is known.
 
 use super::load::Checkpoint;
-use super::weights::Place;
+use super::weights::WeightSource;
 use byrote_core::digest::{Digest, FileDigest};
 
-const CONFIG: Place = Place::Embedded {
+const CONFIG: WeightSource = WeightSource::Embedded {
     name: "config.json",
     bytes: include_bytes!("builtin/config.json"),
 };
-const WEIGHTS: Place = Place::Embedded {
+const WEIGHTS: WeightSource = WeightSource::Embedded {
     name: "model.safetensors",
     bytes: include_bytes!("builtin/model.safetensors"),
 };
-const TOKENIZER: Place = Place::Embedded {
+const TOKENIZER: WeightSource = WeightSource::Embedded {
     name: "tokenizer.json",
     bytes: include_bytes!("builtin/tokenizer.json"),
 };
-const TOKENIZER_CONFIG: Place = Place::Embedded {
+const TOKENIZER_CONFIG: WeightSource = WeightSource::Embedded {
     name: "tokenizer_config.json",
     bytes: include_bytes!("builtin/tokenizer_config.json"),
 };
@@ -58,14 +58,14 @@ pub fn checkpoint() -> Checkpoint {
 /// Their names, sizes and digests.
 pub fn digests() -> Vec<FileDigest> {
     let files = [CONFIG, WEIGHTS, TOKENIZER, TOKENIZER_CONFIG];
-    let digest = |place| match place {
-        Place::Embedded { name, bytes } => Some(FileDigest {
+    let digest = |source| match source {
+        WeightSource::Embedded { name, bytes } => Some(FileDigest {
             name: name.to_owned(),
             bytes: bytes.len() as u64,
             sha256: Digest::of_bytes(bytes),
             one_text: false,
         }),
-        Place::File(_) => None,
+        WeightSource::File(_) => None,
     };
     files.into_iter().filter_map(digest).collect()
 }

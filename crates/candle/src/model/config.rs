@@ -309,22 +309,24 @@ mod tests {
     #[test]
     fn fields_that_cannot_be_used_say_which_file_and_which_field() {
         let config = |json: &str| Config::from_json(json.as_bytes(), "m/config.json", None);
-        let said = |json: &str| {
+        let error_for = |json: &str| {
             config(json)
                 .and_then(|c| c.count("hidden_size|n_embd"))
                 .unwrap_err()
                 .to_string()
         };
-        assert!(said("[").contains("m/config.json"));
-        assert!(said("{}").contains("no \"model_type\""));
+        assert!(error_for("[").contains("m/config.json"));
+        assert!(error_for("{}").contains("no \"model_type\""));
         assert!(
-            said(r#"{"quantization_config": {"quant_method": "gptq"}}"#)
+            error_for(r#"{"quantization_config": {"quant_method": "gptq"}}"#)
                 .contains("quantized by gptq")
         );
-        assert!(said(r#"{"model_type": "x"}"#).contains("missing field \"hidden_size\""));
-        assert!(said(r#"{"model_type": "x", "hidden_size": null, "n_embd": 0}"#).contains("is 0"));
+        assert!(error_for(r#"{"model_type": "x"}"#).contains("missing field \"hidden_size\""));
         assert!(
-            said(r#"{"model_type": "x", "n_embd": "8"}"#)
+            error_for(r#"{"model_type": "x", "hidden_size": null, "n_embd": 0}"#).contains("is 0")
+        );
+        assert!(
+            error_for(r#"{"model_type": "x", "n_embd": "8"}"#)
                 .contains("m/config.json: \"n_embd\": invalid type")
         );
     }

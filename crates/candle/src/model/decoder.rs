@@ -8,7 +8,7 @@ use super::layers::linear::{Embedding, Linear};
 use super::layers::mlp::Mlp;
 use super::layers::norm::Norm;
 use super::layers::rope::Rope;
-use super::{CausalLm, ModelInfo, ForwardInput};
+use super::{CausalLm, ForwardInput, ModelInfo};
 use candle_core::{Device, Result, Tensor};
 use std::ops::Range;
 

@@ -51,26 +51,26 @@ pub fn safetensors(
         file: file.clone(),
         what: format!("{e}; correct it or fetch it again"),
     })?;
-    let tied = of(&config, &["tie_word_embeddings"]).and_then(Value::as_bool) == Some(true);
+    let tied = field(&config, &["tie_word_embeddings"]).and_then(Value::as_bool) == Some(true);
     let tensors = memory::of_safetensors(&checkpoint.weights, tied)?;
     if let Some(folder) = adapter {
         Adapter::open(folder)?.bind(tensors.iter().map(|tensor| tensor.name.as_str()))?;
     }
-    let number = |names: &[&str]| of(&config, names).and_then(Value::as_u64);
+    let number = |names: &[&str]| field(&config, names).and_then(Value::as_u64);
     let tokenizer = match &checkpoint.tokenizer {
-        Some(place) => {
+        Some(source) => {
             let config = checkpoint
                 .tokenizer_config
                 .as_ref()
-                .map(super::weights::Place::read_all)
+                .map(super::weights::WeightSource::read_all)
                 .transpose()?;
-            Some(super::load::tokenizer(place, config, &json)?)
+            Some(super::load::tokenizer(source, config, &json)?)
         }
         None => None,
     };
     let kind = family
         .map(str::to_owned)
-        .or_else(|| of(&config, &["model_type"])?.as_str().map(str::to_owned));
+        .or_else(|| field(&config, &["model_type"])?.as_str().map(str::to_owned));
     let heads = number(&["num_attention_heads", "n_head", "n_heads", "num_heads"]);
     Ok(Description {
         architecture: kind.unwrap_or_else(|| "unknown".to_owned()),
@@ -131,15 +131,15 @@ pub fn gguf(path: &Path) -> Result<Description, ModelError> {
 }
 
 /// The first of `names` that config.json has, at its top or under `text_config`.
-fn of<'a>(config: &'a Value, names: &[&str]) -> Option<&'a Value> {
-    let places = [Some(config), config.get("text_config")];
-    let found = |place: &'a Value| {
+fn field<'a>(config: &'a Value, names: &[&str]) -> Option<&'a Value> {
+    let tables = [Some(config), config.get("text_config")];
+    let find = |table: &'a Value| {
         names
             .iter()
-            .find_map(|name| place.get(name))
+            .find_map(|name| table.get(name))
             .filter(|value| !value.is_null())
     };
-    places.into_iter().flatten().find_map(found)
+    tables.into_iter().flatten().find_map(find)
 }
 
 fn stored(tensors: &[Header]) -> BTreeMap<String, u64> {
@@ -168,7 +168,7 @@ mod tests {
     #[test]
     fn the_headers_tell_of_the_model_what_loading_it_does() {
         let checkpoint = builtin::checkpoint();
-        let told = safetensors(&checkpoint, None, None).unwrap();
+        let description = safetensors(&checkpoint, None, None).unwrap();
         let loaded = load::safetensors(
             &checkpoint,
             &LoadConfig {
@@ -179,19 +179,22 @@ mod tests {
         let loaded = loaded.unwrap();
         let info = loaded.model.info();
         assert_eq!(
-            (told.architecture.as_str(), told.parameters),
+            (description.architecture.as_str(), description.parameters),
             (info.architecture.as_str(), info.parameters)
         );
-        assert_eq!(told.context, Some(info.context_length as u64));
+        assert_eq!(description.context, Some(info.context_length as u64));
         assert_eq!(
-            told.tokenizer.unwrap().fingerprint(),
+            description.tokenizer.unwrap().fingerprint(),
             loaded.tokenizer.unwrap().fingerprint()
         );
-        assert_eq!(told.unsupported, None);
-        assert_eq!(told.stored.values().sum::<u64>(), told.parameters);
-        let bytes: BTreeMap<_, _> = told.memory.into_iter().collect();
-        assert_eq!(bytes["f32"], 4 * told.parameters);
-        assert!(bytes["bf16"] >= 2 * told.parameters && bytes["bf16"] < bytes["f32"]);
+        assert_eq!(description.unsupported, None);
+        assert_eq!(
+            description.stored.values().sum::<u64>(),
+            description.parameters
+        );
+        let bytes: BTreeMap<_, _> = description.memory.into_iter().collect();
+        assert_eq!(bytes["f32"], 4 * description.parameters);
+        assert!(bytes["bf16"] >= 2 * description.parameters && bytes["bf16"] < bytes["f32"]);
     }
 
     #[test]
@@ -201,7 +204,7 @@ mod tests {
             .unwrap()
             .map(|entry| entry.unwrap().path())
         {
-            let file = |name: &str| crate::model::weights::Place::File(folder.join(name));
+            let file = |name: &str| crate::model::weights::WeightSource::File(folder.join(name));
             let weights = if folder.join("model.safetensors").exists() {
                 vec![file("model.safetensors")]
             } else {
@@ -213,8 +216,8 @@ mod tests {
                 tokenizer: None,
                 tokenizer_config: None,
             };
-            let told = safetensors(&checkpoint, None, None).unwrap();
-            assert_eq!(told.unsupported, None, "{}", folder.display());
+            let description = safetensors(&checkpoint, None, None).unwrap();
+            assert_eq!(description.unsupported, None, "{}", folder.display());
         }
     }
 
@@ -223,13 +226,13 @@ mod tests {
         let config =
             serde_json::json!({"text_config": {"n_layer": 3, "hidden_size": null}, "n_embd": 8});
         assert_eq!(
-            of(&config, &["num_hidden_layers", "n_layer"]).and_then(Value::as_u64),
+            field(&config, &["num_hidden_layers", "n_layer"]).and_then(Value::as_u64),
             Some(3)
         );
         assert_eq!(
-            of(&config, &["hidden_size", "n_embd"]).and_then(Value::as_u64),
+            field(&config, &["hidden_size", "n_embd"]).and_then(Value::as_u64),
             Some(8)
         );
-        assert_eq!(of(&config, &["n_ctx"]), None);
+        assert_eq!(field(&config, &["n_ctx"]), None);
     }
 }

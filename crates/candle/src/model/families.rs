@@ -19,9 +19,9 @@ mod qwen;
 mod stablelm;
 mod starcoder2;
 
-use super::spec::ModelSpec;
 use super::config::Config;
 use super::gguf::Gguf;
+use super::spec::ModelSpec;
 use super::weights::Weights;
 use super::weights::names::Names;
 use super::{CausalLm, ModelError, build, sequential};
@@ -283,7 +283,7 @@ impl Family {
                 &config.kind,
             )?));
         }
-        Self::of(config, |native| native.config)
+        Self::recognize(config, |native| native.config)
     }
 
     /// Reads the configuration out of a GGUF's metadata.
@@ -291,10 +291,10 @@ impl Family {
     /// # Errors
     /// As for [`Family::from_config`].
     pub fn from_gguf(gguf: &Gguf) -> Result<Self, ModelError> {
-        Self::of(Config::from_gguf(gguf)?, |native| native.gguf)
+        Self::recognize(Config::from_gguf(gguf)?, |native| native.gguf)
     }
 
-    fn of(
+    fn recognize(
         config: Config,
         kinds: fn(&Native) -> &'static [&'static str],
     ) -> Result<Self, ModelError> {
@@ -372,7 +372,7 @@ mod tests {
 
     #[test]
     fn configs_that_cannot_be_used_say_why() {
-        let said = |json: &str| {
+        let error_for = |json: &str| {
             let family = Family::from_config(json.as_bytes(), "m/config.json", None);
             let spec = family.and_then(|family| match family {
                 Family::Native(recognized) => recognized.spec(),
@@ -380,12 +380,12 @@ mod tests {
             });
             spec.unwrap_err().to_string()
         };
-        assert!(said("{").contains("m/config.json"));
-        assert!(said("{}").contains("no \"model_type\""));
+        assert!(error_for("{").contains("m/config.json"));
+        assert!(error_for("{}").contains("no \"model_type\""));
         assert!(
-            said(r#"{"model_type": "perceptron"}"#)
+            error_for(r#"{"model_type": "perceptron"}"#)
                 .contains("\"perceptron\" is not supported; byrote reads llama")
         );
-        assert!(said(r#"{"model_type": "gpt2", "n_embd": 8}"#).contains("missing field"));
+        assert!(error_for(r#"{"model_type": "gpt2", "n_embd": 8}"#).contains("missing field"));
     }
 }

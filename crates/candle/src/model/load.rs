@@ -3,8 +3,8 @@
 use super::adapter::Adapter;
 use super::families::Family;
 use super::gguf::{Gguf, Value};
-use super::memory::{self, MemoryEstimate, Packing, MemoryPlan, MemoryBudget, Widths};
-use super::weights::{Place, Precision, Weights};
+use super::memory::{self, MemoryBudget, MemoryEstimate, MemoryPlan, Packing, Widths};
+use super::weights::{Precision, WeightSource, Weights};
 use super::{CausalLm, ModelError};
 use crate::tokens::gguf::GgufVocab;
 use crate::tokens::slow::{BESIDE, MAIN_FILES, SlowFiles};
@@ -15,11 +15,11 @@ use std::path::{Path, PathBuf};
 /// The files of a checkpoint in Hugging Face's layout.
 #[derive(Clone, Debug)]
 pub struct Checkpoint {
-    pub config: Place,
+    pub config: WeightSource,
     /// All shards.
-    pub weights: Vec<Place>,
-    pub tokenizer: Option<Place>,
-    pub tokenizer_config: Option<Place>,
+    pub weights: Vec<WeightSource>,
+    pub tokenizer: Option<WeightSource>,
+    pub tokenizer_config: Option<WeightSource>,
 }
 
 /// How to load.
@@ -48,7 +48,11 @@ impl LoadConfig {
 
     /// What a model on `device` is loaded as, and in what batches it is scored, in such a way that it fits. The memory of
     /// other devices than the CPU is not known.
-    fn fit(&self, estimate: &MemoryEstimate, device: &Device) -> Result<Option<MemoryPlan>, ModelError> {
+    fn fit(
+        &self,
+        estimate: &MemoryEstimate,
+        device: &Device,
+    ) -> Result<Option<MemoryPlan>, ModelError> {
         if !device.is_cpu() {
             return Ok(None);
         }
@@ -112,13 +116,13 @@ pub fn safetensors(checkpoint: &Checkpoint, options: &LoadConfig) -> Result<Load
         (None, None) => Precision::Bf16,
     };
     let tokenizer = match &checkpoint.tokenizer {
-        Some(place) => {
+        Some(source) => {
             let tokenizer_config = checkpoint
                 .tokenizer_config
                 .as_ref()
-                .map(Place::read_all)
+                .map(WeightSource::read_all)
                 .transpose()?;
-            Some(tokenizer(place, tokenizer_config, &config)?)
+            Some(tokenizer(source, tokenizer_config, &config)?)
         }
         None => None,
     };
@@ -212,19 +216,19 @@ pub fn gguf(path: &Path, options: &LoadConfig) -> Result<Loaded, ModelError> {
 
 /// The tokenizer whose main file is at `place`, with the small files that may lie beside one that isn't tokenizer.json.
 pub(super) fn tokenizer(
-    place: &Place,
+    source: &WeightSource,
     config: Option<Vec<u8>>,
     model: &[u8],
 ) -> Result<Tokenizer, ModelError> {
-    let path = place.path();
-    let (main, file) = (place.read_all()?, path.display().to_string());
+    let path = source.path();
+    let (main, file) = (source.read_all()?, path.display().to_string());
     if !MAIN_FILES[1..].iter().any(|name| path.ends_with(name)) {
         return Ok(Tokenizer::from_json(&main, config.as_deref(), &file)?);
     }
     let beside = |name: &str| {
         let path = path.with_file_name(name);
         if path.is_file() {
-            Place::File(path).read_all().map(Some)
+            WeightSource::File(path).read_all().map(Some)
         } else {
             Ok(None)
         }

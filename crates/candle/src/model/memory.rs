@@ -5,11 +5,11 @@
 //! needs beside them, or what every thread needs for its batch.
 
 use super::ModelError;
-use super::spec::{ModelSpec, FeedForwardSpec};
 use super::gguf::Gguf;
 use super::quantize::Quant;
-use super::shards::slots_of;
-use super::weights::{Place, Precision};
+use super::shards::tensor_locations;
+use super::spec::{FeedForwardSpec, ModelSpec};
+use super::weights::{Precision, WeightSource};
 
 /// Tokens a batch at most: longer windows make smaller batches, which bounds memory.
 pub const BATCH_TOKENS: usize = 2_048;
@@ -176,7 +176,7 @@ impl MemoryPlan {
     }
 
     /// In one line.
-    pub fn told(&self) -> String {
+    pub fn describe(&self) -> String {
         let limit = self
             .limit
             .map_or_else(String::new, |limit| format!(" of {}", size(limit)));
@@ -327,15 +327,22 @@ fn is_buffer(name: &str) -> bool {
 }
 
 /// The tensors of safetensors, buffers and a second copy of a tied output matrix left out.
-pub(super) fn of_safetensors(files: &[Place], tied: bool) -> Result<Vec<Header>, ModelError> {
+pub(super) fn of_safetensors(
+    files: &[WeightSource],
+    tied: bool,
+) -> Result<Vec<Header>, ModelError> {
     let mut headers = Vec::new();
-    for place in files {
-        headers.extend(slots_of(place)?.into_iter().map(|(name, slot)| Header {
-            name,
-            dtype: format!("{:?}", slot.dtype).to_lowercase(),
-            shape: slot.shape,
-            bytes: slot.bytes as u64,
-        }));
+    for source in files {
+        headers.extend(
+            tensor_locations(source)?
+                .into_iter()
+                .map(|(name, location)| Header {
+                    name,
+                    dtype: format!("{:?}", location.dtype).to_lowercase(),
+                    shape: location.shape,
+                    bytes: location.bytes as u64,
+                }),
+        );
     }
     headers.retain(|header| !(is_buffer(&header.name) || tied && header.name == "lm_head.weight"));
     Ok(headers)
@@ -429,7 +436,13 @@ impl Widths {
 
     /// Bytes of logits at once. A packed output matrix is multiplied some columns at a time; otherwise whole rows are computed,
     /// some at a time, and copied where they are warped or come from another device.
-    fn logits(&self, batch: usize, budget: &MemoryBudget, precision: Precision, packing: Packing) -> u64 {
+    fn logits(
+        &self,
+        batch: usize,
+        budget: &MemoryBudget,
+        precision: Precision,
+        packing: Packing,
+    ) -> u64 {
         let all = (batch * budget.window).max(1) as u64;
         let packed =
             packing == Packing::Panels && matches!(precision, Precision::F32 | Precision::Bf16);
@@ -492,11 +505,17 @@ impl MemoryEstimate {
     }
 
     /// What it takes in so many batches at a time of so many windows.
-    pub fn plan(&self, precision: Precision, packing: Packing, budget: &MemoryBudget) -> MemoryPlan {
+    pub fn plan(
+        &self,
+        precision: Precision,
+        packing: Packing,
+        budget: &MemoryBudget,
+    ) -> MemoryPlan {
         let batch = if self.widths.sequential {
             1
         } else {
-            budget.batch
+            budget
+                .batch
                 .clamp(1, (BATCH_TOKENS / budget.window.max(1)).max(1))
         };
         let threads = budget.threads.max(1);
@@ -592,7 +611,8 @@ impl MemoryEstimate {
                 let for_f32 = if budget.asked {
                     limit
                 } else {
-                    budget.held
+                    budget
+                        .held
                         .saturating_add(limit.saturating_sub(budget.held) / 2)
                 };
                 // Batches of one are too high a price for wide weights.

@@ -131,7 +131,7 @@ impl Chooser {
     ///
     /// # Errors
     /// When no matrix is kept in the recipe's own type.
-    pub(super) fn told(
+    pub(super) fn describe(
         &self,
         kept: &BTreeMap<&'static str, u64>,
         file: &str,
@@ -258,21 +258,22 @@ mod tests {
         let finer = [0, 1, 4, 7, 10, 13, 15, 16, 17];
         assert_eq!(gemma.choose("token_embd", 640).name(), "q8_0");
         for layer in 0..18 {
-            let of = |part: &str, width| gemma.choose(&format!("blk.{layer}.{part}"), width).name();
+            let chosen =
+                |part: &str, width| gemma.choose(&format!("blk.{layer}.{part}"), width).name();
             let fine = finer.contains(&layer);
             assert_eq!(
-                of("attn_v", 640),
+                chosen("attn_v", 640),
                 if fine { "q8_0" } else { "q5_0" },
                 "layer {layer}"
             );
             assert_eq!(
-                of("ffn_down", 2048),
+                chosen("ffn_down", 2048),
                 if fine { "q6_k" } else { "q4_k" },
                 "layer {layer}"
             );
-            assert_eq!(of("attn_output", 1024), "q4_k");
+            assert_eq!(chosen("attn_output", 1024), "q4_k");
             for part in ["attn_q", "attn_k", "ffn_gate", "ffn_up"] {
-                assert_eq!(of(part, 640), "q5_0");
+                assert_eq!(chosen(part, 640), "q5_0");
             }
         }
     }
@@ -286,7 +287,7 @@ mod tests {
         };
         let refused = |kept: &[(&'static str, u64)]| {
             chooser
-                .told(&kept.iter().copied().collect(), "m/config.json")
+                .describe(&kept.iter().copied().collect(), "m/config.json")
                 .unwrap_err()
                 .to_string()
         };
@@ -299,7 +300,7 @@ mod tests {
             .into_iter()
             .collect();
         assert_eq!(
-            chooser.told(&kept, "").unwrap(),
+            chooser.describe(&kept, "").unwrap(),
             "of 15 matrices 2 in q4_k, 9 in q5_0, 3 in q8_0, 1 in f32"
         );
     }

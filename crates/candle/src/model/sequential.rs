@@ -16,7 +16,7 @@ pub mod source;
 
 use super::decoder::Cache;
 use super::weights::{Precision, Weights};
-use super::{Arithmetic, CausalLm, ModelInfo, ModelError, ForwardInput};
+use super::{Arithmetic, CausalLm, ForwardInput, ModelError, ModelInfo};
 use candle_core::{Device, Result, Tensor};
 use fields::Fields;
 use std::ops::Range;
@@ -331,7 +331,7 @@ impl Sequential {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::weights::Place;
+    use crate::model::weights::WeightSource;
     use crate::model::weights::names::Names;
     use std::path::{Path, PathBuf};
 
@@ -353,7 +353,7 @@ mod tests {
     }
 
     fn load(name: &str, config: &Config) -> std::result::Result<Sequential, ModelError> {
-        let file = Place::File(fixture(name).join("model.safetensors"));
+        let file = WeightSource::File(fixture(name).join("model.safetensors"));
         config.load(
             &Weights::safetensors(&[file], Names::AS_STORED, Precision::F32, &Device::Cpu).unwrap(),
         )

@@ -1,7 +1,7 @@
 //! The tensors of safetensors files: where they lie, checked against the files' lengths, and reading them.
 
 use super::ModelError;
-use super::weights::Place;
+use super::weights::WeightSource;
 use candle_core::{DType, Device, Tensor};
 use half::slice::HalfFloatSliceExt as _;
 use half::{bf16, f16};
@@ -12,8 +12,8 @@ const BLOCK: usize = 256 << 10;
 
 /// Where a tensor lies.
 #[derive(Clone, Debug)]
-pub(super) struct Slot {
-    pub(super) file: Place,
+pub(super) struct TensorLocation {
+    pub(super) file: WeightSource,
     pub(super) dtype: Dtype,
     pub(super) shape: Vec<usize>,
     pub(super) offset: u64,
@@ -21,26 +21,28 @@ pub(super) struct Slot {
 }
 
 /// The tensors of a safetensors file, every length checked against the file's.
-pub(super) fn slots_of(place: &Place) -> Result<Vec<(String, Slot)>, ModelError> {
+pub(super) fn tensor_locations(
+    source: &WeightSource,
+) -> Result<Vec<(String, TensorLocation)>, ModelError> {
     let bad = |what: String| ModelError::BadFile {
-        path: place.path(),
+        path: source.path(),
         what,
     };
-    let size = place.size()?;
+    let size = source.size()?;
     if size < 8 {
         return Err(bad(format!(
             "{size} bytes are no safetensors file; fetch it again"
         )));
     }
     let mut length = [0; 8];
-    length.copy_from_slice(&place.read(0, 8)?);
+    length.copy_from_slice(&source.read(0, 8)?);
     let length = u64::from_le_bytes(length);
     if length > size - 8 {
         return Err(bad(format!(
             "its header claims {length} bytes where the file has {size}: it is truncated or no safetensors file; fetch it again"
         )));
     }
-    let header = place.read(8, length as usize)?;
+    let header = source.read(8, length as usize)?;
     let metadata: Metadata = serde_json::from_slice(&header)
         .map_err(|e| bad(format!("its safetensors header is damaged: {e}")))?;
     let data = length + 8;
@@ -50,7 +52,7 @@ pub(super) fn slots_of(place: &Place) -> Result<Vec<(String, Slot)>, ModelError>
             "its header tells of {end} bytes where the file has {size}: it is truncated; fetch it again"
         )));
     }
-    let slot = |(name, info): (String, &TensorInfo)| {
+    let location = |(name, info): (String, &TensorInfo)| {
         let (start, end) = info.data_offsets;
         let bits = info
             .shape
@@ -64,8 +66,8 @@ pub(super) fn slots_of(place: &Place) -> Result<Vec<(String, Slot)>, ModelError>
         let (dtype, shape) = (info.dtype, info.shape.clone());
         Ok((
             name,
-            Slot {
-                file: place.clone(),
+            TensorLocation {
+                file: source.clone(),
                 dtype,
                 shape,
                 offset: data + start as u64,
@@ -73,10 +75,10 @@ pub(super) fn slots_of(place: &Place) -> Result<Vec<(String, Slot)>, ModelError>
             },
         ))
     };
-    metadata.tensors().into_iter().map(slot).collect()
+    metadata.tensors().into_iter().map(location).collect()
 }
 
-impl Slot {
+impl TensorLocation {
     /// Number of its values.
     pub(super) fn elements(&self) -> u64 {
         self.shape.iter().product::<usize>() as u64
@@ -115,16 +117,19 @@ impl Slot {
 /// # Errors
 /// When one can't be read.
 pub(super) fn stacked(
-    slots: &[&Slot],
+    locations: &[&TensorLocation],
     dtype: DType,
     shape: &[usize],
     device: &Device,
 ) -> Result<Tensor, ModelError> {
-    let count = slots.iter().map(|slot| slot.elements() as usize).sum();
+    let count = locations
+        .iter()
+        .map(|location| location.elements() as usize)
+        .sum();
     Ok(match dtype {
         DType::BF16 => {
             let mut all: Vec<bf16> = Vec::with_capacity(count);
-            each_block(slots, |kind, block| match kind {
+            each_block(locations, |kind, block| match kind {
                 Dtype::BF16 => all.extend(pairs(block).map(bf16::from_le_bytes)),
                 Dtype::F16 => {
                     all.extend(pairs(block).map(|b| bf16::from_f32(f16::from_le_bytes(b).to_f32())))
@@ -135,7 +140,7 @@ pub(super) fn stacked(
         }
         DType::F16 => {
             let mut all: Vec<f16> = Vec::with_capacity(count);
-            each_block(slots, |kind, block| match kind {
+            each_block(locations, |kind, block| match kind {
                 Dtype::F16 => all.extend(pairs(block).map(f16::from_le_bytes)),
                 Dtype::BF16 => to_f16(
                     pairs(block).map(|b| bf16::from_le_bytes(b).to_f32()),
@@ -147,7 +152,7 @@ pub(super) fn stacked(
         }
         _ => {
             let mut all: Vec<f32> = Vec::with_capacity(count);
-            each_block(slots, |kind, block| match kind {
+            each_block(locations, |kind, block| match kind {
                 // A bf16 is the upper half of an f32.
                 Dtype::BF16 => {
                     all.extend(
@@ -168,11 +173,15 @@ pub(super) fn stacked(
     })
 }
 
-fn each_block(slots: &[&Slot], mut take: impl FnMut(Dtype, &[u8])) -> Result<(), ModelError> {
-    for slot in slots {
-        slot.file
-            .read_blocks(slot.offset, slot.bytes, BLOCK, |block| {
-                take(slot.dtype, block)
+fn each_block(
+    locations: &[&TensorLocation],
+    mut take: impl FnMut(Dtype, &[u8]),
+) -> Result<(), ModelError> {
+    for location in locations {
+        location
+            .file
+            .read_blocks(location.offset, location.bytes, BLOCK, |block| {
+                take(location.dtype, block)
             })?;
     }
     Ok(())
@@ -221,9 +230,11 @@ mod tests {
         for stored in [DType::F32, DType::BF16, DType::F16, DType::F64] {
             let kept = whole.to_dtype(stored).unwrap();
             candle_core::safetensors::save(&HashMap::from([("x", kept.clone())]), &path).unwrap();
-            let (_, slot) = slots_of(&Place::File(path.clone())).unwrap().remove(0);
+            let (_, location) = tensor_locations(&WeightSource::File(path.clone()))
+                .unwrap()
+                .remove(0);
             assert_eq!(
-                (slot.elements(), slot.is_plain()),
+                (location.elements(), location.is_plain()),
                 (300_000, stored != DType::F64)
             );
             let bits = |t: &Tensor| {
@@ -234,13 +245,14 @@ mod tests {
                     .to_vec1::<f64>()
                     .unwrap()
             };
-            let same = slot.tensor("x", &Device::Cpu).unwrap();
+            let same = location.tensor("x", &Device::Cpu).unwrap();
             assert_eq!((same.dtype(), same.dims()), (stored, kept.dims()));
             assert!(bits(&same) == bits(&kept), "{stored:?}");
             for wanted in [DType::F32, DType::BF16, DType::F16] {
-                if slot.is_plain() {
+                if location.is_plain() {
                     let read =
-                        stacked(&[&slot, &slot], wanted, &[6, 100_000], &Device::Cpu).unwrap();
+                        stacked(&[&location, &location], wanted, &[6, 100_000], &Device::Cpu)
+                            .unwrap();
                     let after = kept.to_dtype(wanted).unwrap();
                     let after = Tensor::cat(&[&after, &after], 0).unwrap();
                     assert!(bits(&read) == bits(&after), "{stored:?} as {wanted:?}");

@@ -518,7 +518,7 @@ mod tests {
     #[test]
     fn a_reference_to_nothing_says_what_was_tried() {
         let registry = Registry::builtin().unwrap();
-        for (reference, told) in [
+        for (reference, expected) in [
             (
                 "pythia70m",
                 "models.toml has no such name (did you mean pythia-70m",
@@ -540,7 +540,7 @@ mod tests {
             ("builtin@main", "only models on the hub have revisions"),
         ] {
             let message = resolve(reference, &registry).unwrap_err().to_string();
-            assert!(message.contains(told), "{reference}: {message}");
+            assert!(message.contains(expected), "{reference}: {message}");
         }
     }
 

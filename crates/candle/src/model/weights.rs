@@ -12,7 +12,7 @@ use super::adapter::Adapter;
 use super::gguf::{BlockType, Gguf};
 use super::layers::linear::Matrix;
 use super::quantize::{Chooser, Kept, Quant};
-use super::shards::{Slot, slots_of, stacked};
+use super::shards::{TensorLocation, stacked, tensor_locations};
 use candle_core::quantized::{QStorage, QTensor};
 use candle_core::{DType, Device, Tensor};
 use std::borrow::Cow;
@@ -23,7 +23,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
 use names::Names;
-use scope::{Layout, Scope, reordered};
+use scope::{Layout, TensorScope, reordered};
 
 /// In what form matrices are kept in memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,13 +78,13 @@ pub struct Weights {
 
 #[derive(Debug)]
 enum Source {
-    Safetensors(BTreeMap<String, Slot>),
+    Safetensors(BTreeMap<String, TensorLocation>),
     Gguf(Gguf),
 }
 
 /// A file on disk, or one inside the program.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Place {
+pub enum WeightSource {
     File(PathBuf),
     Embedded {
         name: &'static str,
@@ -98,15 +98,15 @@ impl Weights {
     /// # Errors
     /// When a file is truncated, its header is damaged, or two shards hold the same tensor.
     pub fn safetensors(
-        files: &[Place],
+        files: &[WeightSource],
         names: Names,
         precision: Precision,
         device: &Device,
     ) -> Result<Self, ModelError> {
-        let mut slots = BTreeMap::new();
+        let mut locations = BTreeMap::new();
         for file in files {
-            for (name, slot) in slots_of(file)? {
-                if let Some(other) = slots.insert(name.clone(), slot) {
+            for (name, location) in tensor_locations(file)? {
+                if let Some(other) = locations.insert(name.clone(), location) {
                     return Err(ModelError::BadFile {
                         path: file.path(),
                         what: format!(
@@ -122,7 +122,7 @@ impl Weights {
             .map(|f| f.path().display().to_string())
             .unwrap_or_default();
         Ok(Self::new(
-            Source::Safetensors(slots),
+            Source::Safetensors(locations),
             label,
             names,
             precision,
@@ -145,11 +145,11 @@ impl Weights {
     ) -> Self {
         let (used, kept) = (Mutex::default(), Mutex::default());
         let body = match &source {
-            Source::Safetensors(slots) => {
+            Source::Safetensors(locations) => {
                 let has = |body: &&&str| {
                     names
                         .in_safetensors("token_embd.weight", body)
-                        .is_some_and(|name| slots.contains_key(&name))
+                        .is_some_and(|name| locations.contains_key(&name))
                 };
                 names
                     .bodies
@@ -180,7 +180,7 @@ impl Weights {
     /// When it changes a tensor that isn't there, or the weights are GGUF.
     pub fn with_adapter(mut self, mut adapter: Adapter) -> Result<Self, ModelError> {
         match &self.source {
-            Source::Safetensors(slots) => adapter.bind(slots.keys().map(String::as_str))?,
+            Source::Safetensors(locations) => adapter.bind(locations.keys().map(String::as_str))?,
             Source::Gguf(_) => return Err(adapter.not_for_gguf(&self.label)),
         }
         self.adapter = Some(adapter);
@@ -188,8 +188,8 @@ impl Weights {
     }
 
     /// The root of the names.
-    pub fn root(&self) -> Scope<'_> {
-        Scope::root(self)
+    pub fn root(&self) -> TensorScope<'_> {
+        TensorScope::root(self)
     }
 
     /// Where the weights are put.
@@ -213,7 +213,7 @@ impl Weights {
             .lock()
             .unwrap_or_else(std::sync::PoisonError::into_inner);
         let all: BTreeSet<&str> = match &self.source {
-            Source::Safetensors(slots) => slots.keys().map(String::as_str).collect(),
+            Source::Safetensors(locations) => locations.keys().map(String::as_str).collect(),
             Source::Gguf(gguf) => gguf.tensors.keys().map(String::as_str).collect(),
         };
         let unused = all
@@ -246,14 +246,16 @@ impl Weights {
             .kept
             .lock()
             .unwrap_or_else(std::sync::PoisonError::into_inner);
-        self.chooser(quant).told(&kept, &self.label).map(Some)
+        self.chooser(quant).describe(&kept, &self.label).map(Some)
     }
 
     fn chooser(&self, quant: Quant) -> Chooser {
         let has_output = self.stored_name("output.weight").is_some();
         let number = |name: &str| name.split('.').find_map(|part| part.parse::<usize>().ok());
         let last = match &self.source {
-            Source::Safetensors(slots) => slots.keys().filter_map(|name| number(name)).max(),
+            Source::Safetensors(locations) => {
+                locations.keys().filter_map(|name| number(name)).max()
+            }
             Source::Gguf(gguf) => gguf.tensors.keys().filter_map(|name| number(name)).max(),
         };
         Chooser {
@@ -275,8 +277,8 @@ impl Weights {
     fn stored_name(&self, name: &str) -> Option<String> {
         let stored = self.file_name(name)?;
         let there = match &self.source {
-            Source::Safetensors(slots) => {
-                slots.contains_key(&stored) || self.hub_mxfp4(&stored).is_some()
+            Source::Safetensors(locations) => {
+                locations.contains_key(&stored) || self.hub_mxfp4(&stored).is_some()
             }
             Source::Gguf(gguf) => gguf.tensors.contains_key(&stored),
         };
@@ -292,27 +294,27 @@ impl Weights {
     }
 
     /// A tensor as it is stored; with a `slab` only that entry of its first dimension.
-    fn read(&self, name: &str, slab: Option<usize>) -> Result<Stored, ModelError> {
+    fn read(&self, name: &str, expert_index: Option<usize>) -> Result<Stored, ModelError> {
         let stored = self.stored_name(name).ok_or_else(|| self.missing(name))?;
-        if let Some(slots) = self.hub_mxfp4(&stored) {
-            return self.read_hub_mxfp4(&stored, slots, slab);
+        if let Some(locations) = self.hub_mxfp4(&stored) {
+            return self.read_hub_mxfp4(&stored, locations, expert_index);
         }
         let elements: usize;
         let tensor = match &self.source {
-            Source::Safetensors(slots) => {
-                let slot = slots.get(&stored).ok_or_else(|| self.missing(name))?;
-                elements = slot.shape.iter().product();
+            Source::Safetensors(locations) => {
+                let location = locations.get(&stored).ok_or_else(|| self.missing(name))?;
+                elements = location.shape.iter().product();
                 let Part {
                     offset,
                     bytes,
                     shape,
-                } = Part::of(slot.bytes, &slot.shape, slab)
-                    .ok_or_else(|| self.bad_slab(&stored, &slot.shape, slab))?;
-                let part = Slot {
-                    offset: slot.offset + offset,
+                } = Part::locate(location.bytes, &location.shape, expert_index)
+                    .ok_or_else(|| self.bad_expert_index(&stored, &location.shape, expert_index))?;
+                let part = TensorLocation {
+                    offset: location.offset + offset,
                     bytes,
                     shape,
-                    ..slot.clone()
+                    ..location.clone()
                 };
                 let tensor = part.tensor(&stored, &self.device)?;
                 Stored::Dense(match &self.adapter {
@@ -330,8 +332,8 @@ impl Weights {
                     offset,
                     bytes,
                     shape,
-                } = Part::of(entry.bytes(), &entry.shape, slab)
-                    .ok_or_else(|| self.bad_slab(&stored, &entry.shape, slab))?;
+                } = Part::locate(entry.bytes(), &entry.shape, expert_index)
+                    .ok_or_else(|| self.bad_expert_index(&stored, &entry.shape, expert_index))?;
                 let bytes = gguf.read(&stored, offset, bytes)?;
                 Stored::Quantized(match entry.dtype {
                     BlockType::Mxfp4 => mxfp4::of_ggml(&bytes, shape, &self.device)?,
@@ -357,10 +359,15 @@ impl Weights {
         }
     }
 
-    fn bad_slab(&self, stored: &str, shape: &[usize], slab: Option<usize>) -> ModelError {
+    fn bad_expert_index(
+        &self,
+        stored: &str,
+        shape: &[usize],
+        expert_index: Option<usize>,
+    ) -> ModelError {
         self.error(format!(
             "tensor \"{stored}\" of shape {shape:?} has no entry {}",
-            slab.unwrap_or_default()
+            expert_index.unwrap_or_default()
         ))
     }
 
@@ -370,19 +377,22 @@ impl Weights {
         modules: &[(String, usize)],
         width: usize,
     ) -> Result<Option<Tensor>, ModelError> {
-        let (Source::Safetensors(slots), None) = (&self.source, &self.adapter) else {
+        let (Source::Safetensors(locations), None) = (&self.source, &self.adapter) else {
             return Ok(None);
         };
         let stored: Vec<String> = modules
             .iter()
             .filter_map(|(name, _)| self.stored_name(name))
             .collect();
-        let parts: Vec<&Slot> = stored.iter().filter_map(|name| slots.get(name)).collect();
-        if parts.len() < modules.len() || !parts.iter().all(|slot| slot.is_plain()) {
+        let parts: Vec<&TensorLocation> = stored
+            .iter()
+            .filter_map(|name| locations.get(name))
+            .collect();
+        if parts.len() < modules.len() || !parts.iter().all(|location| location.is_plain()) {
             return Ok(None);
         }
-        for (slot, (name, rows)) in parts.iter().zip(modules) {
-            self.check(name, &slot.shape, &[*rows, width])?;
+        for (location, (name, rows)) in parts.iter().zip(modules) {
+            self.check(name, &location.shape, &[*rows, width])?;
         }
         let rows = modules.iter().map(|(_, rows)| rows).sum();
         let tensor = stacked(&parts, self.precision.dense(), &[rows, width], &self.device)?;
@@ -394,7 +404,7 @@ impl Weights {
             stored
                 .into_iter()
                 .zip(&parts)
-                .map(|(name, slot)| (name, slot.elements())),
+                .map(|(name, location)| (name, location.elements())),
         );
         Ok(Some(tensor))
     }
@@ -464,18 +474,18 @@ struct Part {
 }
 
 impl Part {
-    fn of(bytes: usize, shape: &[usize], slab: Option<usize>) -> Option<Self> {
-        let Some(slab) = slab else {
+    fn locate(bytes: usize, shape: &[usize], expert_index: Option<usize>) -> Option<Self> {
+        let Some(expert_index) = expert_index else {
             return Some(Self {
                 offset: 0,
                 bytes,
                 shape: shape.to_vec(),
             });
         };
-        let (&slabs, rest) = shape.split_first()?;
-        let each = bytes.checked_div(slabs)?;
-        (slab < slabs).then(|| Self {
-            offset: (slab * each) as u64,
+        let (&experts, rest) = shape.split_first()?;
+        let each = bytes.checked_div(experts)?;
+        (expert_index < experts).then(|| Self {
+            offset: (expert_index * each) as u64,
             bytes: each,
             shape: rest.to_vec(),
         })
@@ -514,7 +524,7 @@ pub(super) fn read_range(path: &Path, offset: u64, len: usize) -> Result<Vec<u8>
     Ok(bytes)
 }
 
-impl Place {
+impl WeightSource {
     /// The path, or the name of what is inside the program.
     pub fn path(&self) -> PathBuf {
         match self {
@@ -606,7 +616,12 @@ mod tests {
             modules: &[],
             gguf: &[],
         };
-        Weights::safetensors(&[Place::File(path)], names, Precision::F32, &Device::Cpu)
+        Weights::safetensors(
+            &[WeightSource::File(path)],
+            names,
+            Precision::F32,
+            &Device::Cpu,
+        )
     }
 
     #[test]

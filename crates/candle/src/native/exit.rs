@@ -49,12 +49,12 @@ impl Native {
                 .collect();
             let scored = self.score_rows(&hidden, &targets)?;
             let mut stay = Vec::with_capacity(live.len());
-            for ((place, &i), rows) in (0u32..).zip(&live).zip(scored.chunks(end - done)) {
+            for ((index, &i), rows) in (0u32..).zip(&live).zip(scored.chunks(end - done)) {
                 match (&mut out[i], collect(rows, schemes.len())) {
                     (Ok(scores), Ok(chunk)) => {
                         scores.extend(chunk);
                         if end < suffix_len && !exit.may_leave(scores, suffix_len, schemes) {
-                            stay.push((place, i));
+                            stay.push((index, i));
                         }
                     }
                     (out, Err(ScoreError::NonFinite { position })) => {
@@ -70,8 +70,8 @@ impl Native {
                 break;
             }
             if stay.len() < live.len() {
-                let places: Vec<u32> = stay.iter().map(|(place, _)| *place).collect();
-                cache.select(&places, self.model.device())?;
+                let indices: Vec<u32> = stay.iter().map(|(index, _)| *index).collect();
+                cache.select(&indices, self.model.device())?;
             }
             live = stay.into_iter().map(|(_, i)| i).collect();
             (fed, done) = (prefix_len + end - 1, end);

@@ -78,7 +78,7 @@ pub(super) fn score_rows(
         .to_vec1::<f32>()?;
     Ok(values
         .chunks_exact(width)
-        .map(|row| told(row, vocab, schemes))
+        .map(|row| row_score(row, vocab, schemes))
         .collect())
 }
 
@@ -111,7 +111,7 @@ fn kth_largest(below: &Tensor, k: usize) -> Result<Tensor> {
     few.where_cond(&low, &found)
 }
 
-fn told(row: &[f32], vocab: usize, schemes: &[Scheme]) -> Option<RowScore> {
+fn row_score(row: &[f32], vocab: usize, schemes: &[Scheme]) -> Option<RowScore> {
     let [own, other, max, rank, sum, s1, s2, masses @ ..] = row else {
         return None;
     };

@@ -121,7 +121,10 @@ impl Native {
             sequence_len: len,
             arithmetic: self.arithmetic,
         };
-        let ends = self.model.hidden(&input, Some(&mut cache)).map_err(tensor)?;
+        let ends = self
+            .model
+            .hidden(&input, Some(&mut cache))
+            .map_err(tensor)?;
         let starts: Vec<u32> = suffixes.iter().map(|suffix| suffix[0]).collect();
         // One list a prefix, one entry a suffix.
         let firsts = self.logprobs(&ends, &vec![starts.as_slice(); batch])?;

@@ -1,9 +1,9 @@
 //! The tokenizer inside a GGUF file: `tokenizer.ggml.model` = `gpt2` (byte-level BPE with merges) or
 //! `llama` (SentencePiece BPE with scores).
 
-use super::pieces::{self, Pieces};
-use super::pre;
+use super::pretokenize;
 use super::sentencepiece::{Entry, SentencePiece};
+use super::token_bytes::{self, TokenBytes};
 use super::tokenizer::TokenizerError;
 use byrote_core::digest::Digest;
 use std::collections::HashSet;
@@ -100,7 +100,7 @@ impl GgufVocab {
     }
 
     /// Builds what encodes, the bytes of every token, and whether text gets a BOS by default.
-    pub(super) fn build(self, file: &str) -> Result<(Made, Pieces, bool), TokenizerError> {
+    pub(super) fn build(self, file: &str) -> Result<(Made, TokenBytes, bool), TokenizerError> {
         let damaged = |what: String| TokenizerError::Damaged {
             file: file.to_owned(),
             what,
@@ -147,7 +147,7 @@ impl GgufVocab {
             .unwrap_or(1)
     }
 
-    fn sentencepiece(mut self, file: &str) -> Result<(Made, Pieces, bool), TokenizerError> {
+    fn sentencepiece(mut self, file: &str) -> Result<(Made, TokenBytes, bool), TokenizerError> {
         let Some(scores) = self.scores.take() else {
             let what =
                 "tokenizer.ggml.scores is missing, and a vocabulary of this kind merges by score";
@@ -156,25 +156,25 @@ impl GgufVocab {
                 what: what.to_owned(),
             });
         };
-        let mut table = Pieces::default();
+        let mut table = TokenBytes::default();
         let mut entries = Vec::with_capacity(self.tokens.len());
         let tokens = std::mem::take(&mut self.tokens);
         let size = tokens.len();
         for (index, (token, score)) in tokens.into_iter().zip(scores).enumerate() {
             // Tables of 2^32 tokens don't exist: lengths were checked when the file was read.
             let id = index as u32;
-            match (self.kind(index), pieces::fallback_byte(&token)) {
+            match (self.kind(index), token_bytes::fallback_byte(&token)) {
                 (BYTE, Some(byte)) => {
                     table.push([byte]);
                     entries.push((id, Entry::Byte(byte)));
                 }
                 (UNKNOWN | CONTROL | UNUSED | BYTE, _) => table.push(token.into_bytes()),
                 (USER_DEFINED, _) => {
-                    table.push(pieces::spaced(&token));
+                    table.push(token_bytes::spaced(&token));
                     entries.push((id, Entry::UserDefined { token }));
                 }
                 _ => {
-                    table.push(pieces::spaced(&token));
+                    table.push(token_bytes::spaced(&token));
                     entries.push((id, Entry::Ordinary { token, score }));
                 }
             }
@@ -184,18 +184,18 @@ impl GgufVocab {
         Ok((Made::SentencePiece(Box::new(made)), table, true))
     }
 
-    fn byte_level(mut self, file: &str) -> Result<(Made, Pieces, bool), TokenizerError> {
+    fn byte_level(mut self, file: &str) -> Result<(Made, TokenBytes, bool), TokenizerError> {
         let damaged = |what: String| TokenizerError::Damaged {
             file: file.to_owned(),
             what,
         };
-        let Some(pre) = pre::find(self.pre.as_deref(), self.architecture.as_deref()) else {
+        let Some(pre) = pretokenize::find(self.pre.as_deref(), self.architecture.as_deref()) else {
             let file = file.to_owned();
             return Err(match self.pre {
                 Some(pre) => TokenizerError::UnknownPre {
                     file,
                     pre,
-                    known: pre::known(),
+                    known: pretokenize::known(),
                 },
                 None => TokenizerError::NoPre { file },
             });
@@ -213,7 +213,7 @@ impl GgufVocab {
             })
             .collect::<Result<Vec<_>, _>>()?;
 
-        let mut table = Pieces::default();
+        let mut table = TokenBytes::default();
         let mut vocab = Vocab::with_capacity(self.tokens.len());
         let mut user_defined = Vec::new();
         let tokens = std::mem::take(&mut self.tokens);
@@ -243,7 +243,7 @@ impl GgufVocab {
                 table.push(token.bytes());
                 user_defined.push(AddedToken::from(token.clone(), false).normalized(false));
             } else {
-                table.push(pieces::byte_level(&token));
+                table.push(token_bytes::byte_level(&token));
             }
             vocab.insert(token, id);
         }

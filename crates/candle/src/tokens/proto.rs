@@ -225,7 +225,7 @@ mod tests {
     #[test]
     fn a_damaged_model_is_an_error_wherever_it_is_cut_or_changed() {
         let bytes = message(&[("<unk>", 0.0, 2), ("a", -1.5, 1)], &[0x18, 2], &[0x18, 0]);
-        for (bad, told) in [
+        for (bad, expected) in [
             (&b""[..], "no pieces"),
             (b"\x0b", "wire type 3"),
             (
@@ -239,7 +239,7 @@ mod tests {
             (b"\x0a\x03\x0a\x01\xff", "UTF-8"),
             (b"\x08\x01", "isn't a SentencePiece"),
         ] {
-            assert!(Model::read(bad).unwrap_err().contains(told), "{bad:?}");
+            assert!(Model::read(bad).unwrap_err().contains(expected), "{bad:?}");
         }
         for end in 0..bytes.len() {
             let _ = Model::read(&bytes[..end]);

@@ -5,7 +5,7 @@
 //! for 262,144 tokens.
 
 use super::Encoding;
-use super::pieces::{Pieces, SPACE_MARK};
+use super::token_bytes::{SPACE_MARK, TokenBytes};
 use std::cmp::Ordering;
 use std::collections::{BinaryHeap, HashMap};
 
@@ -119,7 +119,7 @@ impl SentencePiece {
 
     /// Encodes `text`; `None` if it has a character for which there is neither a token, nor byte
     /// tokens, nor an unknown token.
-    pub(super) fn encode(&self, text: &str, pieces: &Pieces) -> Option<Encoding> {
+    pub(super) fn encode(&self, text: &str, pieces: &TokenBytes) -> Option<Encoding> {
         let mut out = Encoding {
             exact: true,
             ..Encoding::default()
@@ -285,13 +285,13 @@ fn spans(token: &str, text: &str) -> Option<usize> {
 mod tests {
     use super::*;
 
-    fn small(space_prefix: bool, fallback: bool) -> (SentencePiece, Pieces) {
+    fn small(space_prefix: bool, fallback: bool) -> (SentencePiece, TokenBytes) {
         let words = ["\u{2581}", "a", "b", "ab", "\u{2581}ab", "aa", "abb"];
         let scores = [-9.0, -9.0, -9.0, -1.0, -2.0, -1.0, -0.5];
-        let mut pieces = Pieces::default();
+        let mut pieces = TokenBytes::default();
         let mut entries = Vec::new();
         for (id, (word, score)) in words.into_iter().zip(scores).enumerate() {
-            pieces.push(super::super::pieces::spaced(word));
+            pieces.push(super::super::token_bytes::spaced(word));
             entries.push((
                 id as u32,
                 Entry::Ordinary {

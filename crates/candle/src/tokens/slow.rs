@@ -2,7 +2,7 @@
 //! `tokenizer.model` (SentencePiece), with the small files that may lie beside them.
 
 use super::gguf::GgufVocab;
-use super::pre;
+use super::pretokenize;
 use super::proto::{self, Model, Piece};
 use super::tokenizer::{Tokenizer, TokenizerError};
 use serde_json::{Map, Value, json};
@@ -248,7 +248,7 @@ fn byte_level(files: &SlowFiles, mut said: Said, file: &str) -> Result<Tokenizer
             what,
         });
     };
-    let Some(pre) = pre::find(Some(pre), None) else {
+    let Some(pre) = pretokenize::find(Some(pre), None) else {
         return Err(damaged(file, "its kind has no pattern".to_owned()));
     };
     let vocab: Map<String, Value> =
@@ -300,7 +300,7 @@ fn byte_level(files: &SlowFiles, mut said: Said, file: &str) -> Result<Tokenizer
     let mut steps: Vec<Value> = Vec::new();
     let space = said.flag("add_prefix_space").unwrap_or(false);
     // GPT-2's pattern is the step's own; the others come first, and it only spells bytes.
-    let own = pre.patterns == pre::GPT2_ONLY;
+    let own = pre.patterns == pretokenize::GPT2_ONLY;
     if !own {
         steps.extend(pre.patterns.iter().map(
             |pattern| json!({"type": "Split", "pattern": {"Regex": pattern}, "behavior": "Isolated", "invert": false}),

@@ -5,12 +5,12 @@ pub(super) const SPACE_MARK: char = '\u{2581}';
 
 /// The bytes of every token of a vocabulary, by id, in one block: a vocabulary has up to 262,144 of them.
 #[derive(Debug, Default)]
-pub(super) struct Pieces {
+pub(super) struct TokenBytes {
     block: Vec<u8>,
     ends: Vec<usize>,
 }
 
-impl Pieces {
+impl TokenBytes {
     pub(super) fn push(&mut self, piece: impl IntoIterator<Item = u8>) {
         self.block.extend(piece);
         self.ends.push(self.block.len());
@@ -38,7 +38,7 @@ impl Pieces {
             .or_else(|| self.ranges_from(ids, text, 1))
     }
 
-    /// As [`Pieces::ranges`], where the first `added` bytes the tokens spell are spaces that aren't in the text.
+    /// As [`TokenBytes::ranges`], where the first `added` bytes the tokens spell are spaces that aren't in the text.
     fn ranges_from(&self, ids: &[u32], text: &str, added: usize) -> Option<Vec<(usize, usize)>> {
         let text = text.as_bytes();
         let mut ranges = Vec::with_capacity(ids.len());
@@ -117,7 +117,7 @@ mod tests {
 
     #[test]
     fn ranges_follow_tokens_that_end_inside_a_character() {
-        let mut pieces = Pieces::default();
+        let mut pieces = TokenBytes::default();
         for piece in [&b"a\xf0\x9f"[..], b"\x98\x80", b" a"] {
             pieces.push(piece.iter().copied());
         }

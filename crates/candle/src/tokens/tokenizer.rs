@@ -3,10 +3,10 @@
 mod special;
 
 use super::gguf::{GgufVocab, Made};
-use super::library::{has_run_of_space, no_panic_ahead, spell};
-use super::pieces::Pieces;
 use super::sentencepiece::SentencePiece;
 use super::slow::MOST_TOKENS;
+use super::token_bytes::TokenBytes;
+use super::workarounds::{has_run_of_space, no_panic_ahead, spell};
 use super::{BosChoice, Encoding};
 use byrote_core::digest::Digest;
 use byrote_core::tokens::{EncodeError, TextEncoder};
@@ -81,7 +81,7 @@ struct BosRule {
 pub struct Tokenizer {
     file: String,
     engine: Engine,
-    pieces: Pieces,
+    pieces: TokenBytes,
     /// The tokens' bytes are known; otherwise only the library can decode.
     spelled: bool,
     fingerprint: Digest,
@@ -369,7 +369,7 @@ impl TextEncoder for Tokenizer {
 
 #[cfg(test)]
 pub(crate) mod tests {
-    use super::super::pieces;
+    use super::super::token_bytes;
     use super::*;
     use candle_core::quantized::gguf_file::{self, Value as Gguf};
     use std::path::{Path, PathBuf};
@@ -448,7 +448,7 @@ pub(crate) mod tests {
     fn small_json(extra: &str) -> String {
         let alphabet: Vec<char> = (0u32..0x180)
             .filter_map(char::from_u32)
-            .filter(|&c| pieces::byte_of(c).is_some())
+            .filter(|&c| token_bytes::byte_of(c).is_some())
             .collect();
         let mut vocab = serde_json::Map::new();
         for c in alphabet {
@@ -559,7 +559,7 @@ pub(crate) mod tests {
     #[test]
     fn fingerprint_depends_on_content_and_not_on_layout() {
         let json = small_json("");
-        let of = |json: &str| {
+        let fingerprint = |json: &str| {
             Tokenizer::from_json(json.as_bytes(), None, "t")
                 .unwrap()
                 .fingerprint()
@@ -568,12 +568,12 @@ pub(crate) mod tests {
         let laid_out =
             serde_json::to_string_pretty(&serde_json::from_str::<Value>(&json).unwrap()).unwrap();
         assert_ne!(json, laid_out);
-        assert_eq!(of(&json), of(&laid_out));
+        assert_eq!(fingerprint(&json), fingerprint(&laid_out));
         assert_ne!(
-            of(&json),
-            of(&json.replace(r#""t h","th e""#, r#""th e","t h""#))
+            fingerprint(&json),
+            fingerprint(&json.replace(r#""t h","th e""#, r#""th e","t h""#))
         );
-        assert_ne!(of(&json), of(&small_json(BOS_PROCESSOR)));
+        assert_ne!(fingerprint(&json), fingerprint(&small_json(BOS_PROCESSOR)));
     }
 
     #[test]
@@ -680,7 +680,7 @@ pub(crate) mod tests {
     fn every_known_pattern_compiles_and_cuts_text_into_all_its_bytes() {
         let alphabet: Vec<String> = (0u32..0x180)
             .filter_map(char::from_u32)
-            .filter(|&c| pieces::byte_of(c).is_some())
+            .filter(|&c| token_bytes::byte_of(c).is_some())
             .map(String::from)
             .collect();
         let names = [

@@ -1,7 +1,7 @@
 //! What has to be done around the library `tokenizers`: damage over which it panics, texts it cuts wrongly without a
 //! word, and the bytes its tokens stand for.
 
-use super::pieces::{self, Pieces};
+use super::token_bytes::{self, TokenBytes};
 use super::tokenizer::LONGEST_SPACE;
 use serde::Deserialize;
 use serde_json::Value;
@@ -72,7 +72,7 @@ pub(super) fn has_run_of_space(text: &str) -> bool {
 }
 
 /// The bytes of every token of a library tokenizer, and whether they are known for sure.
-pub(super) fn spell(library: &tokenizers::Tokenizer) -> (Pieces, bool) {
+pub(super) fn spell(library: &tokenizers::Tokenizer) -> (TokenBytes, bool) {
     let mut steps = Vec::new();
     for part in [
         serde_json::to_value(library.get_decoder()),
@@ -93,22 +93,22 @@ pub(super) fn spell(library: &tokenizers::Tokenizer) -> (Pieces, bool) {
         .into_values()
         .max()
         .map_or(0, |id| id as usize + 1);
-    let mut pieces = Pieces::default();
+    let mut pieces = TokenBytes::default();
     for id in 0..size as u32 {
         if let Some(token) = added.get(&id) {
             // Gemma's runs of spaces are added tokens, and are found in text as it is after normalization.
             pieces.push(if spaced && !token.special {
-                pieces::spaced(&token.content)
+                token_bytes::spaced(&token.content)
             } else {
                 token.content.clone().into()
             });
             continue;
         }
         let token = library.id_to_token(id).unwrap_or_default();
-        match pieces::fallback_byte(&token) {
+        match token_bytes::fallback_byte(&token) {
             Some(byte) if fallback => pieces.push([byte]),
-            _ if byte_level => pieces.push(pieces::byte_level(&token)),
-            _ if spaced => pieces.push(pieces::spaced(&token)),
+            _ if byte_level => pieces.push(token_bytes::byte_level(&token)),
+            _ if spaced => pieces.push(token_bytes::spaced(&token)),
             _ => pieces.push(token.into_bytes()),
         }
     }

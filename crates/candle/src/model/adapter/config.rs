@@ -132,10 +132,10 @@ impl Config {
     /// # Errors
     /// When the config gives it another rank.
     pub(super) fn scale(&self, module: &str, rank: usize) -> Result<f64, String> {
-        let told = first(&self.ranks, module).unwrap_or(self.rank);
-        if told != rank || rank == 0 {
+        let stated = first(&self.ranks, module).unwrap_or(self.rank);
+        if stated != rank || rank == 0 {
             return Err(format!(
-                "\"{module}\" has rank {rank} where adapter_config.json tells of {told}"
+                "\"{module}\" has rank {rank} where adapter_config.json tells of {stated}"
             ));
         }
         let alpha = first(&self.alphas, module).unwrap_or(self.alpha);
@@ -222,7 +222,7 @@ mod tests {
 
     #[test]
     fn what_would_make_another_model_is_refused() {
-        for (fields, told) in [
+        for (fields, expected) in [
             (
                 r#", "init_lora_weights": "pissa_niter_4""#,
                 "\"pissa_niter_4\"",
@@ -244,16 +244,16 @@ mod tests {
             (r#", "alpha_pattern": {"(": 1}"#, "can't be read"),
             (r#", "rank_pattern": {"q": "x"}"#, "no number"),
         ] {
-            assert!(parse(fields).unwrap_err().contains(told), "{fields}");
+            assert!(parse(fields).unwrap_err().contains(expected), "{fields}");
         }
         assert!(
             parse(r#", "init_lora_weights": true, "layer_replication": null, "use_qalora": false"#)
                 .is_ok()
         );
-        let of = |json: &str| Config::parse(json.as_bytes()).unwrap_err();
-        assert!(of(r#"{"peft_type": "IA3"}"#).contains("type \"IA3\""));
-        assert!(of("{}").contains("no \"peft_type\""));
-        assert!(of(r#"{"peft_type": "LORA"}"#).contains("\"r\""));
-        assert!(of("{").contains("fetch it again"));
+        let parse_error = |json: &str| Config::parse(json.as_bytes()).unwrap_err();
+        assert!(parse_error(r#"{"peft_type": "IA3"}"#).contains("type \"IA3\""));
+        assert!(parse_error("{}").contains("no \"peft_type\""));
+        assert!(parse_error(r#"{"peft_type": "LORA"}"#).contains("\"r\""));
+        assert!(parse_error("{").contains("fetch it again"));
     }
 }

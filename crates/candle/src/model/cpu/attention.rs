@@ -21,7 +21,7 @@ pub struct Heads<'a> {
 }
 
 impl<'a> Heads<'a> {
-    fn of(&self, sequence: usize, head: usize) -> &'a [f32] {
+    fn head(&self, sequence: usize, head: usize) -> &'a [f32] {
         &self.values[sequence * self.sequence + head * self.head..]
     }
 }
@@ -91,21 +91,21 @@ pub fn attend(plan: &Attend<'_>, out: &mut [f32]) {
         for sequence in 0..batch {
             for group in 0..kv_heads {
                 keys_by_component(
-                    plan.k.of(sequence, group),
+                    plan.k.head(sequence, group),
                     plan.k.step,
                     keys,
                     head_dim,
                     &mut scratch.keys,
                 );
                 values_by_panel(
-                    plan.v.of(sequence, group),
+                    plan.v.head(sequence, group),
                     plan.v.step,
                     keys,
                     head_dim,
                     &mut scratch.values,
                 );
                 for head in group * heads / kv_heads..(group + 1) * heads / kv_heads {
-                    let q = plan.q.of(sequence, head);
+                    let q = plan.q.head(sequence, head);
                     for row in (0..rows).step_by(TILE) {
                         let count = TILE.min(rows - row);
                         let seen = seen(plan, first + row, count);
@@ -266,7 +266,7 @@ mod tests {
         let at = plan.first + row;
         let group = head / (plan.heads / plan.kv_heads);
         let vector = |heads: &Heads<'_>, head: usize, position: usize, i: usize| {
-            f64::from(heads.of(sequence, head)[position * heads.step + i])
+            f64::from(heads.head(sequence, head)[position * heads.step + i])
         };
         let seen = (0..plan.keys)
             .filter(|key| *key <= at && plan.window.is_none_or(|window| key + window > at));

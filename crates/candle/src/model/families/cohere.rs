@@ -3,10 +3,10 @@
 
 use super::llama::{base, windowed};
 use crate::model::ModelError;
-use crate::model::spec::{ModelSpec, NormKind, NormSpec, NormsSpec, QkNormSpec};
 use crate::model::config::Config;
 use crate::model::decoder::Residual;
 use crate::model::layers::rope::Pairing;
+use crate::model::spec::{ModelSpec, NormKind, NormSpec, NormsSpec, QkNormSpec};
 
 pub(super) fn cohere(c: &Config) -> Result<ModelSpec, ModelError> {
     let mut spec = base(c, Pairing::Neighbours, 500_000.0)?;

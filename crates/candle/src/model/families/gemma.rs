@@ -4,10 +4,10 @@
 
 use super::llama::{self, base, windowed};
 use crate::model::ModelError;
-use crate::model::spec::{ModelSpec, FeedForwardSpec, NormKind, NormsSpec, QkNormSpec};
 use crate::model::config::Config;
 use crate::model::layers::mlp::{Activation, Gating};
 use crate::model::layers::rope::Pairing;
+use crate::model::spec::{FeedForwardSpec, ModelSpec, NormKind, NormsSpec, QkNormSpec};
 use crate::model::weights::names::Names;
 
 const AROUND: &[(&str, &str)] = &[

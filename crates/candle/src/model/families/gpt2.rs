@@ -2,11 +2,11 @@
 //! (`gpt_bigcode`, arXiv 2305.06161) is the same with one head of keys for all, and without the transposition.
 
 use crate::model::ModelError;
-use crate::model::spec::{
-    AttentionSpec, ModelSpec, FeedForwardSpec, HIDDEN, LAYERS, LayerSpec, NormKind, NormSpec, heads,
-};
 use crate::model::config::Config;
 use crate::model::layers::mlp::Activation;
+use crate::model::spec::{
+    AttentionSpec, FeedForwardSpec, HIDDEN, LAYERS, LayerSpec, ModelSpec, NormKind, NormSpec, heads,
+};
 use crate::model::weights::names::Names;
 use crate::model::weights::scope::{Layout, Rows};
 

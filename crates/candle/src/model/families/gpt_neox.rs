@@ -3,13 +3,13 @@
 
 use super::phi::rotated;
 use crate::model::ModelError;
-use crate::model::spec::{
-    AttentionSpec, ModelSpec, FeedForwardSpec, LAYERS, LayerSpec, NormKind, NormSpec, heads,
-};
 use crate::model::config::Config;
 use crate::model::decoder::Residual;
 use crate::model::layers::mlp::Activation;
 use crate::model::layers::rope::Pairing;
+use crate::model::spec::{
+    AttentionSpec, FeedForwardSpec, LAYERS, LayerSpec, ModelSpec, NormKind, NormSpec, heads,
+};
 use crate::model::weights::names::Names;
 use crate::model::weights::scope::{Layout, Rows};
 

@@ -5,13 +5,14 @@
 
 use super::phi::rotated;
 use crate::model::ModelError;
-use crate::model::spec::{
-    AttentionSpec, ModelSpec, ExpertsSpec, FeedForwardSpec, LAYERS, LayerSpec, NormKind, NormSpec, heads,
-};
 use crate::model::config::Config;
 use crate::model::layers::experts::RouterWeights;
 use crate::model::layers::mlp::{Activation, Gating};
 use crate::model::layers::rope::{Pairing, Scaling};
+use crate::model::spec::{
+    AttentionSpec, ExpertsSpec, FeedForwardSpec, LAYERS, LayerSpec, ModelSpec, NormKind, NormSpec,
+    heads,
+};
 use crate::model::weights::names::Names;
 use crate::model::weights::scope::{Layout, Rows};
 

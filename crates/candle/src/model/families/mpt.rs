@@ -1,12 +1,12 @@
 //! MPT (MosaicML 2023): linear biases in place of positions, no other biases.
 
 use crate::model::ModelError;
-use crate::model::spec::{
-    AttentionSpec, ModelSpec, FeedForwardSpec, HIDDEN, LAYERS, LayerSpec, NormKind, NormSpec, heads,
-};
 use crate::model::config::Config;
 use crate::model::layers::alibi::Alibi;
 use crate::model::layers::mlp::Activation;
+use crate::model::spec::{
+    AttentionSpec, FeedForwardSpec, HIDDEN, LAYERS, LayerSpec, ModelSpec, NormKind, NormSpec, heads,
+};
 use crate::model::weights::names::Names;
 use crate::model::weights::scope::Layout;
 use serde::Deserialize;

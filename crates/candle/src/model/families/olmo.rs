@@ -4,9 +4,9 @@
 use super::llama::{self, base, windowed};
 use super::qwen;
 use crate::model::ModelError;
-use crate::model::spec::{ModelSpec, NormKind, NormSpec, NormsSpec, QkNormSpec};
 use crate::model::config::Config;
 use crate::model::layers::rope::Pairing;
+use crate::model::spec::{ModelSpec, NormKind, NormSpec, NormsSpec, QkNormSpec};
 use crate::model::weights::names::Names;
 
 const AFTER: &[(&str, &str)] = &[

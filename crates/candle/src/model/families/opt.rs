@@ -2,13 +2,13 @@
 //! narrower token vectors.
 
 use crate::model::ModelError;
-use crate::model::spec::{
-    AttentionSpec, ModelSpec, FeedForwardSpec, HIDDEN, LAYERS, LayerSpec, NormKind, NormSpec, NormsSpec,
-    heads,
-};
 use crate::model::config::Config;
 use crate::model::decoder::Residual;
 use crate::model::layers::mlp::Activation;
+use crate::model::spec::{
+    AttentionSpec, FeedForwardSpec, HIDDEN, LAYERS, LayerSpec, ModelSpec, NormKind, NormSpec,
+    NormsSpec, heads,
+};
 use crate::model::weights::names::Names;
 use crate::model::weights::scope::Layout;
 

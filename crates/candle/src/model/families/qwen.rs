@@ -3,11 +3,11 @@
 
 use super::llama::{self, base, windowed};
 use crate::model::ModelError;
-use crate::model::spec::{ModelSpec, ExpertsSpec, FeedForwardSpec, QkNormSpec};
 use crate::model::config::Config;
 use crate::model::layers::experts::RouterWeights;
 use crate::model::layers::mlp::{Activation, Gating};
 use crate::model::layers::rope::Pairing;
+use crate::model::spec::{ExpertsSpec, FeedForwardSpec, ModelSpec, QkNormSpec};
 use crate::model::weights::names::Names;
 use crate::model::weights::scope::Layout;
 

@@ -4,10 +4,10 @@
 use super::llama::{self, base};
 use super::phi::rotated;
 use crate::model::ModelError;
-use crate::model::spec::{ModelSpec, NormKind, NormSpec, NormsSpec, QkNormSpec};
 use crate::model::config::Config;
 use crate::model::decoder::Residual;
 use crate::model::layers::rope::Pairing;
+use crate::model::spec::{ModelSpec, NormKind, NormSpec, NormsSpec, QkNormSpec};
 use crate::model::weights::names::Names;
 
 const MODULES: &[(&str, &str)] = &[

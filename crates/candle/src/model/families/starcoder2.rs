@@ -2,10 +2,10 @@
 
 use super::llama::{self, base, windowed};
 use crate::model::ModelError;
-use crate::model::spec::{ModelSpec, FeedForwardSpec, NormKind, NormSpec};
 use crate::model::config::Config;
 use crate::model::layers::mlp::Activation;
 use crate::model::layers::rope::Pairing;
+use crate::model::spec::{FeedForwardSpec, ModelSpec, NormKind, NormSpec};
 use crate::model::weights::names::Names;
 use crate::model::weights::scope::Layout;
 

@@ -66,13 +66,13 @@ pub(super) fn join(path: &Path, one: Gguf) -> Result<Gguf, ModelError> {
             ));
         }
         let part = Gguf::open_one(&path)?;
-        let told = (part.int("split.no"), part.int("split.count"));
-        if told != (Some(number as u64), Some(count)) {
-            let said = |n: Option<u64>| n.map_or("none".to_owned(), |n| n.to_string());
+        let found = (part.int("split.no"), part.int("split.count"));
+        if found != (Some(number as u64), Some(count)) {
+            let shown = |n: Option<u64>| n.map_or("none".to_owned(), |n| n.to_string());
             let what = format!(
                 "its metadata says part {} (from 0) of {}, its name part {number} of {count}; fetch all parts again",
-                said(told.0),
-                said(told.1)
+                shown(found.0),
+                shown(found.1)
             );
             return Err(bad(&path, what));
         }
@@ -95,10 +95,10 @@ pub(super) fn join(path: &Path, one: Gguf) -> Result<Gguf, ModelError> {
     }
     let whole = whole.ok_or_else(|| bad(path, "it has no parts".to_owned()))?;
     match whole.int("split.tensors.count") {
-        Some(told) if told != whole.tensors.len() as u64 => Err(bad(
+        Some(found) if found != whole.tensors.len() as u64 => Err(bad(
             whole.path(),
             format!(
-                "it tells of {told} tensors where all parts have {}; fetch them again",
+                "it tells of {found} tensors where all parts have {}; fetch them again",
                 whole.tensors.len()
             ),
         )),

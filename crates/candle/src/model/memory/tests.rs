@@ -167,8 +167,11 @@ fn of_what_is_merely_free_f32_takes_half() {
         asked: false,
         ..budget(limit)
     });
-    let whole = model.plan(Precision::F32, Packing::None, &budget(0)).total();
-    let chosen = |budget: &MemoryBudget| model.choose(None, Packing::None, budget).unwrap().precision;
+    let whole = model
+        .plan(Precision::F32, Packing::None, &budget(0))
+        .total();
+    let chosen =
+        |budget: &MemoryBudget| model.choose(None, Packing::None, budget).unwrap().precision;
     assert_eq!(chosen(&free(2 * whole)), Precision::F32);
     assert_eq!(chosen(&free(600 * MB)), Precision::Bf16);
     assert_eq!(chosen(&budget(600 * MB)), Precision::F32);
@@ -229,18 +232,19 @@ fn what_does_not_fit_says_what_would() {
 #[test]
 fn packing_spares_the_widening() {
     let model = model();
-    let of = |packing| model.plan(Precision::Bf16, packing, &budget(0));
-    assert_eq!(of(Packing::None).widened, 4 * 8_000 * 512);
-    assert_eq!(of(Packing::Panels).widened, 0);
-    assert!(of(Packing::Panels).weights >= of(Packing::None).weights);
+    let plan_with = |packing| model.plan(Precision::Bf16, packing, &budget(0));
+    assert_eq!(plan_with(Packing::None).widened, 4 * 8_000 * 512);
+    assert_eq!(plan_with(Packing::Panels).widened, 0);
+    assert!(plan_with(Packing::Panels).weights >= plan_with(Packing::None).weights);
 }
 
 #[test]
 fn where_nothing_is_kept_there_are_neither_caches_nor_whole_rows_of_logits() {
-    let of =
-        |keeps, precision, packing| model().plan(precision, packing, &MemoryBudget { keeps, ..budget(0) });
-    let once = of(false, Precision::Bf16, Packing::Panels);
-    let kept = of(true, Precision::Bf16, Packing::Panels);
+    let plan_with = |keeps, precision, packing| {
+        model().plan(precision, packing, &MemoryBudget { keeps, ..budget(0) })
+    };
+    let once = plan_with(false, Precision::Bf16, Packing::Panels);
+    let kept = plan_with(true, Precision::Bf16, Packing::Panels);
     assert_eq!(once.logits, 4 * 1_600 * 1_024);
     assert_eq!(
         kept.activations - once.activations,
@@ -249,11 +253,11 @@ fn where_nothing_is_kept_there_are_neither_caches_nor_whole_rows_of_logits() {
     assert!(kept.logits > once.logits);
     // Quantized as it is stored, or computed by Candle: whole rows.
     assert_eq!(
-        of(false, Precision::Quantized, Packing::Panels).logits,
+        plan_with(false, Precision::Quantized, Packing::Panels).logits,
         kept.logits
     );
     assert_eq!(
-        of(false, Precision::Bf16, Packing::None).logits,
+        plan_with(false, Precision::Bf16, Packing::None).logits,
         2 * kept.logits
     );
 }
@@ -262,7 +266,14 @@ fn where_nothing_is_kept_there_are_neither_caches_nor_whole_rows_of_logits() {
 fn long_windows_make_small_batches_here_as_when_they_are_scored() {
     let model = model();
     for (window, batch) in [(100, 16), (128, 16), (512, 4), (1_024, 2), (4_096, 1)] {
-        let plan = model.plan(Precision::F32, Packing::None, &MemoryBudget { window, ..budget(0) });
+        let plan = model.plan(
+            Precision::F32,
+            Packing::None,
+            &MemoryBudget {
+                window,
+                ..budget(0)
+            },
+        );
         assert_eq!(plan.batch, batch, "{window}");
     }
 }

@@ -4,7 +4,7 @@
 use super::fields::Fields;
 use super::source::{self, Stored};
 use crate::model::weights::Weights;
-use crate::model::{ModelInfo, ModelError};
+use crate::model::{ModelError, ModelInfo};
 use candle_core::{Result, Tensor};
 use candle_transformers::models::{glm4 as first, glm4_new as second};
 

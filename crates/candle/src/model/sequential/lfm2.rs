@@ -3,7 +3,7 @@
 use super::fields::Fields;
 use super::source;
 use crate::model::weights::Weights;
-use crate::model::{ModelInfo, ModelError};
+use crate::model::{ModelError, ModelInfo};
 use candle_core::DType;
 pub use candle_transformers::models::lfm2::Cache;
 use candle_transformers::models::lfm2::{Config as Theirs, LayerType, Model as TheirModel};

@@ -11,8 +11,8 @@ use crate::model::Arithmetic;
 use crate::model::layers::linear::{Embedding, Linear};
 use crate::model::layers::norm::Norm;
 use crate::model::weights::Weights;
-use crate::model::weights::scope::{Layout, Scope};
-use crate::model::{ModelInfo, ModelError};
+use crate::model::weights::scope::{Layout, TensorScope};
+use crate::model::{ModelError, ModelInfo};
 use candle_core::{Device, Result, Tensor};
 
 /// Tokens whose states are held at once.
@@ -143,7 +143,10 @@ impl Mamba {
     ///
     /// # Errors
     /// When a tensor is missing, of another shape, or has no place.
-    pub fn load(c: &Config, weights: &Weights) -> std::result::Result<(Self, ModelInfo), ModelError> {
+    pub fn load(
+        c: &Config,
+        weights: &Weights,
+    ) -> std::result::Result<(Self, ModelInfo), ModelError> {
         let root = weights.root();
         let body = root.at("backbone");
         // The first releases say "embedding".
@@ -261,7 +264,11 @@ struct Convolution {
 }
 
 impl Convolution {
-    fn load(c: &Config, channels: usize, at: &Scope<'_>) -> std::result::Result<Self, ModelError> {
+    fn load(
+        c: &Config,
+        channels: usize,
+        at: &TensorScope<'_>,
+    ) -> std::result::Result<Self, ModelError> {
         let weight = at
             .tensor("conv1d.weight", &[channels, 1, c.kernel])?
             .squeeze(1)?

@@ -6,7 +6,7 @@
 use super::fields::Fields;
 use super::source;
 use crate::model::weights::Weights;
-use crate::model::{ModelInfo, ModelError};
+use crate::model::{ModelError, ModelInfo};
 use candle_core::{DType, Tensor};
 pub use candle_transformers::models::recurrent_gemma::Model;
 use candle_transformers::models::recurrent_gemma::{Config as Theirs, TemporalBlockType};

@@ -6,7 +6,7 @@
 use super::fields::Fields;
 use super::source;
 use crate::model::weights::Weights;
-use crate::model::{ModelInfo, ModelError};
+use crate::model::{ModelError, ModelInfo};
 use candle_core::{DType, Device, Result, Tensor};
 use candle_transformers::models::rwkv_v5::{
     Config as Theirs, Model as Fifth, State as TheirState, StatePerLayer,

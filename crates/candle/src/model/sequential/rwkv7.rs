@@ -4,7 +4,7 @@
 use super::fields::Fields;
 use super::source::{self, Stored};
 use crate::model::weights::Weights;
-use crate::model::{ModelInfo, ModelError};
+use crate::model::{ModelError, ModelInfo};
 use candle_core::{Device, Result, Tensor};
 use candle_transformers::models::rwkv_v7::State as TheirState;
 use candle_transformers::models::rwkv_v7::{

@@ -78,12 +78,12 @@ impl<N: Fn(&str) -> Stored + Send + Sync, C: Fn(&str, Tensor) -> Result<Tensor> 
 
     /// Keeps our error, which names file and tensor, for [`build`]; candle passes on its own kind only.
     fn keep(&self, error: ModelError) -> Error {
-        let told = Error::Msg(error.to_string());
+        let named = Error::Msg(error.to_string());
         self.failed
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .get_or_insert(error);
-        told
+        named
     }
 }
 

@@ -478,7 +478,7 @@ mod tests {
         let outside = r#"{"weight_map": {"a": "../../secret.safetensors"}}"#;
         let below = r#"{"weight_map": {"a": "sub/m.safetensors"}}"#;
         let pickled = r#"{"weight_map": {"a": "pytorch_model.bin"}}"#;
-        for (files, told) in [
+        for (files, expected) in [
             (
                 vec![("pytorch_model.bin", ""), ("config.json", "{}")],
                 "only as pickles (pytorch_model.bin)",
@@ -530,9 +530,9 @@ mod tests {
         ] {
             let folder = folder_with(&files);
             let message = from_path(folder.path(), None).unwrap_err().to_string();
-            assert!(message.contains(told), "{files:?}: {message}");
+            assert!(message.contains(expected), "{files:?}: {message}");
             assert!(
-                message.contains(&folder.path().display().to_string()) || told.contains("gguf"),
+                message.contains(&folder.path().display().to_string()) || expected.contains("gguf"),
                 "{message}"
             );
         }

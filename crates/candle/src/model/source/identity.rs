@@ -277,13 +277,13 @@ mod tests {
         let message = digests(&locate("m", &given(&wrong), &options()).unwrap())
             .unwrap_err()
             .to_string();
-        for told in [
+        for expected in [
             "model.safetensors",
             wrong.as_str(),
             right.as_str(),
             "models.toml:2",
         ] {
-            assert!(message.contains(told), "{message}");
+            assert!(message.contains(expected), "{message}");
         }
         let of_nothing = registry(
             folder.path(),

@@ -5,7 +5,7 @@
 //! that, at twice the size; tensors with a block beyond become bf16, which holds them all.
 
 use super::scope::Layout;
-use super::{Part, Slot, Source, Stored, Weights};
+use super::{Part, Source, Stored, TensorLocation, Weights};
 use crate::model::ModelError;
 use candle_core::quantized::{GgmlDType, QStorage, QTensor};
 use candle_core::{Device, Result};
@@ -112,11 +112,11 @@ fn f16(exponent: u8) -> Option<u16> {
 
 impl Weights {
     /// Where the hub's form of this tensor lies: its codes and their powers of two. It is always stored `[.., out, in]`.
-    pub(super) fn hub_mxfp4(&self, stored: &str) -> Option<(&Slot, &Slot)> {
+    pub(super) fn hub_mxfp4(&self, stored: &str) -> Option<(&TensorLocation, &TensorLocation)> {
         match &self.source {
-            Source::Safetensors(slots) => Some((
-                slots.get(&format!("{stored}_blocks"))?,
-                slots.get(&format!("{stored}_scales"))?,
+            Source::Safetensors(locations) => Some((
+                locations.get(&format!("{stored}_blocks"))?,
+                locations.get(&format!("{stored}_scales"))?,
             )),
             Source::Gguf(_) => None,
         }
@@ -137,8 +137,8 @@ impl Weights {
     pub(super) fn read_hub_mxfp4(
         &self,
         stored: &str,
-        (blocks, scales): (&Slot, &Slot),
-        slab: Option<usize>,
+        (blocks, scales): (&TensorLocation, &TensorLocation),
+        expert_index: Option<usize>,
     ) -> std::result::Result<Stored, ModelError> {
         let bad = |what: String| ModelError::BadFile {
             path: blocks.file.path(),
@@ -152,11 +152,13 @@ impl Weights {
                 blocks.shape, scales.shape
             )));
         }
-        let bytes = |slot: &Slot| {
-            let part = Part::of(slot.bytes, &slot.shape, slab)
-                .ok_or_else(|| self.bad_slab(stored, &slot.shape, slab))?;
+        let bytes = |location: &TensorLocation| {
+            let part = Part::locate(location.bytes, &location.shape, expert_index)
+                .ok_or_else(|| self.bad_expert_index(stored, &location.shape, expert_index))?;
             Ok::<_, ModelError>((
-                slot.file.read(slot.offset + part.offset, part.bytes)?,
+                location
+                    .file
+                    .read(location.offset + part.offset, part.bytes)?,
                 part.shape,
             ))
         };

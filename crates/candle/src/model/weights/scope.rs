@@ -7,11 +7,11 @@ use candle_core::{DType, Tensor};
 
 /// A place in the tree of names.
 #[derive(Clone, Debug)]
-pub struct Scope<'a> {
+pub struct TensorScope<'a> {
     pub(super) weights: &'a Weights,
     prefix: String,
     /// Only this entry of each tensor's first dimension: one expert of many that are stored as one tensor.
-    slab: Option<usize>,
+    expert_index: Option<usize>,
 }
 
 /// How a stored matrix relates to `[out, in]`.
@@ -47,12 +47,12 @@ impl Layout {
     };
 }
 
-impl<'a> Scope<'a> {
+impl<'a> TensorScope<'a> {
     pub(super) fn root(weights: &'a Weights) -> Self {
         Self {
             weights,
             prefix: String::new(),
-            slab: None,
+            expert_index: None,
         }
     }
 
@@ -67,9 +67,9 @@ impl<'a> Scope<'a> {
 
     /// One entry of the first dimension of every tensor here.
     #[must_use]
-    pub fn slab(&self, entry: usize) -> Self {
+    pub fn expert_index(&self, entry: usize) -> Self {
         Self {
-            slab: Some(entry),
+            expert_index: Some(entry),
             ..self.clone()
         }
     }
@@ -94,7 +94,7 @@ impl<'a> Scope<'a> {
     pub fn any(&self, leaf: &str) -> Result<Tensor, ModelError> {
         Ok(self
             .weights
-            .read(&self.name(leaf), self.slab)?
+            .read(&self.name(leaf), self.expert_index)?
             .dense(DType::F32, &self.weights.device)?)
     }
 
@@ -104,7 +104,7 @@ impl<'a> Scope<'a> {
     /// When it is missing or of another shape.
     pub fn tensor(&self, leaf: &str, shape: &[usize]) -> Result<Tensor, ModelError> {
         let name = self.name(leaf);
-        let stored = self.weights.read(&name, self.slab)?;
+        let stored = self.weights.read(&name, self.expert_index)?;
         self.weights.check(&name, stored.shape(), shape)?;
         Ok(stored.dense(DType::F32, &self.weights.device)?)
     }
@@ -152,7 +152,7 @@ impl<'a> Scope<'a> {
             precision, device, ..
         } = self.weights;
         let at_load = matches!(precision, Precision::AtLoad(_));
-        if layout == Layout::OUT_IN && self.slab.is_none() && !at_load {
+        if layout == Layout::OUT_IN && self.expert_index.is_none() && !at_load {
             let named: Vec<_> = modules
                 .iter()
                 .map(|(module, rows)| (self.name(&format!("{module}.weight")), *rows))
@@ -163,7 +163,7 @@ impl<'a> Scope<'a> {
         }
         for (module, rows) in modules {
             let name = self.name(&format!("{module}.weight"));
-            let stored = self.weights.read(&name, self.slab)?;
+            let stored = self.weights.read(&name, self.expert_index)?;
             let layout = self.weights.layout(&name, layout);
             let wanted = if layout.transposed {
                 [width, *rows]
@@ -250,7 +250,7 @@ mod tests {
 
     #[test]
     fn fused_rows_become_queries_then_keys_then_values() {
-        let said = |rows: &[f32], layout| {
+        let reordered_rows = |rows: &[f32], layout| {
             reordered(&Tensor::new(rows, &Device::Cpu).unwrap(), layout)
                 .unwrap()
                 .to_vec1::<f32>()
@@ -262,19 +262,22 @@ mod tests {
         };
         // Heads of one component: q0 k0 v0 q1 k1 v1.
         assert_eq!(
-            said(&[0., 10., 20., 1., 11., 21.], by_key(2, 1)),
+            reordered_rows(&[0., 10., 20., 1., 11., 21.], by_key(2, 1)),
             [0., 1., 10., 11., 20., 21.]
         );
         // Two queries a key: q0 q1 k0 v0 q2 q3 k1 v1.
         let grouped = [0., 1., 10., 20., 2., 3., 11., 21.];
         assert_eq!(
-            said(&grouped, by_key(2, 2)),
+            reordered_rows(&grouped, by_key(2, 2)),
             [0., 1., 2., 3., 10., 11., 20., 21.]
         );
         let turns = Layout {
             rows: Rows::InTurns,
             ..Layout::OUT_IN
         };
-        assert_eq!(said(&[0., 10., 1., 11.], turns), [0., 1., 10., 11.]);
+        assert_eq!(
+            reordered_rows(&[0., 10., 1., 11.], turns),
+            [0., 1., 10., 11.]
+        );
     }
 }

@@ -147,8 +147,8 @@ impl Tokenizer {
             let next = table
                 .iter()
                 .filter_map(|(token, id)| Some((rest.find(token)?, token.len(), *id)));
-            let next = next.min_by_key(|(place, len, _)| (*place, std::cmp::Reverse(*len)));
-            let plain = next.map_or(rest.len(), |(place, ..)| place);
+            let next = next.min_by_key(|(index, len, _)| (*index, std::cmp::Reverse(*len)));
+            let plain = next.map_or(rest.len(), |(index, ..)| index);
             if plain > 0 {
                 let encoding = self.encode(&rest[..plain])?;
                 out.ids.extend(encoding.ids);

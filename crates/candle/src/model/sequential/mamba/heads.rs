@@ -5,7 +5,7 @@ use crate::model::Arithmetic;
 use crate::model::ModelError;
 use crate::model::layers::linear::Linear;
 use crate::model::layers::norm::Norm;
-use crate::model::weights::scope::{Layout, Scope};
+use crate::model::weights::scope::{Layout, TensorScope};
 use candle_core::{DType, Device, Result, Tensor};
 
 #[derive(Debug)]
@@ -32,7 +32,7 @@ impl Mixer {
         c: &Config,
         [heads, width, groups]: [usize; 3],
         step_limit: (f64, f64),
-        at: &Scope<'_>,
+        at: &TensorScope<'_>,
         device: &Device,
     ) -> std::result::Result<Self, ModelError> {
         let mixed = c.inner + 2 * groups * c.state;
@@ -134,8 +134,10 @@ impl Mixer {
         let mut outputs = Vec::new();
         for start in (0..n).step_by(CHUNK) {
             let len = CHUNK.min(n - start);
-            let of = |t: &Tensor| t.narrow(0, start, len);
-            let added = of(&x)?.unsqueeze(3)?.broadcast_mul(&of(b)?.unsqueeze(2)?)?;
+            let at_step = |t: &Tensor| t.narrow(0, start, len);
+            let added = at_step(&x)?
+                .unsqueeze(3)?
+                .broadcast_mul(&at_step(b)?.unsqueeze(2)?)?;
             let mut states = Vec::with_capacity(len);
             for i in 0..len {
                 *state = (state.broadcast_mul(&decay.get(start + i)?)? + added.get(i)?)?;
@@ -144,7 +146,7 @@ impl Mixer {
             let states = Tensor::stack(&states, 0)?;
             outputs.push(
                 states
-                    .matmul(&of(c)?.unsqueeze(3)?.contiguous()?)?
+                    .matmul(&at_step(c)?.unsqueeze(3)?.contiguous()?)?
                     .squeeze(3)?,
             );
         }

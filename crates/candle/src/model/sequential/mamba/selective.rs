@@ -5,7 +5,7 @@ use crate::model::Arithmetic;
 use crate::model::ModelError;
 use crate::model::layers::linear::Linear;
 use crate::model::layers::norm::Norm;
-use crate::model::weights::scope::{Layout, Scope};
+use crate::model::weights::scope::{Layout, TensorScope};
 use candle_core::{DType, Device, Result, Tensor};
 
 #[derive(Debug)]
@@ -29,7 +29,7 @@ impl Mixer {
         c: &Config,
         rank: usize,
         eps: Option<f64>,
-        at: &Scope<'_>,
+        at: &TensorScope<'_>,
         device: &Device,
     ) -> std::result::Result<Self, ModelError> {
         // After the tensors whose shapes show that these sizes are true.
@@ -113,11 +113,11 @@ impl Mixer {
         let mut outputs = Vec::new();
         for start in (0..n).step_by(CHUNK) {
             let len = CHUNK.min(n - start);
-            let of = |t: &Tensor| t.narrow(0, start, len);
-            let decay = of(step)?.unsqueeze(2)?.broadcast_mul(&self.a)?.exp()?;
-            let added = (of(step)? * of(x)?)?
+            let at_step = |t: &Tensor| t.narrow(0, start, len);
+            let decay = at_step(step)?.unsqueeze(2)?.broadcast_mul(&self.a)?.exp()?;
+            let added = (at_step(step)? * at_step(x)?)?
                 .unsqueeze(2)?
-                .broadcast_mul(&of(b)?.unsqueeze(1)?)?;
+                .broadcast_mul(&at_step(b)?.unsqueeze(1)?)?;
             let mut states = Vec::with_capacity(len);
             for i in 0..len {
                 *state = ((&*state * decay.get(i)?)? + added.get(i)?)?;
@@ -126,7 +126,7 @@ impl Mixer {
             let states = Tensor::stack(&states, 0)?;
             outputs.push(
                 states
-                    .matmul(&of(c)?.unsqueeze(2)?.contiguous()?)?
+                    .matmul(&at_step(c)?.unsqueeze(2)?.contiguous()?)?
                     .squeeze(2)?,
             );
         }
