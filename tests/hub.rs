@@ -6,7 +6,7 @@
 #[path = "support/stand_in.rs"]
 mod stand_in;
 
-use byrote_candle::model::hub::HubError;
+use byrote_candle::hub::HubError;
 use byrote_candle::model::source::identity::digests;
 use byrote_candle::model::source::{Format, LocateOptions, Located, SourceError, Token, locate};
 use byrote_core::registry::Registry;

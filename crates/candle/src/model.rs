@@ -27,9 +27,6 @@ pub mod source;
 pub mod spec;
 pub mod weights;
 
-#[cfg(feature = "hub")]
-pub mod hub;
-
 pub use cpu::packed::Arithmetic;
 
 use candle_core::{Device, Tensor};

@@ -246,7 +246,7 @@ pub enum SourceError {
     NoHub { repo: String },
     #[cfg(feature = "hub")]
     #[error(transparent)]
-    Hub(#[from] super::hub::HubError),
+    Hub(#[from] crate::hub::HubError),
 }
 
 impl SourceError {
@@ -426,7 +426,7 @@ fn from_hub(
     file: Option<&str>,
     options: &LocateOptions,
 ) -> Result<Located, SourceError> {
-    let snapshot = super::hub::fetch(repo, revision, file, options)?;
+    let snapshot = crate::hub::fetch(repo, revision, file, options)?;
     let mut located = folder::read(&snapshot.folder, file)?;
     located.source = format!("hub:{repo}");
     located.revision = Some(snapshot.commit);
