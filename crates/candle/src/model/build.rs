@@ -1,4 +1,4 @@
-//! From a spec and weights to a decoder: the one place where layers are joined.
+//! Builds a decoder from a spec and weights. This is the only place where layers are joined.
 
 use super::decoder::{Block, Decoder};
 use super::layers::attention::{Attention, QkNorm};
@@ -19,12 +19,13 @@ use rayon::prelude::*;
 /// Joins the layers.
 ///
 /// # Errors
-/// When a tensor is missing, of another shape, or has no place.
+/// If a tensor is missing, unexpected, or of another shape.
 pub fn decoder(spec: &ModelSpec, weights: &Weights) -> Result<Decoder, ModelError> {
     let b = Builder { spec, weights };
     let (root, hidden) = (weights.root(), spec.hidden_size);
     let width = spec.embedding.width.unwrap_or(hidden);
-    // First, so that a damaged configuration's sizes are found out before anything is made of them.
+    // This comes first, so that wrong sizes in a damaged configuration are detected before anything
+    // is allocated for them.
     let embedding = Embedding::new(root.matrix("token_embd", spec.vocab_size, width)?);
     let layer = |i: usize| b.block(&root.at("blk").at(i), &spec.layers[i]);
     let blocks = (0..spec.layers.len())
@@ -81,8 +82,8 @@ pub fn decoder(spec: &ModelSpec, weights: &Weights) -> Result<Decoder, ModelErro
     })
 }
 
-/// What may stand in a checkpoint unread: buffers that follow from the configuration, and of tied models the second
-/// copy of the token table that some savers write.
+/// Tensors that may remain unread: buffers that follow from the configuration, and the second copy
+/// of the token table that some tools write for tied models.
 fn ignorable(spec: &ModelSpec) -> Vec<&'static str> {
     let mut names = vec!["rotary_emb.inv_freq", "rope_freqs.weight", "rope_factors_"];
     if spec.tied {
@@ -228,7 +229,8 @@ impl Builder<'_> {
         }
     }
 
-    /// A gated block, of gate, up and down by name; without a gate of its own it is in the upper half of up.
+    /// A gated block with the named gate, up and down matrices. If there is no separate gate, it is
+    /// the upper half of up.
     fn gated(
         &self,
         at: &TensorScope<'_>,
@@ -317,7 +319,8 @@ impl Builder<'_> {
         ))
     }
 
-    /// A linear layer of a plan that knows safetensors: a GGUF's parts are in order, and its biases there or not.
+    /// A linear layer whose spec describes safetensors. In a GGUF, parts are in standard order and
+    /// biases are optional.
     fn linear(
         &self,
         at: &TensorScope<'_>,

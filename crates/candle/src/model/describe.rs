@@ -1,4 +1,5 @@
-//! What a model is by the headers of its files: shapes, types and settings. Its weights are not read.
+//! Describes a model by the headers of its files: shapes, types and settings. Doesn't read the
+//! weights.
 
 use super::ModelError;
 use super::adapter::Adapter;
@@ -13,33 +14,33 @@ use serde_json::Value;
 use std::collections::BTreeMap;
 use std::path::Path;
 
-/// A model, described. Counts are absent where its files don't tell.
+/// A description of a model. A count is absent if the files don't contain it.
 #[derive(Debug)]
 pub struct Description {
     /// `model_type` of config.json or `general.architecture` of a GGUF.
     pub architecture: String,
-    /// Why byrote can't load it, if it can't.
+    /// The reason why byrote can't load it, if any.
     pub unsupported: Option<String>,
-    /// Values in all tensors, buffers and a second copy of a tied output matrix left out.
+    /// Number of values in all tensors, without buffers and a second copy of a tied output matrix.
     pub parameters: u64,
     pub layers: Option<u64>,
     pub heads: Option<u64>,
-    /// Heads of keys and values.
+    /// Number of heads of keys and values.
     pub kv_heads: Option<u64>,
     pub hidden: Option<u64>,
     /// Longest sequence in tokens.
     pub context: Option<u64>,
-    /// Parameters by the type in which the files have them, such as `bf16` or `q4_k`.
+    /// Parameters by their type in the files, such as `bf16` or `q4_k`.
     pub stored: BTreeMap<String, u64>,
-    /// Bytes that the weights take in memory, by what `--dtype` would make of them.
+    /// Bytes that the weights take in memory, by value of `--dtype`.
     pub memory: Vec<(&'static str, u64)>,
     pub tokenizer: Option<Tokenizer>,
 }
 
-/// Describes a checkpoint of safetensors, and checks that an adapter finds its tensors in it.
+/// Describes a safetensors checkpoint, and checks that an adapter's tensors match it.
 ///
 /// # Errors
-/// When a file can't be read or is damaged, or the adapter is another model's.
+/// If a file can't be read or is damaged, or the adapter belongs to another model.
 pub fn safetensors(
     checkpoint: &Checkpoint,
     family: Option<&str>,
@@ -99,7 +100,7 @@ pub fn safetensors(
 /// Describes a GGUF file, given by any of its parts if it is split.
 ///
 /// # Errors
-/// When it can't be read or is damaged.
+/// If it can't be read or is damaged.
 pub fn gguf(path: &Path) -> Result<Description, ModelError> {
     let gguf = Gguf::open(path)?;
     let architecture = gguf
@@ -130,7 +131,7 @@ pub fn gguf(path: &Path) -> Result<Description, ModelError> {
     })
 }
 
-/// The first of `names` that config.json has, at its top or under `text_config`.
+/// The first of `names` in config.json, at its top level or under `text_config`.
 fn field<'a>(config: &'a Value, names: &[&str]) -> Option<&'a Value> {
     let tables = [Some(config), config.get("text_config")];
     let find = |table: &'a Value| {
@@ -166,7 +167,7 @@ mod tests {
     use crate::model::load::{self, LoadConfig};
 
     #[test]
-    fn the_headers_tell_of_the_model_what_loading_it_does() {
+    fn headers_describe_the_model_as_loading_does() {
         let checkpoint = builtin::checkpoint();
         let description = safetensors(&checkpoint, None, None).unwrap();
         let loaded = load::safetensors(
@@ -198,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn every_architecture_can_be_shown() {
+    fn every_architecture_can_be_described() {
         let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/fixtures/models");
         for folder in std::fs::read_dir(fixtures)
             .unwrap()
@@ -222,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn numbers_are_found_under_any_of_their_names() {
+    fn numbers_are_found_under_all_their_names() {
         let config =
             serde_json::json!({"text_config": {"n_layer": 3, "hidden_size": null}, "n_embd": 8});
         assert_eq!(

@@ -1,5 +1,6 @@
-//! The families of models: each says what its checkpoints call their tensors, and turns a configuration into a
-//! spec. A family that joins the layers in no new way is a row of `NATIVE` and a few lines.
+//! Model families. Each one maps GGUF's names of tensors to those in its checkpoints, and turns a
+//! configuration into a spec. A family that uses existing layers is a row of `NATIVE` and a few
+//! lines of code.
 
 mod bloom;
 mod cohere;
@@ -37,7 +38,7 @@ struct Native {
     spec: fn(&Config) -> Result<ModelSpec, ModelError>,
 }
 
-/// What byrote's own layers can be joined to.
+/// The architectures that byrote's own layers support.
 const NATIVE: &[Native] = &[
     Native {
         config: &["llama"],
@@ -123,7 +124,7 @@ const NATIVE: &[Native] = &[
         names: olmo::after_names,
         spec: olmo::olmo2,
     },
-    // llama.cpp writes both as OLMo 2, the third with a window.
+    // llama.cpp writes both as OLMo 2; version 3 has a window.
     Native {
         config: &["olmo3"],
         gguf: &["olmo2"],
@@ -252,16 +253,16 @@ const NATIVE: &[Native] = &[
     },
 ];
 
-/// A checkpoint's family, with its configuration.
+/// The family of a checkpoint, with its configuration.
 #[derive(Clone, Debug)]
 pub enum Family {
-    /// Joined from byrote's layers.
+    /// Built from byrote's layers.
     Native(Recognized),
-    /// Walked a token at a time.
+    /// Runs one token at a time.
     Sequential(sequential::Config),
 }
 
-/// A family of `NATIVE` and what a checkpoint of it says of itself.
+/// A family of `NATIVE` and the configuration of a checkpoint.
 #[derive(Clone, Debug)]
 pub struct Recognized {
     native: &'static Native,
@@ -269,10 +270,11 @@ pub struct Recognized {
 }
 
 impl Family {
-    /// Reads a config.json. `named` overrides its `model_type`, for checkpoints that don't tell.
+    /// Reads a config.json. `named` overrides its `model_type`, for checkpoints that don't have
+    /// one.
     ///
     /// # Errors
-    /// When it isn't JSON, or its architecture is unknown.
+    /// If it isn't JSON, or its architecture is unknown.
     pub fn from_config(json: &[u8], file: &str, named: Option<&str>) -> Result<Self, ModelError> {
         let json = &*sequential::fields::finite(json);
         let config = Config::from_json(json, file, named)?;
@@ -286,7 +288,7 @@ impl Family {
         Self::recognize(config, |native| native.config)
     }
 
-    /// Reads the configuration out of a GGUF's metadata.
+    /// Reads the configuration from a GGUF's metadata.
     ///
     /// # Errors
     /// As for [`Family::from_config`].
@@ -311,7 +313,7 @@ impl Family {
         }
     }
 
-    /// What the family's tensors are called.
+    /// The names of the family's tensors.
     pub fn names(&self) -> Names {
         match self {
             Self::Native(Recognized { native, config }) => (native.names)(config),
@@ -319,7 +321,7 @@ impl Family {
         }
     }
 
-    /// Whether what computes it computes as narrowly as its weights are: then they must be f32.
+    /// True if activations have the precision of the weights, which must then be f32.
     pub fn f32_only(&self) -> bool {
         matches!(self, Self::Sequential(config) if config.f32_only())
     }
@@ -327,7 +329,7 @@ impl Family {
     /// Checks the configuration, without weights.
     ///
     /// # Errors
-    /// When a field is missing or wrong.
+    /// If a field is missing or wrong.
     pub fn check(&self) -> Result<(), ModelError> {
         match self {
             Self::Native(recognized) => recognized.spec().map(drop),
@@ -338,7 +340,7 @@ impl Family {
     /// Loads the weights.
     ///
     /// # Errors
-    /// When the configuration can't be used, or a tensor is missing, of another shape, or has no place.
+    /// If the configuration is unusable, or a tensor is missing, unexpected, or of another shape.
     pub fn load(&self, weights: &Weights) -> Result<Box<dyn CausalLm>, ModelError> {
         match self {
             Self::Native(recognized) => Ok(Box::new(build::decoder(&recognized.spec()?, weights)?)),
@@ -357,10 +359,10 @@ fn known(kinds: fn(&Native) -> &'static [&'static str]) -> String {
 }
 
 impl Recognized {
-    /// The model without its weights.
+    /// The spec of the model.
     ///
     /// # Errors
-    /// When a field is missing or wrong.
+    /// If a field is missing or wrong.
     pub fn spec(&self) -> Result<ModelSpec, ModelError> {
         (self.native.spec)(&self.config)
     }
@@ -371,7 +373,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn configs_that_cannot_be_used_say_why() {
+    fn errors_say_why_a_config_is_unusable() {
         let error_for = |json: &str| {
             let family = Family::from_config(json.as_bytes(), "m/config.json", None);
             let spec = family.and_then(|family| match family {

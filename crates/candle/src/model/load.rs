@@ -22,21 +22,22 @@ pub struct Checkpoint {
     pub tokenizer_config: Option<WeightSource>,
 }
 
-/// How to load.
+/// How to load a model.
 #[derive(Clone, Debug, Default)]
 pub struct LoadConfig {
-    /// In what form weights are kept; `None` chooses f32, or what the files have where f32 would take more
-    /// than half of the free memory, or more than the limit in `room`.
+    /// Precision of the weights in memory. `None` means f32, or the precision of the files if f32
+    /// would take more than half of the free memory, or more than the limit in `budget`.
     pub precision: Option<Precision>,
     /// `auto`, `cpu`, `cuda`, `cuda:N` or `metal`.
     pub device: String,
-    /// Overrides `model_type`, for checkpoints whose config doesn't tell.
+    /// Overrides `model_type`, for checkpoints whose config doesn't have one.
     pub family: Option<String>,
     /// The folder of a LoRA adapter to merge into the weights.
     pub adapter: Option<PathBuf>,
-    /// What may be taken on the CPU; `None` for what the machine has, and batches of the usual size on every core.
+    /// The memory limit on the CPU; `None` for all memory of the machine, and batches of the usual
+    /// size on every core.
     pub budget: Option<MemoryBudget>,
-    /// Is told what will be taken, before weights are read.
+    /// Called with the memory plan before weights are read.
     pub announce: Option<fn(&MemoryPlan)>,
 }
 
@@ -46,8 +47,8 @@ impl LoadConfig {
             .unwrap_or_else(|| MemoryBudget::of_machine(16, byrote_core::machine::cores(), 128))
     }
 
-    /// What a model on `device` is loaded as, and in what batches it is scored, in such a way that it fits. The memory of
-    /// other devices than the CPU is not known.
+    /// Chooses a precision and batches so that a model on `device` fits into memory. `None` on
+    /// devices other than the CPU, whose memory isn't known.
     fn fit(
         &self,
         estimate: &MemoryEstimate,
@@ -67,12 +68,12 @@ impl LoadConfig {
 /// A model, ready to score.
 pub struct Loaded {
     pub model: Box<dyn CausalLm>,
-    /// Absent where the checkpoint has none: token ids can be scored all the same.
+    /// Absent if the checkpoint has none; token ids can be scored without it.
     pub tokenizer: Option<Tokenizer>,
     pub precision: Precision,
-    /// How many matrices are kept as what, where they were quantized at load.
+    /// How many matrices have which type, if they were quantized at load.
     pub mixture: Option<String>,
-    /// What it takes in memory, and in what batches; absent where it isn't on the CPU.
+    /// Its memory and batches; absent if it isn't on the CPU.
     pub plan: Option<MemoryPlan>,
 }
 
@@ -85,10 +86,10 @@ impl std::fmt::Debug for Loaded {
     }
 }
 
-/// Loads a checkpoint of safetensors.
+/// Loads a safetensors checkpoint.
 ///
 /// # Errors
-/// When a file can't be read or isn't what it should be.
+/// If a file can't be read or is invalid.
 pub fn safetensors(checkpoint: &Checkpoint, options: &LoadConfig) -> Result<Loaded, ModelError> {
     let device = device(&options.device)?;
     let (config, config_name) = (
@@ -138,10 +139,10 @@ pub fn safetensors(checkpoint: &Checkpoint, options: &LoadConfig) -> Result<Load
     })
 }
 
-/// A checkpoint of safetensors by its headers.
+/// Estimates the memory of a safetensors checkpoint from its headers.
 ///
 /// # Errors
-/// When a header can't be read, or the configuration can't be used.
+/// If a header can't be read, or the configuration is unusable.
 fn estimate(checkpoint: &Checkpoint, family: &Family) -> Result<MemoryEstimate, ModelError> {
     let (widths, tied) = match family {
         Family::Native(recognized) => {
@@ -174,10 +175,10 @@ fn adapted(weights: Weights, options: &LoadConfig) -> Result<Weights, ModelError
     }
 }
 
-/// Loads a GGUF file, tokenizer and config out of it.
+/// Loads a GGUF file, including its tokenizer and config.
 ///
 /// # Errors
-/// When it can't be read or isn't what it should be.
+/// If it can't be read or is invalid.
 pub fn gguf(path: &Path, options: &LoadConfig) -> Result<Loaded, ModelError> {
     let device = device(&options.device)?;
     let gguf = Gguf::open(path)?;
@@ -214,7 +215,8 @@ pub fn gguf(path: &Path, options: &LoadConfig) -> Result<Loaded, ModelError> {
     })
 }
 
-/// The tokenizer whose main file is at `place`, with the small files that may lie beside one that isn't tokenizer.json.
+/// The tokenizer whose main file is `source`. If that isn't tokenizer.json, the small files beside
+/// it are read, too.
 pub(super) fn tokenizer(
     source: &WeightSource,
     config: Option<Vec<u8>>,
@@ -249,7 +251,7 @@ pub(super) fn tokenizer(
     Ok(Tokenizer::from_slow(&files, &file)?)
 }
 
-/// The vocabulary in a GGUF's metadata, if it has one.
+/// The vocabulary in a GGUF's metadata, if any.
 pub fn vocabulary(gguf: &Gguf) -> Option<GgufVocab> {
     let key = |key: &str| format!("tokenizer.ggml.{key}");
     let id = |name: &str| gguf.int(&key(name)).and_then(|n| u32::try_from(n).ok());
@@ -284,10 +286,10 @@ pub fn vocabulary(gguf: &Gguf) -> Option<GgufVocab> {
     })
 }
 
-/// The device of a name on the command line.
+/// The device with this name on the command line.
 ///
 /// # Errors
-/// When this build doesn't have it or the machine doesn't.
+/// If this build doesn't support it or the machine doesn't have it.
 pub fn device(name: &str) -> Result<Device, ModelError> {
     let fail = |what: String| ModelError::Device {
         name: name.to_owned(),
@@ -297,7 +299,7 @@ pub fn device(name: &str) -> Result<Device, ModelError> {
     match name {
         "" | "auto" => {
             if cfg!(feature = "cuda") {
-                // A build with CUDA on a machine without one still works.
+                // A build with CUDA must also run on a machine without CUDA.
                 return Ok(Device::new_cuda(0).unwrap_or(Device::Cpu));
             }
             if cfg!(feature = "metal") {
@@ -337,7 +339,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn devices_that_are_not_there_say_how_to_get_them() {
+    fn errors_for_missing_devices_say_how_to_get_them() {
         for (name, said) in [
             ("tpu", "unknown; use auto"),
             ("cuda:x", "write cuda or cuda:N"),

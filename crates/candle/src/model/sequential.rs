@@ -1,8 +1,10 @@
-//! Models whose sequences are walked one by one: the prefix in one call where the architecture can, then a token a call.
+//! Models that run one sequence at a time: the prefix in one call if the architecture allows it,
+//! then one token per call.
 //!
-//! Every decoder in candle-transformers gives the logits of its last position only, and a recurrence has no other order
-//! than the tokens'. Slower than a decoder of our own, and right: each architecture is held against its reference, and
-//! what candle-transformers computes otherwise is refused.
+//! Every decoder in candle-transformers returns the logits of the last position only, and a
+//! recurrence must follow the order of the tokens. This is slower than a decoder built from
+//! byrote's layers, but equally correct: each architecture is tested against its reference, and
+//! configurations that candle-transformers computes differently are refused.
 
 pub mod deepseek;
 pub mod fields;
@@ -21,7 +23,7 @@ use candle_core::{Device, Result, Tensor};
 use fields::Fields;
 use std::ops::Range;
 
-/// `model_type`s of config.json that are read here.
+/// The supported `model_type`s of config.json.
 pub const ARCHITECTURES: &[&str] = &[
     "mamba",
     "mamba2",
@@ -37,7 +39,7 @@ pub const ARCHITECTURES: &[&str] = &[
     "rwkv7",
 ];
 
-/// What config.json says, checked.
+/// A checked config.json.
 #[derive(Clone, Debug)]
 pub enum Config {
     Mamba(mamba::Config),
@@ -53,7 +55,7 @@ impl Config {
     /// Reads and checks config.json.
     ///
     /// # Errors
-    /// When a field is missing, wrong, or asks for what can't be computed right.
+    /// If a field is missing or wrong, or asks for something that can't be computed correctly.
     pub fn from_json(json: &[u8], file: &str, kind: &str) -> std::result::Result<Self, ModelError> {
         let fields = Fields::read(json, file)?;
         Ok(match kind {
@@ -67,15 +69,16 @@ impl Config {
         })
     }
 
-    /// Whether the model is candle-transformers' own, whose activations are as narrow as its weights: f32 only.
+    /// True if candle-transformers implements the model. Its activations have the precision of the
+    /// weights, so these must be f32.
     pub fn f32_only(&self) -> bool {
         !matches!(self, Self::Mamba(_))
     }
 
-    /// Refuses weights narrower than f32 where [`Config::f32_only`].
+    /// Refuses weights narrower than f32 if [`Config::f32_only`].
     ///
     /// # Errors
-    /// Says what to do instead.
+    /// The error says what to do instead.
     pub fn check(&self, precision: Precision, file: &str) -> std::result::Result<(), ModelError> {
         if precision == Precision::F32 || !self.f32_only() {
             return Ok(());
@@ -93,7 +96,7 @@ impl Config {
     /// Loads the weights.
     ///
     /// # Errors
-    /// When a tensor is missing, of another shape, or has no place.
+    /// If a tensor is missing, unexpected, or of another shape.
     pub fn load(&self, weights: &Weights) -> std::result::Result<Sequential, ModelError> {
         let (model, info) = match self {
             Self::Mamba(config) => {
@@ -120,14 +123,14 @@ impl Config {
     }
 }
 
-/// A model that is walked.
+/// A model that runs one token at a time.
 pub struct Sequential {
     info: ModelInfo,
     device: Device,
     model: Model,
 }
 
-/// Weights, and where they hold a state too, one before its first token.
+/// The weights. Models that contain their own state are kept in the state before the first token.
 enum Model {
     Mamba(mamba::Mamba),
     RecurrentGemma(Box<recurrent_gemma::Model>),
@@ -138,15 +141,15 @@ enum Model {
     Rwkv7(rwkv7::Model),
 }
 
-/// What a model has of one sequence.
+/// The state of one sequence.
 #[derive(Default)]
 pub struct State {
-    /// Its tokens so far.
+    /// The tokens so far.
     seen: Vec<u32>,
     live: Option<Live>,
 }
 
-/// What the tokens so far have left behind.
+/// The state after these tokens.
 enum Live {
     Mamba(Vec<mamba::Layer>),
     RecurrentGemma(Box<recurrent_gemma::Model>),
@@ -174,7 +177,8 @@ impl std::fmt::Debug for Sequential {
 }
 
 impl Clone for State {
-    /// A state that can't be copied is left out: the tokens are fed again when the sequence goes on.
+    /// A clone doesn't contain a state that can't be copied. Its tokens are fed again when the
+    /// sequence continues.
     fn clone(&self) -> Self {
         let live = match &self.live {
             Some(Live::Mamba(layers)) => Some(Live::Mamba(layers.clone())),
@@ -182,7 +186,7 @@ impl Clone for State {
             Some(Live::Lfm2(cache)) => Some(Live::Lfm2(cache.clone())),
             Some(Live::Rwkv(state)) => Some(Live::Rwkv(state.clone())),
             Some(Live::Rwkv7(state)) => Some(Live::Rwkv7(state.clone())),
-            // Its copies would write into one buffer.
+            // A copy would write to the same buffer.
             Some(Live::Glm(model)) => model.copies().then(|| Live::Glm(model.clone())),
             Some(Live::DeepSeek(_)) | None => None,
         };
@@ -193,7 +197,7 @@ impl Clone for State {
     }
 }
 
-/// Goes on with these of the states, in this order; one may stand several times.
+/// Keeps these states, in this order; a state may occur several times.
 pub(super) fn select(states: &mut Vec<State>, sequences: &[u32]) {
     if states.is_empty() {
         return;
@@ -227,7 +231,8 @@ impl CausalLm for Sequential {
 
     fn hidden(&self, input: &ForwardInput<'_>, cache: Option<&mut Cache>) -> Result<Tensor> {
         let mut fresh = Cache::default();
-        // Without a cache nothing follows: what comes after the last row asked for needn't be fed.
+        // Without a cache, the sequence doesn't continue, so tokens after the last requested row
+        // aren't fed.
         let fed = if cache.is_some() {
             input.len
         } else {
@@ -244,7 +249,7 @@ impl CausalLm for Sequential {
         Tensor::cat(&rows.collect::<Result<Vec<_>>>()?, 0)
     }
 
-    /// Most architectures give logits at once, and these stand for the hidden states.
+    /// Most architectures return logits directly. These take the place of hidden states.
     fn logits(&self, hidden: &Tensor, _: Arithmetic) -> Result<Tensor> {
         match &self.model {
             Model::Mamba(model) => model.logits(hidden),
@@ -254,7 +259,8 @@ impl CausalLm for Sequential {
 }
 
 impl Sequential {
-    /// Feeds `ids` after what the state has; what is wanted of `rows`, `[rows, hidden]` or `[rows, vocab]`.
+    /// Feeds `ids` to the state and returns the requested `rows`: `[rows, hidden]` or `[rows,
+    /// vocab]`.
     fn walk(&self, state: &mut State, ids: &[u32], rows: &Range<usize>) -> Result<Tensor> {
         let mut live = match state.live.take() {
             Some(live) => live,
@@ -276,7 +282,8 @@ impl Sequential {
         let mut found = Vec::with_capacity(rows.len());
         let mut at = 0;
         while at < ids.len() {
-            // Only an empty state takes several tokens at once: some models restart their convolutions at every call.
+            // Only an empty state takes several tokens at once: some models restart their
+            // convolutions at every call.
             let end = if before + at == 0 {
                 rows.start.min(ids.len() - 1) + 1
             } else {
@@ -308,7 +315,7 @@ impl Sequential {
         })
     }
 
-    /// Logits of what follows the last of `ids`, `[vocab]`.
+    /// Logits of the token after the last of `ids`, `[vocab]`.
     fn feed(&self, live: &mut Live, ids: &[u32], seen: usize) -> Result<Tensor> {
         let input = self.tensor(ids)?.unsqueeze(0)?;
         let logits = match (&self.model, live) {
@@ -382,12 +389,12 @@ mod tests {
     }
 
     #[test]
-    fn sequences_that_part_ways_don_t_disturb_each_other() {
+    fn diverging_sequences_do_not_affect_each_other() {
         for name in ARCHITECTURES {
             let model = load(name, &config(name, |_| ()).unwrap()).unwrap();
             let mut cache = model.cache();
             logits(&model, &[5, 6, 7, 50, 60, 70], 2, Some(&mut cache));
-            // The second goes on twice, the first is dropped; one copy is left behind.
+            // The second sequence continues twice, the first is dropped, and one copy stays behind.
             cache.select(&[1, 1], &Device::Cpu).unwrap();
             let mut copy = cache.clone();
             let parted = logits(&model, &[8, 9], 2, Some(&mut cache));
@@ -413,7 +420,7 @@ mod tests {
     }
 
     #[test]
-    fn what_would_be_computed_otherwise_is_refused_with_the_reason() {
+    fn unsupported_configurations_are_refused_with_the_reason() {
         let cases: [(&str, &str, serde_json::Value, &str); 12] = [
             ("mamba", "hidden_act", "relu".into(), "\"silu\""),
             ("mamba2", "n_groups", 3.into(), "in 3 groups"),
@@ -471,7 +478,7 @@ mod tests {
     }
 
     #[test]
-    fn tensors_that_are_missing_left_over_or_of_another_shape_are_named() {
+    fn missing_unexpected_and_misshapen_tensors_are_named() {
         for (name, layers) in [
             ("mamba", "num_hidden_layers"),
             ("lfm2", "num_hidden_layers"),

@@ -1,4 +1,5 @@
-//! The tensors of safetensors files: where they lie, checked against the files' lengths, and reading them.
+//! The tensors of safetensors files: their locations, checked against the lengths of the files, and
+//! their contents.
 
 use super::ModelError;
 use super::weights::WeightSource;
@@ -7,10 +8,10 @@ use half::slice::HalfFloatSliceExt as _;
 use half::{bf16, f16};
 use safetensors::tensor::{Dtype, Metadata, TensorInfo};
 
-/// Bytes read at once: small enough to be converted while they are in the processor's cache.
+/// Bytes read at once: small enough to be converted while in the processor's cache.
 const BLOCK: usize = 256 << 10;
 
-/// Where a tensor lies.
+/// The location of a tensor.
 #[derive(Clone, Debug)]
 pub(super) struct TensorLocation {
     pub(super) file: WeightSource,
@@ -20,7 +21,7 @@ pub(super) struct TensorLocation {
     pub(super) bytes: usize,
 }
 
-/// The tensors of a safetensors file, every length checked against the file's.
+/// The tensors of a safetensors file. Every length is checked against the length of the file.
 pub(super) fn tensor_locations(
     source: &WeightSource,
 ) -> Result<Vec<(String, TensorLocation)>, ModelError> {
@@ -79,15 +80,15 @@ pub(super) fn tensor_locations(
 }
 
 impl TensorLocation {
-    /// Number of its values.
+    /// The number of its values.
     pub(super) fn elements(&self) -> u64 {
         self.shape.iter().product::<usize>() as u64
     }
 
-    /// The tensor as it is stored.
+    /// The tensor as stored.
     ///
     /// # Errors
-    /// When it can't be read or is of a type that byrote doesn't read.
+    /// If it can't be read or byrote doesn't support its type.
     pub(super) fn tensor(&self, name: &str, device: &Device) -> Result<Tensor, ModelError> {
         let dtype = candle_dtype(self.dtype).ok_or_else(|| ModelError::BadFile {
             path: self.file.path(),
@@ -105,17 +106,17 @@ impl TensorLocation {
         }
     }
 
-    /// Whether [`stacked`] reads this type.
+    /// True if [`stacked`] can read this type.
     pub(super) fn is_plain(&self) -> bool {
         matches!(self.dtype, Dtype::F32 | Dtype::BF16 | Dtype::F16)
     }
 }
 
-/// Tensors of plain types one after another, as one of type `dtype` and shape `shape`. They are converted block by block
-/// as they come from the disk, so that memory holds the outcome and one block.
+/// Concatenates tensors of plain types into one tensor of type `dtype` and shape `shape`. They are
+/// converted block by block as they are read, so memory holds only the result and one block.
 ///
 /// # Errors
-/// When one can't be read.
+/// If one can't be read.
 pub(super) fn stacked(
     locations: &[&TensorLocation],
     dtype: DType,
@@ -187,7 +188,7 @@ fn each_block(
     Ok(())
 }
 
-/// A block at a time, for which the processor has instructions.
+/// Converts one block at a time, for which the processor has instructions.
 fn to_f16(values: impl Iterator<Item = f32>, all: &mut Vec<f16>) {
     let values: Vec<f32> = values.collect();
     let start = all.len();
@@ -219,10 +220,10 @@ mod tests {
     use std::collections::HashMap;
 
     #[test]
-    fn tensors_converted_while_they_are_read_are_those_converted_afterwards() {
+    fn converting_while_reading_equals_converting_afterwards() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("x.safetensors");
-        // More than one block, and values that bf16 and f16 round.
+        // More than one block, with values that bf16 and f16 round.
         let values: Vec<f32> = (0..300_000)
             .map(|i| (i as f32 * 0.37).sin() * 70_000.0)
             .collect();

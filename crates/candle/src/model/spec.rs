@@ -1,7 +1,8 @@
-//! What a family says of a checkpoint before its weights are read: widths, norms, attention, feed-forward blocks.
+//! A family's description of a checkpoint before its weights are read: widths, norms, attention,
+//! feed-forward blocks.
 //!
-//! A family turns a configuration into a [`ModelSpec`], and [`super::build`] joins the shared layers by it. So a family
-//! is a table of names and a function, and no layer is written twice.
+//! A family turns a configuration into a [`ModelSpec`], from which [`super::build`] joins the
+//! shared layers. So a family is a table of names and a function, and no layer is written twice.
 
 use super::ModelError;
 use super::config::Config;
@@ -22,28 +23,28 @@ pub struct ModelSpec {
     pub context_length: usize,
     pub norm: NormSpec,
     pub embedding: EmbeddingSpec,
-    /// Rotary embeddings that layers refer to by index.
+    /// Rotary embeddings, which layers refer to by index.
     pub ropes: Vec<Rope>,
     pub alibi: Option<Alibi>,
     pub layers: Vec<LayerSpec>,
     /// A norm after the last layer.
     pub final_norm: bool,
-    /// The token table is the output matrix.
+    /// True if the token table is also the output matrix.
     pub tied: bool,
     pub head_bias: bool,
     pub logit_scale: Option<f64>,
     pub logit_softcap: Option<f64>,
-    /// Parts of the names of tensors that may stand in the checkpoint without being read: buffers, and the other halves
-    /// of models that see pictures.
+    /// Parts of the names of tensors that may remain unread: buffers, and the vision parts of
+    /// multimodal models.
     pub ignorable: &'static [&'static str],
 }
 
 impl ModelSpec {
-    /// Rotary or no positions, an untied head, no factors. `tied` is what the family takes where the configuration
-    /// doesn't say.
+    /// A spec with an untied head, without rotary embeddings, positions and factors. `tied` is the
+    /// family's default.
     ///
     /// # Errors
-    /// When a size is missing.
+    /// If a size is missing.
     pub fn new(
         c: &Config,
         norm: NormSpec,
@@ -72,10 +73,10 @@ impl ModelSpec {
         })
     }
 
-    /// Changes every layer, each by its number.
+    /// Changes every layer, given its index.
     ///
     /// # Errors
-    /// The first that `change` gives.
+    /// The first error of `change`.
     pub fn each(
         mut self,
         mut change: impl FnMut(usize, &mut LayerSpec) -> Result<(), ModelError>,
@@ -88,17 +89,18 @@ impl ModelSpec {
     }
 }
 
-/// The hidden size under its several names.
+/// The hidden size, under its several names.
 pub const HIDDEN: &str = "hidden_size|n_embd|d_model";
-/// The number of layers likewise.
+/// The number of layers, under its several names.
 pub const LAYERS: &str = "num_hidden_layers|n_layer|n_layers|num_layers";
-/// The number of heads likewise.
+/// The number of heads, under its several names.
 pub const HEADS: &str = "num_attention_heads|n_head|n_heads|num_heads";
 
-/// Heads, and components of one: the configuration's, or their share of the hidden size.
+/// The number of heads and of components per head: from the configuration, or the hidden size
+/// divided by the heads.
 ///
 /// # Errors
-/// When a size is missing, or heads don't divide the hidden size.
+/// If a size is missing, or the heads don't divide the hidden size.
 pub fn heads(c: &Config) -> Result<(usize, usize), ModelError> {
     let (hidden, heads) = (c.count(HIDDEN)?, c.few(HEADS)?);
     match c.get::<usize>("head_dim")? {
@@ -120,22 +122,23 @@ pub struct NormSpec {
 /// Kinds of norms.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum NormKind {
-    /// Root mean square; `offset` is added to the stored weights (Gemma stores them less one; its GGUF files don't).
+    /// Root mean square; `offset` is added to the stored weights (Gemma stores them minus one; its
+    /// GGUF files don't).
     Rms { offset: f64 },
-    /// With mean, and with a bias or not.
+    /// With mean, and with or without bias.
     Layer { bias: bool },
-    /// With mean, and without any weights (OLMo).
+    /// With mean, and without weights (OLMo).
     Bare,
 }
 
-/// Token vectors and what is done to them.
+/// Token vectors and their transformations.
 #[derive(Clone, Debug, Default)]
 pub struct EmbeddingSpec {
     pub scale: Option<f64>,
     pub norm: bool,
     /// Rows of the table of positions, and the row of position 0.
     pub positions: Option<(usize, u32)>,
-    /// Width of the token vectors where it isn't the hidden size.
+    /// Width of the token vectors, if it isn't the hidden size.
     pub width: Option<usize>,
 }
 
@@ -149,7 +152,7 @@ pub struct LayerSpec {
     pub residual_scale: Option<f64>,
 }
 
-/// Which norms a layer has.
+/// The norms that a layer has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NormsSpec {
     pub attention: bool,
@@ -194,7 +197,7 @@ impl NormsSpec {
         mlp: false,
         mlp_post: true,
     };
-    /// One for both halves, which stand beside each other (GPT-J).
+    /// One for both halves, which are parallel (GPT-J).
     pub const SHARED: Self = Self {
         attention: true,
         attention_post: false,
@@ -203,23 +206,23 @@ impl NormsSpec {
     };
 }
 
-/// A layer's attention.
+/// The attention of a layer.
 #[derive(Clone, Debug)]
 pub struct AttentionSpec {
     pub heads: usize,
     pub kv_heads: usize,
     pub head_dim: usize,
-    /// Bias of queries, keys and values, in safetensors. In GGUF files a bias is there or not.
+    /// Bias of queries, keys and values, in safetensors. In GGUF files, a bias is optional.
     pub qkv_bias: bool,
     pub out_bias: bool,
-    /// How a fused matrix of queries, keys and values is stored in safetensors.
+    /// The layout of a fused matrix of queries, keys and values in safetensors.
     pub qkv_layout: Layout,
     pub out_layout: Layout,
     /// Factor on scores.
     pub scale: f64,
     pub softcap: Option<f64>,
     pub window: Option<usize>,
-    /// Which of the spec's rotary embeddings.
+    /// Index of one of the spec's rotary embeddings.
     pub rope: Option<usize>,
     pub qk_norm: Option<(QkNormSpec, NormSpec)>,
     pub clip: Option<f64>,
@@ -227,14 +230,14 @@ pub struct AttentionSpec {
     pub sinks: bool,
 }
 
-/// Over what queries and keys are normalized.
+/// The extent of the norms of queries and keys.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum QkNormSpec {
-    /// Each head, all with the same weights.
+    /// Each head, with the same weights for all heads.
     Head,
-    /// Each head, each with weights of its own, stored as one tensor `[heads, head_dim]` (Cohere).
+    /// Each head with its own weights, stored as one tensor `[heads, head_dim]` (Cohere).
     OwnWeights,
-    /// As [`QkNormSpec::OwnWeights`], a tensor for each head (StableLM).
+    /// As [`QkNormSpec::OwnWeights`], with one tensor per head (StableLM).
     OwnTensors,
     /// All heads at once.
     Whole,
@@ -263,7 +266,7 @@ impl AttentionSpec {
     }
 }
 
-/// A layer's feed-forward block.
+/// The feed-forward block of a layer.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum FeedForwardSpec {
     /// Gate and up may be stored as one module, `ffn_up`.
@@ -285,15 +288,17 @@ pub enum FeedForwardSpec {
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct ExpertsSpec {
     pub count: usize,
-    /// Experts a token.
+    /// Number of experts per token.
     pub chosen: usize,
     pub inner: usize,
     pub router_weights: RouterWeights,
     pub gating: Gating,
     /// Biases of router and experts (gpt-oss).
     pub bias: bool,
-    /// How matrices that hold all experts as one tensor are stored in safetensors; gate and up, then down.
+    /// The layouts in safetensors of the tensors that contain a matrix per expert; gate and up,
+    /// then down.
     pub layouts: (Layout, Layout),
-    /// Inner width of the expert that every token passes, and whether a gate weighs it (Qwen 2).
+    /// Inner width of the shared expert, which every token passes, and whether it has a gate (Qwen
+    /// 2).
     pub shared: Option<(usize, bool)>,
 }

@@ -1,7 +1,7 @@
-//! The weights of a checkpoint, from safetensors or GGUF, by GGUF's names for them.
+//! The weights of a checkpoint, from safetensors or GGUF, by their GGUF names.
 //!
-//! Tensors are read from the file one by one and converted as they come, so that loading never holds
-//! more than the weights themselves and one tensor.
+//! Tensors are read from the file and converted one by one, so that loading never holds more than
+//! the weights themselves and one tensor.
 
 pub mod mxfp4;
 pub mod names;
@@ -25,15 +25,15 @@ use std::sync::Mutex;
 use names::Names;
 use scope::{Layout, TensorScope, reordered};
 
-/// In what form matrices are kept in memory.
+/// The form of matrices in memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Precision {
     F32,
     Bf16,
     F16,
-    /// As the GGUF has them.
+    /// As in the GGUF.
     Quantized,
-    /// Quantized while they are loaded.
+    /// Quantized while loading.
     AtLoad(Quant),
 }
 
@@ -64,15 +64,16 @@ pub struct Weights {
     source: Source,
     label: String,
     names: Names,
-    /// What stands before the names of the body in safetensors.
+    /// The prefix of the body's names in safetensors.
     body: &'static str,
     precision: Precision,
     device: Device,
     /// Changes to the tensors of safetensors, by their stored names.
     adapter: Option<Adapter>,
-    /// Tensors that were read, with their element counts: nothing in a checkpoint may go unused unnoticed.
+    /// Tensors that were read, with their element counts. Every tensor of a checkpoint must be
+    /// used.
     used: Mutex<BTreeMap<String, u64>>,
-    /// Matrices by the form in which they are kept, where they are quantized at load.
+    /// The number of matrices by form, if they are quantized at load.
     kept: Mutex<BTreeMap<&'static str, u64>>,
 }
 
@@ -96,7 +97,7 @@ impl Weights {
     /// Opens safetensors files (all shards of one checkpoint) of the family with these names.
     ///
     /// # Errors
-    /// When a file is truncated, its header is damaged, or two shards hold the same tensor.
+    /// If a file is truncated, its header is damaged, or two shards contain the same tensor.
     pub fn safetensors(
         files: &[WeightSource],
         names: Names,
@@ -130,7 +131,7 @@ impl Weights {
         ))
     }
 
-    /// Takes the tensors of an open GGUF file by a family's names.
+    /// Uses the tensors of an open GGUF file, under a family's names.
     pub fn gguf(gguf: Gguf, names: Names, precision: Precision, device: &Device) -> Self {
         let label = gguf.path().display().to_string();
         Self::new(Source::Gguf(gguf), label, names, precision, device)
@@ -174,10 +175,10 @@ impl Weights {
         }
     }
 
-    /// Merges an adapter into the tensors from now on.
+    /// Merges an adapter into all tensors that are read from now on.
     ///
     /// # Errors
-    /// When it changes a tensor that isn't there, or the weights are GGUF.
+    /// If it changes a tensor that doesn't exist, or the weights are GGUF.
     pub fn with_adapter(mut self, mut adapter: Adapter) -> Result<Self, ModelError> {
         match &self.source {
             Source::Safetensors(locations) => adapter.bind(locations.keys().map(String::as_str))?,
@@ -192,21 +193,21 @@ impl Weights {
         TensorScope::root(self)
     }
 
-    /// Where the weights are put.
+    /// The device of the weights.
     pub fn device(&self) -> &Device {
         &self.device
     }
 
-    /// Whether the weights come from a GGUF file, whose layout differs in places.
+    /// True if the weights are from a GGUF file, whose layout differs in some tensors.
     pub fn is_gguf(&self) -> bool {
         matches!(self.source, Source::Gguf(_))
     }
 
-    /// Checks that every tensor was used, but for names that contain one of `ignorable`, and counts the
-    /// parameters of those that were.
+    /// Checks that every tensor was used, except those whose names contain one of `ignorable`, and
+    /// counts the parameters of the used ones.
     ///
     /// # Errors
-    /// Names the first tensor that nothing used: scoring without it would score another model.
+    /// Names the first unused tensor: without it, byrote would score another model.
     pub fn finish(&self, ignorable: &[&str]) -> Result<u64, ModelError> {
         let used = self
             .used
@@ -234,10 +235,11 @@ impl Weights {
         }
     }
 
-    /// How many matrices are kept as what, once all are loaded; `None` where they aren't quantized at load.
+    /// Describes how many matrices have which type, once all are loaded; `None` if they aren't
+    /// quantized at load.
     ///
     /// # Errors
-    /// When not a single matrix could be kept as it was asked for.
+    /// If no matrix could be quantized as requested.
     pub fn mixture(&self) -> Result<Option<String>, ModelError> {
         let Precision::AtLoad(quant) = self.precision else {
             return Ok(None);
@@ -265,7 +267,7 @@ impl Weights {
         }
     }
 
-    /// What the file calls a tensor; `None` if it has no place there.
+    /// The name of a tensor in the file; `None` if the format has no such tensor.
     fn file_name(&self, name: &str) -> Option<String> {
         match &self.source {
             Source::Safetensors(_) => self.names.in_safetensors(name, self.body),
@@ -273,7 +275,7 @@ impl Weights {
         }
     }
 
-    /// What the file calls a tensor, if it has it.
+    /// The name of a tensor in the file, if the file contains it.
     fn stored_name(&self, name: &str) -> Option<String> {
         let stored = self.file_name(name)?;
         let there = match &self.source {
@@ -293,7 +295,7 @@ impl Weights {
         }
     }
 
-    /// A tensor as it is stored; with a `slab` only that entry of its first dimension.
+    /// A tensor as stored; with an `expert_index`, only that entry of its first dimension.
     fn read(&self, name: &str, expert_index: Option<usize>) -> Result<Stored, ModelError> {
         let stored = self.stored_name(name).ok_or_else(|| self.missing(name))?;
         if let Some(locations) = self.hub_mxfp4(&stored) {
@@ -371,7 +373,8 @@ impl Weights {
         ))
     }
 
-    /// Matrices `[rows, width]` one below another, converted as they are read; `None` where they need more than that.
+    /// Stacks matrices `[rows, width]` and converts them as they are read; `None` if they need more
+    /// than that.
     fn read_stacked(
         &self,
         modules: &[(String, usize)],
@@ -409,7 +412,8 @@ impl Weights {
         Ok(Some(tensor))
     }
 
-    /// A stored matrix in the form that `quant` has for it. One that the file has in that very form stays as it is.
+    /// A stored matrix in the form that `quant` chooses. If the file has that form already, it
+    /// isn't changed.
     fn quantized(
         &self,
         quant: Quant,
@@ -466,7 +470,7 @@ impl Weights {
     }
 }
 
-/// Where in a tensor's bytes a part of it lies, and its shape.
+/// The bytes and the shape of a part of a tensor.
 struct Part {
     offset: u64,
     bytes: usize,
@@ -525,7 +529,7 @@ pub(super) fn read_range(path: &Path, offset: u64, len: usize) -> Result<Vec<u8>
 }
 
 impl WeightSource {
-    /// The path, or the name of what is inside the program.
+    /// The path, or the name of the built-in file.
     pub fn path(&self) -> PathBuf {
         match self {
             Self::File(path) => path.clone(),
@@ -536,7 +540,7 @@ impl WeightSource {
     /// Size in bytes.
     ///
     /// # Errors
-    /// When there is no such file.
+    /// If there is no such file.
     pub fn size(&self) -> Result<u64, ModelError> {
         match self {
             Self::File(path) => Ok(std::fs::metadata(path).map_err(|e| io(path, e))?.len()),
@@ -544,10 +548,10 @@ impl WeightSource {
         }
     }
 
-    /// All of it.
+    /// The whole content.
     ///
     /// # Errors
-    /// When it can't be read.
+    /// If it can't be read.
     pub fn read_all(&self) -> Result<Vec<u8>, ModelError> {
         match self {
             Self::File(path) => std::fs::read(path).map_err(|e| io(path, e)),
@@ -555,7 +559,8 @@ impl WeightSource {
         }
     }
 
-    /// Hands `len` bytes from `offset` on to `take`, at most `block` at a time, `block` being a multiple of 4.
+    /// Passes `len` bytes from `offset` on to `take`, at most `block` at a time; `block` must be a
+    /// multiple of 4.
     pub(super) fn read_blocks(
         &self,
         offset: u64,
@@ -625,7 +630,7 @@ mod tests {
     }
 
     #[test]
-    fn damaged_safetensors_are_refused_with_what_to_do() {
+    fn damaged_safetensors_are_refused_with_a_fix() {
         let header = br#"{"x":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}}"#;
         let whole = [
             &(header.len() as u64).to_le_bytes(),

@@ -45,7 +45,7 @@ impl Alibi {
     /// `[heads, 1, keys]`. Only differences between keys matter to a softmax, so the bias is that of the key's position.
     ///
     /// # Errors
-    /// When the device has no memory for it.
+    /// If the device is out of memory.
     pub fn bias(&self, keys: usize, device: &Device) -> Result<Tensor> {
         let slopes =
             Tensor::new(self.slopes.as_slice(), device)?.reshape((self.slopes.len(), 1, 1))?;

@@ -78,7 +78,7 @@ impl LayerCache {
     /// Keeps these sequences of the batch, in this order.
     ///
     /// # Errors
-    /// When the device has no memory for it.
+    /// If the device is out of memory.
     pub fn select(&mut self, sequences: &Tensor) -> Result<()> {
         if let Some((keys, values)) = &mut self.0 {
             *keys = keys.index_select(sequences, 0)?;
@@ -92,7 +92,7 @@ impl Attention {
     /// `x` is `[batch, len, hidden]`; the outcome has only the positions `rows`.
     ///
     /// # Errors
-    /// On a shape mismatch or want of memory.
+    /// On a shape mismatch, or if memory runs out.
     pub fn forward(
         &self,
         x: &Tensor,
@@ -354,7 +354,7 @@ impl Surroundings {
 /// 0 where position `start + i` sees position `j`, minus infinity elsewhere: `[len, start + len]`.
 ///
 /// # Errors
-/// When the device has no memory for it.
+/// If the device is out of memory.
 pub fn mask(start: usize, len: usize, window: Option<usize>, device: &Device) -> Result<Tensor> {
     let keys = start + len;
     let sees =

@@ -30,7 +30,7 @@ impl Experts {
     /// `[..., hidden]` to `[..., hidden]`.
     ///
     /// # Errors
-    /// On a shape mismatch or want of memory.
+    /// On a shape mismatch, or if memory runs out.
     pub fn forward(&self, x: &Tensor, arithmetic: Arithmetic) -> Result<Tensor> {
         let width = x.dim(D::Minus1)?;
         let rows = x.reshape(((), width))?;

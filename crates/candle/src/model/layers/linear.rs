@@ -41,7 +41,7 @@ impl Linear {
     /// `[..., in]` to `[..., out]`.
     ///
     /// # Errors
-    /// On a shape mismatch or want of memory.
+    /// On a shape mismatch, or if memory runs out.
     pub fn forward(&self, x: &Tensor, arithmetic: Arithmetic) -> Result<Tensor> {
         let dims = x.dims();
         let (lead, width) = dims.split_at(dims.len() - 1);

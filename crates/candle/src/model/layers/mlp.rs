@@ -94,7 +94,7 @@ impl Mlp {
     /// `[..., hidden]` to `[..., hidden]`.
     ///
     /// # Errors
-    /// On a shape mismatch or want of memory.
+    /// On a shape mismatch, or if memory runs out.
     pub fn forward(&self, x: &Tensor, arithmetic: Arithmetic) -> Result<Tensor> {
         if cpu::available()
             && x.device().is_cpu()

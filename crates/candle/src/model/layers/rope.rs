@@ -85,7 +85,7 @@ impl Rope {
     /// Tables for positions `start..start + len` of a sequence of `sequence_len` tokens.
     ///
     /// # Errors
-    /// When the device has no memory for them.
+    /// If the device is out of memory.
     pub fn tables(
         &self,
         start: usize,
@@ -259,7 +259,7 @@ impl Tables {
     /// Rotates queries or keys of shape `[batch, heads, len, head_dim]`.
     ///
     /// # Errors
-    /// On a shape mismatch or want of memory.
+    /// On a shape mismatch, or if memory runs out.
     pub fn rotate(&self, x: &Tensor) -> Result<Tensor> {
         let rotate = match self.pairing {
             Pairing::Halves => candle_nn::rotary_emb::rope,

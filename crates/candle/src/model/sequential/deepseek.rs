@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 /// The reference's epsilon of the norms inside attention, which no config sets; candle-transformers has one for all.
 const INNER_EPS: f64 = 1e-6;
 
-/// What config.json says.
+/// The checked config.json.
 #[derive(Clone, Debug)]
 pub struct Config {
     theirs: DeepSeekV2Config,
@@ -26,7 +26,7 @@ impl Config {
     /// Reads and checks config.json.
     ///
     /// # Errors
-    /// When a field is missing or asks for what candle-transformers does otherwise.
+    /// If a field is missing or asks for something that candle-transformers doesn't support.
     pub fn read(mut fields: Fields) -> std::result::Result<Self, ModelError> {
         let text = |t: &str| t.to_owned();
         fields.only(
@@ -85,7 +85,7 @@ impl Config {
     /// Loads the weights.
     ///
     /// # Errors
-    /// When a tensor is missing, of another shape, or has no place.
+    /// If a tensor is missing, unexpected, or of another shape.
     pub fn load(&self, weights: &Weights) -> std::result::Result<(Models, ModelInfo), ModelError> {
         let taken: Mutex<HashMap<String, Tensor>> = Mutex::default();
         let keep = |name: &str, tensor: Tensor| {
@@ -145,7 +145,7 @@ impl Models {
     /// A model before its first token.
     ///
     /// # Errors
-    /// When the device has no memory for its rotary tables.
+    /// If the device is out of memory.
     pub fn one(&self) -> Result<Model> {
         let idle = self
             .idle
@@ -177,7 +177,7 @@ impl Model {
     /// Logits of what follows the last token.
     ///
     /// # Errors
-    /// When a tensor operation fails.
+    /// If a tensor operation fails.
     pub fn forward(&mut self, ids: &Tensor, seen: usize) -> Result<Tensor> {
         match &mut self.model {
             Some(model) => model.forward(ids, seen),

@@ -11,7 +11,7 @@ use candle_transformers::models::{glm4 as first, glm4_new as second};
 /// The vocabulary of ChatGLM 2 and 3.
 const EARLY_VOCABULARY: usize = 65_024;
 
-/// What config.json says.
+/// The checked config.json.
 #[derive(Clone, Debug)]
 pub struct Config {
     kind: String,
@@ -38,7 +38,7 @@ impl Model {
     /// Logits of what follows the last token.
     ///
     /// # Errors
-    /// When a tensor operation fails.
+    /// If a tensor operation fails.
     pub fn forward(&mut self, ids: &Tensor, seen: usize) -> Result<Tensor> {
         match self {
             Self::First(model) => model.forward(ids),
@@ -56,7 +56,7 @@ impl Config {
     /// Reads and checks config.json.
     ///
     /// # Errors
-    /// When a field is missing or asks for what candle-transformers doesn't do.
+    /// If a field is missing or asks for something that candle-transformers doesn't support.
     pub fn read(mut fields: Fields, kind: &str) -> std::result::Result<Self, ModelError> {
         if kind == "chatglm" {
             return Self::chatglm(&fields);
@@ -194,7 +194,7 @@ impl Config {
     /// Loads the weights.
     ///
     /// # Errors
-    /// When a tensor is missing, of another shape, or has no place.
+    /// If a tensor is missing, unexpected, or of another shape.
     pub fn load(&self, weights: &Weights) -> std::result::Result<(Model, ModelInfo), ModelError> {
         let model = match &self.theirs {
             Theirs::First(c) if self.kind == "chatglm" => Model::First(source::build(

@@ -8,7 +8,7 @@ use candle_core::DType;
 pub use candle_transformers::models::lfm2::Cache;
 use candle_transformers::models::lfm2::{Config as Theirs, LayerType, Model as TheirModel};
 
-/// What config.json says.
+/// The checked config.json.
 #[derive(Clone, Debug)]
 pub struct Config {
     theirs: Theirs,
@@ -26,7 +26,7 @@ impl Config {
     /// candle-transformers leaves out a field.
     ///
     /// # Errors
-    /// When a field is missing or asks for what candle-transformers doesn't do.
+    /// If a field is missing or asks for something that candle-transformers doesn't support.
     pub fn read(fields: &Fields) -> Result<Self, ModelError> {
         fields.no_rope_scaling()?;
         fields.only(
@@ -103,7 +103,7 @@ impl Config {
     /// Loads the weights.
     ///
     /// # Errors
-    /// When a tensor is missing, of another shape, or has no place.
+    /// If a tensor is missing, unexpected, or of another shape.
     pub fn load(&self, weights: &Weights) -> Result<(Model, ModelInfo), ModelError> {
         let c = &self.theirs;
         let model = source::build(weights, source::same, source::unchanged, |vb| {

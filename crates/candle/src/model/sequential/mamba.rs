@@ -18,7 +18,7 @@ use candle_core::{Device, Result, Tensor};
 /// Tokens whose states are held at once.
 const CHUNK: usize = 32;
 
-/// What config.json says.
+/// The checked config.json.
 #[derive(Clone, Debug)]
 pub struct Config {
     kind: String,
@@ -142,7 +142,7 @@ impl Mamba {
     /// Loads the weights.
     ///
     /// # Errors
-    /// When a tensor is missing, of another shape, or has no place.
+    /// If a tensor is missing, unexpected, or of another shape.
     pub fn load(
         c: &Config,
         weights: &Weights,
@@ -207,7 +207,7 @@ impl Mamba {
         let info = ModelInfo {
             architecture: c.kind.clone(),
             vocab_size: c.vocab_size,
-            // A recurrence knows no end.
+            // A recurrence has no maximum length.
             context_length: u32::MAX as usize,
             parameters: weights.finish(if c.tied { &["lm_head.weight"] } else { &[] })?,
         };
@@ -217,7 +217,7 @@ impl Mamba {
     /// The state before the first token.
     ///
     /// # Errors
-    /// When the device has no memory for it.
+    /// If the device is out of memory.
     pub fn start(&self) -> Result<Vec<Layer>> {
         let start = |(_, mixer): &(Norm, Mixer)| match mixer {
             Mixer::Selective(mixer) => mixer.start(),
@@ -229,7 +229,7 @@ impl Mamba {
     /// Hidden states after the final norm of tokens that continue a sequence: `[ids, hidden]`.
     ///
     /// # Errors
-    /// When a tensor operation fails.
+    /// If a tensor operation fails.
     pub fn forward(&self, ids: &Tensor, layers: &mut [Layer]) -> Result<Tensor> {
         let mut x = self.embedding.vectors(ids)?;
         for ((norm, mixer), layer) in self.layers.iter().zip(layers) {

@@ -14,7 +14,7 @@ use candle_transformers::models::recurrent_gemma::{Config as Theirs, TemporalBlo
 /// Rotary tables of candle-transformers end here.
 const POSITIONS: usize = 8192;
 
-/// What config.json says.
+/// The checked config.json.
 #[derive(Clone, Debug)]
 pub struct Config {
     theirs: Theirs,
@@ -24,7 +24,7 @@ impl Config {
     /// Reads and checks config.json.
     ///
     /// # Errors
-    /// When a field is missing or asks for what candle-transformers doesn't do.
+    /// If a field is missing or asks for something that candle-transformers doesn't support.
     pub fn read(mut fields: Fields) -> Result<Self, ModelError> {
         let (hidden, heads) = (
             fields.size("hidden_size")?,
@@ -95,7 +95,7 @@ impl Config {
     /// Loads the weights.
     ///
     /// # Errors
-    /// When a tensor is missing, of another shape, or has no place.
+    /// If a tensor is missing, unexpected, or of another shape.
     pub fn load(&self, weights: &Weights) -> Result<(Model, ModelInfo), ModelError> {
         let c = &self.theirs;
         let root = (c.hidden_size as f64).sqrt();

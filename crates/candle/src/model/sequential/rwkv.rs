@@ -13,7 +13,7 @@ use candle_transformers::models::rwkv_v5::{
 };
 use candle_transformers::models::rwkv_v6::Model as Sixth;
 
-/// What config.json says.
+/// The checked config.json.
 #[derive(Clone, Debug)]
 pub struct Config {
     kind: String,
@@ -39,7 +39,7 @@ impl Config {
     /// Reads and checks config.json.
     ///
     /// # Errors
-    /// When a field is missing or asks for what candle-transformers doesn't do.
+    /// If a field is missing or asks for something that candle-transformers doesn't support.
     pub fn read(fields: &Fields, kind: &str) -> std::result::Result<Self, ModelError> {
         let (hidden, head_size) = (
             fields.size("hidden_size")?,
@@ -88,7 +88,7 @@ impl Config {
     /// Loads the weights.
     ///
     /// # Errors
-    /// When a tensor is missing, of another shape, or has no place.
+    /// If a tensor is missing, unexpected, or of another shape.
     pub fn load(&self, weights: &Weights) -> std::result::Result<(Model, ModelInfo), ModelError> {
         let (c, sixth) = (&self.theirs, self.kind == "rwkv6");
         if sixth {
@@ -109,7 +109,7 @@ impl Config {
         let info = ModelInfo {
             architecture: self.kind.clone(),
             vocab_size: c.vocab_size,
-            // A recurrence knows no end.
+            // A recurrence has no maximum length.
             context_length: u32::MAX as usize,
             parameters: weights.finish(&[])?,
         };
@@ -174,7 +174,7 @@ impl Model {
     /// The state before the first token.
     ///
     /// # Errors
-    /// When the device has no memory for it.
+    /// If the device is out of memory.
     pub fn start(&self) -> Result<State> {
         let (hidden, size) = (self.config.hidden_size, self.config.head_size);
         let zeros = |shape: &[usize]| Tensor::zeros(shape, DType::F32, &self.device);
@@ -196,7 +196,7 @@ impl Model {
     /// Logits of what follows the last of `ids`, shape `[1, n]`.
     ///
     /// # Errors
-    /// When a tensor operation fails.
+    /// If a tensor operation fails.
     pub fn forward(&self, ids: &Tensor, state: &mut State) -> Result<Tensor> {
         let mut logits = None;
         for i in 0..ids.dim(1)? {

@@ -11,7 +11,7 @@ use candle_transformers::models::rwkv_v7::{
     Config as Theirs, Model as TheirModel, ModelVersion, StatePerLayer,
 };
 
-/// What config.json says.
+/// The checked config.json.
 #[derive(Clone, Debug)]
 pub struct Config {
     theirs: Theirs,
@@ -29,7 +29,7 @@ impl Config {
     /// Reads and checks config.json.
     ///
     /// # Errors
-    /// When a field is missing or asks for what candle-transformers doesn't do.
+    /// If a field is missing or asks for something that candle-transformers doesn't support.
     pub fn read(fields: &Fields) -> std::result::Result<Self, ModelError> {
         let hidden = fields.size("hidden_size")?;
         let text = |t: &str| t.to_owned();
@@ -93,14 +93,14 @@ impl Config {
     /// Loads the weights.
     ///
     /// # Errors
-    /// When a tensor is missing, of another shape, or has no place.
+    /// If a tensor is missing, unexpected, or of another shape.
     pub fn load(&self, weights: &Weights) -> std::result::Result<(Model, ModelInfo), ModelError> {
         let c = &self.theirs;
         let model = source::build(weights, stored, shaped, |vb| TheirModel::new(c, vb))?;
         let info = ModelInfo {
             architecture: "rwkv7".to_owned(),
             vocab_size: c.vocab_size,
-            // A recurrence knows no end.
+            // A recurrence has no maximum length.
             context_length: u32::MAX as usize,
             // The first layer has no values to mix in; some checkpoints hold weights for it all the same.
             parameters: weights.finish(&["layers.0.attn.v_lora."])?,
@@ -198,7 +198,7 @@ impl Model {
     /// The state before the first token.
     ///
     /// # Errors
-    /// When the device has no memory for it.
+    /// If the device is out of memory.
     pub fn start(&self) -> Result<State> {
         TheirState::new(&self.config, &self.device).map(State)
     }
@@ -206,7 +206,7 @@ impl Model {
     /// Logits of what follows the last of `ids`.
     ///
     /// # Errors
-    /// When a tensor operation fails.
+    /// If a tensor operation fails.
     pub fn forward(&self, ids: &[u32], state: &mut State) -> Result<Tensor> {
         self.model.forward_seq(ids, &mut state.0)
     }

@@ -120,7 +120,7 @@ impl<'a> TensorScope<'a> {
     /// A linear layer, of one module or several stacked along their outputs.
     ///
     /// # Errors
-    /// When a tensor is missing or of another shape.
+    /// If a tensor is missing or of another shape.
     pub fn linear(
         &self,
         modules: &[(&str, usize)],
