@@ -1,4 +1,4 @@
-//! The tokenizer: text to token ids with exact byte offsets, and what identifies it.
+//! The tokenizer: text to token ids with exact byte offsets, and the fingerprint of the tokenizer.
 
 pub mod gguf;
 mod pretokenize;

@@ -1,4 +1,4 @@
-//! adapter_config.json, read and checked: what can't be merged as asked is refused.
+//! Reads and checks adapter_config.json. A setting that can't be merged as requested is refused.
 
 use crate::model::ModelError;
 use regex::Regex;
@@ -6,7 +6,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 use std::path::Path;
 
-/// Fields that say how the adapter was trained, or repeat what its tensors show.
+/// Fields about the training, and fields that repeat the shapes of the tensors.
 const HARMLESS: &[&str] = &[
     "auto_mapping",
     "bias",
@@ -39,7 +39,7 @@ pub(super) struct Config {
     rank: usize,
     alpha: f64,
     use_rslora: bool,
-    /// In the order of the file: the first that matches a module holds for it.
+    /// In the order of the file: the first pattern that matches a module applies.
     ranks: Vec<(Regex, usize)>,
     alphas: Vec<(Regex, f64)>,
 }
@@ -92,7 +92,8 @@ impl Config {
                 );
             }
         }
-        // These begin by changing the base model's weights, which the adapter's files don't show.
+        // These initializations change the base model's weights, which the adapter's files don't
+        // show.
         let init = raw.init_lora_weights.as_ref().and_then(Value::as_str);
         if let Some(kind) = init.filter(|kind| !["gaussian", "eva", "orthogonal"].contains(kind)) {
             return Err(format!(
@@ -127,10 +128,10 @@ impl Config {
         })
     }
 
-    /// The factor on a module's change, which has the rank `rank` by its tensors.
+    /// The factor on a module's change, whose tensors have the rank `rank`.
     ///
     /// # Errors
-    /// When the config gives it another rank.
+    /// If the config specifies another rank.
     pub(super) fn scale(&self, module: &str, rank: usize) -> Result<f64, String> {
         let stated = first(&self.ranks, module).unwrap_or(self.rank);
         if stated != rank || rank == 0 {
@@ -148,7 +149,7 @@ impl Config {
     }
 }
 
-/// Whether a field holds more than its absence would.
+/// True if a field's value isn't the same as its absence.
 fn is_set(value: &Value) -> bool {
     match value {
         Value::Null | Value::Bool(false) => false,
@@ -159,7 +160,8 @@ fn is_set(value: &Value) -> bool {
     }
 }
 
-/// PEFT matches a pattern with the end of a module's name, from the beginning or from after a dot.
+/// PEFT compares a pattern with the end of a module's name: the whole name, or the part after a
+/// dot.
 fn patterns<T>(
     field: &str,
     raw: Map<String, Value>,
@@ -196,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_pattern_that_matches_a_modules_end_gives_its_factor() {
+    fn the_first_pattern_that_matches_the_end_of_a_module_gives_its_factor() {
         let config =
             parse(r#", "rank_pattern": {"q_proj": 2}, "alpha_pattern": {"layers\\.1\\..*": 16, "q_proj": 1}"#).unwrap();
         for (module, rank, scale) in [
@@ -221,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn what_would_make_another_model_is_refused() {
+    fn settings_that_would_make_another_model_are_refused() {
         for (fields, expected) in [
             (
                 r#", "init_lora_weights": "pissa_niter_4""#,

@@ -1,4 +1,4 @@
-//! BLOOM (arXiv 2211.05100): linear biases in place of positions, a norm of token vectors.
+//! BLOOM (arXiv 2211.05100): linear biases instead of positions, and a norm of token vectors.
 
 use crate::model::ModelError;
 use crate::model::config::Config;

@@ -1,5 +1,6 @@
-//! Command R: layer norms without bias, both halves beside each other, neighbours rotated, scaled logits; Command R7B
-//! (`cohere2`) with windows, and without positions where there is none (Cohere 2024, arXiv 2504.00698).
+//! Command R: layer norms without bias, parallel halves, rotation of neighbours, scaled logits.
+//! Command R7B (`cohere2`) has windows, and no positions in layers without a window (Cohere 2024,
+//! arXiv 2504.00698).
 
 use super::llama::{base, windowed};
 use crate::model::ModelError;

@@ -1,5 +1,6 @@
-//! Falcon, both generations (arXiv 2311.16867): the first with one head of keys for all (7B) or linear biases (RW), the
-//! second (40B, 180B, 11B) with groups of heads and one norm for each half, both beside each other.
+//! Falcon, both generations (arXiv 2311.16867). The first has one key head for all query heads (7B)
+//! or linear biases (RW); the second (40B, 180B, 11B) has groups of heads and one norm for each
+//! half. The halves are parallel.
 
 use super::bloom;
 use crate::model::ModelError;
@@ -24,7 +25,7 @@ const TWO_NORMS_GGUF: &[(&str, &str)] = &[
     ("blk.{}.ffn_norm", "blk.{}.attn_norm"),
 ];
 
-/// What tells the generations apart.
+/// The fields that distinguish the generations.
 struct Kind {
     second: bool,
     parallel: bool,
@@ -32,7 +33,8 @@ struct Kind {
 }
 
 fn kind(c: &Config) -> Result<Kind, ModelError> {
-    // llama.cpp has only models of parallel halves; those of the second generation have a second norm.
+    // llama.cpp only supports models with parallel halves. Those of the second generation have a
+    // second norm.
     let second = c.or(
         "new_decoder_architecture",
         c.gguf && c.or("attn_norm_2", false)?,
@@ -52,7 +54,7 @@ pub(super) fn names(c: &Config) -> Names {
         modules: &[bloom::MODULES],
         gguf: &[],
     };
-    // A configuration that can't be read is told of when the plan is made.
+    // An invalid configuration is reported when the spec is built.
     match kind(c) {
         Ok(Kind {
             two_norms: true, ..

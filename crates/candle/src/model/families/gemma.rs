@@ -1,6 +1,6 @@
-//! Gemma 1, 2 and 3, text (arXiv 2403.08295, 2408.00118, 2503.19786): norms stored less one, scaled token vectors; from
-//! 2 on norms around each half, soft caps and sliding windows; in 3 norms of queries and keys, and a rotary base of
-//! their own for layers with a window.
+//! Gemma 1, 2 and 3, text (arXiv 2403.08295, 2408.00118, 2503.19786): norms stored minus one,
+//! scaled token vectors. Gemma 2 adds norms around each half, soft caps and sliding windows; Gemma
+//! 3 adds norms of queries and keys, and a separate rotary base for layers with a window.
 
 use super::llama::{self, base, windowed};
 use crate::model::ModelError;
@@ -41,7 +41,7 @@ pub(super) fn gemma(c: &Config) -> Result<ModelSpec, ModelError> {
     spec.norm.kind = NormKind::Rms { offset: 1.0 };
     spec.embedding.scale = Some((spec.hidden_size as f64).sqrt());
     spec.tied = c.or("tie_word_embeddings", true)?;
-    // Early configs say "gelu" under `hidden_act` and mean the tanh approximation.
+    // Early configs have "gelu" under `hidden_act` and mean the tanh approximation.
     let activation = match c.or("hidden_activation|hidden_act", Activation::GeluTanh)? {
         Activation::Gelu => Activation::GeluTanh,
         other => other,
@@ -59,14 +59,14 @@ pub(super) fn gemma2(c: &Config) -> Result<ModelSpec, ModelError> {
         c.or_null("attn_logit_softcapping", 50.0)?,
         c.or_null("final_logit_softcapping", 30.0)?,
     );
-    // All but the 27B, of 46 layers, scale by the head's size.
+    // All sizes scale by the size of a head, except the 27B, which has 46 layers.
     let spec = around(c, caps, 46)?;
     let window = c.or_null("sliding_window", 4_096)?;
     windowed(c, spec, window, |i| i % 2 == 0)
 }
 
 pub(super) fn gemma3(c: &Config) -> Result<ModelSpec, ModelError> {
-    // The configs of the checkpoints that see pictures leave out what is as in transformers' own defaults.
+    // The configs of multimodal checkpoints omit fields that have the defaults of transformers.
     let c = &c.with_defaults(&[
         ("vocab_size", 262_208),
         ("num_attention_heads", 8),
@@ -104,8 +104,9 @@ pub(super) fn gemma3(c: &Config) -> Result<ModelSpec, ModelError> {
     })
 }
 
-/// What Gemma 2 and 3 share. GGUF files don't say by what scores are scaled: all sizes but the largest, which has
-/// `largest` layers, by the head's size, and that one by the hidden size a head.
+/// The common part of Gemma 2 and 3. GGUF files don't contain the scale of scores. The largest
+/// size, which has `largest` layers, scales by the hidden size per head; the others scale by the
+/// size of a head.
 fn around(
     c: &Config,
     (scores, logits): (Option<f64>, Option<f64>),

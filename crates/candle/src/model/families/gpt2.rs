@@ -1,5 +1,6 @@
-//! GPT-2 (Radford et al. 2019): learned positions, layer norms, fused and transposed projections. StarCoder
-//! (`gpt_bigcode`, arXiv 2305.06161) is the same with one head of keys for all, and without the transposition.
+//! GPT-2 (Radford et al. 2019): learned positions, layer norms, fused and transposed projections.
+//! StarCoder (`gpt_bigcode`, arXiv 2305.06161) differs in two points: one key head for all query
+//! heads, and no transposition.
 
 use crate::model::ModelError;
 use crate::model::config::Config;
@@ -30,7 +31,7 @@ pub(super) const NAMES: Names = Names {
     gguf: &[],
 };
 
-/// Causal masks that old checkpoints carry.
+/// Causal masks in old checkpoints.
 pub(super) const BUFFERS: &[&str] = &[".attn.bias", ".attn.masked_bias"];
 
 pub(super) fn names(_: &Config) -> Names {

@@ -1,5 +1,5 @@
-//! GPT-Neo (Black et al. 2021): GPT-2 with separate projections, scores that aren't scaled, and a local window in the
-//! layers that `attention_types` lists.
+//! GPT-Neo (Black et al. 2021): GPT-2 with separate projections, unscaled scores, and a local
+//! window in the layers that `attention_types` lists.
 
 use super::gpt2;
 use crate::model::ModelError;
@@ -66,7 +66,7 @@ pub(super) fn spec(c: &Config) -> Result<ModelSpec, ModelError> {
     })
 }
 
-/// `global` or `local`, a layer each: `attention_types` is a list of (kinds, times).
+/// `global` or `local` for each layer. `attention_types` is a list of (kinds, repetitions).
 fn kinds(c: &Config) -> Result<Vec<String>, ModelError> {
     if let Some(list) = c.get("attention_layers")? {
         return Ok(list);

@@ -1,4 +1,4 @@
-//! GPT-NeoX and Pythia (arXiv 2204.06745, 2304.01373): partly rotated heads, both halves of a block beside each other,
+//! GPT-NeoX and Pythia (arXiv 2204.06745, 2304.01373): partly rotated heads, parallel halves, and
 //! queries, keys and values interleaved by head.
 
 use super::phi::rotated;

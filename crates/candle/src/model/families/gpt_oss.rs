@@ -1,4 +1,5 @@
-//! gpt-oss (arXiv 2508.10925): experts with a clamped gate, attention sinks, windows in every other layer.
+//! gpt-oss (arXiv 2508.10925): experts with a clamped gate, attention sinks, windows in every other
+//! layer.
 
 use super::llama::{self, base, windowed};
 use crate::model::ModelError;
@@ -52,7 +53,8 @@ pub(super) fn spec(c: &Config) -> Result<ModelSpec, ModelError> {
         count: c.count_or("num_local_experts|num_experts", 128)?,
         chosen: c.count_or("num_experts_per_tok", 4)?,
         inner: c.count("moe_intermediate_size|intermediate_size")?,
-        // A softmax over the chosen is the softmax over all, made to sum to one over the chosen.
+        // A softmax over the chosen experts equals the softmax over all, renormalized over the
+        // chosen ones.
         router_weights: RouterWeights::Renormalized,
         gating: Gating::Clamped {
             limit: c.or("swiglu_limit", 7.0)?,

@@ -1,5 +1,5 @@
-//! GPT-J (Wang and Komatsuzaki 2021): both halves beside each other under one norm, neighbours rotated in the first
-//! components of each head, a head with a bias.
+//! GPT-J (Wang and Komatsuzaki 2021): parallel halves under one norm, rotation of neighbours in the
+//! first components of each head, an output matrix with a bias.
 
 use super::gpt2;
 use super::phi::rotated;

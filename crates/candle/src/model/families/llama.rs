@@ -1,7 +1,7 @@
-//! Llama 1 to 3.x and what is the same by another name (SmolLM 1 and 2, TinyLlama, Yi, Vicuna), and what differs from it
-//! by little: Mistral and Ministral (sliding windows; Ministral 3: YaRN), Mixtral (experts), SmolLM 3 (layers without
-//! rotation), InternLM 2 (other names), Granite (multipliers) (arXiv 2302.13971, 2407.21783, 2310.06825, 2401.04088,
-//! 2403.17297).
+//! Llama 1 to 3.x, models with the same architecture under other names (SmolLM 1 and 2, TinyLlama,
+//! Yi, Vicuna), and models that differ slightly: Mistral and Ministral (sliding windows; Ministral
+//! 3: YaRN), Mixtral (experts), SmolLM 3 (layers without rotation), InternLM 2 (other names),
+//! Granite (multipliers) (arXiv 2302.13971, 2407.21783, 2310.06825, 2401.04088, 2403.17297).
 
 use super::phi::rotated;
 use crate::model::ModelError;
@@ -86,8 +86,8 @@ pub(super) fn internlm2_names(_: &Config) -> Names {
     }
 }
 
-/// How llama.cpp's converter leaves the queries and keys of families that it treats as Llama: reordered, so that
-/// neighbours are rotated.
+/// The layout in which llama.cpp's converter writes the queries and keys of families that it treats
+/// as Llama: reordered for the rotation of neighbours.
 fn reordered_by_gguf(c: &Config) -> Pairing {
     if c.gguf {
         Pairing::Neighbours
@@ -96,7 +96,8 @@ fn reordered_by_gguf(c: &Config) -> Pairing {
     }
 }
 
-/// What Llama and its likes share: root-mean-square norms before each half, gated feed-forward, rotation of whole heads.
+/// The common part of Llama and similar models: root-mean-square norms before each half, gated
+/// feed-forward, rotation of whole heads.
 pub(super) fn base(c: &Config, pairing: Pairing, theta: f32) -> Result<ModelSpec, ModelError> {
     let (heads, head_dim) = heads(c)?;
     let bias = c.or("attention_bias|bias", false)?;
@@ -117,7 +118,7 @@ pub(super) fn base(c: &Config, pairing: Pairing, theta: f32) -> Result<ModelSpec
     let layers = vec![LayerSpec::new(attention, feed); c.few(LAYERS)?];
     let mut spec = ModelSpec::new(c, norm, layers, false)?;
     let rope = c.rope(rotated(c, head_dim, 1.0)?, theta, pairing)?;
-    // Dynamic scaling grows with the sequence: it knows no end.
+    // Dynamic scaling grows with the sequence, so there is no maximum length.
     if let Scaling::Dynamic { .. } = rope.scaling {
         spec.context_length = u32::MAX as usize;
     }
@@ -125,7 +126,8 @@ pub(super) fn base(c: &Config, pairing: Pairing, theta: f32) -> Result<ModelSpec
     Ok(spec)
 }
 
-/// A sliding window where `layer_types` says so, or where `slides` does if there is none.
+/// A sliding window in the layers that `layer_types` lists, or, without that field, where `slides`
+/// is true.
 pub(super) fn windowed(
     c: &Config,
     spec: ModelSpec,
@@ -179,7 +181,8 @@ pub(super) fn ministral(c: &Config) -> Result<ModelSpec, ModelError> {
     windowed(c, base(c, Pairing::Halves, 10_000.0)?, window, |_| true)
 }
 
-/// Ministral 3 scales scores beyond its original context by position; up to there it is Mistral, and so far it is read.
+/// Ministral 3 scales scores by position beyond its original context. Up to there it equals
+/// Mistral, and byrote accepts no longer sequences.
 pub(super) fn ministral3(c: &Config) -> Result<ModelSpec, ModelError> {
     let mut spec = mistral(c)?;
     let scaling: Option<serde_json::Value> = c.get("rope_parameters|rope_scaling")?;
@@ -223,12 +226,12 @@ fn with_experts(c: &Config, mut spec: ModelSpec) -> Result<ModelSpec, ModelError
     })
 }
 
-/// SmolLM 3 leaves every fourth layer without positions (arXiv 2501.18795).
+/// SmolLM 3 has no positions in every fourth layer (arXiv 2501.18795).
 pub(super) fn smollm3(c: &Config) -> Result<ModelSpec, ModelError> {
     let interval = c.count_or("no_rope_layer_interval", 4)?;
     let listed: Option<Vec<u8>> = c.get("no_rope_layers")?;
     let rotated = |i: usize| match &listed {
-        // In spite of its name a 1 means rotation.
+        // Despite the field's name, 1 means rotation.
         Some(list) => list.get(i).is_none_or(|flag| *flag != 0),
         None => !(i + 1).is_multiple_of(interval),
     };
@@ -257,7 +260,8 @@ pub(super) fn internlm2(c: &Config) -> Result<ModelSpec, ModelError> {
     })
 }
 
-/// Granite's multipliers, of token vectors, scores, residuals and logits (those of muP, arXiv 2203.03466).
+/// Granite's multipliers of token vectors, scores, residuals and logits (as in muP, arXiv
+/// 2203.03466).
 pub(super) fn granite(c: &Config) -> Result<ModelSpec, ModelError> {
     let mut spec = base(c, reordered_by_gguf(c), 10_000.0)?;
     spec.embedding.scale = c.get("embedding_multiplier")?;

@@ -1,4 +1,4 @@
-//! MPT (MosaicML 2023): linear biases in place of positions, no other biases.
+//! MPT (MosaicML 2023): linear biases instead of positions, no other biases.
 
 use crate::model::ModelError;
 use crate::model::config::Config;
@@ -23,7 +23,7 @@ const MODULES: &[(&str, &str)] = &[
     ("output", "/lm_head"),
 ];
 
-/// `attn_config`, of which these fields change what is computed.
+/// The fields of `attn_config` that change the computation.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 struct AttnConfig {

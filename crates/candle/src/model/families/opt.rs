@@ -1,5 +1,5 @@
-//! OPT (arXiv 2205.01068): learned positions that begin at row 2, ReLU; the 350M has its norms after each sum and
-//! narrower token vectors.
+//! OPT (arXiv 2205.01068): learned positions that begin at row 2, and ReLU. The 350M has its norms
+//! after each sum, and narrower token vectors.
 
 use crate::model::ModelError;
 use crate::model::config::Config;
@@ -12,7 +12,7 @@ use crate::model::spec::{
 use crate::model::weights::names::Names;
 use crate::model::weights::scope::Layout;
 
-/// Row of the table of positions that position 0 has.
+/// Row of position 0 in the table of positions.
 const FIRST: u32 = 2;
 
 const BEFORE: &[(&str, &str)] = &[

@@ -1,5 +1,6 @@
-//! Phi 1, 1.5 and 2 (both halves beside each other under one norm, partly rotated heads, biases everywhere) and Phi 3,
-//! 3.5 and 4 (Llama with fused projections, LongRoPE) (arXiv 2306.11644, 2309.05463, 2404.14219, 2412.08905).
+//! Phi 1, 1.5 and 2 (parallel halves under one norm, partly rotated heads, biases everywhere), and
+//! Phi 3, 3.5 and 4 (Llama with fused projections, LongRoPE) (arXiv 2306.11644, 2309.05463,
+//! 2404.14219, 2412.08905).
 
 use super::llama::{self, base, windowed};
 use crate::model::ModelError;
@@ -79,7 +80,7 @@ pub(super) fn phi3(c: &Config) -> Result<ModelSpec, ModelError> {
     windowed(c, spec, c.get("sliding_window")?, |_| true)
 }
 
-/// Components of a head that are rotated: GGUF files say the number, config.json the share.
+/// Number of rotated components per head. GGUF files contain the number, config.json the share.
 pub(super) fn rotated(c: &Config, head_dim: usize, share: f32) -> Result<usize, ModelError> {
     let dims = match c.get("rope_dimension_count")? {
         Some(dims) => dims,

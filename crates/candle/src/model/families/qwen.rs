@@ -1,5 +1,5 @@
-//! Qwen 2 and 2.5 (biases on queries, keys and values), Qwen 3 (norms of queries and keys in their place), and the
-//! mixtures of experts of both (arXiv 2407.10671, 2412.15115, 2505.09388).
+//! Qwen 2 and 2.5 (biases on queries, keys and values), Qwen 3 (norms of queries and keys instead),
+//! and the mixtures of experts of both (arXiv 2407.10671, 2412.15115, 2505.09388).
 
 use super::llama::{self, base, windowed};
 use crate::model::ModelError;
@@ -72,7 +72,7 @@ pub(super) fn qwen3_moe(c: &Config) -> Result<ModelSpec, ModelError> {
     with_experts(c, spec, 128, 8, None)
 }
 
-/// Windows only where they are asked for, and then from a certain layer on.
+/// Windows only if the config enables them, from a certain layer on.
 fn sliding(c: &Config) -> Result<ModelSpec, ModelError> {
     let from = c.or("max_window_layers", 28)?;
     let window = if c.or("use_sliding_window", false)? {
@@ -85,7 +85,7 @@ fn sliding(c: &Config) -> Result<ModelSpec, ModelError> {
     })
 }
 
-/// Puts experts into every `decoder_sparse_step`th layer but those that are to stay dense.
+/// Adds experts to every `decoder_sparse_step`th layer, except those listed as dense.
 pub(super) fn with_experts(
     c: &Config,
     spec: ModelSpec,
@@ -93,7 +93,8 @@ pub(super) fn with_experts(
     chosen: usize,
     shared: Option<(usize, bool)>,
 ) -> Result<ModelSpec, ModelError> {
-    // llama.cpp has these in its code: Qwen 3 makes weights sum to one, Qwen 2 and OLMoE don't.
+    // llama.cpp defines this in its code: Qwen 3 renormalizes the weights to a sum of one, Qwen 2
+    // and OLMoE don't.
     let renormalized = c.or("norm_topk_prob", c.gguf && c.kind == "qwen3moe")?;
     let experts = ExpertsSpec {
         count: c.count_or("num_experts", count)?,

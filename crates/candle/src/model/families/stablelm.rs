@@ -1,5 +1,5 @@
-//! StableLM (arXiv 2402.17834): Llama with layer norms and partly rotated heads; the 12B has both halves beside each
-//! other, and norms of queries and keys with weights of their own for each head.
+//! StableLM (arXiv 2402.17834): Llama with layer norms and partly rotated heads. The 12B has
+//! parallel halves, and norms of queries and keys with separate weights for each head.
 
 use super::llama::{self, base};
 use super::phi::rotated;
@@ -44,7 +44,8 @@ pub(super) fn spec(c: &Config) -> Result<ModelSpec, ModelError> {
         c.or("use_qkv_bias", false)?,
         c.or("qk_layernorm|use_qk_norm", false)?,
     );
-    // llama.cpp goes by the second norm, too: its converter has written both values for models that aren't parallel.
+    // llama.cpp also decides by the second norm, because its converter has written either value for
+    // models that aren't parallel.
     let parallel = if c.gguf {
         !c.or("ffn_norm", true)?
     } else {

@@ -1,10 +1,11 @@
-//! Split GGUF: one model in several files called `NAME-00001-of-00003.gguf`. The first holds all metadata, every part its
-//! own share of the tensors, and each says which part it is (`split.no`, from 0) of how many (`split.count`).
+//! Split GGUF: one model in several files called `NAME-00001-of-00003.gguf`. The first contains all
+//! metadata, and every part contains some of the tensors. Each part states its number (`split.no`,
+//! from 0) and the number of parts (`split.count`).
 
 use super::{Gguf, ModelError};
 use std::path::Path;
 
-/// What the name of a part tells.
+/// The parsed name of a part.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PartName {
     stem: String,
@@ -14,7 +15,7 @@ pub struct PartName {
 }
 
 impl PartName {
-    /// Takes `name` apart, if it is that of one of several parts.
+    /// Parses `name`, if it is the name of one of several parts.
     pub fn parse(name: &str) -> Option<Self> {
         let (rest, count) = name.strip_suffix(".gguf")?.rsplit_once("-of-")?;
         let (stem, number) = rest.rsplit_once('-')?;
@@ -37,7 +38,7 @@ impl PartName {
     }
 }
 
-/// Joins all parts of the split file that `one`, read from `path`, is a part of.
+/// Joins all parts of the split file that `one`, read from `path`, belongs to.
 pub(super) fn join(path: &Path, one: Gguf) -> Result<Gguf, ModelError> {
     let bad = |path: &Path, what: String| ModelError::BadFile {
         path: path.to_owned(),
@@ -111,7 +112,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_of_parts_are_taken_apart() {
+    fn names_of_parts_are_parsed() {
         for (name, expected) in [
             ("m-q4-00002-of-00003.gguf", Some((2, 3))),
             ("q4/m-00001-of-00002.gguf", Some((1, 2))),

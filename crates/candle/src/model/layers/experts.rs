@@ -1,16 +1,17 @@
-//! Mixtures of experts: a router chooses a few feed-forward blocks for each token (arXiv 1701.06538, 2101.03961).
+//! Mixtures of experts: a router chooses a few feed-forward blocks for each token (arXiv
+//! 1701.06538, 2101.03961).
 
 use super::linear::Linear;
 use super::mlp::Mlp;
 use crate::model::cpu::packed::Arithmetic;
 use candle_core::{D, Result, Tensor};
 
-/// How the chosen experts are weighed.
+/// How the outputs of the chosen experts are weighted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RouterWeights {
     /// By their share of the softmax over all experts.
     Share,
-    /// The same, made to sum to one over the chosen.
+    /// By these shares, renormalized to a sum of one over the chosen experts.
     Renormalized,
 }
 
@@ -19,10 +20,10 @@ pub enum RouterWeights {
 pub struct Experts {
     pub router: Linear,
     pub experts: Vec<Mlp>,
-    /// Experts a token.
+    /// Number of experts per token.
     pub chosen: usize,
     pub router_weights: RouterWeights,
-    /// One that every token passes, and the gate whose sigmoid weighs it.
+    /// An expert that every token passes, and the gate whose sigmoid is its weight.
     pub shared: Option<(Mlp, Option<Linear>)>,
 }
 
@@ -70,7 +71,8 @@ impl Experts {
         y.reshape(x.shape())
     }
 
-    /// The experts of a token by their shares, with weights. Of equal shares the first counts as the larger.
+    /// Chooses the experts of a token by their shares, and returns them with their weights. Among
+    /// equal shares, the first counts as the largest.
     fn choose(&self, shares: &[f32]) -> Vec<(usize, f32)> {
         let mut order: Vec<usize> = (0..shares.len()).collect();
         order.sort_by(|a, b| shares[*b].total_cmp(&shares[*a]));

@@ -11,7 +11,7 @@ fn header(name: &str, dtype: &str, shape: &[usize], bytes: u64) -> Header {
     }
 }
 
-/// Of 77 million parameters: a vocabulary of 8,000 and 20 layers 512 wide, in bf16.
+/// A model of 77 million parameters: a vocabulary of 8,000 and 20 layers of width 512, in bf16.
 fn model() -> MemoryEstimate {
     let mut headers = vec![
         header("embed", "bf16", &[8_000, 512], 2 * 8_000 * 512),
@@ -68,7 +68,7 @@ fn budget(limit: u64) -> MemoryBudget {
 }
 
 #[test]
-fn weights_take_what_their_form_takes() {
+fn weights_take_the_memory_of_their_form() {
     use Packing::{None, Panels};
     let matrix = header("m", "bf16", &[100, 64], 12_800);
     for (precision, packing, bytes) in [
@@ -80,7 +80,7 @@ fn weights_take_what_their_form_takes() {
         (Precision::Bf16, Panels, 2 * 128 * 64),
         (Precision::F16, Panels, 2 * 6_400),
         (Precision::AtLoad(Quant::Q8_0), Panels, 6_400 / 32 * 34),
-        // Rows of 64 hold no block of 256: q5_0 in its place.
+        // Rows of 64 contain no block of 256, so q5_0 is used instead.
         (Precision::AtLoad(Quant::Q4K), None, 6_400 / 32 * 22),
     ] {
         assert_eq!(
@@ -111,7 +111,7 @@ fn weights_take_what_their_form_takes() {
 }
 
 #[test]
-fn names_of_types_are_those_of_gguf() {
+fn type_names_equal_those_of_gguf() {
     assert_eq!(
         ["Q4K", "Q4_0", "BF16", "F32"].map(stored_name),
         ["q4_k", "q4_0", "bf16", "f32"]
@@ -162,7 +162,7 @@ fn batches_shrink_first_then_threads_then_weights() {
 }
 
 #[test]
-fn of_what_is_merely_free_f32_takes_half() {
+fn f32_takes_at_most_half_of_the_free_memory() {
     let (model, free) = (model(), |limit| MemoryBudget {
         asked: false,
         ..budget(limit)
@@ -182,7 +182,7 @@ fn of_what_is_merely_free_f32_takes_half() {
             .precision,
         Precision::F32
     );
-    // Where nobody knows how much there is, nothing is refused.
+    // If the amount of memory is unknown, nothing is refused.
     let unknown = MemoryBudget {
         limit: None,
         ..budget(0)
@@ -191,7 +191,7 @@ fn of_what_is_merely_free_f32_takes_half() {
 }
 
 #[test]
-fn what_does_not_fit_says_what_would() {
+fn the_error_says_which_precision_would_fit() {
     let model = model();
     let refused = |asked, limit| {
         model
@@ -230,7 +230,7 @@ fn what_does_not_fit_says_what_would() {
 }
 
 #[test]
-fn packing_spares_the_widening() {
+fn packed_matrices_are_not_widened() {
     let model = model();
     let plan_with = |packing| model.plan(Precision::Bf16, packing, &budget(0));
     assert_eq!(plan_with(Packing::None).widened, 4 * 8_000 * 512);
@@ -239,7 +239,7 @@ fn packing_spares_the_widening() {
 }
 
 #[test]
-fn where_nothing_is_kept_there_are_neither_caches_nor_whole_rows_of_logits() {
+fn without_continuation_there_are_no_caches_and_no_whole_rows_of_logits() {
     let plan_with = |keeps, precision, packing| {
         model().plan(precision, packing, &MemoryBudget { keeps, ..budget(0) })
     };
@@ -251,7 +251,7 @@ fn where_nothing_is_kept_there_are_neither_caches_nor_whole_rows_of_logits() {
         4 * 1_600 * 2 * 20 * 512
     );
     assert!(kept.logits > once.logits);
-    // Quantized as it is stored, or computed by Candle: whole rows.
+    // Quantized as stored, or computed by Candle: whole rows.
     assert_eq!(
         plan_with(false, Precision::Quantized, Packing::Panels).logits,
         kept.logits
@@ -263,7 +263,7 @@ fn where_nothing_is_kept_there_are_neither_caches_nor_whole_rows_of_logits() {
 }
 
 #[test]
-fn long_windows_make_small_batches_here_as_when_they_are_scored() {
+fn long_windows_make_small_batches_as_in_scoring() {
     let model = model();
     for (window, batch) in [(100, 16), (128, 16), (512, 4), (1_024, 2), (4_096, 1)] {
         let plan = model.plan(
@@ -279,7 +279,7 @@ fn long_windows_make_small_batches_here_as_when_they_are_scored() {
 }
 
 #[test]
-fn sizes_of_a_damaged_configuration_are_not_believed() {
+fn sizes_of_a_damaged_configuration_are_ignored() {
     let headers = vec![header("embed", "f32", &[1_000, 64], 256_000)];
     let wild = Widths {
         vocab: 1 << 28,
@@ -299,7 +299,7 @@ fn sizes_of_a_damaged_configuration_are_not_believed() {
 }
 
 #[test]
-fn amounts_are_read_as_people_write_them() {
+fn sizes_are_read_in_common_units() {
     for (text, bytes) in [
         ("6GiB", 6 << 30),
         ("800MB", 800 * MB),

@@ -1,4 +1,5 @@
-//! DeepSeek-V2 (arXiv 2405.04434), by candle-transformers, for what it routes right: V2-Lite and its kin.
+//! DeepSeek-V2 (arXiv 2405.04434), by candle-transformers, for the models that it routes correctly:
+//! V2-Lite and similar ones.
 
 use super::fields::Fields;
 use super::source;
@@ -10,7 +11,8 @@ use candle_transformers::models::deepseek2::{DeepSeekV2, DeepSeekV2Config};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// The reference's epsilon of the norms inside attention, which no config sets; candle-transformers has one for all.
+/// The reference's epsilon of the norms inside attention, which isn't part of the config.
+/// candle-transformers has one epsilon for all norms.
 const INNER_EPS: f64 = 1e-6;
 
 /// The checked config.json.
@@ -119,7 +121,8 @@ impl Config {
     }
 }
 
-/// Models over the same weights. Theirs can't be copied and holds its sequence itself, so each sequence gets one of its own.
+/// Models over the same weights. candle-transformers' model can't be copied and contains its
+/// sequence, so each sequence gets its own model.
 pub struct Models {
     config: DeepSeekV2Config,
     tensors: HashMap<String, Tensor>,
@@ -167,14 +170,14 @@ impl Models {
     }
 }
 
-/// A model with one sequence; it goes back to the idle ones when it is no longer needed.
+/// A model with one sequence. It becomes idle again when it is dropped.
 pub struct Model {
     model: Option<DeepSeekV2>,
     home: Arc<Mutex<Vec<DeepSeekV2>>>,
 }
 
 impl Model {
-    /// Logits of what follows the last token.
+    /// Logits of the token after the last one.
     ///
     /// # Errors
     /// If a tensor operation fails.

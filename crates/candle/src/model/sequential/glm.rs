@@ -1,5 +1,5 @@
-//! GLM-4 and ChatGLM, by candle-transformers: `chatglm` as first released, `glm` (the same in Hugging Face's layout), and
-//! `glm4` (GLM-4-0414, with norms after each half of a block).
+//! GLM-4 and ChatGLM, by candle-transformers: `chatglm` as first released, `glm` (the same in
+//! Hugging Face's layout), and `glm4` (GLM-4-0414, with norms after each half of a block).
 
 use super::fields::Fields;
 use super::source::{self, Stored};
@@ -35,7 +35,7 @@ pub enum Model {
 }
 
 impl Model {
-    /// Logits of what follows the last token.
+    /// Logits of the token after the last one.
     ///
     /// # Errors
     /// If a tensor operation fails.
@@ -46,7 +46,7 @@ impl Model {
         }
     }
 
-    /// Whether a copy has its own sequence; the later one writes keys and values in place.
+    /// True if a copy has its own sequence; the newer model writes keys and values in place.
     pub fn copies(&self) -> bool {
         matches!(self, Self::First(_))
     }
@@ -96,7 +96,7 @@ impl Config {
         let theirs = if kind == "glm4" {
             fields.default("hidden_act", "silu");
             let mut theirs: second::Config = fields.parsed()?;
-            // A tied one has no output matrix of its own, and theirs knows no window.
+            // A tied model has no output matrix, and candle-transformers' model has no window.
             theirs.sliding_window = None;
             Theirs::Second(Box::new(theirs))
         } else {
@@ -227,7 +227,7 @@ impl Config {
     }
 }
 
-/// Hugging Face's names of ChatGLM's tensors.
+/// Hugging Face's names for ChatGLM's tensors.
 fn stored(name: &str) -> Stored {
     let name = name
         .trim_start_matches("transformer.")
@@ -257,7 +257,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn chatglm_names_are_found_in_hugging_faces_layout() {
+    fn chatglm_names_are_mapped_to_hugging_faces_layout() {
         let layer = "transformer.encoder.layers.7.";
         for (theirs, found) in [
             (

@@ -22,8 +22,8 @@ pub struct Model {
 }
 
 impl Config {
-    /// Reads and checks config.json. The width of the feed-forward part is computed as transformers does:
-    /// candle-transformers leaves out a field.
+    /// Reads and checks config.json. The width of the feed-forward part is computed as in
+    /// transformers, because candle-transformers ignores one field.
     ///
     /// # Errors
     /// If a field is missing or asks for something that candle-transformers doesn't support.

@@ -1,7 +1,8 @@
 //! RecurrentGemma (arXiv 2404.07839), by candle-transformers.
 //!
-//! Two things it does otherwise than the reference. It scales embeddings by the root of the hidden size where the reference
-//! rounds that to bf16: made up for in the weights. And it has no attention window: sequences are held to the window's length.
+//! candle-transformers differs from the reference in two points. It scales embeddings by the square
+//! root of the hidden size, which the reference rounds to bf16; adjusted weights compensate for
+//! that. And it has no attention window, so sequences are limited to the window's length.
 
 use super::fields::Fields;
 use super::source;
@@ -11,7 +12,7 @@ use candle_core::{DType, Tensor};
 pub use candle_transformers::models::recurrent_gemma::Model;
 use candle_transformers::models::recurrent_gemma::{Config as Theirs, TemporalBlockType};
 
-/// Rotary tables of candle-transformers end here.
+/// The last position of candle-transformers' rotary tables.
 const POSITIONS: usize = 8192;
 
 /// The checked config.json.
@@ -103,8 +104,8 @@ impl Config {
             .to_dtype(DType::BF16)?
             .to_dtype(DType::F64)?;
         let factor = rounded.to_scalar::<f64>()? / root;
-        // Token vectors are what the embedding's scale falls on. The tied output matrix grows with them, so the final norm,
-        // whose weights are stored less one, shrinks as much.
+        // The embedding's scale applies to token vectors. The tied output matrix grows with them,
+        // so the weights of the final norm, stored minus one, shrink by the same factor.
         let change = |name: &str, tensor: Tensor| match name {
             "embed_tokens.weight" => tensor * factor,
             "final_norm.weight" => ((tensor + 1.0)? / factor)? - 1.0,

@@ -1,7 +1,8 @@
-//! RWKV 5 and 6 (arXiv 2404.05892) in the layout of their Hugging Face releases, by candle-transformers.
+//! RWKV 5 and 6 (arXiv 2404.05892) in the layout of their Hugging Face releases, by
+//! candle-transformers.
 //!
-//! candle-transformers leaves out the divisor before the norm of each head. The receptance is the one factor of what that
-//! norm sees, so its weights take the divisor, which is a power of two.
+//! candle-transformers omits the divisor before the norm of each head. The receptance is a factor
+//! of that norm's input, so its weights are divided instead. The divisor is a power of two.
 
 use super::fields::Fields;
 use super::source;
@@ -123,7 +124,8 @@ impl Config {
         ))
     }
 
-    /// candle-transformers takes the low ranks from the number of heads, which holds for 1.6B and 7B, not for 3B.
+    /// candle-transformers derives the low ranks from the number of heads, which is correct for
+    /// 1.6B and 7B but not for 3B.
     fn check_ranks(&self, weights: &Weights) -> std::result::Result<(), ModelError> {
         let heads = self.theirs.hidden_size / self.theirs.head_size;
         let found = weights
@@ -145,7 +147,7 @@ impl Config {
     }
 }
 
-/// What a sequence has left behind.
+/// The state of a sequence.
 pub struct State(TheirState);
 
 impl Clone for State {
@@ -193,7 +195,7 @@ impl Model {
         }))
     }
 
-    /// Logits of what follows the last of `ids`, shape `[1, n]`.
+    /// Logits of the token after the last of `ids`, shape `[1, n]`.
     ///
     /// # Errors
     /// If a tensor operation fails.

@@ -1,5 +1,5 @@
-//! RWKV 7 (arXiv 2503.14456) in the layout of flash-linear-attention, which its Hugging Face releases have, by
-//! candle-transformers.
+//! RWKV 7 (arXiv 2503.14456) by candle-transformers, in the layout of flash-linear-attention, which
+//! its Hugging Face releases use.
 
 use super::fields::Fields;
 use super::source::{self, Stored};
@@ -102,7 +102,8 @@ impl Config {
             vocab_size: c.vocab_size,
             // A recurrence has no maximum length.
             context_length: u32::MAX as usize,
-            // The first layer has no values to mix in; some checkpoints hold weights for it all the same.
+            // The first layer has no earlier values to mix in, but some checkpoints contain weights
+            // for it.
             parameters: weights.finish(&["layers.0.attn.v_lora."])?,
         };
         Ok((
@@ -116,10 +117,10 @@ impl Config {
     }
 }
 
-/// A low-rank map's parts by candle-transformers' digit: bias, down, up.
+/// The parts of a low-rank map by the digit that candle-transformers uses: bias, down, up.
 const LORA: [&str; 3] = ["2.bias", "0.weight", "2.weight"];
 
-/// flash-linear-attention's names of RWKV's tensors.
+/// flash-linear-attention's names for RWKV's tensors.
 fn stored(name: &str) -> Stored {
     let Some((layer, leaf)) = name
         .strip_prefix("blocks.")
@@ -139,7 +140,7 @@ fn stored(name: &str) -> Stored {
         Some(leaf) => match (leaf.as_bytes(), leaf.split_once('.')) {
             (&[map @ (b'w' | b'a' | b'v' | b'g'), digit @ b'0'..=b'2'], _) => {
                 let part = LORA[usize::from(digit - b'0')];
-                // The first layer's is looked at for its rank only, and needn't be there.
+                // In the first layer it is read for its rank only, and may be missing.
                 let layer = if map == b'v' && layer == "0" {
                     "1"
                 } else {
@@ -158,7 +159,7 @@ fn stored(name: &str) -> Stored {
     vec![format!("model.layers.{layer}.{found}")]
 }
 
-/// Low-rank maps lie transposed, and vectors in three dimensions.
+/// Low-rank maps are stored transposed, and vectors in three dimensions.
 fn shaped(name: &str, tensor: Tensor) -> Result<Tensor> {
     let leaf = name.rsplit('.').next().unwrap_or_default();
     match (leaf.as_bytes(), tensor.rank()) {
@@ -168,7 +169,7 @@ fn shaped(name: &str, tensor: Tensor) -> Result<Tensor> {
     }
 }
 
-/// What a sequence has left behind.
+/// The state of a sequence.
 pub struct State(TheirState);
 
 impl Clone for State {
@@ -203,7 +204,7 @@ impl Model {
         TheirState::new(&self.config, &self.device).map(State)
     }
 
-    /// Logits of what follows the last of `ids`.
+    /// Logits of the token after the last of `ids`.
     ///
     /// # Errors
     /// If a tensor operation fails.
@@ -217,7 +218,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_are_found_in_the_layout_of_flash_linear_attention() {
+    fn names_are_mapped_from_the_layout_of_flash_linear_attention() {
         for (theirs, found) in [
             ("emb.weight", "model.embeddings.weight"),
             ("ln_out.bias", "model.norm.bias"),

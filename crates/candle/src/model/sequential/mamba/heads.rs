@@ -1,4 +1,5 @@
-//! The mixer of Mamba 2: one decay a head, and groups of heads that share what goes into and out of the state.
+//! The mixer of Mamba 2: one decay per head, and groups of heads that share the projections into
+//! and out of the state.
 
 use super::{CHUNK, Config, Convolution, Layer, plain_norm, softplus};
 use crate::model::Arithmetic;
@@ -17,7 +18,7 @@ pub(super) struct Mixer {
     d: Tensor,
     step_bias: Tensor,
     step_limit: (f64, f64),
-    /// Over the width of a group, as it was trained.
+    /// Over the width of a group, as in training.
     norm: Norm,
     norm_weight: Tensor,
     output: Linear,
@@ -70,7 +71,7 @@ impl Mixer {
         })
     }
 
-    /// `[n, hidden]` to the same.
+    /// `[n, hidden]` to the same shape.
     pub(super) fn forward(&self, x: &Tensor, layer: &mut Layer) -> Result<Tensor> {
         let n = x.dim(0)?;
         let (inner, shared) = (self.heads * self.width, self.groups * self.state);
@@ -90,7 +91,7 @@ impl Mixer {
         let x = mixed
             .narrow(1, 0, inner)?
             .reshape((n, self.heads, self.width))?;
-        // A group's vector once for each of its heads: `[n, heads, state]`.
+        // Repeats a group's vector for each of its heads: `[n, heads, state]`.
         let spread = |start: usize| {
             let part = mixed
                 .narrow(1, start, shared)?
@@ -116,7 +117,8 @@ impl Mixer {
         self.output.forward(&y, Arithmetic::F32)
     }
 
-    /// `h = exp(step * a) * h + step * x b^T` and `y = h c` a head, token by token; `y` is `[n, heads, width]`.
+    /// `h = exp(step * a) * h + step * x b^T` and `y = h c` per head, token by token; `y` is `[n,
+    /// heads, width]`.
     fn scan(
         &self,
         x: &Tensor,

@@ -1,4 +1,4 @@
-//! The mixer of Mamba 1: a selective state space, a state of its own for every channel.
+//! The mixer of Mamba 1: a selective state space with a separate state for every channel.
 
 use super::{CHUNK, Config, Convolution, Layer, plain_norm, softplus};
 use crate::model::Arithmetic;
@@ -12,14 +12,14 @@ use candle_core::{DType, Device, Result, Tensor};
 pub(super) struct Mixer {
     input: Linear,
     conv: Convolution,
-    /// To the time step's low rank, and to what goes into and out of the state.
+    /// Projects to the time step's low rank and to the vectors into and out of the state.
     select: Linear,
     step: Linear,
     /// `-exp(A_log)`, `[inner, state]`.
     a: Tensor,
     d: Tensor,
     output: Linear,
-    /// Falcon's norms of time step, and of what goes into and out of the state.
+    /// Falcon's norms of the time step and of the vectors into and out of the state.
     norms: Option<[Norm; 2]>,
     rank: usize,
 }
@@ -32,7 +32,7 @@ impl Mixer {
         at: &TensorScope<'_>,
         device: &Device,
     ) -> std::result::Result<Self, ModelError> {
-        // After the tensors whose shapes show that these sizes are true.
+        // This comes after the tensors whose shapes confirm these sizes.
         let norms = |eps| {
             Ok::<_, ModelError>([
                 plain_norm(rank, eps, device)?,
@@ -70,7 +70,7 @@ impl Mixer {
         })
     }
 
-    /// `[n, hidden]` to the same.
+    /// `[n, hidden]` to the same shape.
     pub(super) fn forward(&self, x: &Tensor, layer: &mut Layer) -> Result<Tensor> {
         let (inner, state) = self.a.dims2()?;
         let both = self.input.forward(x, Arithmetic::F32)?;
