@@ -33,7 +33,7 @@ use ureq::http::StatusCode;
 pub enum HubError {
     #[error(
         "can't reach the hub at {endpoint} to look up {what}: {detail}; check the network or HF_ENDPOINT, \
-         or take what is in the cache with --offline"
+         or use cached files with --offline"
     )]
     Unreachable {
         endpoint: String,
@@ -41,8 +41,8 @@ pub enum HubError {
         detail: String,
     },
     #[error(
-        "the hub doesn't give access to {repo} (HTTP {status}){detail}; if it exists and is gated or private, accept its \
-         licence at {endpoint}/{repo}, then run `hf auth login` or set HF_TOKEN to a token of that account that may read \
+        "the hub denies access to {repo} (HTTP {status}){detail}; if it exists and is gated or private, accept its \
+         licence at {endpoint}/{repo}, then run `hf auth login` or set HF_TOKEN to a token of that account with permission to read \
          gated repositories ({token})"
     )]
     Denied {
@@ -57,7 +57,7 @@ pub enum HubError {
     )]
     NoRepo { endpoint: String, repo: String },
     #[error(
-        "{repo} has no revision \"{revision}\"; give a branch, a tag or a whole commit id of {endpoint}/{repo}"
+        "{repo} has no revision \"{revision}\"; use a branch, a tag or a full commit id of {endpoint}/{repo}"
     )]
     NoRevision {
         endpoint: String,
@@ -65,8 +65,8 @@ pub enum HubError {
         revision: String,
     },
     #[error(
-        "{file} of {repo} at {commit} came damaged and was removed: {detail}; run again, and if that doesn't help, \
-         look for a proxy that changes what it passes on"
+        "{file} of {repo} at {commit} arrived damaged and was removed: {detail}; run again, and if that doesn't help, \
+         look for a proxy that alters downloads"
     )]
     Damaged {
         repo: String,
@@ -75,7 +75,7 @@ pub enum HubError {
         detail: String,
     },
     #[error(
-        "{file} of {repo}: the connection broke {done} of {total} bytes on: {detail}; run again to go on from there"
+        "{file} of {repo}: the connection broke after {done} of {total} bytes: {detail}; run again to continue from there"
     )]
     Broken {
         repo: String,
@@ -85,7 +85,7 @@ pub enum HubError {
         detail: String,
     },
     #[error(
-        "{repo} at \"{revision}\" isn't complete in the cache {}, and the hub isn't asked (--offline or HF_HUB_OFFLINE): \
+        "{repo} at \"{revision}\" isn't complete in the cache {}, and downloads are disabled (--offline or HF_HUB_OFFLINE): \
          {missing}; fetch it with `byrote models pull {repo}@{revision}`", .cache.display()
     )]
     NotCached {
@@ -95,14 +95,14 @@ pub enum HubError {
         missing: String,
     },
     #[error(
-        "the hub's token holds characters that no HTTP header may have; check HF_TOKEN or the token file"
+        "the hub's token contains characters that aren't allowed in an HTTP header; check HF_TOKEN or the token file"
     )]
     BadToken,
     #[error(
-        "the hub's address holds a user name or password; give the address alone and the token in HF_TOKEN"
+        "the hub's address contains a user name or password; remove them and set the token in HF_TOKEN"
     )]
     BadEndpoint,
-    #[error("the hub at {endpoint} answered about {what} with something unusable: {detail}")]
+    #[error("the hub at {endpoint} returned an unusable response about {what}: {detail}")]
     Answer {
         endpoint: String,
         what: String,
@@ -370,7 +370,7 @@ fn copy(body: &mut impl Read, out: &mut impl io::Write, wanted: u64) -> Result<u
             .read(&mut block[..room])
             .map_err(|error| Failure::Connection(error.to_string()))?;
         if n == 0 {
-            let detail = format!("{copied} bytes came where {wanted} were asked for");
+            let detail = format!("{copied} bytes arrived instead of {wanted}");
             return Err(Failure::Connection(detail));
         }
         out.write_all(&block[..n]).map_err(Failure::Disk)?;

@@ -126,11 +126,11 @@ pub enum ModelError {
     #[error("{}: {what}", path.display())]
     BadFile { path: PathBuf, what: String },
     #[error(
-        "{file}: there is no tensor \"{name}\": the checkpoint is incomplete or of another architecture than its config says"
+        "{file}: tensor \"{name}\" is missing: the checkpoint is incomplete, or its config describes another architecture"
     )]
     MissingTensor { name: String, file: String },
     #[error(
-        "{file}: tensor \"{name}\" has shape {found:?} where the config asks for {wanted:?}: they aren't of one checkpoint; fetch both again"
+        "{file}: tensor \"{name}\" has shape {found:?}, but the config requires {wanted:?}: they belong to different checkpoints; fetch both again"
     )]
     WrongShape {
         name: String,
@@ -140,7 +140,7 @@ pub enum ModelError {
     },
     #[error("{file}: {what}")]
     Config { file: String, what: String },
-    #[error("{file}: architecture \"{found}\" is not supported; byrote reads {known}")]
+    #[error("{file}: architecture \"{found}\" is not supported; byrote supports {known}")]
     UnknownArchitecture {
         file: String,
         found: String,

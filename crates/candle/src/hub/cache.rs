@@ -57,7 +57,7 @@ impl Announced {
             let expected = match &self.sha256 {
                 Some(sha256) => format!("SHA-256 {sha256} expected, {found} found"),
                 None => format!(
-                    "its SHA-256 is {found}, which isn't that of the commit's pointer {}",
+                    "its SHA-256 is {found}, but the commit's pointer says {}",
                     self.object
                 ),
             };

@@ -97,7 +97,7 @@ impl<'a> Hub<'a> {
             return Err(HubError::Answer {
                 endpoint: options.endpoint.clone(),
                 what: "HF_ENDPOINT".to_owned(),
-                detail: "this isn't the address of a web server".to_owned(),
+                detail: "this isn't a web address".to_owned(),
             });
         }
         Ok(Self {
@@ -124,7 +124,7 @@ impl<'a> Hub<'a> {
             Err(failure) => return Err(self.explain(failure, &what, revision)),
         };
         if !is_commit(&info.sha) {
-            return Err(self.answer(&what, "it names no commit"));
+            return Err(self.answer(&what, "it doesn't name a commit"));
         }
         if is_commit(revision) && info.sha != revision {
             return Err(self.answer(&what, &format!("it names another commit, {}", info.sha)));
@@ -218,7 +218,7 @@ impl<'a> Hub<'a> {
             }
             address = header_text(response.headers(), header::LOCATION.as_str())
                 .and_then(|location| redirected(&address, &location))
-                .ok_or_else(|| Failure::Answer("it redirects to no address".to_owned()))?;
+                .ok_or_else(|| Failure::Answer("it redirects without an address".to_owned()))?;
         }
         Err(Failure::Answer(format!(
             "it redirects more than {REDIRECTS} times"
@@ -321,9 +321,9 @@ impl<'a> Hub<'a> {
 
     fn token_state(&self) -> &'static str {
         if self.options.token.is_some() {
-            "the one that is set isn't enough"
+            "the token that is set isn't sufficient"
         } else {
-            "none is set: not in HF_TOKEN, and not in the file that HF_TOKEN_PATH names, else HF_HOME/token"
+            "no token is set, neither in HF_TOKEN nor in the file named by HF_TOKEN_PATH (default: HF_HOME/token)"
         }
     }
 

@@ -60,10 +60,10 @@ impl Adapter {
         if !weights.is_file() {
             let pickled = folder.join("adapter_model.bin").is_file();
             let instead = if pickled {
-                "adapter_model.bin is a pickle, which runs code when it is opened and is never loaded: save the adapter \
+                "adapter_model.bin is a pickle; pickles can run code when opened, so byrote never loads them: save the adapter \
                  again with a current PEFT"
             } else {
-                "give the folder that PEFT's save_pretrained wrote"
+                "use the folder that PEFT's save_pretrained wrote"
             };
             return Err(bad(&weights, format!("there is no such file; {instead}")));
         }
@@ -130,12 +130,12 @@ impl Adapter {
             && !stored.iter().any(is_output)
         {
             return Err(self.wrong(format!(
-                "it changes the token table \"{name}\", which is this base model's output matrix too, and changes only \
+                "it changes the token table \"{name}\", which is also this base model's output matrix, and changes only \
                  one of the two; merge it with PEFT and probe the result"
             )));
         }
         if changes.is_empty() {
-            return Err(self.wrong("it holds no tensor".to_owned()));
+            return Err(self.wrong("it contains no tensor".to_owned()));
         }
         self.changes = changes;
         Ok(())
@@ -184,7 +184,7 @@ impl Adapter {
             }
             if table && magnitude.is_some() {
                 return Err(self.wrong(format!(
-                    "\"{module}\": DoRA of a token table isn't known; merge it with PEFT"
+                    "\"{module}\": DoRA of a token table isn't supported; merge it with PEFT"
                 )));
             }
             Ok(Some((
@@ -220,7 +220,7 @@ impl Adapter {
             return Ok(None);
         }
         if name.contains("lora_") || name.contains(".token_adapter.") {
-            return Err(self.wrong(format!("tensor \"{name}\" is of a kind that isn't known")));
+            return Err(self.wrong(format!("tensor \"{name}\" is of an unsupported kind")));
         }
         let module = name
             .replace(".base_layer.", ".")
@@ -335,7 +335,7 @@ impl Adapter {
         match self.changes.keys().find(|name| !merged.contains(*name)) {
             Some(name) => Err(self.wrong(format!(
                 "it changes \"{name}\", which this base model doesn't use (is its output matrix tied to the token table?): \
-                 without it another model would be scored; merge it with PEFT and probe the result"
+                 without this change, byrote would score another model; merge it with PEFT and probe the result"
             ))),
             None => Ok(()),
         }
@@ -344,7 +344,7 @@ impl Adapter {
     /// The error for a base model in GGUF.
     pub(super) fn not_for_gguf(&self, base: &str) -> ModelError {
         self.wrong(format!(
-            "it can't be merged into {base}: GGUF may store matrices in another order, and quantized; give the base model's \
+            "it can't be merged into {base}: GGUF may reorder and quantize matrices; use the base model's \
              safetensors"
         ))
     }
@@ -354,7 +354,7 @@ impl Adapter {
         let location = self
             .tensors
             .get(name)
-            .ok_or_else(|| self.wrong(format!("there is no tensor \"{name}\"")))?;
+            .ok_or_else(|| self.wrong(format!("tensor \"{name}\" is missing")))?;
         Ok(location
             .tensor(name, beside.device())?
             .to_dtype(DType::F32)?)
@@ -367,14 +367,14 @@ impl Adapter {
     fn placeless(&self, name: &str, module: &str) -> ModelError {
         let base = self.base_model().unwrap_or("not named");
         self.wrong(format!(
-            "tensor \"{name}\" changes \"{module}\", which the base model doesn't have; the adapter was made for another one \
+            "tensor \"{name}\" changes \"{module}\", which the base model doesn't have; the adapter is for another base model \
              ({base})"
         ))
     }
 
     fn misfit(&self, name: &str, tensor: &Tensor, stored: &str, base: &Tensor) -> ModelError {
         self.wrong(format!(
-            "\"{name}\" of shape {:?} doesn't fit \"{stored}\" of shape {:?}; the adapter was made for another base model ({})",
+            "\"{name}\" of shape {:?} doesn't fit \"{stored}\" of shape {:?}; the adapter is for another base model ({})",
             tensor.dims(),
             base.dims(),
             self.base_model().unwrap_or("not named")
@@ -511,7 +511,7 @@ mod tests {
                     ("m.lora_B.bias", &[2]),
                     ("m.lora_B.weight", &[2, 1]),
                 ],
-                "isn't known",
+                "is of an unsupported kind",
             ),
             (
                 &[("other.weight", &[2, 3])],
@@ -522,7 +522,7 @@ mod tests {
                     ("m.lora_embedding_A", &[1, 3]),
                     ("m.lora_embedding_B", &[2, 1]),
                 ],
-                "output matrix too",
+                "also this base model's output matrix",
             ),
             (
                 &[
@@ -536,7 +536,7 @@ mod tests {
                 &[("m.lora_A.weight", &[2, 3]), ("m.lora_B.weight", &[2, 2])],
                 "rank",
             ),
-            (&[], "holds no tensor"),
+            (&[], "contains no tensor"),
         ] {
             let error = bound(tensors, &["m.weight"]).unwrap_err().to_string();
             assert!(

@@ -121,9 +121,9 @@ impl Builder<'_> {
         let hidden = self.spec.hidden_size;
         if !spec.heads.is_multiple_of(spec.kv_heads) {
             let (heads, keys) = (spec.heads, spec.kv_heads);
-            return Err(self.weights.error(format!(
-                "{keys} heads of keys don't divide {heads} heads of queries"
-            )));
+            return Err(self
+                .weights
+                .error(format!("{keys} key heads don't divide {heads} query heads")));
         }
         let (q, kv) = (spec.heads * spec.head_dim, spec.kv_heads * spec.head_dim);
         let qkv = if at.has("attn_qkv.weight") {

@@ -74,7 +74,7 @@ impl Config {
             .and_then(|q| q.get("quant_method")?.as_str());
         if let Some(method) = method.filter(|method| *method != "mxfp4") {
             return Err(bad(format!(
-                "the weights are quantized by {method}, which byrote doesn't read; use the unquantized checkpoint or a GGUF of it"
+                "the weights are quantized by {method}, which byrote can't read; use the unquantized checkpoint or a GGUF of it"
             )));
         }
         let kind = named.map(str::to_owned).or(found);

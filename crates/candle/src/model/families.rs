@@ -352,7 +352,7 @@ impl Family {
 fn known(kinds: fn(&Native) -> &'static [&'static str]) -> String {
     let native: Vec<&str> = NATIVE.iter().flat_map(kinds).copied().collect();
     format!(
-        "{}; from safetensors, a token at a time: {}",
+        "{}; from safetensors, one token at a time: {}",
         native.join(", "),
         sequential::ARCHITECTURES.join(", ")
     )
@@ -386,7 +386,7 @@ mod tests {
         assert!(error_for("{}").contains("no \"model_type\""));
         assert!(
             error_for(r#"{"model_type": "perceptron"}"#)
-                .contains("\"perceptron\" is not supported; byrote reads llama")
+                .contains("\"perceptron\" is not supported; byrote supports llama")
         );
         assert!(error_for(r#"{"model_type": "gpt2", "n_embd": 8}"#).contains("missing field"));
     }

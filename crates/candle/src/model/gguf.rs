@@ -135,7 +135,7 @@ impl Gguf {
             > r.left
         {
             return Err(r.bad(format!(
-                "its header claims {tensor_count} tensors and {entry_count} metadata entries, more than the file can hold: \
+                "its header claims {tensor_count} tensors and {entry_count} metadata entries, more than the file can contain: \
                  it is damaged or truncated; fetch it again"
             )));
         }
@@ -154,7 +154,7 @@ impl Gguf {
         }
         let alignment = match metadata.get("general.alignment") {
             Some(Value::Int(a)) if (1..=1 << 20).contains(a) => a.unsigned_abs(),
-            Some(_) => return Err(r.bad("general.alignment is not a sensible number")),
+            Some(_) => return Err(r.bad("general.alignment is invalid")),
             None => 32,
         };
         let data = r
@@ -271,7 +271,7 @@ impl Reader<'_> {
     fn bytes(&mut self, n: u64) -> Result<Vec<u8>, ModelError> {
         if n > self.left {
             return Err(self.bad(format!(
-                "it claims a field of {n} bytes where {} are left: it is damaged or truncated; fetch it again",
+                "it claims a field of {n} bytes, but only {} remain: it is damaged or truncated; fetch it again",
                 self.left
             )));
         }
@@ -344,7 +344,7 @@ impl Reader<'_> {
         };
         if n.saturating_mul(least) > self.left {
             return Err(self.bad(format!(
-                "it claims an array of {n} entries where {} bytes are left: it is damaged or truncated; fetch it again",
+                "it claims an array of {n} entries, but only {} bytes remain: it is damaged or truncated; fetch it again",
                 self.left
             )));
         }
@@ -416,8 +416,8 @@ impl Reader<'_> {
         let code = self.u32()?;
         let dtype = ggml_dtype(code).ok_or_else(|| {
             self.bad(format!(
-                "tensor \"{name}\" is of type {}, which byrote can't read; it reads F32, F16, BF16, Q4_0 to Q8_0, Q2_K to Q6_K \
-                 and MXFP4: fetch the model in one of these, or make it one with \
+                "tensor \"{name}\" has type {}, which byrote can't read; it supports F32, F16, BF16, Q4_0 to Q8_0, Q2_K to Q6_K \
+                 and MXFP4: fetch the model in one of these, or convert it with \
                  `llama-quantize --allow-requantize IN.gguf OUT.gguf Q8_0`",
                 type_name(code)
             ))
@@ -562,7 +562,7 @@ mod tests {
                 .unwrap_err()
                 .to_string();
             assert!(
-                error.contains(&format!("\"blk.0.ffn_up.weight\" is of type {named},")),
+                error.contains(&format!("\"blk.0.ffn_up.weight\" has type {named},")),
                 "{error}"
             );
             assert!(
@@ -595,8 +595,8 @@ mod tests {
                 "not a GGUF file",
             ),
             (header(7, 0, 0), "version 7"),
-            (header(3, 1 << 60, 0), "more than the file can hold"),
-            (header(3, 0, u64::MAX), "more than the file can hold"),
+            (header(3, 1 << 60, 0), "more than the file can contain"),
+            (header(3, 0, u64::MAX), "more than the file can contain"),
             (long_key, "claims a field of"),
             (long_array, "claims an array"),
         ] {

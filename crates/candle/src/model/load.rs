@@ -101,7 +101,7 @@ pub fn safetensors(checkpoint: &Checkpoint, options: &LoadConfig) -> Result<Load
         return Err(ModelError::Config {
             file: config_name,
             what:
-                "\"--dtype quantized\" is for GGUF files; this checkpoint is safetensors: name a type, such as q8_0 or \
+                "\"--dtype quantized\" is for GGUF files; this checkpoint is safetensors: choose a type, such as q8_0 or \
                    q4_k_m, to quantize it at load"
                     .to_owned(),
         });

@@ -219,8 +219,7 @@ pub fn size(bytes: u64) -> String {
 /// # Errors
 /// If it isn't a number with such a unit.
 pub fn parse_size(text: &str) -> Result<u64, String> {
-    let bad =
-        || format!("{text:?} is no amount of memory; write such as 6GiB, 800MB or 1073741824");
+    let bad = || format!("{text:?} isn't an amount of memory; examples: 6GiB, 800MB, 1073741824");
     let text = text.trim();
     let (number, unit) = text.split_at(
         text.find(|c: char| c.is_ascii_alphabetic())
@@ -681,12 +680,12 @@ impl MemoryEstimate {
             Some(plan) => format!("--dtype {} would fit, with {}", plan.precision.name(), size(plan.total())),
             None => match open.last() {
                 Some(plan) => format!(
-                    "no --dtype would fit, not even {} with {}: it takes a machine with more memory, or a smaller model",
+                    "no --dtype would fit, not even {} with {}: use a machine with more memory, or a smaller model",
                     plan.precision.name(),
                     size(plan.total())
                 ),
                 None => {
-                    "no narrower --dtype would fit: it takes a machine with more memory, or a smaller model".to_owned()
+                    "no narrower --dtype would fit: use a machine with more memory, or a smaller model".to_owned()
                 }
             },
         };
@@ -698,7 +697,7 @@ impl MemoryEstimate {
         ModelError::Config {
             file: self.file.clone(),
             what: format!(
-                "in {} it needs {} of memory (weights {}), window by window on one thread, and {whose} {}; {instead}",
+                "in {} it needs at least {} of memory (weights {}; one window at a time on one thread), but {whose} {}; {instead}",
                 wanted.name(),
                 size(needs.total()),
                 size(needs.weights),

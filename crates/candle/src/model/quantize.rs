@@ -145,14 +145,14 @@ impl Chooser {
         if !kept.contains_key(base.name()) {
             let block = self.quant.base().block_size();
             let instead = if kept.keys().all(|name| ["f16", "f32"].contains(name)) {
-                "no quantized type fits them: probe it in f16 or f32"
+                "no quantized type fits them: use f16 or f32"
             } else {
-                "try q4_0 or q8_0, whose blocks are of 32"
+                "try q4_0 or q8_0, whose blocks have 32 elements"
             };
             return Err(ModelError::Config {
                 file: file.to_owned(),
                 what: format!(
-                    "\"--dtype {}\" fits none of its matrices, since their rows are no multiple of {block} long; {instead}",
+                    "\"--dtype {}\" fits none of its matrices, because the length of their rows isn't a multiple of {block}; {instead}",
                     self.quant.name()
                 ),
             });
@@ -300,7 +300,7 @@ mod tests {
         };
         assert!(
             refused(&[("q5_0", 9), ("q8_0", 1)])
-                .contains("no multiple of 256 long; try q4_0 or q8_0")
+                .contains("isn't a multiple of 256; try q4_0 or q8_0")
         );
         assert!(refused(&[("f16", 9)]).contains("no quantized type fits them"));
         let kept = [("f32", 1), ("q4_k", 2), ("q5_0", 9), ("q8_0", 3)]

@@ -86,7 +86,7 @@ impl Config {
         Err(ModelError::Config {
             file: file.to_owned(),
             what: format!(
-                "\"--dtype {}\" would narrow this architecture's activations and rotary tables too, for it is computed by \
+                "\"--dtype {}\" would also narrow this architecture's activations and rotary tables, because it is computed by \
                  candle-transformers; use --dtype f32",
                 precision.name()
             ),
@@ -434,7 +434,7 @@ mod tests {
                 "deepseek_v2",
                 "topk_method",
                 "group_limited_greedy".into(),
-                "picks groups",
+                "chooses groups",
             ),
             ("deepseek_v2", "rms_norm_eps", 1e-5.into(), "1e-6"),
             ("glm", "rope_theta", 12_345.0.into(), "multiple of 10000"),
@@ -492,12 +492,12 @@ mod tests {
                 load(name, &config.unwrap()).unwrap_err().to_string()
             };
             assert!(
-                with(4).contains("there is no tensor") && with(4).contains("layers.3."),
+                with(4).contains("is missing") && with(4).contains("layers.3."),
                 "{}",
                 with(4)
             );
             assert!(
-                with(2).contains("has no place") && with(2).contains("layers.2."),
+                with(2).contains("isn't used") && with(2).contains("layers.2."),
                 "{}",
                 with(2)
             );
@@ -505,7 +505,7 @@ mod tests {
         let wider = config("glm4", |json| json["intermediate_size"] = 65.into()).unwrap();
         let error = load("glm4", &wider).unwrap_err().to_string();
         assert!(
-            error.contains("has shape [128, 48] where the config asks for [130, 48]"),
+            error.contains("has shape [128, 48], but the config requires [130, 48]"),
             "{error}"
         );
     }

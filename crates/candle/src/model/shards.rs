@@ -32,7 +32,7 @@ pub(super) fn tensor_locations(
     let size = source.size()?;
     if size < 8 {
         return Err(bad(format!(
-            "{size} bytes are no safetensors file; fetch it again"
+            "a file of {size} bytes can't be safetensors; fetch it again"
         )));
     }
     let mut length = [0; 8];
@@ -40,7 +40,7 @@ pub(super) fn tensor_locations(
     let length = u64::from_le_bytes(length);
     if length > size - 8 {
         return Err(bad(format!(
-            "its header claims {length} bytes where the file has {size}: it is truncated or no safetensors file; fetch it again"
+            "its header claims {length} bytes, but the file has {size}: it is truncated or isn't safetensors; fetch it again"
         )));
     }
     let header = source.read(8, length as usize)?;
@@ -50,7 +50,7 @@ pub(super) fn tensor_locations(
     let end = data.saturating_add(metadata.data_len() as u64);
     if end != size {
         return Err(bad(format!(
-            "its header tells of {end} bytes where the file has {size}: it is truncated; fetch it again"
+            "its header describes {end} bytes, but the file has {size}: it is truncated; fetch it again"
         )));
     }
     let location = |(name, info): (String, &TensorInfo)| {

@@ -188,24 +188,24 @@ pub enum SourceError {
     Io { path: PathBuf, source: io::Error },
     #[error("{reference}: only models on the hub have revisions; leave out \"@{revision}\"")]
     NoRevisions { reference: String, revision: String },
-    #[error(
-        "{place} has no config.json, without which safetensors can't be loaded; put the model's own beside them"
-    )]
+    #[error("{place} has no config.json, which safetensors need; add the model's config.json")]
     NoConfig { place: String },
     #[error(
-        "{place} has weights only as pickles ({files}), which run code when they are opened and are never loaded; \
-         convert them with the safetensors library (save_pretrained(..., safe_serialization=True)) or give another revision"
+        "{place} has only pickled weights ({files}); pickles can run code when opened, so byrote never loads them; \
+         convert them with the safetensors library (save_pretrained(..., safe_serialization=True)) or choose another revision"
     )]
     PickleOnly { place: String, files: String },
     #[error(
-        "{place} has no weights: neither model.safetensors nor model.safetensors.index.json nor a .gguf file{found}"
+        "{place} has no weights: no model.safetensors, no model.safetensors.index.json and no .gguf file{found}"
     )]
     NoWeights { place: String, found: String },
     #[error(
-        "{place} has several GGUF files ({files}); name one with file = \"...\" in models.toml, or give the path of one"
+        "{place} has several GGUF files ({files}); choose one with file = \"...\" in models.toml, or give its path"
     )]
     SeveralGguf { place: String, files: String },
-    #[error("{place} lacks of the {count} parts of a GGUF: {missing}; fetch them too")]
+    #[error(
+        "{place} has only some of the {count} parts of a GGUF; missing: {missing}; fetch them, too"
+    )]
     MissingParts {
         place: String,
         count: u32,
@@ -232,7 +232,7 @@ pub enum SourceError {
         fix: String,
     },
     #[error(
-        "{origin}: model \"{name}\" has a digest for \"{file}\", which is none of its files ({found}); remove it"
+        "{origin}: model \"{name}\" has a digest for \"{file}\", which isn't one of its files ({found}); remove it"
     )]
     DigestOfNothing {
         origin: String,
@@ -240,13 +240,13 @@ pub enum SourceError {
         file: String,
         found: String,
     },
-    #[error("{}: it is neither a file nor a folder, so the model's folder has no root digest; remove it", .path.display())]
+    #[error("{}: this is neither a file nor a folder, so the model's folder has no root digest; remove it", .path.display())]
     NoFileOrFolder { path: PathBuf },
-    #[error("the built-in model has no files on disk to take digests of")]
+    #[error("the built-in model has no files on disk, so it has no digests")]
     NoFilesOfBuiltin,
     #[cfg(not(feature = "hub"))]
     #[error(
-        "{repo} is on the hub, and this program was built without the feature \"hub\"; give a folder or a file"
+        "{repo} is on the hub, and this program was built without the feature \"hub\"; use a folder or a file"
     )]
     NoHub { repo: String },
     #[cfg(feature = "hub")]
@@ -335,7 +335,7 @@ pub fn resolve(
         format!(" (did you mean {}?)", near.join(", "))
     };
     let tried = format!(
-        "{} has no such name{near}, there is no folder or file of that name here, \
+        "{} has no such name{near}, there is no folder or file with that name here, \
          and it isn't of the form org/name[@revision], which the hub would take",
         registry.file
     );

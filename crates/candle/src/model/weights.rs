@@ -224,7 +224,7 @@ impl Weights {
             Some(name) => Err(ModelError::Config {
                 file: self.label.clone(),
                 what: format!(
-                    "tensor \"{name}\" has no place in this architecture as byrote knows it; without it another model \
+                    "tensor \"{name}\" isn't used by this architecture in byrote; without it, byrote would score another model \
                      would be scored"
                 ),
             }),
@@ -644,7 +644,7 @@ mod tests {
             (&whole[..whole.len() - 1], "truncated"),
             (&whole[..20], "truncated"),
             (&giant[..], "claims 1152921504606846976 bytes"),
-            (b"oops", "no safetensors file"),
+            (b"oops", "can't be safetensors"),
         ] {
             let error = open(bytes).unwrap_err().to_string();
             assert!(

@@ -216,7 +216,7 @@ impl Native {
         }
         if sequences.iter().any(|sequence| sequence.len() != len) {
             return Err(ScoreError::Backend(
-                "sequences of one pass differ in length".to_owned(),
+                "sequences of one batch differ in length".to_owned(),
             ));
         }
         let vocab = self.info.vocab_size;

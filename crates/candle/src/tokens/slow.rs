@@ -127,7 +127,7 @@ impl Tokenizer {
         } else if file.ends_with("tekken.json") {
             refuse("it is Mistral's own format")
         } else if file.ends_with(".tiktoken") || looks_like_tiktoken(&files.main) {
-            refuse("it is a vocabulary of tiktoken, which doesn't say how text is cut")
+            refuse("it is a tiktoken vocabulary, which doesn't determine how text is cut")
         } else {
             sentencepiece(files, &said, file)
         }
@@ -243,7 +243,7 @@ fn byte_level(files: &SlowFiles, mut said: Said, file: &str) -> Result<Tokenizer
         let kind = kinds
             .first()
             .map_or_else(|| "nothing".to_owned(), |kind| format!("{kind:?}"));
-        let what = format!("how it cuts text is told by {kind}, which isn't known");
+        let what = format!("how it cuts text depends on {kind}, which byrote doesn't support");
         return Err(TokenizerError::Unsupported {
             file: file.to_owned(),
             what,
@@ -349,16 +349,18 @@ fn sentencepiece(files: &SlowFiles, said: &Said, file: &str) -> Result<Tokenizer
     match model.kind {
         proto::BPE => {}
         proto::UNIGRAM => {
-            return refuse("it is a unigram model of SentencePiece; only its BPE models are known");
+            return refuse(
+                "it is a unigram model of SentencePiece; byrote supports only its BPE models",
+            );
         }
         _ => {
             return refuse(
-                "it is a word or character model of SentencePiece; only its BPE models are known",
+                "it is a word or character model of SentencePiece; byrote supports only its BPE models",
             );
         }
     }
     if model.normalizes {
-        return refuse("its SentencePiece model normalizes text by a table of its own");
+        return refuse("its SentencePiece model normalizes text with a custom table");
     }
     let Model {
         mut pieces,
@@ -426,7 +428,7 @@ fn sentencepiece(files: &SlowFiles, said: &Said, file: &str) -> Result<Tokenizer
             |kind| format!("{kind:?}"),
         );
         let reason = format!(
-            "whether text begins with BOS isn't told: no add_bos_token, and {kind}; use --bos always, or"
+            "it is unknown whether text begins with BOS: there is no add_bos_token, and {kind}; use --bos always, or"
         );
         tokenizer.forget_bos(reason);
     }

@@ -130,7 +130,7 @@ mod tests {
         assert_eq!(
             pieces.ranges(&[2, 2], "a a"),
             Some(vec![(0, 1), (1, 3)]),
-            "a space was put in front"
+            "a space was inserted in front"
         );
         assert_eq!(pieces.ranges(&[2, 2], " a a"), Some(vec![(0, 2), (2, 4)]));
         assert_eq!(

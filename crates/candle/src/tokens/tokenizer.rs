@@ -21,9 +21,7 @@ use tokenizers::{ModelWrapper, PostProcessorWrapper};
 /// The reason why a tokenizer is unusable, or can't encode a text.
 #[derive(Debug, thiserror::Error)]
 pub enum TokenizerError {
-    #[error(
-        "{file}: not a tokenizer.json that can be read: {reason}; fetch the model's files again"
-    )]
+    #[error("{file}: this tokenizer.json can't be read: {reason}; fetch the model's files again")]
     Json { file: String, reason: String },
     #[error(
         "{file}: its tokenizer_config.json can't be read: {source}; fetch the model's files again"
@@ -33,11 +31,11 @@ pub enum TokenizerError {
         source: serde_json::Error,
     },
     #[error(
-        "{file}: tokenizer.ggml.model is {model:?}; known are gpt2 and llama. Use the model's safetensors files"
+        "{file}: tokenizer.ggml.model is {model:?}; byrote supports gpt2 and llama. Use the model's safetensors files"
     )]
     UnknownModel { file: String, model: String },
     #[error(
-        "{file}: tokenizer.ggml.pre is {pre:?}, and how it cuts text isn't known; known are {known}. Use the model's safetensors files"
+        "{file}: tokenizer.ggml.pre is {pre:?}, which byrote doesn't support; it supports {known}. Use the model's safetensors files"
     )]
     UnknownPre {
         file: String,
@@ -45,13 +43,13 @@ pub enum TokenizerError {
         known: String,
     },
     #[error(
-        "{file}: it has no tokenizer.ggml.pre, as files had none before May 2024, and its architecture doesn't tell how text is cut; convert the model again with a newer llama.cpp, or use its safetensors files"
+        "{file}: it has no tokenizer.ggml.pre, like all files from before May 2024, and its architecture doesn't determine how text is cut; convert the model again with a newer llama.cpp, or use its safetensors files"
     )]
     NoPre { file: String },
     #[error("{file}: the tokenizer in it is damaged: {what}; fetch the file again")]
     Damaged { file: String, what: String },
     #[error(
-        "{file}: {what}; make a tokenizer.json from it with transformers, AutoTokenizer.from_pretrained(DIR).save_pretrained(DIR), and put that beside it"
+        "{file}: {what}; make a tokenizer.json from it with transformers, AutoTokenizer.from_pretrained(DIR).save_pretrained(DIR), and put it into the same folder"
     )]
     Unsupported { file: String, what: String },
     #[error("{file}: {reason}; use --bos never")]
@@ -190,7 +188,7 @@ impl Tokenizer {
             (false, _) => Ok(None),
             (true, Some(bos)) => Ok(Some(bos)),
             (true, None) => Err(
-                "text is to begin with a BOS token, but tokenizer.ggml.bos_token_id is missing"
+                "text must begin with a BOS token, but tokenizer.ggml.bos_token_id is missing"
                     .to_owned(),
             ),
         };
@@ -230,12 +228,15 @@ impl Tokenizer {
         };
         match &self.engine {
             Engine::SentencePiece(model) => model.encode(text, &self.pieces).ok_or_else(|| {
-                fail("it has a character without token, and there is no unknown token".to_owned())
+                fail(
+                    "it contains a character without a token, and there is no unknown token"
+                        .to_owned(),
+                )
             }),
             Engine::Library(library) => {
                 if has_run_of_space(text) {
                     return Err(fail(format!(
-                        "it has more than {LONGEST_SPACE} characters of white space in a row; shorten that"
+                        "it has more than {LONGEST_SPACE} consecutive characters of white space; shorten them"
                     )));
                 }
                 let quick = library
@@ -303,7 +304,7 @@ impl Tokenizer {
             BosChoice::Always => match self.bos.token {
                 Some(token) => Ok(Some(token)),
                 None => Err(fail(
-                    "--bos always was given, but the tokenizer names no BOS token".to_owned(),
+                    "--bos always was given, but the tokenizer has no BOS token".to_owned(),
                 )),
             },
         }
@@ -334,7 +335,7 @@ fn bos_rule(
         (Some(true), _) => match token {
             Some(token) => Ok(Some(token)),
             None => Err(
-                "add_bos_token is true in tokenizer_config.json, but no bos_token is named"
+                "add_bos_token is true in tokenizer_config.json, but bos_token is missing"
                     .to_owned(),
             ),
         },

@@ -82,12 +82,12 @@ impl Config {
             Some("LORA") => {}
             Some(other) => {
                 return Err(format!(
-                    "adapters of type \"{other}\" can't be merged here, only LORA; merge it with PEFT"
+                    "byrote can't merge adapters of type \"{other}\", only LORA; merge it with PEFT"
                 ));
             }
             None => {
                 return Err(
-                    "there is no \"peft_type\"; give the folder that PEFT's save_pretrained wrote"
+                    "\"peft_type\" is missing; use the folder that PEFT's save_pretrained wrote"
                         .to_owned(),
                 );
             }
@@ -107,10 +107,10 @@ impl Config {
             .find(|(field, value)| !HARMLESS.contains(&field.as_str()) && is_set(value))
         {
             return Err(format!(
-                "\"{field}\" is set, which byrote doesn't know how to merge; merge the adapter with PEFT and probe the result"
+                "\"{field}\" is set, which byrote can't merge; merge the adapter with PEFT and probe the result"
             ));
         }
-        let missing = |field: &str| format!("there is no number \"{field}\"; fetch it again");
+        let missing = |field: &str| format!("the number \"{field}\" is missing; fetch it again");
         let count = |value: &Value| value.as_u64().and_then(|n| usize::try_from(n).ok());
         Ok(Self {
             base_model_name_or_path: raw.base_model_name_or_path.filter(|name| !name.is_empty()),
@@ -136,7 +136,7 @@ impl Config {
         let stated = first(&self.ranks, module).unwrap_or(self.rank);
         if stated != rank || rank == 0 {
             return Err(format!(
-                "\"{module}\" has rank {rank} where adapter_config.json tells of {stated}"
+                "\"{module}\" has rank {rank} but adapter_config.json says {stated}"
             ));
         }
         let alpha = first(&self.alphas, module).unwrap_or(self.alpha);
@@ -169,7 +169,7 @@ fn patterns<T>(
 ) -> Result<Vec<(Regex, T)>, String> {
     let one = |(pattern, value): (String, Value)| {
         let number =
-            of(&value).ok_or_else(|| format!("\"{field}\" gives \"{pattern}\" no number"))?;
+            of(&value).ok_or_else(|| format!("\"{field}\" has no number for \"{pattern}\""))?;
         match Regex::new(&format!(r"^(?:.*\.)?(?:{pattern})$")) {
             Ok(regex) => Ok((regex, number)),
             Err(_) => Err(format!(
@@ -214,7 +214,7 @@ mod tests {
             config
                 .scale("q_proj", 4)
                 .unwrap_err()
-                .contains("rank 4 where adapter_config.json tells of 2")
+                .contains("rank 4 but adapter_config.json says 2")
         );
         assert_eq!(
             parse(r#", "use_rslora": true"#).unwrap().scale("m", 4),
@@ -254,7 +254,7 @@ mod tests {
         );
         let parse_error = |json: &str| Config::parse(json.as_bytes()).unwrap_err();
         assert!(parse_error(r#"{"peft_type": "IA3"}"#).contains("type \"IA3\""));
-        assert!(parse_error("{}").contains("no \"peft_type\""));
+        assert!(parse_error("{}").contains("\"peft_type\" is missing"));
         assert!(parse_error(r#"{"peft_type": "LORA"}"#).contains("\"r\""));
         assert!(parse_error("{").contains("fetch it again"));
     }

@@ -51,8 +51,8 @@ pub(super) fn join(path: &Path, one: Gguf) -> Result<Gguf, ModelError> {
         .unwrap_or_default();
     let Some(named) = PartName::parse(&name).filter(|named| u64::from(named.count) == count) else {
         let what = format!(
-            "it is one of {count} parts of a model, but isn't called NAME-00001-of-{count:05}.gguf or so, by which the others \
-             would be found; give it its name back"
+            "it is one of {count} parts of a model, but its name isn't like NAME-00001-of-{count:05}.gguf, from which the names of the others \
+             follow; restore its original name"
         );
         return Err(bad(path, what));
     };
@@ -63,7 +63,7 @@ pub(super) fn join(path: &Path, one: Gguf) -> Result<Gguf, ModelError> {
         if !path.is_file() {
             return Err(bad(
                 &path,
-                format!("this part of the {count} is missing; fetch it too"),
+                format!("this part of {count} is missing; fetch it, too"),
             ));
         }
         let part = Gguf::open_one(&path)?;
@@ -71,7 +71,7 @@ pub(super) fn join(path: &Path, one: Gguf) -> Result<Gguf, ModelError> {
         if found != (Some(number as u64), Some(count)) {
             let shown = |n: Option<u64>| n.map_or("none".to_owned(), |n| n.to_string());
             let what = format!(
-                "its metadata says part {} (from 0) of {}, its name part {number} of {count}; fetch all parts again",
+                "its metadata say part {} (from 0) of {}, but its name says part {number} of {count}; fetch all parts again",
                 shown(found.0),
                 shown(found.1)
             );
@@ -86,9 +86,7 @@ pub(super) fn join(path: &Path, one: Gguf) -> Result<Gguf, ModelError> {
             if whole.tensors.insert(tensor.clone(), entry).is_some() {
                 return Err(bad(
                     &path,
-                    format!(
-                        "tensor \"{tensor}\" stands in another part too; fetch all parts again"
-                    ),
+                    format!("tensor \"{tensor}\" is also in another part; fetch all parts again"),
                 ));
             }
         }
@@ -99,7 +97,7 @@ pub(super) fn join(path: &Path, one: Gguf) -> Result<Gguf, ModelError> {
         Some(found) if found != whole.tensors.len() as u64 => Err(bad(
             whole.path(),
             format!(
-                "it tells of {found} tensors where all parts have {}; fetch them again",
+                "its metadata say {found} tensors, but all parts together have {}; fetch them again",
                 whole.tensors.len()
             ),
         )),

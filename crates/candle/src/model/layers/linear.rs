@@ -98,7 +98,7 @@ impl Linear {
             || y.len() != x.len() / inputs * outputs
         {
             bail!(
-                "{} activations and {} outcomes for a matrix of {outputs} rows of {inputs}",
+                "{} activations and {} outputs for a matrix of {outputs} rows of {inputs}",
                 x.len(),
                 y.len()
             );
@@ -153,7 +153,7 @@ impl Linear {
             || y.len() != x.len() / inputs * count
         {
             bail!(
-                "{} activations and {} outcomes for rows {wanted:?} of {packed:?}",
+                "{} activations and {} outputs for rows {wanted:?} of {packed:?}",
                 x.len(),
                 y.len()
             );

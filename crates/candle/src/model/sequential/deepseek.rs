@@ -34,12 +34,12 @@ impl Config {
         fields.only(
             "topk_method",
             &[text("greedy")],
-            "candle-transformers picks groups by single experts' scores",
+            "candle-transformers chooses groups by the scores of single experts",
         )?;
         fields.only(
             "scoring_func",
             &[text("softmax")],
-            "candle-transformers has no other",
+            "candle-transformers supports no other",
         )?;
         fields.only("norm_topk_prob", &[false], "the references differ on it")?;
         fields.only("moe_layer_freq", &[1], "the references differ on it")?;
@@ -47,7 +47,7 @@ impl Config {
         fields.only(
             "rms_norm_eps",
             &[INNER_EPS],
-            "the norms inside attention have 1e-6 whatever it is",
+            "the norms inside attention always use 1e-6",
         )?;
         for key in [
             "num_attention_heads",
@@ -64,7 +64,7 @@ impl Config {
             if fields.size("num_experts_per_tok")? > experts
                 || fields.size("n_shared_experts")? > experts
             {
-                return Err(fields.wrong("there are fewer experts than a token is sent to"));
+                return Err(fields.wrong("there are fewer experts than each token uses"));
             }
         }
         if fields.head("qk_rope_head_dim")? % 2 == 1 {

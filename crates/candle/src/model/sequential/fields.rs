@@ -90,7 +90,7 @@ impl Fields {
     /// If it is missing.
     pub fn need<T: DeserializeOwned>(&self, key: &str) -> Result<T, ModelError> {
         self.get(key)?
-            .ok_or_else(|| self.wrong(format!("there is no \"{key}\"")))
+            .ok_or_else(|| self.wrong(format!("\"{key}\" is missing")))
     }
 
     /// A required size of at least 1.
@@ -162,7 +162,7 @@ impl Fields {
     ) -> Result<(), ModelError> {
         match self.get::<T>(key)? {
             Some(value) if !allowed.contains(&value) => Err(self.wrong(format!(
-                "\"{key}\" is {value:?}, and byrote can read {allowed:?} only: {why}"
+                "\"{key}\" is {value:?}, but byrote supports only {allowed:?}: {why}"
             ))),
             _ => Ok(()),
         }

@@ -65,7 +65,7 @@ impl Config {
         fields.only(
             "hidden_act",
             &["silu".to_owned()],
-            "no other activation is known in a GLM",
+            "GLM has no other activation",
         )?;
         fields.layers("num_hidden_layers")?;
         fields.default("head_dim", 128);
@@ -89,9 +89,7 @@ impl Config {
         );
         let rotated = (fields.need::<f32>("partial_rotary_factor")? * head_dim as f32) as usize;
         if rotated == 0 || rotated % 2 == 1 || rotated > head_dim || heads % kv_heads != 0 {
-            return Err(
-                fields.wrong("its numbers of heads and rotated components don't fit each other")
-            );
+            return Err(fields.wrong("its numbers of heads and rotated components don't match"));
         }
         let theirs = if kind == "glm4" {
             fields.default("hidden_act", "silu");
@@ -103,7 +101,7 @@ impl Config {
             fields.only(
                 "tie_word_embeddings",
                 &[false],
-                "candle-transformers' GLM has an output matrix of its own",
+                "candle-transformers' GLM always has a separate output matrix",
             )?;
             fields.only(
                 "partial_rotary_factor",
@@ -118,7 +116,7 @@ impl Config {
                 || ratio.fract() != 0.0
             {
                 return Err(fields.wrong(
-                    "candle-transformers' GLM has heads that make up the hidden size, and a \"rope_theta\" that is a whole \
+                    "in candle-transformers' GLM, the heads must add up to the hidden size, and \"rope_theta\" must be a whole \
                      multiple of 10000",
                 ));
             }
@@ -173,11 +171,11 @@ impl Config {
             || heads % kv_heads != 0
             || heads.checked_mul(head_dim) != Some(fields.size("hidden_size")?)
         {
-            return Err(fields.wrong("its numbers of heads and widths don't fit each other"));
+            return Err(fields.wrong("its numbers of heads and widths don't match"));
         }
         if theirs.rope_ratio != 1 && theirs.padded_vocab_size == EARLY_VOCABULARY {
             return Err(fields.wrong(
-                "\"rope_ratio\" means another thing in the long versions of ChatGLM 2 and 3 than in GLM-4, and \
+                "\"rope_ratio\" has another meaning in the long versions of ChatGLM 2 and 3 than in GLM-4, and \
                  candle-transformers does GLM-4's",
             ));
         }

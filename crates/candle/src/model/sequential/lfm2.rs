@@ -71,9 +71,7 @@ impl Config {
             || (hidden / heads) % 2 == 1
             || heads % kv_heads != 0
         {
-            return Err(
-                fields.wrong("its numbers of layers, heads and widths don't fit each other")
-            );
+            return Err(fields.wrong("its numbers of layers, heads and widths don't match"));
         }
         let tied = fields
             .get("tie_embedding")?

@@ -62,9 +62,9 @@ impl Config {
         fields.only(
             "hidden_act",
             &["silu".to_owned()],
-            "no other activation is known in a Mamba",
+            "Mamba has no other activation",
         )?;
-        fields.only("rms_norm", &[true], "no other norm is known in a Mamba 2")?;
+        fields.only("rms_norm", &[true], "Mamba 2 has no other norm")?;
         let hidden = fields.size("hidden_size")?;
         let inner = match fields.or("expand", 2.0)? {
             expand if (1.0..=64.0).contains(&expand) => (expand * hidden as f64) as usize,
@@ -78,7 +78,7 @@ impl Config {
             let groups = fields.size_or("n_groups", 8)?;
             if heads.saturating_mul(width) != inner || heads % groups != 0 {
                 return Err(fields.wrong(format!(
-                    "{heads} heads of {width} in {groups} groups don't make up the width {inner} that \"expand\" asks for"
+                    "{heads} heads of {width} in {groups} groups don't add up to the width {inner} given by \"expand\""
                 )));
             }
             Form::Heads {

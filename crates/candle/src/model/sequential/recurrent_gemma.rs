@@ -34,7 +34,7 @@ impl Config {
         fields.only(
             "tie_word_embeddings",
             &[true],
-            "candle-transformers has no output matrix of its own here",
+            "candle-transformers has no separate output matrix here",
         )?;
         fields.no_rope_scaling()?;
         let types = vec!["recurrent", "recurrent", "attention"];
@@ -86,9 +86,7 @@ impl Config {
             || !split
             || (attends && !whole)
         {
-            return Err(
-                fields.wrong("its numbers of heads, widths and blocks don't fit each other")
-            );
+            return Err(fields.wrong("its numbers of heads, widths and blocks don't match"));
         }
         Ok(Self { theirs })
     }

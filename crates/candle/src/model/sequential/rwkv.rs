@@ -49,16 +49,16 @@ impl Config {
         fields.only(
             "tie_word_embeddings",
             &[false],
-            "candle-transformers has an output matrix of its own here",
+            "candle-transformers always has a separate output matrix here",
         )?;
         fields.only(
             "layer_norm_epsilon",
             &[1e-5],
-            "candle-transformers has 1e-5 in its last norm whatever it is",
+            "candle-transformers always uses 1e-5 in its last norm",
         )?;
         let attention = fields.size_or("attention_hidden_size", hidden)?;
         if hidden % head_size != 0 || attention != hidden {
-            return Err(fields.wrong("its heads don't make up the hidden size"));
+            return Err(fields.wrong("its heads don't add up to the hidden size"));
         }
         let width = match fields.get("intermediate_size")? {
             Some(width) => width,
@@ -139,7 +139,7 @@ impl Config {
         Err(ModelError::Config {
             file: "config.json".to_owned(),
             what: format!(
-                "the low rank of its time decay is {found:?}, and candle-transformers reads RWKV 6 only where it is twice the \
+                "the low rank of its time decay is {found:?}, but candle-transformers supports RWKV 6 only if it is twice the \
                  number of heads, {}",
                 2 * heads
             ),

@@ -36,7 +36,7 @@ impl Config {
         fields.only(
             "head_dim",
             &[64],
-            "candle-transformers has the epsilon of heads of 64 in their norm",
+            "candle-transformers uses the epsilon for heads of 64 in their norm",
         )?;
         fields.only("norm_eps", &[1e-5], "candle-transformers has 1e-5")?;
         fields.only("norm_bias", &[true], "candle-transformers has biases there")?;
@@ -48,15 +48,15 @@ impl Config {
         fields.only(
             "hidden_act",
             &[text("sqrelu")],
-            "no other activation is known in an RWKV 7",
+            "RWKV 7 has no other activation",
         )?;
         fields.only(
             "tie_word_embeddings",
             &[false],
-            "candle-transformers has an output matrix of its own here",
+            "candle-transformers always has a separate output matrix here",
         )?;
         if fields.get::<serde_json::Value>("attn")?.is_some() {
-            return Err(fields.wrong("a hybrid with attention is another architecture than RWKV 7"));
+            return Err(fields.wrong("a hybrid with attention isn't RWKV 7"));
         }
         if hidden % 64 != 0 || fields.layers("num_hidden_layers")? < 2 {
             return Err(fields.wrong("an RWKV 7 has at least two layers and heads of 64"));
@@ -67,9 +67,9 @@ impl Config {
             None => false,
         };
         if widened {
-            return Err(fields.wrong(
-                "\"value_dim\" isn't the hidden size, which candle-transformers takes it for",
-            ));
+            return Err(
+                fields.wrong("\"value_dim\" must be the hidden size in candle-transformers")
+            );
         }
         let width = match fields.get("intermediate_size")? {
             Some(width) => width,

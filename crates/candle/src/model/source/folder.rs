@@ -86,7 +86,7 @@ pub(crate) fn choose(
         }
         [] => {
             let found = if has("adapter_model.safetensors") {
-                "; adapter_model.safetensors holds only changes to another model: name that one with --model and this folder \
+                "; adapter_model.safetensors contains only changes to another model: name that model with --model and this folder \
                  with --adapter"
                     .to_owned()
             } else {
@@ -141,7 +141,7 @@ pub(crate) fn shards(index: &Path) -> Result<Vec<String>, SourceError> {
         .find(|name| !is_inside(name) || name.contains('/') || !name.ends_with(".safetensors"))
     {
         Some(name) => Err(bad(format!(
-            "weight_map names {name:?}, which is no .safetensors file of this folder"
+            "weight_map names {name:?}, which isn't a .safetensors file in this folder"
         ))),
         None => Ok(names.into_iter().collect()),
     }
@@ -483,7 +483,7 @@ mod tests {
         for (files, expected) in [
             (
                 vec![("pytorch_model.bin", ""), ("config.json", "{}")],
-                "only as pickles (pytorch_model.bin)",
+                "only pickled weights (pytorch_model.bin)",
             ),
             (
                 vec![("consolidated.00.pth", "")],
@@ -491,11 +491,11 @@ mod tests {
             ),
             (
                 vec![("a.gguf", ""), ("b.gguf", "")],
-                "several GGUF files (a.gguf, b.gguf); name one with file",
+                "several GGUF files (a.gguf, b.gguf); choose one with file",
             ),
             (
                 vec![("a-00001-of-00003.gguf", "")],
-                "lacks of the 3 parts of a GGUF: a-00002-of-00003.gguf, a-00003-of",
+                "has only some of the 3 parts of a GGUF; missing: a-00002-of-00003.gguf, a-00003-of",
             ),
             (
                 vec![
@@ -506,7 +506,7 @@ mod tests {
                 "several GGUF files (a-00001-of-00002.gguf, b.gguf)",
             ),
             (vec![("model.safetensors", "")], "has no config.json"),
-            (vec![("config.json", "{}")], "neither model.safetensors nor"),
+            (vec![("config.json", "{}")], "no model.safetensors, no"),
             (
                 vec![("adapter_model.safetensors", ""), ("config.json", "{}")],
                 "this folder with --adapter",
@@ -517,15 +517,15 @@ mod tests {
             ),
             (
                 vec![(INDEX, outside)],
-                "no .safetensors file of this folder",
+                "isn't a .safetensors file in this folder",
             ),
             (
                 vec![(INDEX, below), ("sub/m.safetensors", "")],
-                "no .safetensors file of this folder",
+                "isn't a .safetensors file in this folder",
             ),
             (
                 vec![(INDEX, pickled), ("pytorch_model.bin", "")],
-                "no .safetensors file of this folder",
+                "isn't a .safetensors file in this folder",
             ),
             (vec![(INDEX, "{\"weight_map\": {}}")], "weight_map is empty"),
             (vec![(INDEX, "{\"weight_")], "line 1 column"),

@@ -295,7 +295,7 @@ mod tests {
             .unwrap_err()
             .to_string();
         assert!(
-            message.contains("\"model-1.safetensors\", which is none of its files"),
+            message.contains("\"model-1.safetensors\", which isn't one of its files"),
             "{message}"
         );
     }

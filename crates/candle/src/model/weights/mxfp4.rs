@@ -150,8 +150,8 @@ impl Weights {
         let fits = blocks.shape.split_last() == Some((&(BYTES - 1), scales.shape.as_slice()));
         if !fits || scales.shape.is_empty() || [blocks.dtype, scales.dtype] != [Dtype::U8; 2] {
             return Err(bad(format!(
-                "tensors \"{stored}_blocks\" {:?} and \"{stored}_scales\" {:?} are not what MXFP4 is stored in: 16 bytes a block \
-                 and one; fetch the checkpoint again",
+                "tensors \"{stored}_blocks\" {:?} and \"{stored}_scales\" {:?} aren't those of MXFP4, which has 16 bytes per block \
+                 and 1 byte; fetch the checkpoint again",
                 blocks.shape, scales.shape
             )));
         }
