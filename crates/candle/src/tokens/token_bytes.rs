@@ -3,7 +3,8 @@
 /// U+2581, which SentencePiece vocabularies write for a space.
 pub(super) const SPACE_MARK: char = '\u{2581}';
 
-/// The bytes of every token of a vocabulary, by id, in one block: a vocabulary has up to 262,144 of them.
+/// The bytes of every token of a vocabulary, by id, in one block: a vocabulary has up to 262,144 of
+/// them.
 #[derive(Debug, Default)]
 pub(super) struct TokenBytes {
     block: Vec<u8>,

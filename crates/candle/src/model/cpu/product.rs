@@ -1,12 +1,12 @@
 //! Products of activations with packed weights: f32 x f32, and bf16 x bf16 summed in f32.
 //!
-//! Weights are packed once, at load time, into panels of [`PANEL`] outputs: for each input, the 32 weights are adjacent, in
-//! the order in which a kernel reads them. A kernel holds a tile of 12 rows by 32 outputs in registers, iterates over the
-//! inputs and adds to every sum in input order. Dividing the rows into other tiles or batches therefore changes no bit of
-//! any sum.
+//! Weights are packed once, at load time, into panels of [`PANEL`] outputs: for each input, the 32
+//! weights are adjacent, in the order in which a kernel reads them. A kernel holds a tile of 12
+//! rows by 32 outputs in registers, iterates over the inputs and adds to every sum in input order.
+//! Dividing the rows into other tiles or batches therefore changes no bit of any sum.
 //!
-//! Weights in bf16 can be multiplied in two ways: widened panel by panel to f32, which is exact, or directly by activations
-//! rounded to bf16, at twice the speed.
+//! Weights in bf16 can be multiplied in two ways: widened panel by panel to f32, which is exact, or
+//! directly by activations rounded to bf16, at twice the speed.
 
 use super::packed::{Arithmetic, PANEL, Packed, Panels};
 use std::cell::RefCell;
@@ -14,10 +14,12 @@ use std::ops::Range;
 
 /// Rows per tile: with two output vectors per row, the sums take 24 of the 32 registers.
 const TILE: usize = 12;
-/// Bytes of activations per block of rows. A block stays in the second-level cache while all panels are multiplied by it.
+/// Bytes of activations per block of rows. A block stays in the second-level cache while all panels
+/// are multiplied by it.
 const BLOCK_BYTES: usize = 256 << 10;
-/// Inputs that are summed before the partial sum is added to the total. Sums of partial sums have a smaller rounding error
-/// than one long sum, and a panel of this depth stays in the first-level cache from tile to tile.
+/// Inputs that are summed before the partial sum is added to the total. Sums of partial sums have a
+/// smaller rounding error than one long sum, and a panel of this depth stays in the first-level
+/// cache from tile to tile.
 const DEPTH: usize = 256;
 
 /// Destination of a product: its row `r` begins at `r * stride + column`.
@@ -29,8 +31,8 @@ pub struct Target<'a> {
 }
 
 impl Target<'_> {
-    /// The destination of a panel's outputs from row `row` on, and the number of outputs in this panel, given `outputs` in
-    /// total.
+    /// The destination of a panel's outputs from row `row` on, and the number of outputs in this
+    /// panel, given `outputs` in total.
     fn panel(&mut self, panel: usize, row: usize, outputs: usize) -> (&mut [f32], usize) {
         let done = panel * PANEL;
         (
@@ -166,7 +168,8 @@ pub(in crate::model) fn product_of(
     });
 }
 
-/// Whether `rows` rows of `width` numbers, whose beginnings are `stride` apart, fit into `len` numbers. False on overflow.
+/// Whether `rows` rows of `width` numbers, whose beginnings are `stride` apart, fit into `len`
+/// numbers. False on overflow.
 fn fits(len: usize, rows: usize, stride: usize, width: usize) -> bool {
     let last = rows.saturating_sub(1).checked_mul(stride);
     let end = last.and_then(|last| last.checked_add(width));
@@ -190,8 +193,9 @@ byrote_core::simd::vectorized! {
     }
 }
 
-/// Multiplies `rows` rows of activations, whose beginnings are `lead` apart, by one f32 panel of any depth. Writes the first
-/// `columns` outputs of each row to `out`; output rows begin `stride` apart.
+/// Multiplies `rows` rows of activations, whose beginnings are `lead` apart, by one f32 panel of
+/// any depth. Writes the first `columns` outputs of each row to `out`; output rows begin `stride`
+/// apart.
 ///
 /// # Panics
 /// If a slice is too short.
@@ -268,8 +272,8 @@ mod kernel {
         [mask(columns), mask(columns.saturating_sub(16))]
     }
 
-    /// Calls `tile` for every tile of a product, one range of inputs after the other, with the first input, the number of
-    /// inputs, the first row and the number of rows.
+    /// Calls `tile` for every tile of a product, one range of inputs after the other, with the
+    /// first input, the number of inputs, the first row and the number of rows.
     fn each_tile(depth: usize, rows: usize, mut tile: impl FnMut(usize, usize, usize, usize)) {
         for start in (0..depth).step_by(DEPTH) {
             for row in (0..rows).step_by(TILE) {
@@ -290,8 +294,8 @@ mod kernel {
     ) {
         let masks = store_masks(columns);
         each_tile(panel.len() / PANEL, rows, |start, steps, row, count| {
-            // SAFETY: the caller has asserted that all rows, inputs and columns are within the slices, and has checked that
-            // the processor has AVX-512.
+            // SAFETY: the caller has asserted that all rows, inputs and columns are within the
+            // slices, and has checked that the processor has AVX-512.
             unsafe {
                 let x = x.as_ptr().add(row * lead + start);
                 let panel = panel.as_ptr().add(start * PANEL);
@@ -338,8 +342,8 @@ mod kernel {
     /// Writes a tile's sums to `out`, or adds them to its values if `accumulate` is set.
     ///
     /// # Safety
-    /// The processor must have AVX-512F. For each of the `ROWS` rows, `out` must be valid for reads and writes of the lanes
-    /// that `masks` selects, from `row * stride` on.
+    /// The processor must have AVX-512F. For each of the `ROWS` rows, `out` must be valid for reads
+    /// and writes of the lanes that `masks` selects, from `row * stride` on.
     #[target_feature(enable = "avx512f")]
     unsafe fn store_tile<const ROWS: usize>(
         sums: [[__m512; 2]; ROWS],
@@ -350,8 +354,9 @@ mod kernel {
     ) {
         for (row, sums) in sums.into_iter().enumerate() {
             for (half, (sum, store_mask)) in sums.into_iter().zip(masks).enumerate() {
-                // SAFETY: `out` has room for the selected lanes of all rows; the other lanes are neither read nor written.
-                // The address of a vector without a selected lane may be past the end, hence `wrapping_add`.
+                // SAFETY: `out` has room for the selected lanes of all rows; the other lanes are
+                // neither read nor written. The address of a vector without a selected lane may be
+                // past the end, hence `wrapping_add`.
                 unsafe {
                     let out = out.wrapping_add(row * stride + 16 * half);
                     let before = if accumulate {
@@ -365,11 +370,13 @@ mod kernel {
         }
     }
 
-    /// Multiplies `ROWS` rows of `x`, whose beginnings are `lead` apart, by `depth` inputs of a panel, and stores the sums.
+    /// Multiplies `ROWS` rows of `x`, whose beginnings are `lead` apart, by `depth` inputs of a
+    /// panel, and stores the sums.
     ///
     /// # Safety
-    /// The processor must have AVX-512F. `x` must be valid for reads of `depth` numbers from the beginning of each row,
-    /// `panel` for reads of `depth * PANEL` numbers, and `out` as [`store_tile`] requires.
+    /// The processor must have AVX-512F. `x` must be valid for reads of `depth` numbers from the
+    /// beginning of each row, `panel` for reads of `depth * PANEL` numbers, and `out` as
+    /// [`store_tile`] requires.
     #[target_feature(enable = "avx512f")]
     #[expect(
         clippy::too_many_arguments,
@@ -420,7 +427,8 @@ mod kernel {
         masks: [u16; 2],
         accumulate: bool,
     ) {
-        // SAFETY: as in `tile_f32`; a vector of bf16 pairs has the layout of a vector of 32-bit numbers.
+        // SAFETY: as in `tile_f32`; a vector of bf16 pairs has the layout of a vector of 32-bit
+        // numbers.
         unsafe {
             let mut sums = [[_mm512_setzero_ps(); 2]; ROWS];
             let vector =
@@ -441,7 +449,8 @@ mod kernel {
         }
     }
 
-    /// Rounds rows of f32 to rows of bf16 pairs, to nearest, ties to even. Pairs an odd last number with 0.
+    /// Rounds rows of f32 to rows of bf16 pairs, to nearest, ties to even. Pairs an odd last number
+    /// with 0.
     ///
     /// # Panics
     /// If `pairs` is too short, or the processor has no AVX-512 BF16.

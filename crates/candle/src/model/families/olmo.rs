@@ -1,5 +1,5 @@
-//! OLMo 1 (norms without weights), OLMo 2 and 3 (norms after each half, and of queries and keys as a whole), OLMoE
-//! (arXiv 2402.00838, 2501.00656, 2512.13961, 2409.02060).
+//! OLMo 1 (norms without weights), OLMo 2 and 3 (norms after each half, and of queries and keys as
+//! a whole), OLMoE (arXiv 2402.00838, 2501.00656, 2512.13961, 2409.02060).
 
 use super::llama::{self, base, windowed};
 use super::qwen;

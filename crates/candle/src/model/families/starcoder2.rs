@@ -1,4 +1,5 @@
-//! StarCoder 2 (arXiv 2402.19173): layer norms, biases, a plain feed-forward block, a sliding window.
+//! StarCoder 2 (arXiv 2402.19173): layer norms, biases, a plain feed-forward block, a sliding
+//! window.
 
 use super::llama::{self, base, windowed};
 use crate::model::ModelError;
