@@ -3,7 +3,7 @@
 #![allow(clippy::print_stdout, reason = "a program for people")]
 
 use byrote_candle::model::load::{self, Checkpoint, LoadConfig};
-use byrote_candle::model::weights::{Place, Precision};
+use byrote_candle::model::weights::{Precision, WeightSource};
 use std::error::Error;
 use std::path::Path;
 use std::time::Instant;
@@ -26,8 +26,8 @@ fn main() -> Result<(), Box<dyn Error>> {
         None => std::fs::read(&weights)?.len() as u64,
         Some(precision) => {
             let checkpoint = Checkpoint {
-                config: Place::File(folder.join("config.json")),
-                weights: vec![Place::File(weights)],
+                config: WeightSource::File(folder.join("config.json")),
+                weights: vec![WeightSource::File(weights)],
                 tokenizer: None,
                 tokenizer_config: None,
             };
@@ -40,7 +40,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             let width = if precision == Precision::F32 { 4 } else { 2 };
             load::safetensors(&checkpoint, &config)?
                 .model
-                .facts()
+                .info()
                 .parameters
                 * width
         }

@@ -110,11 +110,7 @@ const MODELS: &[Case] = &[
         name: "no config.json",
         wrong: |dir| std::fs::remove_file(dir.join("model/config.json")).unwrap(),
         args: PROBE,
-        says: &[
-            "model",
-            "has no config.json",
-            "put the model's own beside them",
-        ],
+        says: &["model", "has no config.json", "add the model's config.json"],
     },
     Case {
         name: "no weights",
@@ -141,7 +137,7 @@ const MODELS: &[Case] = &[
         says: &[
             "model/model.safetensors",
             "has shape",
-            "config asks for",
+            "config requires",
             "fetch both again",
         ],
     },
@@ -177,13 +173,21 @@ const MODELS: &[Case] = &[
             })
         },
         args: PROBE,
-        says: &["model/tokenizer.json", "not a tokenizer.json", "fetch"],
+        says: &[
+            "model/tokenizer.json",
+            "tokenizer.json can't be read",
+            "fetch",
+        ],
     },
     Case {
         name: "tokenizer.json cut",
         wrong: |dir| truncate(&dir.join("model/tokenizer.json"), 0.9),
         args: PROBE,
-        says: &["model/tokenizer.json", "not a tokenizer.json", "fetch"],
+        says: &[
+            "model/tokenizer.json",
+            "tokenizer.json can't be read",
+            "fetch",
+        ],
     },
     Case {
         name: "a tokenizer with more tokens than the model",

@@ -16,7 +16,7 @@ mod golden;
 mod random;
 
 use byrote_candle::model::load::{self, Checkpoint, LoadConfig, Loaded};
-use byrote_candle::model::weights::{Place, Precision};
+use byrote_candle::model::weights::{Precision, WeightSource};
 use byrote_candle::native::{Native, NativeConfig};
 use byrote_candle::tokens::slow::SlowFiles;
 use byrote_candle::tokens::tokenizer::Tokenizer;
@@ -279,8 +279,8 @@ impl Sample {
                 std::fs::write(dir.join("config.json"), config).unwrap();
                 std::fs::write(dir.join("model.safetensors"), weights).unwrap();
                 let checkpoint = Checkpoint {
-                    config: Place::File(dir.join("config.json")),
-                    weights: vec![Place::File(dir.join("model.safetensors"))],
+                    config: WeightSource::File(dir.join("config.json")),
+                    weights: vec![WeightSource::File(dir.join("model.safetensors"))],
                     tokenizer: None,
                     tokenizer_config: None,
                 };

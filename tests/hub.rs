@@ -6,7 +6,7 @@
 #[path = "support/stand_in.rs"]
 mod stand_in;
 
-use byrote_candle::model::hub::HubError;
+use byrote_candle::hub::HubError;
 use byrote_candle::model::source::identity::digests;
 use byrote_candle::model::source::{Format, LocateOptions, Located, SourceError, Token, locate};
 use byrote_core::registry::Registry;
@@ -579,12 +579,12 @@ fn the_token_is_in_no_error_even_if_the_hub_sends_it_back() {
 fn a_model_that_is_gated_says_how_to_get_access() {
     alone("a_model_that_is_gated_says_how_to_get_access", || {
         for (path, status, token, told) in [
-            ("/api/", 401, None, "none is set: not in HF_TOKEN"),
+            ("/api/", 401, None, "no token is set, neither in HF_TOKEN"),
             (
                 "/resolve/",
                 401,
                 Some("hf_weak"),
-                "the one that is set isn't enough",
+                "the token that is set isn't sufficient",
             ),
             ("/resolve/", 403, Some("hf_weak"), "HTTP 403"),
         ] {
@@ -658,7 +658,7 @@ fn a_repository_that_cant_be_loaded_is_refused_before_its_weights_are_fetched() 
             for (files, told) in [
                 (
                     vec![("config.json", &b"{}"[..]), ("pytorch_model.bin", b"x")],
-                    "only as pickles (pytorch_model.bin)",
+                    "only pickled weights (pytorch_model.bin)",
                 ),
                 (
                     vec![("a.gguf", b"x"), ("b.gguf", b"y")],
@@ -670,7 +670,7 @@ fn a_repository_that_cant_be_loaded_is_refused_before_its_weights_are_fetched() 
                         ("config.json", b"{}"),
                         ("model.safetensors.index.json", outside),
                     ],
-                    "no .safetensors file of this folder",
+                    "isn't a .safetensors file in this folder",
                 ),
             ] {
                 let (hub, _cache, options) = setup(only(&files));
@@ -721,7 +721,9 @@ fn all_parts_of_a_split_gguf_are_fetched() {
         hub.state().refs.insert("main".to_owned(), commit('b'));
         let error = named(parts[1]).unwrap_err().to_string();
         assert!(
-            error.contains("lacks of the 2 parts of a GGUF: q4/m-00001-of-00002.gguf"),
+            error.contains(
+                "has only some of the 2 parts of a GGUF; missing: q4/m-00001-of-00002.gguf"
+            ),
             "{error}"
         );
     });

@@ -43,7 +43,7 @@ fn weights(name: &str) -> VarBuilder<'static> {
 
 /// Log-probabilities of the suffix from a model that gives the logits of its last position only: `step` takes
 /// tokens and the number of tokens it has seen.
-fn stepwise(
+fn sequential(
     window: &Golden,
     mut step: impl FnMut(&Tensor, usize) -> candle_core::Result<Tensor>,
 ) -> Vec<f32> {
@@ -93,13 +93,13 @@ fn agrees(name: &str, longest: usize, mut oracle: impl FnMut(&Golden) -> Vec<f32
 }
 
 #[test]
-fn llama_teacher_forced_equals_llama_stepwise() {
+fn llama_teacher_forced_equals_llama_sequential() {
     for name in ["llama", "llama_gqa_tied"] {
         let config = config::<llama::LlamaConfig>(name).into_config(false);
         let model = llama::Llama::load(weights(name), &config).unwrap();
         agrees(name, 100, |window| {
             let mut cache = llama::Cache::new(true, DType::F32, &config, &Device::Cpu).unwrap();
-            stepwise(window, |ids, seen| model.forward(ids, seen, &mut cache))
+            sequential(window, |ids, seen| model.forward(ids, seen, &mut cache))
         });
     }
 }
@@ -143,7 +143,7 @@ fn a_walk_gives_the_numbers_of_one_pass_and_says_what_it_costs() {
     let walked: Vec<Vec<f32>> = single.install(|| {
         let walk = |window| {
             let mut cache = llama::Cache::new(true, DType::F32, &config, &Device::Cpu).unwrap();
-            stepwise(window, |ids, seen| model.forward(ids, seen, &mut cache))
+            sequential(window, |ids, seen| model.forward(ids, seen, &mut cache))
         };
         windows.iter().map(walk).collect()
     });
@@ -167,27 +167,27 @@ fn rayon_of_one() -> rayon::ThreadPool {
 }
 
 #[test]
-fn mistral_teacher_forced_equals_mistral_stepwise() {
+fn mistral_teacher_forced_equals_mistral_sequential() {
     let mut model = mistral::Model::new(&config("mistral_full"), weights("mistral_full")).unwrap();
     agrees("mistral_full", 100, |window| {
         model.clear_kv_cache();
-        stepwise(window, |ids, seen| model.forward(ids, seen))
+        sequential(window, |ids, seen| model.forward(ids, seen))
     });
 }
 
 #[test]
-fn qwen2_teacher_forced_equals_qwen2_stepwise() {
+fn qwen2_teacher_forced_equals_qwen2_sequential() {
     for name in ["qwen2", "qwen2_untied"] {
         let mut model = qwen2::ModelForCausalLM::new(&config(name), weights(name)).unwrap();
         agrees(name, 100, |window| {
             model.clear_kv_cache();
-            stepwise(window, |ids, seen| model.forward(ids, seen))
+            sequential(window, |ids, seen| model.forward(ids, seen))
         });
     }
 }
 
 #[test]
-fn gemma3_teacher_forced_equals_gemma3_stepwise() {
+fn gemma3_teacher_forced_equals_gemma3_sequential() {
     let config: gemma3::Config = config("gemma3_pattern");
     // candle-transformers scales scores by the head's size where the checkpoint names another number; the norm of the
     // queries, 1 + weight, makes up for it.
@@ -207,6 +207,6 @@ fn gemma3_teacher_forced_equals_gemma3_stepwise() {
     // Its sliding window is one token wider than transformers': compared where the window (32) doesn't bind.
     agrees("gemma3_pattern", 32, |window| {
         model.clear_kv_cache();
-        stepwise(window, |ids, seen| model.forward(ids, seen))
+        sequential(window, |ids, seen| model.forward(ids, seen))
     });
 }

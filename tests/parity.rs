@@ -38,7 +38,7 @@ fn fixtures() -> Vec<(PathBuf, PathBuf)> {
 
 /// What candle-transformers computes is in f32 only: load.rs refuses the rest.
 fn f32_only(loaded: &Loaded) -> bool {
-    loaded.model.stepwise() && !loaded.model.facts().architecture.contains("mamba")
+    loaded.model.sequential() && !loaded.model.info().architecture.contains("mamba")
 }
 
 #[test]

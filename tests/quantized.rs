@@ -11,7 +11,7 @@ mod golden;
 
 use byrote_candle::model::load::{self, Checkpoint, LoadConfig};
 use byrote_candle::model::quantize::Quant;
-use byrote_candle::model::weights::{Place, Precision};
+use byrote_candle::model::weights::{Precision, WeightSource};
 use byrote_core::backend::{Backend, ScoreInput, TokenScores};
 use candle_core::quantized::{GgmlDType, QTensor};
 use candle_core::{DType, Device, Tensor};
@@ -198,8 +198,8 @@ fn every_family_loads_quantized_where_its_rows_allow_and_says_so_where_not() {
                 .into_iter()
                 .filter(|f| f.extension().is_some_and(|e| e == "safetensors"));
             let checkpoint = Checkpoint {
-                config: Place::File(folder.join("config.json")),
-                weights: shards.map(Place::File).collect(),
+                config: WeightSource::File(folder.join("config.json")),
+                weights: shards.map(WeightSource::File).collect(),
                 tokenizer: None,
                 tokenizer_config: None,
             };

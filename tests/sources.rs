@@ -99,12 +99,12 @@ fn an_adapter_of_another_model_is_refused() {
         (
             models.join("llama_gqa_tied"),
             "llama_embedding",
-            "this base model's output matrix too",
+            "also this base model's output matrix",
         ),
         (
             fixtures("gguf/llama/model.gguf"),
             "llama_plain",
-            "give the base model's safetensors",
+            "use the base model's safetensors",
         ),
     ] {
         let error = refused(&base, adapter);
@@ -153,11 +153,11 @@ fn parts_that_dont_belong_together_are_refused() {
     for (files, told) in [
         (
             [Some(parts[0].as_path()), None],
-            "model-00002-of-00002.gguf: this part of the 2 is missing",
+            "model-00002-of-00002.gguf: this part of 2 is missing",
         ),
         (
             [Some(&parts[0]), Some(&parts[0])],
-            "says part 0 (from 0) of 2, its name part 1 of 2",
+            "say part 0 (from 0) of 2, but its name says part 1 of 2",
         ),
         ([Some(&parts[1]), Some(&parts[0])], "says part 1"),
         (
@@ -177,7 +177,7 @@ fn parts_that_dont_belong_together_are_refused() {
     };
     let error = try_load(&renamed, &options).unwrap_err().to_string();
     assert!(
-        error.contains("one of 2 parts of a model, but isn't called"),
+        error.contains("one of 2 parts of a model, but its name isn't like"),
         "{error}"
     );
 }

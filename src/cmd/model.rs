@@ -7,10 +7,10 @@ use byrote_candle::model::Arithmetic;
 use byrote_candle::model::adapter::Adapter;
 use byrote_candle::model::builtin;
 use byrote_candle::model::load::{self, Checkpoint, LoadConfig};
-use byrote_candle::model::memory::Room;
+use byrote_candle::model::memory::MemoryBudget;
 use byrote_candle::model::quantize::Quant;
 use byrote_candle::model::source::{self, Format, LocateOptions, Located, identity, signing};
-use byrote_candle::model::weights::{Place, Precision};
+use byrote_candle::model::weights::{Precision, WeightSource};
 use byrote_candle::native::{Native, NativeConfig};
 use byrote_candle::tokens::tokenizer::Tokenizer;
 use byrote_core::backend::{Backend, Scheme, self_test};
@@ -134,11 +134,11 @@ pub(crate) fn ready(
         device: args.device.clone(),
         family: entry.and_then(|e| e.family.clone()),
         adapter: located.adapter.clone(),
-        room: Some(Room {
+        budget: Some(MemoryBudget {
             keeps: loading.keeps,
-            ..room(args, loading.window)
+            ..budget(args, loading.window)
         }),
-        announce: Some(|plan| out::note(plan.told())),
+        announce: Some(|plan| out::note(plan.describe())),
     };
     let named = || {
         let files = digests(located)?;
@@ -200,9 +200,9 @@ pub(crate) fn f32_copy(located: &Located, args: &ModelArgs, of: &Native) -> Resu
         .as_ref()
         .and_then(|entry| entry.family.clone());
     let adapter = located.adapter.clone();
-    let room = Some(Room {
+    let budget = Some(MemoryBudget {
         batch: 1,
-        ..room(args, Loading::WINDOW)
+        ..budget(args, Loading::WINDOW)
     });
     let device = "cpu".to_owned();
     let config = LoadConfig {
@@ -210,7 +210,7 @@ pub(crate) fn f32_copy(located: &Located, args: &ModelArgs, of: &Native) -> Resu
         device,
         family,
         adapter,
-        room,
+        budget,
         announce: None,
     };
     let loaded = read(located, &config)?;
@@ -255,10 +255,15 @@ pub(crate) fn checkpoint(located: &Located) -> Result<Checkpoint> {
     if located.format == Format::Builtin {
         return Ok(builtin::checkpoint());
     }
-    let file = |path: &Option<PathBuf>| path.clone().map(Place::File);
+    let file = |path: &Option<PathBuf>| path.clone().map(WeightSource::File);
     Ok(Checkpoint {
         config: file(&located.config).context("there is no config.json")?,
-        weights: located.weights.iter().cloned().map(Place::File).collect(),
+        weights: located
+            .weights
+            .iter()
+            .cloned()
+            .map(WeightSource::File)
+            .collect(),
         tokenizer: file(&located.tokenizer),
         tokenizer_config: file(&located.tokenizer_config),
     })
@@ -288,8 +293,8 @@ fn threads(args: &ModelArgs) -> usize {
 }
 
 /// What a model may take.
-fn room(args: &ModelArgs, window: usize) -> Room {
-    Room::of_machine(args.batch as usize, threads(args), window).within(args.memory)
+fn budget(args: &ModelArgs, window: usize) -> MemoryBudget {
+    MemoryBudget::of_machine(args.batch as usize, threads(args), window).within(args.memory)
 }
 
 /// Tells in a line what is about to be scored.

@@ -9,7 +9,7 @@ use byrote_candle::model::cpu;
 use byrote_candle::model::cpu::packed::{Arithmetic, Packed};
 use byrote_candle::model::cpu::product::{Target, product};
 use byrote_candle::model::load::LoadConfig;
-use byrote_candle::model::memory::Room;
+use byrote_candle::model::memory::MemoryBudget;
 use byrote_candle::model::source::Format;
 use byrote_candle::model::weights::Precision;
 use byrote_candle::native::{Native, NativeConfig};
@@ -61,7 +61,11 @@ pub(crate) fn run(model: &str, format: Printed) -> Result<Outcome> {
                 .entry
                 .as_ref()
                 .and_then(|entry| entry.family.clone()),
-            room: Some(Room::of_machine(BATCHES[BATCHES.len() - 1], cores, WINDOW)),
+            budget: Some(MemoryBudget::of_machine(
+                BATCHES[BATCHES.len() - 1],
+                cores,
+                WINDOW,
+            )),
             ..LoadConfig::default()
         };
         let loaded = match read(&located, &config) {

@@ -8,7 +8,7 @@
 
 use byrote_candle::model::ModelError;
 use byrote_candle::model::load::{self, Checkpoint, LoadConfig, Loaded};
-use byrote_candle::model::weights::{Place, Precision};
+use byrote_candle::model::weights::{Precision, WeightSource};
 use byrote_candle::native::{Native, NativeConfig};
 use byrote_core::backend::{Backend, Scheme, ScoreInput, TokenScores};
 use serde::Deserialize;
@@ -67,8 +67,8 @@ pub(crate) fn try_load(path: &Path, options: &LoadConfig) -> Result<Loaded, Mode
         let shards = files(path)
             .into_iter()
             .filter(|f| f.extension().is_some_and(|e| e == "safetensors"));
-        let weights = shards.map(Place::File).collect();
-        let config = Place::File(path.join("config.json"));
+        let weights = shards.map(WeightSource::File).collect();
+        let config = WeightSource::File(path.join("config.json"));
         let checkpoint = Checkpoint {
             config,
             weights,

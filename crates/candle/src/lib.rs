@@ -1,7 +1,11 @@
-//! Open language models, with logits at every position: checkpoints, tokenizers, layers, kernels and the hub, on Candle.
+//! Runs open language models on Candle, with logits at every position: checkpoints, tokenizers,
+//! layers, kernels and the hub client.
 //!
-//! [`native::Native`] is the backend that byrote scores with. This crate knows no items, no metrics and no reports.
+//! [`native::Native`] is the backend that byrote scores with. This crate doesn't depend on items,
+//! metrics or reports.
 
+#[cfg(feature = "hub")]
+pub mod hub;
 pub mod model;
 pub mod native;
 pub mod pool;

@@ -1,15 +1,17 @@
-//! Models: open weights in, logits out. Knows tensors; knows nothing of windows, items or metrics.
+//! Models: open weights in, logits out. This module works on tensors; it doesn't depend on windows,
+//! items or metrics.
 //!
-//! A checkpoint is found ([`source`]), its files are opened ([`weights`], [`gguf`]), its family ([`families`]) turns the
-//! [`config`] into a [`blueprint`], and by that the shared [`layers`] are joined ([`build`]) into a [`decoder::Decoder`].
-//! Architectures that no decoder is, or that candle-transformers has, are walked a token at a time ([`stepwise`]).
+//! [`source`] finds a checkpoint, and [`weights`] and [`gguf`] open its files. The checkpoint's
+//! family ([`families`]) turns the [`config`] into a [`spec`], from which [`build`] joins the
+//! shared [`layers`] to a [`decoder::Decoder`]. Architectures that aren't decoders, and those that
+//! candle-transformers implements, run one token at a time ([`sequential`]).
 //!
-//! Activations are f32 everywhere; only a matrix in memory may be narrower. On the CPU a narrower matrix is widened for its
-//! product, so bf16 and quantized weights give the very numbers that the same weights in f32 give, unless bf16 products are
-//! asked for ([`Arithmetic`]). Where the processor allows, the CPU's part is done by [`cpu`].
+//! Activations are f32 everywhere; only matrices may be narrower in memory. On the CPU, byrote
+//! widens a narrower matrix for each product, so bf16 and quantized weights give exactly the
+//! numbers of the same weights in f32, unless bf16 products are requested ([`Arithmetic`]). On
+//! processors that support it, [`cpu`] does the work on the CPU.
 
 pub mod adapter;
-pub mod blueprint;
 pub mod build;
 pub mod builtin;
 pub mod config;
@@ -22,13 +24,11 @@ pub mod layers;
 pub mod load;
 pub mod memory;
 pub mod quantize;
+pub mod sequential;
 mod shards;
 pub mod source;
-pub mod stepwise;
+pub mod spec;
 pub mod weights;
-
-#[cfg(feature = "hub")]
-pub mod hub;
 
 pub use cpu::packed::Arithmetic;
 
@@ -36,9 +36,9 @@ use candle_core::{Device, Tensor};
 use std::ops::Range;
 use std::path::PathBuf;
 
-/// What a model says of itself.
+/// Properties of a loaded model.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Facts {
+pub struct ModelInfo {
     /// `model_type` of config.json or `general.architecture` of a GGUF.
     pub architecture: String,
     pub vocab_size: usize,
@@ -47,48 +47,51 @@ pub struct Facts {
     pub parameters: u64,
 }
 
-/// A rectangular batch of token ids, and which rows' outputs are wanted.
+/// A rectangular batch of token ids, and the rows whose outputs are needed.
 #[derive(Clone, Debug)]
-pub struct Pass<'a> {
+pub struct ForwardInput<'a> {
     /// `batch x len` token ids, row by row.
     pub ids: &'a [u32],
     pub batch: usize,
     pub len: usize,
-    /// Positions (of each sequence) whose hidden states are wanted, counted in this pass.
+    /// Positions of each sequence whose hidden states are needed, relative to the first token of
+    /// this input.
     pub rows: Range<usize>,
-    /// Length of the whole sequence, cached tokens and ones never fed included: what length-dependent
-    /// rotary scaling goes by.
+    /// Length of the whole sequence, including cached tokens and tokens that are never fed.
+    /// Length-dependent rotary scaling uses it.
     pub sequence_len: usize,
-    /// In what its products are computed, where the model leaves a choice.
+    /// Precision of the products, where the model supports more than one.
     pub arithmetic: Arithmetic,
 }
 
-/// A decoder that gives logits for any range of positions.
+/// A model that computes logits for any range of positions.
 pub trait CausalLm: Send + Sync {
-    fn facts(&self) -> &Facts;
+    fn info(&self) -> &ModelInfo;
 
     fn device(&self) -> &Device;
 
-    /// Hidden states after the final norm, f32, shape `[batch * rows, hidden]`. With a cache, the ids
-    /// continue what the cache holds.
+    /// Hidden states after the final norm, f32, shape `[batch * rows, hidden]`. With a cache, the
+    /// ids continue the cached sequences.
     ///
     /// # Errors
-    /// When a tensor operation fails, such as for want of memory.
+    /// If a tensor operation fails, for example because memory runs out.
     fn hidden(
         &self,
-        pass: &Pass<'_>,
+        input: &ForwardInput<'_>,
         cache: Option<&mut decoder::Cache>,
     ) -> candle_core::Result<Tensor>;
 
-    /// Logits of hidden states: f32, `[n, hidden]` to `[n, vocab]`. Row `i` says what follows position `i`.
+    /// Logits of hidden states: f32, `[n, hidden]` to `[n, vocab]`. Row `i` predicts the token
+    /// after position `i`.
     ///
     /// # Errors
     /// As for [`CausalLm::hidden`].
     fn logits(&self, hidden: &Tensor, arithmetic: Arithmetic) -> candle_core::Result<Tensor>;
 
-    /// On the CPU: the logits of some tokens only (from a multiple of 32 on), `[n, tokens]`, for hidden states `[n, hidden]`, so
-    /// that a row over a large vocabulary needn't stand in memory as a whole. The same bits as in [`CausalLm::logits`]. False
-    /// where the model can't do that.
+    /// On the CPU: computes the logits of a range of tokens only, `[n, tokens]`, for hidden states
+    /// `[n, hidden]`. The range starts at a multiple of 32. Callers use it so that no whole row
+    /// over a large vocabulary is in memory. The bits equal those of [`CausalLm::logits`]. Returns
+    /// false if the model can't do this.
     ///
     /// # Errors
     /// As for [`CausalLm::hidden`].
@@ -102,16 +105,17 @@ pub trait CausalLm: Send + Sync {
         Ok(false)
     }
 
-    /// An empty cache for generating token by token.
+    /// An empty cache, for feeding sequences piece by piece.
     fn cache(&self) -> decoder::Cache;
 
-    /// Whether sequences are walked one by one, a token at a time: slower, and said so wherever the model is named.
-    fn stepwise(&self) -> bool {
+    /// True if the model runs one sequence at a time, token by token. That is slower, and reports
+    /// say so.
+    fn sequential(&self) -> bool {
         false
     }
 }
 
-/// Why a model can't be loaded.
+/// The reason why a model can't be loaded.
 #[derive(Debug, thiserror::Error)]
 pub enum ModelError {
     #[error("{}: {source}", path.display())]
@@ -122,11 +126,11 @@ pub enum ModelError {
     #[error("{}: {what}", path.display())]
     BadFile { path: PathBuf, what: String },
     #[error(
-        "{file}: there is no tensor \"{name}\": the checkpoint is incomplete or of another architecture than its config says"
+        "{file}: tensor \"{name}\" is missing: the checkpoint is incomplete, or its config describes another architecture"
     )]
     MissingTensor { name: String, file: String },
     #[error(
-        "{file}: tensor \"{name}\" has shape {found:?} where the config asks for {wanted:?}: they aren't of one checkpoint; fetch both again"
+        "{file}: tensor \"{name}\" has shape {found:?}, but the config requires {wanted:?}: they belong to different checkpoints; fetch both again"
     )]
     WrongShape {
         name: String,
@@ -136,7 +140,7 @@ pub enum ModelError {
     },
     #[error("{file}: {what}")]
     Config { file: String, what: String },
-    #[error("{file}: architecture \"{found}\" is not supported; byrote reads {known}")]
+    #[error("{file}: architecture \"{found}\" is not supported; byrote supports {known}")]
     UnknownArchitecture {
         file: String,
         found: String,

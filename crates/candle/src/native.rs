@@ -1,7 +1,7 @@
-//! Scoring with Candle: windows to rectangular batches to scores.
+//! Scoring with Candle: groups windows into rectangular batches and scores them.
 //!
-//! One batch runs on one thread, so that the numbers don't depend on how many threads there are.
-//! The shift by one has its home here: see `predicting`.
+//! Each batch runs on one thread, so the scores don't depend on the number of threads. The shift by
+//! one between tokens and logits is done here and nowhere else: see `predicting`.
 
 mod exit;
 mod on_device;
@@ -9,7 +9,7 @@ mod unroll;
 
 use crate::model::cpu::packed::PANEL;
 use crate::model::memory::{BATCH_TOKENS, LOGIT_COLUMNS, LOGIT_ELEMENTS};
-use crate::model::{Arithmetic, CausalLm, Pass, cpu};
+use crate::model::{Arithmetic, CausalLm, ForwardInput, cpu};
 use crate::pool::{Pools, shares};
 use byrote_core::backend::exit::{CHUNKS, Exit};
 use byrote_core::backend::logits::{RowScore, score_row};
@@ -22,27 +22,34 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
 
-/// How the native backend spends the machine.
+/// Threads, batch size and precision of the native backend.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NativeConfig {
-    /// Batches scored at the same time, each on one thread.
+    /// Number of batches scored at the same time, each on one thread.
     pub threads: usize,
-    /// Windows a batch at most.
+    /// Maximum number of windows per batch.
     pub batch: usize,
-    /// In what products are computed, where the model leaves a choice.
+    /// Precision of the products, where the model supports more than one.
     pub arithmetic: Arithmetic,
 }
 
-/// Logits held at once on a GPU, in elements (1 GiB): products over fewer rows don't fill it.
+/// Maximum number of logits held at once on a GPU, in elements (1 GiB). Products over fewer rows
+/// don't use the GPU fully.
 const DEVICE_LOGIT_ELEMENTS: usize = 256 << 20;
 
-/// Tokens and windows a batch at most on a GPU, where a product is bound by arithmetic only when it has thousands of rows.
+/// Maximum number of tokens and of windows per batch on a GPU, which needs thousands of rows to be
+/// limited by arithmetic.
 const DEVICE_BATCH: (usize, usize) = (1 << 16, 512);
 
-/// The outcome of one batch.
+/// The scores of one batch.
 type Scored = candle_core::Result<Vec<Result<TokenScores, ScoreError>>>;
 
 /// A model that scores windows.
+///
+/// On the CPU, the environment variable `CANDLE_NUM_THREADS` must be 1 before the first model is
+/// loaded. Each batch runs on a thread of its own, but Candle's operations would otherwise use
+/// Candle's own thread pool, on which concurrent batches wait for each other. The `byrote` program
+/// sets the variable at its start; a program that uses this library must set it itself.
 pub struct Native {
     model: Arc<dyn CausalLm>,
     info: BackendInfo,
@@ -60,65 +67,67 @@ impl std::fmt::Debug for Native {
     }
 }
 
-/// The positions whose logits predict the suffix: token `i` is predicted at position `i - 1`, so the
-/// suffix `prefix_len..len` is predicted at `prefix_len - 1..len - 1`. Nothing else in byrote shifts.
+/// The positions whose logits predict the suffix. Position `i - 1` predicts token `i`, so positions
+/// `prefix_len - 1..len - 1` predict the suffix `prefix_len..len`. No other code in byrote shifts
+/// positions.
 fn predicting(prefix_len: usize, len: usize) -> Range<usize> {
     prefix_len - 1..len - 1
 }
 
 impl Native {
-    /// Takes a model; `dtype` is what its weights are kept in, for the record.
+    /// Wraps a model. `dtype` is the precision of its weights, for the record.
     ///
     /// # Errors
-    /// When threads can't be started.
+    /// If threads can't be started.
     pub fn new(
         model: Box<dyn CausalLm>,
         dtype: &str,
         schemes: Vec<Scheme>,
         config: NativeConfig,
     ) -> Result<Self, ScoreError> {
-        let facts = model.facts();
+        let info = model.info();
         let device = match model.device() {
             candle_core::Device::Cpu => "cpu",
             candle_core::Device::Cuda(_) => "cuda",
             candle_core::Device::Metal(_) => "metal",
         };
-        // What a processor can't multiply in bf16 it multiplies in f32, which is only better.
-        let arithmetic = if model.device().is_cpu() && !model.stepwise() && cpu::multiplies_bf16() {
+        // A processor without bf16 products multiplies in f32, which is more precise.
+        let arithmetic = if model.device().is_cpu() && !model.sequential() && cpu::multiplies_bf16()
+        {
             config.arithmetic
         } else {
             Arithmetic::F32
         };
         let info = BackendInfo {
-            name: if model.stepwise() {
-                "stepwise"
+            name: if model.sequential() {
+                "sequential"
             } else {
                 "native"
             }
             .to_owned(),
-            architecture: facts.architecture.clone(),
+            architecture: info.architecture.clone(),
             device: device.to_owned(),
             dtype: dtype.to_owned(),
             mixture: None,
             arithmetic: match dtype {
-                // A GPU multiplies narrow weights as they are.
+                // A GPU multiplies narrow weights without widening them.
                 "bf16" | "f16" if !model.device().is_cpu() => dtype.to_owned(),
                 _ => arithmetic.name().to_owned(),
             },
-            parameters: facts.parameters,
-            vocab_size: u32::try_from(facts.vocab_size).unwrap_or(u32::MAX),
-            context_length: u32::try_from(facts.context_length).unwrap_or(u32::MAX),
+            parameters: info.parameters,
+            vocab_size: u32::try_from(info.vocab_size).unwrap_or(u32::MAX),
+            context_length: u32::try_from(info.context_length).unwrap_or(u32::MAX),
             schemes,
         };
-        // A GPU takes its batches one after the other.
+        // A GPU runs one batch at a time.
         let threads = if model.device().is_cpu() {
             config.threads.max(1)
         } else {
             1
         };
-        // Sequences that are walked one by one gain nothing from standing together, and their logits take memory.
+        // Sequences that run one by one gain nothing from a batch, and its logits take memory.
         let batch = match model.device() {
-            _ if model.stepwise() => 1,
+            _ if model.sequential() => 1,
             candle_core::Device::Cpu => config.batch.max(1),
             _ => config.batch.max(DEVICE_BATCH.1),
         };
@@ -131,13 +140,13 @@ impl Native {
         })
     }
 
-    /// Batches that are scored at the same time.
+    /// Number of batches scored at the same time.
     pub fn threads(&self) -> usize {
         self.pools.threads()
     }
 
-    /// The same model with its products in f32: for what must not hang on rounding. Shares weights and threads. On a GPU it is the
-    /// same altogether.
+    /// The same model with products in f32, for results that rounding must not change. Shares
+    /// weights and threads with `self`. On a GPU, both compute the same.
     #[must_use]
     pub fn in_f32(&self) -> Self {
         let mut info = self.info.clone();
@@ -154,19 +163,20 @@ impl Native {
         }
     }
 
-    /// Scores so many batches at a time, each with so many threads for its products, for measurements.
+    /// Scores `jobs` batches at a time, each with `threads` threads for its products. For
+    /// measurements.
     ///
     /// # Errors
-    /// When threads can't be started.
+    /// If threads can't be started.
     pub fn with_pools(mut self, jobs: usize, threads: usize) -> Result<Self, ScoreError> {
         self.pools = Arc::new(Pools::wide(jobs, threads)?);
         Ok(self)
     }
 
-    /// Takes so many windows a batch at most from now on.
+    /// Sets the maximum number of windows per batch.
     #[must_use]
     pub fn with_batch(mut self, batch: usize) -> Self {
-        self.batch = if self.model.stepwise() {
+        self.batch = if self.model.sequential() {
             1
         } else {
             batch.max(1)
@@ -174,7 +184,7 @@ impl Native {
         self
     }
 
-    /// Tells how many matrices are kept as what ([`BackendInfo::mixture`]).
+    /// Records how many matrices have which type ([`BackendInfo::mixture`]).
     #[must_use]
     pub fn with_mixture(mut self, mixture: Option<String>) -> Self {
         self.info.mixture = mixture;
@@ -205,9 +215,10 @@ impl Native {
         }
     }
 
-    /// Checks inputs, divides them into batches and scores each of these on one thread, by `score`. `fed` tells how many of
-    /// a window's tokens, by its length and its prefix's, are fed at once: of what is fed in pieces as many windows go
-    /// together as make the same number of rows.
+    /// Checks the inputs, divides them into batches and scores each batch on one thread with
+    /// `score`. `fed` returns how many tokens of a window are fed at once, given its length and the
+    /// length of its prefix. Windows that are fed in pieces form larger batches, with the same
+    /// number of rows.
     fn score_all(
         &self,
         inputs: &[ScoreInput<'_>],
@@ -218,7 +229,8 @@ impl Native {
             .iter()
             .map(|input| self.check(input).map(|()| TokenScores::default()))
             .collect();
-        // Windows of one shape go together: rectangular batches need no padding, which could leak.
+        // Batches contain windows of one shape only: rectangular batches need no padding, which
+        // could change scores.
         let mut shapes: BTreeMap<(usize, usize), Vec<usize>> = BTreeMap::new();
         for (i, input) in inputs.iter().enumerate().filter(|(i, _)| out[*i].is_ok()) {
             shapes
@@ -259,27 +271,27 @@ impl Native {
                 missing[i] = false;
             }
         });
-        // A thread that died leaves its windows without scores, which must not look like scores.
+        // If a thread died, its windows have no scores. Report an error for them.
         for i in (0..out.len()).filter(|i| missing[*i]) {
             out[i] = Err(ScoreError::Backend("the scoring thread died".to_owned()));
         }
         out
     }
 
-    /// Scores windows of one length and one prefix length.
+    /// Scores windows with the same length and the same prefix length.
     fn score_batch(&self, inputs: &[ScoreInput<'_>]) -> Scored {
         let Some(first) = inputs.first() else {
             return Ok(Vec::new());
         };
         let (len, prefix_len) = (first.token_ids.len(), first.prefix_len);
-        // The last token is only ever predicted: it needn't be fed.
+        // The last token is only predicted, so it isn't fed.
         let fed = len - 1;
         let ids: Vec<u32> = inputs
             .iter()
             .flat_map(|input| &input.token_ids[..fed])
             .copied()
             .collect();
-        let pass = Pass {
+        let input = ForwardInput {
             ids: &ids,
             batch: inputs.len(),
             len: fed,
@@ -287,7 +299,7 @@ impl Native {
             sequence_len: len,
             arithmetic: self.arithmetic,
         };
-        let hidden = self.model.hidden(&pass, None)?;
+        let hidden = self.model.hidden(&input, None)?;
         let targets: Vec<u32> = inputs
             .iter()
             .flat_map(|input| &input.token_ids[prefix_len..])
@@ -301,7 +313,7 @@ impl Native {
             .collect())
     }
 
-    /// Scores one target a hidden state.
+    /// Scores one target per hidden state.
     fn score_rows(
         &self,
         hidden: &Tensor,
@@ -343,8 +355,9 @@ impl Native {
         Ok(scores)
     }
 
-    /// The same a few tokens of the vocabulary at a time, for all rows: no row of logits is ever kept, and each weight of the
-    /// output matrix is fetched once a batch. None where the model can't do that.
+    /// As [`Native::score_rows`], but computes the logits of a few tokens of the vocabulary at a
+    /// time, for all rows. So no row of logits is stored, and each weight of the output matrix is
+    /// read once per batch. `None` if the model can't do this.
     fn score_columns(
         &self,
         hidden: &[f32],
@@ -357,7 +370,7 @@ impl Native {
         let width = hidden.len() / rows;
         let mut tallies = Vec::with_capacity(rows);
         for (hidden, &target) in hidden.chunks_exact(width).zip(targets) {
-            // The true token's own logit, with which all others are compared.
+            // The logit of the target, to which all others are compared.
             let (target, start) = (target as usize, target as usize / PANEL * PANEL);
             let mut few = [0f32; PANEL];
             let few = &mut few[..PANEL.min(vocab - start)];
@@ -383,7 +396,7 @@ impl Native {
     }
 }
 
-/// One window's rows as lists.
+/// Splits the scores of one window's rows into lists.
 fn collect(rows: &[Option<RowScore>], schemes: usize) -> Result<TokenScores, ScoreError> {
     let mut scores = TokenScores {
         scheme_logprob: vec![Vec::with_capacity(rows.len()); schemes],
@@ -441,25 +454,25 @@ impl Backend for Native {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::Facts;
+    use crate::model::ModelInfo;
     use crate::model::decoder::Cache;
     use candle_core::{Device, Result};
 
-    /// A model whose logits at position `i` after token `t` favour token `(t + i) % vocab`: what it
-    /// predicts gives away both the position and the token it was asked at.
+    /// A model whose logits at position `i` after token `t` favour token `(t + i) % vocab`, so a
+    /// prediction reveals both the position and the last token.
     struct Giveaway {
-        facts: Facts,
+        info: ModelInfo,
     }
 
     impl Giveaway {
         fn new() -> Self {
-            let facts = Facts {
+            let info = ModelInfo {
                 architecture: "giveaway".into(),
                 vocab_size: 97,
                 context_length: 64,
                 parameters: 0,
             };
-            Self { facts }
+            Self { info }
         }
 
         fn next(token: u32, position: usize) -> u32 {
@@ -468,8 +481,8 @@ mod tests {
     }
 
     impl CausalLm for Giveaway {
-        fn facts(&self) -> &Facts {
-            &self.facts
+        fn info(&self) -> &ModelInfo {
+            &self.info
         }
         fn device(&self) -> &Device {
             &Device::Cpu
@@ -477,11 +490,11 @@ mod tests {
         fn cache(&self) -> Cache {
             Cache::default()
         }
-        fn hidden(&self, pass: &Pass<'_>, _: Option<&mut Cache>) -> Result<Tensor> {
-            let favoured: Vec<f32> = pass
+        fn hidden(&self, input: &ForwardInput<'_>, _: Option<&mut Cache>) -> Result<Tensor> {
+            let favoured: Vec<f32> = input
                 .ids
-                .chunks(pass.len)
-                .flat_map(|ids| pass.rows.clone().map(|i| Self::next(ids[i], i) as f32))
+                .chunks(input.len)
+                .flat_map(|ids| input.rows.clone().map(|i| Self::next(ids[i], i) as f32))
                 .collect();
             let rows = favoured.len();
             Tensor::from_vec(favoured, (rows, 1), &Device::Cpu)
@@ -528,7 +541,7 @@ mod tests {
             assert_eq!(scores.rank, vec![0; 20 - prefix_len]);
             assert!(scores.margin.iter().all(|m| *m == 9.0));
         }
-        // One token off anywhere and exactly it and what follows from it are no longer on top.
+        // If one token differs, exactly this token and its successor no longer rank first.
         let mut ids = ids;
         ids[12] = (ids[12] + 1) % 97;
         let scores = backend(1, 4)
@@ -545,7 +558,7 @@ mod tests {
     }
 
     #[test]
-    fn a_window_that_cannot_be_scored_does_not_disturb_the_others() {
+    fn invalid_windows_do_not_affect_the_others() {
         let (ids, long) = (recited(1, 9), recited(1, 65));
         let cases = [
             (&ids[..], 4),
@@ -578,7 +591,7 @@ mod tests {
     }
 
     #[test]
-    fn batches_and_threads_change_no_score() {
+    fn batch_size_and_threads_do_not_change_scores() {
         let windows: Vec<Vec<u32>> = (0..23).map(|i| recited(i, 8 + (i as usize % 3))).collect();
         let inputs: Vec<ScoreInput<'_>> = windows
             .iter()

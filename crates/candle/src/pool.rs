@@ -1,16 +1,17 @@
-//! Threads for tensor work. Each has a rayon pool of one thread of its own, so that no product is divided among threads
-//! and the numbers don't depend on how many there are.
+//! Threads for tensor work. Each thread has a rayon pool with one thread, so no product is divided
+//! among threads and the numbers don't depend on the number of threads.
 
 use byrote_core::backend::ScoreError;
 use rayon::{ThreadPool, ThreadPoolBuilder};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc;
 
-/// How many windows a batch of each group should have, so that no batch has more than the group's `most` and no thread is
-/// without work while others have plenty. `groups` are `(windows, most)`: windows of one group may stand in one batch.
+/// The number of windows per batch for each group: no batch exceeds the group's `most`, and no
+/// thread is idle while others have much to do. `groups` are pairs `(windows, most)`; a batch
+/// contains windows of one group only.
 ///
-/// Ten windows on two threads make two batches of five, not one of ten. Where there are many batches a thread anyway, they
-/// stay as large as they may be.
+/// Ten windows on two threads make two batches of five instead of one of ten. If there are many
+/// batches per thread anyway, they keep the maximum size.
 pub fn shares(groups: &[(usize, usize)], threads: usize) -> Vec<usize> {
     let threads = threads.max(1);
     let least = |(windows, most): &(usize, usize)| windows.div_ceil((*most).max(1)).max(1);
@@ -18,7 +19,8 @@ pub fn shares(groups: &[(usize, usize)], threads: usize) -> Vec<usize> {
         groups.iter().fold((0, 0), |(windows, batches), group| {
             (windows + group.0, batches + least(group))
         });
-    // With more rounds than this, an idle thread in the last one costs less than small batches would.
+    // From this number of rounds on, a thread that is idle in the last round costs less than small
+    // batches would.
     let rounds = batches.div_ceil(threads);
     let wanted = if rounds > 16 {
         batches
@@ -32,24 +34,24 @@ pub fn shares(groups: &[(usize, usize)], threads: usize) -> Vec<usize> {
     groups.iter().map(share).collect()
 }
 
-/// Some threads, each of which does one job at a time.
+/// A number of threads, each of which runs one job at a time.
 #[derive(Debug)]
 pub struct Pools(Vec<ThreadPool>);
 
 impl Pools {
-    /// So many threads, at least one.
+    /// Starts `threads` threads, at least one.
     ///
     /// # Errors
-    /// When they can't be started.
+    /// If they can't be started.
     pub fn new(threads: usize) -> Result<Self, ScoreError> {
         Self::wide(threads, 1)
     }
 
-    /// So many jobs at a time, each with so many threads for its products. Only measurements want more than one:
-    /// `byrote doctor --tune`.
+    /// Runs `jobs` jobs at a time, each with `threads` threads for its products. Only measurements
+    /// use more than one thread per job: `byrote doctor --tune`.
     ///
     /// # Errors
-    /// When they can't be started.
+    /// If the threads can't be started.
     pub fn wide(jobs: usize, threads: usize) -> Result<Self, ScoreError> {
         let pool = |_| {
             let builder = ThreadPoolBuilder::new().num_threads(threads.max(1));
@@ -60,13 +62,13 @@ impl Pools {
         Ok(Self((0..jobs.max(1)).map(pool).collect::<Result<_, _>>()?))
     }
 
-    /// How many.
+    /// The number of jobs that run at a time.
     pub fn threads(&self) -> usize {
         self.0.len()
     }
 
-    /// Does every job and gives each outcome, with the index of its job, to `done` on the calling thread, in the order
-    /// in which they come. A job whose thread died has no outcome.
+    /// Runs every job and passes each outcome with the index of its job to `done`, on the calling
+    /// thread, in order of completion. A job whose thread died has no outcome.
     pub fn each<J: Sync, R: Send>(
         &self,
         jobs: &[J],
@@ -74,15 +76,15 @@ impl Pools {
         mut done: impl FnMut(usize, R),
     ) {
         let next = AtomicUsize::new(0);
-        let (tell, told) = mpsc::channel();
+        let (sender, results) = mpsc::channel();
         std::thread::scope(|scope| {
             let start = |pool| {
-                let (tell, next, work) = (tell.clone(), &next, &work);
+                let (sender, next, work) = (sender.clone(), &next, &work);
                 let jobs_in_turn = move || {
                     loop {
                         let index = next.fetch_add(1, Ordering::Relaxed);
                         let Some(job) = jobs.get(index) else { return };
-                        if tell.send((index, work(job))).is_err() {
+                        if sender.send((index, work(job))).is_err() {
                             return;
                         }
                     }
@@ -90,11 +92,12 @@ impl Pools {
                 scope.spawn(move || ThreadPool::install(pool, jobs_in_turn))
             };
             let threads: Vec<_> = self.0.iter().map(start).collect();
-            drop(tell);
-            told.iter()
+            drop(sender);
+            results
+                .iter()
                 .for_each(|(index, outcome)| done(index, outcome));
             for thread in threads {
-                // What a dead thread had in hand is missing, which the caller sees.
+                // The job of a thread that died has no outcome, which the caller handles.
                 let _ = thread.join();
             }
         });
@@ -106,7 +109,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_job_is_done_once_each_in_a_pool_of_one_thread() {
+    fn every_job_runs_exactly_once_in_a_pool_of_one_thread() {
         let jobs: Vec<usize> = (0..50).collect();
         for threads in [0, 1, 3] {
             let mut seen = vec![0; jobs.len()];
@@ -122,18 +125,19 @@ mod tests {
     }
 
     #[test]
-    fn every_thread_has_work_where_there_are_windows_enough() {
+    fn no_thread_is_idle_if_there_are_enough_windows() {
         let cases = [
-            // One batch would leave the second thread idle, three a third of the time.
+            // One batch would leave the second thread idle; three batches would leave it idle a
+            // third of the time.
             (vec![(10, 16)], 2, vec![5]),
             (vec![(40, 16)], 2, vec![10]),
             (vec![(1, 16)], 8, vec![1]),
             (vec![(3, 16)], 8, vec![1]),
             (vec![(16, 16)], 1, vec![16]),
             (vec![(17, 16)], 1, vec![9]),
-            // Sixteen full batches are eight rounds.
+            // Sixteen full batches take eight rounds.
             (vec![(256, 16)], 2, vec![16]),
-            // Long windows, few a batch; groups share in proportion.
+            // Long windows, few per batch; groups get shares in proportion.
             (vec![(8, 16), (8, 2)], 2, vec![3, 2]),
             (vec![], 4, vec![]),
         ];
@@ -159,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn a_job_that_panics_has_no_outcome_and_the_others_have_theirs() {
+    fn a_panicking_job_has_no_outcome_and_the_others_do() {
         let mut seen = Vec::new();
         let work = |job: &usize| {
             if *job == 3 {

@@ -1,12 +1,12 @@
-//! The tokenizer: text to token ids with exact byte offsets, and what identifies it.
+//! The tokenizer: text to token ids with exact byte offsets, and the fingerprint of the tokenizer.
 
 pub mod gguf;
-mod library;
-mod pieces;
-mod pre;
+mod pretokenize;
 mod proto;
 mod sentencepiece;
 pub mod slow;
+mod token_bytes;
 pub mod tokenizer;
+mod workarounds;
 
 use byrote_core::tokens::{BosChoice, Encoding};

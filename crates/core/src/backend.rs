@@ -176,7 +176,7 @@ pub struct TokenScores {
 /// What a backend says of itself; goes into the report.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct BackendInfo {
-    /// `native`, `stepwise` (a token at a time, which is slower) or `scripted`.
+    /// `native`, `sequential` (a token at a time, which is slower) or `scripted`.
     pub name: String,
     /// Architecture as config.json or the GGUF names it, such as `llama`.
     pub architecture: String,
@@ -208,7 +208,7 @@ fn f32_arithmetic() -> String {
 impl BackendInfo {
     /// What stands after the device where sequences are walked a token at a time, which is slower; else nothing.
     pub fn pace(&self) -> &'static str {
-        if self.name == "stepwise" {
+        if self.name == "sequential" {
             ", a token at a time"
         } else {
             ""

@@ -1,17 +1,18 @@
-//! PEFT's LoRA adapters (arXiv 2106.09685), merged into a model's weights while these are read.
+//! Merges LoRA adapters made by PEFT (arXiv 2106.09685) into a model's weights while they are read.
 //!
-//! A change of rank `r` is kept as `A [r, in]` and `B [out, r]`; the weight `[out, in]` becomes
-//! `W + s B A` with `s = alpha / r`, or `alpha / sqrt(r)` (rsLoRA, arXiv 2312.03732). DoRA (arXiv 2402.09353) then gives
-//! every row the length that the adapter holds for it. Sums are f32, before weights are brought to the type asked for.
+//! A change of rank `r` is stored as `A [r, in]` and `B [out, r]`. The weight `[out, in]` becomes
+//! `W + s B A` with `s = alpha / r`, or `alpha / sqrt(r)` (rsLoRA, arXiv 2312.03732). DoRA (arXiv
+//! 2402.09353) then scales every row to the length stored in the adapter. The sums are f32 and are
+//! computed before weights are converted to the requested type.
 //!
-//! A model with a part of its adapter left out is another model. So every tensor of the adapter must find its place, and
-//! a setting that isn't known, or changes the computation in a way not done here, is an error.
+//! A model without a part of its adapter would be a different model. So every tensor of the adapter
+//! must match a tensor of the base model, and a setting that is unknown or unsupported is an error.
 
 mod config;
 
 use super::ModelError;
-use super::shards::{Slot, slots_of};
-use super::weights::Place;
+use super::shards::{TensorLocation, tensor_locations};
+use super::weights::WeightSource;
 use candle_core::{D, DType, Tensor};
 use config::Config;
 use std::collections::{BTreeMap, BTreeSet};
@@ -25,20 +26,20 @@ const WEIGHTS: &str = "adapter_model.safetensors";
 pub struct Adapter {
     weights: PathBuf,
     config: Config,
-    /// By their names without `base_model.model.`.
-    tensors: BTreeMap<String, Slot>,
-    /// What changes a tensor of the base model, by its stored name.
+    /// The adapter's tensors by name, without `base_model.model.`.
+    tensors: BTreeMap<String, TensorLocation>,
+    /// The changes to each tensor of the base model, by the stored name of the tensor.
     changes: BTreeMap<String, Vec<Change>>,
-    /// Tensors of the base that were read, and so changed.
+    /// Changed tensors of the base model that have been read.
     merged: Mutex<BTreeSet<String>>,
 }
 
 /// One change, with the names of its tensors in the adapter.
 #[derive(Clone, Debug, PartialEq)]
 enum Change {
-    /// Another value takes its place (`modules_to_save`, trained biases).
+    /// Replaces the tensor (`modules_to_save`, trained biases).
     Replaced { by: String },
-    /// `W + scale B A`, for a token table its transpose; with a magnitude, DoRA.
+    /// `W + scale B A`, transposed for a token table. DoRA if there is a magnitude.
     LowRank {
         a: String,
         b: String,
@@ -49,32 +50,32 @@ enum Change {
 }
 
 impl Adapter {
-    /// Opens an adapter's folder.
+    /// Opens the folder of an adapter.
     ///
     /// # Errors
-    /// When a file is missing or damaged, or the adapter is of a kind that can't be merged here.
+    /// If a file is missing or damaged, or this kind of adapter can't be merged.
     pub fn open(folder: &Path) -> Result<Self, ModelError> {
         let weights = folder.join(WEIGHTS);
         let config = Config::open(&folder.join("adapter_config.json"))?;
         if !weights.is_file() {
             let pickled = folder.join("adapter_model.bin").is_file();
             let instead = if pickled {
-                "adapter_model.bin is a pickle, which runs code when it is opened and is never loaded: save the adapter \
+                "adapter_model.bin is a pickle; pickles can run code when opened, so byrote never loads them: save the adapter \
                  again with a current PEFT"
             } else {
-                "give the folder that PEFT's save_pretrained wrote"
+                "use the folder that PEFT's save_pretrained wrote"
             };
             return Err(bad(&weights, format!("there is no such file; {instead}")));
         }
-        let slots = slots_of(&Place::File(weights.clone()))?;
+        let locations = tensor_locations(&WeightSource::File(weights.clone()))?;
         let name = |name: &str| {
             name.strip_prefix("base_model.model.")
                 .unwrap_or(name)
                 .to_owned()
         };
-        let tensors = slots
+        let tensors = locations
             .into_iter()
-            .map(|(stored, slot)| (name(&stored), slot))
+            .map(|(stored, location)| (name(&stored), location))
             .collect();
         Ok(Self {
             weights,
@@ -85,17 +86,18 @@ impl Adapter {
         })
     }
 
-    /// The model that the adapter was trained on, as its config has it.
+    /// The base model that the adapter was trained on, according to its config.
     pub fn base_model(&self) -> Option<&str> {
         self.config.base_model_name_or_path.as_deref()
     }
 
-    /// The files that are read: config, then weights.
+    /// The files that are read: the config, then the weights.
     pub fn files(folder: &Path) -> [PathBuf; 2] {
         [folder.join("adapter_config.json"), folder.join(WEIGHTS)]
     }
 
-    /// Finds for every tensor of the adapter the tensor of the base model that it changes. `stored` are the base's names.
+    /// Finds the tensor of the base model that each tensor of the adapter changes. `stored` are the
+    /// names in the base model.
     pub(super) fn bind<'a>(
         &mut self,
         stored: impl Iterator<Item = &'a str>,
@@ -108,7 +110,7 @@ impl Adapter {
             };
             let target = find(&module, &stored).ok_or_else(|| self.placeless(name, &module))?;
             let of_target = changes.entry(target).or_default();
-            // What takes a value's place comes before what is added to it.
+            // A replacement is applied before changes are added to it.
             match change {
                 Change::Replaced { .. } => of_target.insert(0, change),
                 Change::LowRank { .. } => of_target.push(change),
@@ -128,19 +130,19 @@ impl Adapter {
             && !stored.iter().any(is_output)
         {
             return Err(self.wrong(format!(
-                "it changes the token table \"{name}\", which is this base model's output matrix too, and changes only \
+                "it changes the token table \"{name}\", which is also this base model's output matrix, and changes only \
                  one of the two; merge it with PEFT and probe the result"
             )));
         }
         if changes.is_empty() {
-            return Err(self.wrong("it holds no tensor".to_owned()));
+            return Err(self.wrong("it contains no tensor".to_owned()));
         }
         self.changes = changes;
         Ok(())
     }
 
-    /// What the adapter's tensor `name` does, and the tensor of the base that it does it to. `None` for the second and third
-    /// tensors of a change.
+    /// The change that the adapter's tensor `name` belongs to, and the tensor of the base model
+    /// that it changes. `None` for the second and third tensor of a change.
     fn change(&self, name: &str) -> Result<Option<(String, Change)>, ModelError> {
         let with = |module: &str, end: &str| -> Result<String, ModelError> {
             let other = format!("{module}.{end}");
@@ -159,7 +161,7 @@ impl Adapter {
             let rank = self
                 .tensors
                 .get(&a)
-                .and_then(|slot| slot.shape.first())
+                .and_then(|location| location.shape.first())
                 .copied()
                 .unwrap_or_default();
             let scale = self
@@ -182,7 +184,7 @@ impl Adapter {
             }
             if table && magnitude.is_some() {
                 return Err(self.wrong(format!(
-                    "\"{module}\": DoRA of a token table isn't known; merge it with PEFT"
+                    "\"{module}\": DoRA of a token table isn't supported; merge it with PEFT"
                 )));
             }
             Ok(Some((
@@ -218,7 +220,7 @@ impl Adapter {
             return Ok(None);
         }
         if name.contains("lora_") || name.contains(".token_adapter.") {
-            return Err(self.wrong(format!("tensor \"{name}\" is of a kind that isn't known")));
+            return Err(self.wrong(format!("tensor \"{name}\" is of an unsupported kind")));
         }
         let module = name
             .replace(".base_layer.", ".")
@@ -231,7 +233,8 @@ impl Adapter {
         )))
     }
 
-    /// The base's tensor `stored` with what the adapter does to it: f32 if anything, else as it came.
+    /// Applies the adapter to the base model's tensor `stored`. The result is f32 if the adapter
+    /// changes it; otherwise the tensor is returned as is.
     pub(super) fn merged(&self, stored: &str, tensor: Tensor) -> Result<Tensor, ModelError> {
         let Some(changes) = self.changes.get(stored) else {
             return Ok(tensor);
@@ -289,8 +292,8 @@ impl Adapter {
         } else {
             return Err(self.misfit("lora_A", a, "lora_B", b));
         };
-        // A token table is stored [tokens, width] and its change [width, tokens]; GPT-2's matrices are stored [in, out].
-        // Where the shape doesn't tell, the config does.
+        // A token table is stored as [tokens, width] and its change as [width, tokens]; GPT-2's
+        // matrices are stored as [in, out]. If the shape is ambiguous, the config decides.
         let turned = match weight.dims() {
             dims if table => dims == [width, rows],
             dims if dims == [rows, width] && rows == width => self.config.fan_in_fan_out,
@@ -323,7 +326,7 @@ impl Adapter {
         Ok(if turned { sum.t()?.contiguous()? } else { sum })
     }
 
-    /// Checks that every change was made.
+    /// Checks that every change was applied.
     pub(super) fn finish(&self) -> Result<(), ModelError> {
         let merged = self
             .merged
@@ -332,27 +335,29 @@ impl Adapter {
         match self.changes.keys().find(|name| !merged.contains(*name)) {
             Some(name) => Err(self.wrong(format!(
                 "it changes \"{name}\", which this base model doesn't use (is its output matrix tied to the token table?): \
-                 without it another model would be scored; merge it with PEFT and probe the result"
+                 without this change, byrote would score another model; merge it with PEFT and probe the result"
             ))),
             None => Ok(()),
         }
     }
 
-    /// The error for a base in GGUF.
+    /// The error for a base model in GGUF.
     pub(super) fn not_for_gguf(&self, base: &str) -> ModelError {
         self.wrong(format!(
-            "it can't be merged into {base}: GGUF may store matrices in another order, and quantized; give the base model's \
+            "it can't be merged into {base}: GGUF may reorder and quantize matrices; use the base model's \
              safetensors"
         ))
     }
 
-    /// A tensor of the adapter in f32, where `beside` is.
+    /// A tensor of the adapter in f32, on the device of `beside`.
     fn read(&self, name: &str, beside: &Tensor) -> Result<Tensor, ModelError> {
-        let slot = self
+        let location = self
             .tensors
             .get(name)
-            .ok_or_else(|| self.wrong(format!("there is no tensor \"{name}\"")))?;
-        Ok(slot.tensor(name, beside.device())?.to_dtype(DType::F32)?)
+            .ok_or_else(|| self.wrong(format!("tensor \"{name}\" is missing")))?;
+        Ok(location
+            .tensor(name, beside.device())?
+            .to_dtype(DType::F32)?)
     }
 
     fn wrong(&self, what: String) -> ModelError {
@@ -362,14 +367,14 @@ impl Adapter {
     fn placeless(&self, name: &str, module: &str) -> ModelError {
         let base = self.base_model().unwrap_or("not named");
         self.wrong(format!(
-            "tensor \"{name}\" changes \"{module}\", which the base model doesn't have; the adapter was made for another one \
+            "tensor \"{name}\" changes \"{module}\", which the base model doesn't have; the adapter is for another base model \
              ({base})"
         ))
     }
 
     fn misfit(&self, name: &str, tensor: &Tensor, stored: &str, base: &Tensor) -> ModelError {
         self.wrong(format!(
-            "\"{name}\" of shape {:?} doesn't fit \"{stored}\" of shape {:?}; the adapter was made for another base model ({})",
+            "\"{name}\" of shape {:?} doesn't fit \"{stored}\" of shape {:?}; the adapter is for another base model ({})",
             tensor.dims(),
             base.dims(),
             self.base_model().unwrap_or("not named")
@@ -384,8 +389,8 @@ fn bad(path: &Path, what: String) -> ModelError {
     }
 }
 
-/// The stored name for a name in the model that was trained: the same, or the same but for the trunk's name in front
-/// (`transformer.` or `model.`), which some checkpoints leave out.
+/// Finds the stored name for a name in the trained model. The two are equal, except that some
+/// checkpoints omit the name of the trunk (`transformer.` or `model.`).
 fn find(name: &str, stored: &BTreeSet<&str>) -> Option<String> {
     if stored.contains(name) {
         return Some(name.to_owned());
@@ -442,7 +447,7 @@ mod tests {
     }
 
     #[test]
-    fn a_change_of_rank_one_is_added_whichever_way_the_matrix_lies() {
+    fn rank_one_changes_are_added_to_either_matrix_layout() {
         let parts: &[(&str, &[usize])] = &[
             ("base_model.model.m.lora_A.weight", &[1, 3]),
             ("base_model.model.m.lora_B.weight", &[2, 1]),
@@ -483,8 +488,8 @@ mod tests {
     }
 
     #[test]
-    fn a_tensor_without_its_place_or_its_other_half_is_an_error() {
-        for (tensors, told) in [
+    fn unmatched_or_incomplete_adapter_tensors_are_errors() {
+        for (tensors, expected) in [
             (
                 &[
                     ("o.lora_A.weight", &[1usize, 3] as &[usize]),
@@ -506,7 +511,7 @@ mod tests {
                     ("m.lora_B.bias", &[2]),
                     ("m.lora_B.weight", &[2, 1]),
                 ],
-                "isn't known",
+                "is of an unsupported kind",
             ),
             (
                 &[("other.weight", &[2, 3])],
@@ -517,7 +522,7 @@ mod tests {
                     ("m.lora_embedding_A", &[1, 3]),
                     ("m.lora_embedding_B", &[2, 1]),
                 ],
-                "output matrix too",
+                "also this base model's output matrix",
             ),
             (
                 &[
@@ -531,16 +536,19 @@ mod tests {
                 &[("m.lora_A.weight", &[2, 3]), ("m.lora_B.weight", &[2, 2])],
                 "rank",
             ),
-            (&[], "holds no tensor"),
+            (&[], "contains no tensor"),
         ] {
             let error = bound(tensors, &["m.weight"]).unwrap_err().to_string();
-            assert!(error.contains(told) && error.contains(WEIGHTS), "{error}");
+            assert!(
+                error.contains(expected) && error.contains(WEIGHTS),
+                "{error}"
+            );
         }
         assert!(bound(&[("lm_head.weight", &[2, 3])], &["lm_head.weight"]).is_ok());
     }
 
     #[test]
-    fn the_trunks_name_may_be_left_out() {
+    fn the_trunk_name_may_be_missing() {
         let stored = BTreeSet::from(["h.0.attn.weight", "model.norm.weight", "lm_head.weight"]);
         for (name, expected) in [
             ("transformer.h.0.attn.weight", Some("h.0.attn.weight")),

@@ -1,36 +1,38 @@
-//! From a blueprint and weights to a decoder: the one place where layers are joined.
+//! Builds a decoder from a spec and weights. This is the only place where layers are joined.
 
-use super::blueprint::{
-    AttentionPlan, Blueprint, ExpertsPlan, FeedPlan, LayerPlan, NormKind, NormPlan, QkNormPlan,
-};
 use super::decoder::{Block, Decoder};
 use super::layers::attention::{Attention, QkNorm};
 use super::layers::experts::Experts;
 use super::layers::linear::{Embedding, Linear};
 use super::layers::mlp::{Gating, Mlp};
 use super::layers::norm::Norm;
+use super::spec::{
+    AttentionSpec, ExpertsSpec, FeedForwardSpec, LayerSpec, ModelSpec, NormKind, NormSpec,
+    QkNormSpec,
+};
 use super::weights::Weights;
-use super::weights::scope::{Layout, Scope};
-use super::{Facts, ModelError};
+use super::weights::scope::{Layout, TensorScope};
+use super::{ModelError, ModelInfo};
 use candle_core::{DType, Tensor};
 use rayon::prelude::*;
 
 /// Joins the layers.
 ///
 /// # Errors
-/// When a tensor is missing, of another shape, or has no place.
-pub fn decoder(plan: &Blueprint, weights: &Weights) -> Result<Decoder, ModelError> {
-    let b = Builder { plan, weights };
-    let (root, hidden) = (weights.root(), plan.hidden_size);
-    let width = plan.embedding.width.unwrap_or(hidden);
-    // First, so that a damaged configuration's sizes are found out before anything is made of them.
-    let embedding = Embedding::new(root.matrix("token_embd", plan.vocab_size, width)?);
-    let layer = |i: usize| b.block(&root.at("blk").at(i), &plan.layers[i]);
-    let blocks = (0..plan.layers.len())
+/// If a tensor is missing, unexpected, or of another shape.
+pub fn decoder(spec: &ModelSpec, weights: &Weights) -> Result<Decoder, ModelError> {
+    let b = Builder { spec, weights };
+    let (root, hidden) = (weights.root(), spec.hidden_size);
+    let width = spec.embedding.width.unwrap_or(hidden);
+    // This comes first, so that wrong sizes in a damaged configuration are detected before anything
+    // is allocated for them.
+    let embedding = Embedding::new(root.matrix("token_embd", spec.vocab_size, width)?);
+    let layer = |i: usize| b.block(&root.at("blk").at(i), &spec.layers[i]);
+    let blocks = (0..spec.layers.len())
         .into_par_iter()
         .map(layer)
         .collect::<Result<_, _>>()?;
-    let positions = match plan.embedding.positions {
+    let positions = match spec.embedding.positions {
         Some((rows, first)) => Some((
             Embedding::new(root.matrix("position_embd", rows, hidden)?),
             first,
@@ -46,58 +48,58 @@ pub fn decoder(plan: &Blueprint, weights: &Weights) -> Result<Decoder, ModelErro
             root.linear(&[("output_out", width)], hidden, false, Layout::OUT_IN)?,
         ))
     };
-    let head = if plan.tied {
+    let head = if spec.tied {
         None
     } else {
         Some(b.linear(
             &root,
-            &[("output", plan.vocab_size)],
+            &[("output", spec.vocab_size)],
             width,
-            plan.head_bias,
+            spec.head_bias,
             Layout::OUT_IN,
         )?)
     };
     Ok(Decoder {
         embedding,
-        embedding_scale: plan.embedding.scale,
-        embedding_norm: b.norm_if(plan.embedding.norm, &root, "token_embd_norm")?,
+        embedding_scale: spec.embedding.scale,
+        embedding_norm: b.norm_if(spec.embedding.norm, &root, "token_embd_norm")?,
         projections,
         positions,
-        ropes: plan.ropes.clone(),
-        alibi: plan.alibi.clone(),
+        ropes: spec.ropes.clone(),
+        alibi: spec.alibi.clone(),
         blocks,
-        final_norm: b.norm_if(plan.final_norm, &root, "output_norm")?,
+        final_norm: b.norm_if(spec.final_norm, &root, "output_norm")?,
         head,
-        logit_scale: plan.logit_scale,
-        logit_softcap: plan.logit_softcap,
+        logit_scale: spec.logit_scale,
+        logit_softcap: spec.logit_softcap,
         device: weights.device().clone(),
-        facts: Facts {
-            architecture: plan.architecture.clone(),
-            vocab_size: plan.vocab_size,
-            context_length: plan.context_length,
-            parameters: weights.finish(&ignorable(plan))?,
+        info: ModelInfo {
+            architecture: spec.architecture.clone(),
+            vocab_size: spec.vocab_size,
+            context_length: spec.context_length,
+            parameters: weights.finish(&ignorable(spec))?,
         },
     })
 }
 
-/// What may stand in a checkpoint unread: buffers that follow from the configuration, and of tied models the second
-/// copy of the token table that some savers write.
-fn ignorable(plan: &Blueprint) -> Vec<&'static str> {
+/// Tensors that may remain unread: buffers that follow from the configuration, and the second copy
+/// of the token table that some tools write for tied models.
+fn ignorable(spec: &ModelSpec) -> Vec<&'static str> {
     let mut names = vec!["rotary_emb.inv_freq", "rope_freqs.weight", "rope_factors_"];
-    if plan.tied {
+    if spec.tied {
         names.extend(["lm_head.weight", "embed_out.weight"]);
     }
-    names.extend(plan.ignorable);
+    names.extend(spec.ignorable);
     names
 }
 
 struct Builder<'a> {
-    plan: &'a Blueprint,
+    spec: &'a ModelSpec,
     weights: &'a Weights,
 }
 
 impl Builder<'_> {
-    fn block(&self, at: &Scope<'_>, layer: &LayerPlan) -> Result<Block, ModelError> {
+    fn block(&self, at: &TensorScope<'_>, layer: &LayerSpec) -> Result<Block, ModelError> {
         let norms = layer.norms;
         Ok(Block {
             attention_norm: self.norm_if(norms.attention, at, "attn_norm")?,
@@ -111,32 +113,36 @@ impl Builder<'_> {
         })
     }
 
-    fn attention(&self, at: &Scope<'_>, plan: &AttentionPlan) -> Result<Attention, ModelError> {
-        let hidden = self.plan.hidden_size;
-        if !plan.heads.is_multiple_of(plan.kv_heads) {
-            let (heads, keys) = (plan.heads, plan.kv_heads);
-            return Err(self.weights.error(format!(
-                "{keys} heads of keys don't divide {heads} heads of queries"
-            )));
+    fn attention(
+        &self,
+        at: &TensorScope<'_>,
+        spec: &AttentionSpec,
+    ) -> Result<Attention, ModelError> {
+        let hidden = self.spec.hidden_size;
+        if !spec.heads.is_multiple_of(spec.kv_heads) {
+            let (heads, keys) = (spec.heads, spec.kv_heads);
+            return Err(self
+                .weights
+                .error(format!("{keys} key heads don't divide {heads} query heads")));
         }
-        let (q, kv) = (plan.heads * plan.head_dim, plan.kv_heads * plan.head_dim);
+        let (q, kv) = (spec.heads * spec.head_dim, spec.kv_heads * spec.head_dim);
         let qkv = if at.has("attn_qkv.weight") {
             self.linear(
                 at,
                 &[("attn_qkv", q + 2 * kv)],
                 hidden,
-                plan.qkv_bias,
-                plan.qkv_layout,
+                spec.qkv_bias,
+                spec.qkv_layout,
             )?
         } else {
             let parts = [("attn_q", q), ("attn_k", kv), ("attn_v", kv)];
-            self.linear(at, &parts, hidden, plan.qkv_bias, Layout::OUT_IN)?
+            self.linear(at, &parts, hidden, spec.qkv_bias, Layout::OUT_IN)?
         };
-        let qk_norm = match plan.qk_norm {
+        let qk_norm = match spec.qk_norm {
             Some((over, norm)) => Some(QkNorm {
-                q: self.qk_norm(at, "attn_q_norm", over, norm, plan.heads, plan.head_dim)?,
-                k: self.qk_norm(at, "attn_k_norm", over, norm, plan.kv_heads, plan.head_dim)?,
-                whole: over == QkNormPlan::Whole,
+                q: self.qk_norm(at, "attn_q_norm", over, norm, spec.heads, spec.head_dim)?,
+                k: self.qk_norm(at, "attn_k_norm", over, norm, spec.kv_heads, spec.head_dim)?,
+                whole: over == QkNormSpec::Whole,
             }),
             None => None,
         };
@@ -146,21 +152,21 @@ impl Builder<'_> {
                 at,
                 &[("attn_output", hidden)],
                 q,
-                plan.out_bias,
-                plan.out_layout,
+                spec.out_bias,
+                spec.out_layout,
             )?,
-            heads: plan.heads,
-            kv_heads: plan.kv_heads,
-            head_dim: plan.head_dim,
-            scale: plan.scale,
-            softcap: plan.softcap,
-            window: plan.window,
-            rope: plan.rope,
+            heads: spec.heads,
+            kv_heads: spec.kv_heads,
+            head_dim: spec.head_dim,
+            scale: spec.scale,
+            softcap: spec.softcap,
+            window: spec.window,
+            rope: spec.rope,
             qk_norm,
-            clip: plan.clip,
-            alibi: plan.alibi,
-            sinks: if plan.sinks {
-                Some(at.tensor("attn_sinks.weight", &[plan.heads])?)
+            clip: spec.clip,
+            alibi: spec.alibi,
+            sinks: if spec.sinks {
+                Some(at.tensor("attn_sinks.weight", &[spec.heads])?)
             } else {
                 None
             },
@@ -169,22 +175,26 @@ impl Builder<'_> {
 
     fn qk_norm(
         &self,
-        at: &Scope<'_>,
+        at: &TensorScope<'_>,
         name: &str,
-        over: QkNormPlan,
-        plan: NormPlan,
+        over: QkNormSpec,
+        spec: NormSpec,
         heads: usize,
         head_dim: usize,
     ) -> Result<Norm, ModelError> {
         let leaf = format!("{name}.weight");
         let weight = match over {
-            QkNormPlan::Head => return self.norm(at, name, head_dim, plan),
-            QkNormPlan::Whole => return self.norm(at, name, heads * head_dim, plan),
-            QkNormPlan::OwnTensors if !at.has(&leaf) => {
-                let of = |head: usize| at.tensor(&format!("{name}.{head}.weight"), &[head_dim]);
-                Tensor::stack(&(0..heads).map(of).collect::<Result<Vec<_>, _>>()?, 0)?
+            QkNormSpec::Head => return self.norm(at, name, head_dim, spec),
+            QkNormSpec::Whole => return self.norm(at, name, heads * head_dim, spec),
+            QkNormSpec::OwnTensors if !at.has(&leaf) => {
+                let read_head =
+                    |head: usize| at.tensor(&format!("{name}.{head}.weight"), &[head_dim]);
+                Tensor::stack(
+                    &(0..heads).map(read_head).collect::<Result<Vec<_>, _>>()?,
+                    0,
+                )?
             }
-            QkNormPlan::OwnWeights | QkNormPlan::OwnTensors => {
+            QkNormSpec::OwnWeights | QkNormSpec::OwnTensors => {
                 at.tensor(&leaf, &[heads, head_dim])?
             }
         };
@@ -193,19 +203,19 @@ impl Builder<'_> {
             weight,
             ones,
             zeros,
-            eps: plan.eps as f32,
+            eps: spec.eps as f32,
         })
     }
 
-    fn feed(&self, at: &Scope<'_>, plan: &FeedPlan) -> Result<Mlp, ModelError> {
-        let hidden = self.plan.hidden_size;
-        match *plan {
-            FeedPlan::Gated {
+    fn feed(&self, at: &TensorScope<'_>, spec: &FeedForwardSpec) -> Result<Mlp, ModelError> {
+        let hidden = self.spec.hidden_size;
+        match *spec {
+            FeedForwardSpec::Gated {
                 inner,
                 bias,
                 gating,
             } => self.gated(at, ["ffn_gate", "ffn_up", "ffn_down"], inner, bias, gating),
-            FeedPlan::Plain {
+            FeedForwardSpec::Plain {
                 inner,
                 bias,
                 activation,
@@ -215,20 +225,21 @@ impl Builder<'_> {
                 down: self.linear(at, &[("ffn_down", hidden)], inner, bias, layout)?,
                 activation,
             }),
-            FeedPlan::Experts(plan) => Ok(Mlp::Experts(Box::new(self.experts(at, plan)?))),
+            FeedForwardSpec::Experts(spec) => Ok(Mlp::Experts(Box::new(self.experts(at, spec)?))),
         }
     }
 
-    /// A gated block, of gate, up and down by name; without a gate of its own it is in the upper half of up.
+    /// A gated block with the named gate, up and down matrices. If there is no separate gate, it is
+    /// the upper half of up.
     fn gated(
         &self,
-        at: &Scope<'_>,
+        at: &TensorScope<'_>,
         [gate, up, down]: [&str; 3],
         inner: usize,
         bias: bool,
         gating: Gating,
     ) -> Result<Mlp, ModelError> {
-        let hidden = self.plan.hidden_size;
+        let hidden = self.spec.hidden_size;
         let fused = !at.has(&format!("{gate}.weight"));
         let parts = [(gate, inner), (up, inner)];
         let modules: &[(&str, usize)] = if fused { &[(up, 2 * inner)] } else { &parts };
@@ -239,12 +250,12 @@ impl Builder<'_> {
         })
     }
 
-    fn experts(&self, at: &Scope<'_>, plan: ExpertsPlan) -> Result<Experts, ModelError> {
-        let hidden = self.plan.hidden_size;
+    fn experts(&self, at: &TensorScope<'_>, spec: ExpertsSpec) -> Result<Experts, ModelError> {
+        let hidden = self.spec.hidden_size;
         let expert = |e: usize| -> Result<Mlp, ModelError> {
-            let (inner, bias, gating) = (plan.inner, plan.bias, plan.gating);
+            let (inner, bias, gating) = (spec.inner, spec.bias, spec.gating);
             if at.has("ffn_gate_up_exps.weight") {
-                let (at, (up, down)) = (at.slab(e), plan.layouts);
+                let (at, (up, down)) = (at.expert_index(e), spec.layouts);
                 return Ok(Mlp::Gated {
                     gate_up: self.linear(
                         &at,
@@ -259,7 +270,7 @@ impl Builder<'_> {
             }
             if at.has("ffn_gate_exps.weight") {
                 let names = ["ffn_gate_exps", "ffn_up_exps", "ffn_down_exps"];
-                return self.gated(&at.slab(e), names, inner, bias, gating);
+                return self.gated(&at.expert_index(e), names, inner, bias, gating);
             }
             let names = ["gate", "up", "down"].map(|part| format!("ffn_{part}.{e}"));
             self.gated(
@@ -270,35 +281,35 @@ impl Builder<'_> {
                 gating,
             )
         };
-        let shared = match plan.shared {
+        let shared = match spec.shared {
             Some((inner, weighed)) => {
                 let names = ["ffn_gate_shexp", "ffn_up_shexp", "ffn_down_shexp"];
                 let gate = match weighed {
                     true => Some(self.weigher(at)?),
                     false => None,
                 };
-                Some((self.gated(at, names, inner, false, plan.gating)?, gate))
+                Some((self.gated(at, names, inner, false, spec.gating)?, gate))
             }
             None => None,
         };
         Ok(Experts {
             router: self.linear(
                 at,
-                &[("ffn_gate_inp", plan.count)],
+                &[("ffn_gate_inp", spec.count)],
                 hidden,
-                plan.bias,
+                spec.bias,
                 Layout::OUT_IN,
             )?,
-            experts: (0..plan.count).map(expert).collect::<Result<_, _>>()?,
-            chosen: plan.chosen,
-            weighing: plan.weighing,
+            experts: (0..spec.count).map(expert).collect::<Result<_, _>>()?,
+            chosen: spec.chosen,
+            router_weights: spec.router_weights,
             shared,
         })
     }
 
     /// The gate of a shared expert: one row, which GGUF files store as a vector.
-    fn weigher(&self, at: &Scope<'_>) -> Result<Linear, ModelError> {
-        let (name, hidden) = ("ffn_gate_inp_shexp.weight", self.plan.hidden_size);
+    fn weigher(&self, at: &TensorScope<'_>) -> Result<Linear, ModelError> {
+        let (name, hidden) = ("ffn_gate_inp_shexp.weight", self.spec.hidden_size);
         let row = at
             .tensor(name, &[1, hidden])
             .or_else(|_| at.tensor(name, &[hidden]))?;
@@ -308,10 +319,11 @@ impl Builder<'_> {
         ))
     }
 
-    /// A linear layer of a plan that knows safetensors: a GGUF's parts are in order, and its biases there or not.
+    /// A linear layer whose spec describes safetensors. In a GGUF, parts are in standard order and
+    /// biases are optional.
     fn linear(
         &self,
-        at: &Scope<'_>,
+        at: &TensorScope<'_>,
         modules: &[(&str, usize)],
         width: usize,
         bias: bool,
@@ -326,23 +338,28 @@ impl Builder<'_> {
         at.linear(modules, width, bias, Layout::OUT_IN)
     }
 
-    fn norm_if(&self, there: bool, at: &Scope<'_>, name: &str) -> Result<Option<Norm>, ModelError> {
+    fn norm_if(
+        &self,
+        there: bool,
+        at: &TensorScope<'_>,
+        name: &str,
+    ) -> Result<Option<Norm>, ModelError> {
         there
-            .then(|| self.norm(at, name, self.plan.hidden_size, self.plan.norm))
+            .then(|| self.norm(at, name, self.spec.hidden_size, self.spec.norm))
             .transpose()
     }
 
     fn norm(
         &self,
-        at: &Scope<'_>,
+        at: &TensorScope<'_>,
         name: &str,
         len: usize,
-        plan: NormPlan,
+        spec: NormSpec,
     ) -> Result<Norm, ModelError> {
         let gguf = self.weights.is_gguf();
         let vector = |leaf: &str| at.tensor(&format!("{name}.{leaf}"), &[len]);
-        let eps = plan.eps as f32;
-        Ok(match plan.kind {
+        let eps = spec.eps as f32;
+        Ok(match spec.kind {
             NormKind::Rms { offset } => {
                 let weight = vector("weight")?;
                 Norm::Rms {

@@ -1,31 +1,32 @@
-//! The built-in model and its probe set, inside the program. The model was trained by
-//! `examples/train_builtin` with canaries planted a known number of times, so the truth is known.
+//! The built-in model and its probe set, which are part of the program. `examples/train_builtin`
+//! trained the model on canaries that were repeated a known number of times, so the truth is known.
 
 use super::load::Checkpoint;
-use super::weights::Place;
+use super::weights::WeightSource;
 use byrote_core::digest::{Digest, FileDigest};
 
-const CONFIG: Place = Place::Embedded {
+const CONFIG: WeightSource = WeightSource::Embedded {
     name: "config.json",
     bytes: include_bytes!("builtin/config.json"),
 };
-const WEIGHTS: Place = Place::Embedded {
+const WEIGHTS: WeightSource = WeightSource::Embedded {
     name: "model.safetensors",
     bytes: include_bytes!("builtin/model.safetensors"),
 };
-const TOKENIZER: Place = Place::Embedded {
+const TOKENIZER: WeightSource = WeightSource::Embedded {
     name: "tokenizer.json",
     bytes: include_bytes!("builtin/tokenizer.json"),
 };
-const TOKENIZER_CONFIG: Place = Place::Embedded {
+const TOKENIZER_CONFIG: WeightSource = WeightSource::Embedded {
     name: "tokenizer_config.json",
     bytes: include_bytes!("builtin/tokenizer_config.json"),
 };
 
-/// Names and contents of the built-in probe set, all of known truth. Canaries: planted 1 to 64 times. Opted-out texts: form
-/// letters, each planted once among many of its form; texts of which edited copies were planted, such copies, and
-/// twins of which none were. Controls, never trained on: texts of the kind of the canaries, and form letters that stand for
-/// the planted ones.
+/// Names and contents of the built-in probe set. The truth is known for each text. Canaries:
+/// repeated 1 to 64 times in training. Opted-out texts: form letters, each trained once among many
+/// of the same form; texts whose edited copies were trained, such copies, and twins of which none
+/// were. Controls, never trained on: texts of the same kind as the canaries, and form letters that
+/// correspond to the trained ones.
 pub const PROBE_SET: [(&str, &[u8]); 4] = [
     (
         "builtin:canaries.jsonl",
@@ -55,17 +56,17 @@ pub fn checkpoint() -> Checkpoint {
     }
 }
 
-/// Their names, sizes and digests.
+/// Names, sizes and digests of the files.
 pub fn digests() -> Vec<FileDigest> {
     let files = [CONFIG, WEIGHTS, TOKENIZER, TOKENIZER_CONFIG];
-    let digest = |place| match place {
-        Place::Embedded { name, bytes } => Some(FileDigest {
+    let digest = |source| match source {
+        WeightSource::Embedded { name, bytes } => Some(FileDigest {
             name: name.to_owned(),
             bytes: bytes.len() as u64,
             sha256: Digest::of_bytes(bytes),
             one_text: false,
         }),
-        Place::File(_) => None,
+        WeightSource::File(_) => None,
     };
     files.into_iter().filter_map(digest).collect()
 }

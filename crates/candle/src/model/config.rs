@@ -1,7 +1,7 @@
 //! A checkpoint's configuration, field by field, from config.json or from GGUF metadata.
 //!
-//! GGUF metadata are read back into the config.json that they were made from, so a family reads one vocabulary of
-//! fields, whichever format its weights are in.
+//! GGUF metadata are converted back to the config.json that they were made from, so a family reads
+//! the same field names for either format.
 
 mod gguf;
 
@@ -11,40 +11,41 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
-/// Newer configs of families with two kinds of layers have a table for each.
+/// Newer configs of families with two kinds of layers have one table for each kind.
 #[derive(Deserialize)]
 struct RopeByLayer {
     full_attention: Option<RawScaling>,
     sliding_attention: Option<RawScaling>,
 }
 
-/// No width, vocabulary or context is larger.
+/// Upper limit for widths, vocabulary and context.
 const MOST: usize = 1 << 28;
 
-/// No model has more layers or heads.
+/// Upper limit for the number of layers and of heads.
 const MOST_OF_FEW: usize = 1 << 14;
 
 const ROPE_BY_LAYER: &str = "rope_parameters";
 
-/// A checked reader of fields. Where a method takes a field's name, `a|b` means the first of the two that is there;
+/// A checked reader of fields. In a field name, `a|b` means the first of the two that is present;
 /// null counts as absent.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// The file's name, for messages.
+    /// The name of the file, for messages.
     pub file: String,
     /// `model_type` of config.json or `general.architecture` of a GGUF.
     pub kind: String,
-    /// Whether it comes out of a GGUF file, whose tensors llama.cpp's converter has rearranged.
+    /// True if the configuration is from a GGUF file, whose tensors llama.cpp's converter has
+    /// rearranged.
     pub gguf: bool,
     fields: Map<String, Value>,
 }
 
 impl Config {
-    /// Reads a config.json. `named` overrides its `model_type`, for checkpoints that don't tell. The `text_config` of a
-    /// checkpoint that sees pictures too is taken for the whole.
+    /// Reads a config.json. `named` overrides its `model_type`, for checkpoints that don't have
+    /// one. For a multimodal checkpoint, its `text_config` is used.
     ///
     /// # Errors
-    /// When it isn't a JSON object or has no `model_type`.
+    /// If it isn't a JSON object or has no `model_type`.
     pub fn from_json(json: &[u8], file: &str, named: Option<&str>) -> Result<Self, ModelError> {
         let bad = |what: String| ModelError::Config {
             file: file.to_owned(),
@@ -73,7 +74,7 @@ impl Config {
             .and_then(|q| q.get("quant_method")?.as_str());
         if let Some(method) = method.filter(|method| *method != "mxfp4") {
             return Err(bad(format!(
-                "the weights are quantized by {method}, which byrote doesn't read; use the unquantized checkpoint or a GGUF of it"
+                "the weights are quantized by {method}, which byrote can't read; use the unquantized checkpoint or a GGUF of it"
             )));
         }
         let kind = named.map(str::to_owned).or(found);
@@ -88,7 +89,7 @@ impl Config {
         })
     }
 
-    /// The same with numbers for fields that aren't there.
+    /// A copy in which absent fields have these numbers.
     #[must_use]
     pub fn with_defaults(&self, defaults: &[(&str, u64)]) -> Self {
         let mut full = self.clone();
@@ -121,7 +122,7 @@ impl Config {
     /// A field of any type.
     ///
     /// # Errors
-    /// When it is there but of another type.
+    /// If it is present but of another type.
     pub fn get<T: DeserializeOwned>(&self, names: &str) -> Result<Option<T>, ModelError> {
         let Some((name, value)) = self.value(names) else {
             return Ok(None);
@@ -133,7 +134,7 @@ impl Config {
         })
     }
 
-    /// A field of any type, or what the family takes where it isn't there.
+    /// A field of any type, or the family's default if it is absent.
     ///
     /// # Errors
     /// As for [`Config::get`].
@@ -141,7 +142,7 @@ impl Config {
         Ok(self.get(names)?.unwrap_or(default))
     }
 
-    /// A field whose null means that there is none; what the family takes where it isn't there at all.
+    /// A field whose null means "none". If it is absent, the family's default applies.
     ///
     /// # Errors
     /// As for [`Config::get`].
@@ -157,36 +158,37 @@ impl Config {
         }
     }
 
-    /// A field that must be there.
+    /// A required field.
     ///
     /// # Errors
-    /// When it isn't, or is of another type.
+    /// If it is absent or of another type.
     pub fn need<T: DeserializeOwned>(&self, names: &str) -> Result<T, ModelError> {
         let name = names.split('|').next().unwrap_or(names);
         self.get(names)?
             .ok_or_else(|| self.error(format!("missing field \"{name}\"; fetch the file again")))
     }
 
-    /// A count that must be there and not be 0.
+    /// A required count other than 0.
     ///
     /// # Errors
-    /// When it isn't.
+    /// If it is absent, 0 or not a number.
     pub fn count(&self, names: &str) -> Result<usize, ModelError> {
         self.positive(names, self.need(names)?)
     }
 
-    /// A count that isn't 0, or the family's own.
+    /// A count other than 0, or the family's default.
     ///
     /// # Errors
-    /// When it is 0 or no number.
+    /// If it is 0 or not a number.
     pub fn count_or(&self, names: &str, default: usize) -> Result<usize, ModelError> {
         self.positive(names, self.or(names, default)?)
     }
 
-    /// As [`Config::count`], but of things that a model has few of, such as layers, heads or experts.
+    /// As [`Config::count`], for things that a model has few of, such as layers, heads or experts.
     ///
     /// # Errors
-    /// When it is absurd, too: a damaged file must not make byrote ask for all memory.
+    /// Also if the number is absurdly large, so that a damaged file can't make byrote allocate all
+    /// memory.
     pub fn few(&self, names: &str) -> Result<usize, ModelError> {
         let n = self.count(names)?;
         if n > MOST_OF_FEW {
@@ -205,11 +207,12 @@ impl Config {
         }
     }
 
-    /// A rotary embedding of `dims` components, of `rope_theta` and `rope_scaling` in their older and newer places. Of a
-    /// configuration that has one for each kind of layer, that of full layers.
+    /// A rotary embedding of `dims` components, from the older or newer fields `rope_theta` and
+    /// `rope_scaling`. If the configuration has one embedding per kind of layer, this is the one of
+    /// full layers.
     ///
     /// # Errors
-    /// When a field is missing or a scaling unknown.
+    /// If a field is missing or the scaling is unknown.
     pub fn rope(&self, dims: usize, base: f32, pairing: Pairing) -> Result<Rope, ModelError> {
         let raw = match self.get::<RopeByLayer>(ROPE_BY_LAYER)? {
             Some(RopeByLayer {
@@ -227,8 +230,9 @@ impl Config {
         )
     }
 
-    /// Rotary embeddings of full layers and of those with a sliding window, whose own are never stretched. `bases` are the
-    /// family's, and `local` is the older field with the base of the latter; without it they take that of full layers.
+    /// Rotary embeddings of full layers and of layers with a sliding window; the latter are never
+    /// scaled. `bases` are the family's defaults. `local` is the older field for the base of the
+    /// sliding layers, whose default is the base of the full ones.
     ///
     /// # Errors
     /// As for [`Config::rope`].
@@ -257,7 +261,7 @@ impl Config {
         ])
     }
 
-    /// The same of a given scaling and base.
+    /// As [`Config::rope`], for a given scaling and base.
     ///
     /// # Errors
     /// As for [`Config::rope`].
@@ -288,10 +292,10 @@ impl Config {
         })
     }
 
-    /// Share of a head's components that are rotated.
+    /// The share of a head's components that are rotated.
     ///
     /// # Errors
-    /// When it is no number.
+    /// If it isn't a number.
     pub fn rotated_share(&self, default: f32) -> Result<f32, ModelError> {
         let raw: Option<RawScaling> = self.get("rope_parameters|rope_scaling")?;
         let newer = raw.and_then(|raw| raw.partial_rotary_factor);
@@ -307,30 +311,32 @@ mod tests {
     use super::*;
 
     #[test]
-    fn fields_that_cannot_be_used_say_which_file_and_which_field() {
+    fn errors_name_the_file_and_the_field() {
         let config = |json: &str| Config::from_json(json.as_bytes(), "m/config.json", None);
-        let said = |json: &str| {
+        let error_for = |json: &str| {
             config(json)
                 .and_then(|c| c.count("hidden_size|n_embd"))
                 .unwrap_err()
                 .to_string()
         };
-        assert!(said("[").contains("m/config.json"));
-        assert!(said("{}").contains("no \"model_type\""));
+        assert!(error_for("[").contains("m/config.json"));
+        assert!(error_for("{}").contains("no \"model_type\""));
         assert!(
-            said(r#"{"quantization_config": {"quant_method": "gptq"}}"#)
+            error_for(r#"{"quantization_config": {"quant_method": "gptq"}}"#)
                 .contains("quantized by gptq")
         );
-        assert!(said(r#"{"model_type": "x"}"#).contains("missing field \"hidden_size\""));
-        assert!(said(r#"{"model_type": "x", "hidden_size": null, "n_embd": 0}"#).contains("is 0"));
+        assert!(error_for(r#"{"model_type": "x"}"#).contains("missing field \"hidden_size\""));
         assert!(
-            said(r#"{"model_type": "x", "n_embd": "8"}"#)
+            error_for(r#"{"model_type": "x", "hidden_size": null, "n_embd": 0}"#).contains("is 0")
+        );
+        assert!(
+            error_for(r#"{"model_type": "x", "n_embd": "8"}"#)
                 .contains("m/config.json: \"n_embd\": invalid type")
         );
     }
 
     #[test]
-    fn the_text_part_of_a_model_that_sees_pictures_is_the_model() {
+    fn the_text_config_of_a_multimodal_model_is_used() {
         let json =
             br#"{"model_type": "big", "tie_word_embeddings": true, "text_config": {"model_type": "small", "x": 3}}"#;
         let config = Config::from_json(json, "config.json", None).unwrap();

@@ -1,4 +1,5 @@
-//! A decoder: token vectors, blocks, final norm, output matrix. Families differ in what they put into it.
+//! A decoder: token vectors, blocks, final norm, output matrix. Families differ in the parts they
+//! use.
 
 use super::cpu;
 use super::cpu::packed::Arithmetic;
@@ -8,7 +9,7 @@ use super::layers::linear::{Embedding, Linear};
 use super::layers::mlp::Mlp;
 use super::layers::norm::Norm;
 use super::layers::rope::Rope;
-use super::{CausalLm, Facts, Pass};
+use super::{CausalLm, ForwardInput, ModelInfo};
 use candle_core::{Device, Result, Tensor};
 use std::ops::Range;
 
@@ -17,41 +18,42 @@ use std::ops::Range;
 pub struct Block {
     pub attention_norm: Option<Norm>,
     pub attention: Attention,
-    /// Norm of the attention's outcome before it is added (Gemma, OLMo 2); after it was added under
-    /// [`Residual::Normed`].
+    /// Norm of the attention output before it is added (Gemma, OLMo 2); with [`Residual::Normed`],
+    /// norm of the sum.
     pub attention_post_norm: Option<Norm>,
-    /// Under [`Residual::Parallel`] none means that the attention's norm serves both.
+    /// `None` under [`Residual::Parallel`] means that the attention's norm serves both halves.
     pub mlp_norm: Option<Norm>,
     pub mlp: Mlp,
     /// As for the attention.
     pub mlp_post_norm: Option<Norm>,
     pub residual: Residual,
-    /// Factor on what is added (Granite).
+    /// Factor on each half's output before it is added (Granite).
     pub residual_scale: Option<f64>,
 }
 
-/// How a block's two halves are added.
+/// How a block adds its two halves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Residual {
-    /// The feed-forward half sees the attention's outcome.
+    /// The feed-forward half reads the sum of the input and the attention's output.
     Sequential,
-    /// Both see the block's input (GPT-NeoX, GPT-J, Falcon).
+    /// Both halves read the block's input (GPT-NeoX, GPT-J, Falcon).
     Parallel,
-    /// Sequential, and the sums are normalized (OPT-350m).
+    /// Sequential, with normalized sums (OPT-350m).
     Normed,
 }
 
 /// A decoder, joined from shared layers.
 #[derive(Debug)]
 pub struct Decoder {
-    pub facts: Facts,
+    pub info: ModelInfo,
     pub device: Device,
     pub embedding: Embedding,
-    /// Factor on token vectors (Gemma: the root of the hidden size).
+    /// Factor on token vectors (Gemma: the square root of the hidden size).
     pub embedding_scale: Option<f64>,
     /// Norm of token vectors (BLOOM).
     pub embedding_norm: Option<Norm>,
-    /// From the width of token vectors to that of the blocks and back, where they differ (OPT-350m).
+    /// Projections between the width of token vectors and the width of the blocks, if they differ
+    /// (OPT-350m).
     pub projections: Option<(Linear, Linear)>,
     /// Learned position vectors, and the row of position 0 (GPT-2: 0, OPT: 2).
     pub positions: Option<(Embedding, u32)>,
@@ -59,7 +61,7 @@ pub struct Decoder {
     pub alibi: Option<Alibi>,
     pub blocks: Vec<Block>,
     pub final_norm: Option<Norm>,
-    /// The output matrix; absent where it is the embedding (tied).
+    /// The output matrix; `None` if the embedding serves as one (tied).
     pub head: Option<Linear>,
     /// Factor on logits (Cohere, Granite).
     pub logit_scale: Option<f64>,
@@ -67,22 +69,22 @@ pub struct Decoder {
     pub logit_softcap: Option<f64>,
 }
 
-/// Keys and values of a sequence so far.
+/// Keys and values of the sequences so far.
 #[derive(Clone, Debug, Default)]
 pub struct Cache {
     layers: Vec<LayerCache>,
     tokens: usize,
-    /// What a stepwise model has of each sequence; empty for a decoder.
-    pub(super) sequences: Vec<super::stepwise::State>,
+    /// The states of a sequential model, one per sequence; empty for a decoder.
+    pub(super) sequences: Vec<super::sequential::State>,
 }
 
 impl Cache {
-    /// Goes on with these of its sequences, in this order; one may stand several times.
+    /// Keeps these sequences, in this order; a sequence may occur several times.
     ///
     /// # Errors
-    /// When the device has no memory for it.
+    /// If the device is out of memory.
     pub fn select(&mut self, sequences: &[u32], device: &Device) -> Result<()> {
-        super::stepwise::select(&mut self.sequences, sequences);
+        super::sequential::select(&mut self.sequences, sequences);
         let index = Tensor::from_slice(sequences, sequences.len(), device)?;
         self.layers
             .iter_mut()
@@ -91,8 +93,8 @@ impl Cache {
 }
 
 impl CausalLm for Decoder {
-    fn facts(&self) -> &Facts {
-        &self.facts
+    fn info(&self) -> &ModelInfo {
+        &self.info
     }
 
     fn device(&self) -> &Device {
@@ -106,33 +108,34 @@ impl CausalLm for Decoder {
         }
     }
 
-    fn hidden(&self, pass: &Pass<'_>, cache: Option<&mut Cache>) -> Result<Tensor> {
+    fn hidden(&self, input: &ForwardInput<'_>, cache: Option<&mut Cache>) -> Result<Tensor> {
         let (mut layers, start) = match cache {
             Some(cache) => {
                 let start = cache.tokens;
-                cache.tokens += pass.len;
+                cache.tokens += input.len;
                 (Some(&mut cache.layers), start)
             }
             None => (None, 0),
         };
-        let around = self.surroundings(pass, start)?;
-        let mut x = self.vectors(pass, start)?;
+        let around = self.surroundings(input, start)?;
+        let mut x = self.vectors(input, start)?;
         for (i, block) in self.blocks.iter().enumerate() {
-            // Below the last block every position is needed as a key; from there on only what is asked for.
+            // Earlier blocks compute every position, since later positions need them as keys. The
+            // last block computes only the requested rows.
             let rows = if i + 1 == self.blocks.len() {
-                pass.rows.clone()
+                input.rows.clone()
             } else {
-                0..pass.len
+                0..input.len
             };
             let cache = layers.as_mut().and_then(|layers| layers.get_mut(i));
             x = block.forward(&x, &rows, &around, cache)?;
         }
         let mut hidden = normed(self.final_norm.as_ref(), x)?;
         if let Some((_, out)) = &self.projections {
-            hidden = out.forward(&hidden, pass.arithmetic)?;
+            hidden = out.forward(&hidden, input.arithmetic)?;
         }
         let width = hidden.dim(2)?;
-        hidden.reshape((pass.batch * pass.rows.len(), width))
+        hidden.reshape((input.batch * input.rows.len(), width))
     }
 
     fn logits(&self, hidden: &Tensor, arithmetic: Arithmetic) -> Result<Tensor> {
@@ -156,7 +159,7 @@ impl CausalLm for Decoder {
         arithmetic: Arithmetic,
         logits: &mut [f32],
     ) -> Result<bool> {
-        // Of the few families that warp their logits rows are taken whole.
+        // Scaled or capped logits are computed as whole rows; only few families have them.
         if !self.device.is_cpu() || self.logit_softcap.is_some() || self.logit_scale.is_some() {
             return Ok(false);
         }
@@ -170,33 +173,33 @@ impl CausalLm for Decoder {
 
 impl Decoder {
     /// `[batch, len, hidden]`.
-    fn vectors(&self, pass: &Pass<'_>, start: usize) -> Result<Tensor> {
-        let ids = Tensor::from_slice(pass.ids, pass.batch * pass.len, &self.device)?;
+    fn vectors(&self, input: &ForwardInput<'_>, start: usize) -> Result<Tensor> {
+        let ids = Tensor::from_slice(input.ids, input.batch * input.len, &self.device)?;
         let vectors = self.embedding.vectors(&ids)?;
         let width = vectors.dim(1)?;
-        let mut x = vectors.reshape((pass.batch, pass.len, width))?;
+        let mut x = vectors.reshape((input.batch, input.len, width))?;
         if let Some(scale) = self.embedding_scale {
             x = (x * scale)?;
         }
         if let Some((into, _)) = &self.projections {
-            x = into.forward(&x, pass.arithmetic)?;
+            x = into.forward(&x, input.arithmetic)?;
         }
         if let Some((positions, first)) = &self.positions {
             let start = start as u32 + first;
-            let at = Tensor::arange(start, start + pass.len as u32, &self.device)?;
+            let at = Tensor::arange(start, start + input.len as u32, &self.device)?;
             x = x.broadcast_add(&positions.vectors(&at)?)?;
         }
         normed(self.embedding_norm.as_ref(), x)
     }
 
-    fn surroundings(&self, pass: &Pass<'_>, start: usize) -> Result<Surroundings> {
+    fn surroundings(&self, input: &ForwardInput<'_>, start: usize) -> Result<Surroundings> {
         let tables = self
             .ropes
             .iter()
-            .map(|rope| rope.tables(start, pass.len, pass.sequence_len, &self.device))
+            .map(|rope| rope.tables(start, input.len, input.sequence_len, &self.device))
             .collect::<Result<_>>()?;
         let mut masks: Vec<(Option<usize>, Tensor)> = Vec::new();
-        // The CPU's own attention needs none.
+        // The CPU's own attention needs no masks.
         let masked = !(cpu::available() && self.device.is_cpu());
         for window in self
             .blocks
@@ -205,20 +208,20 @@ impl Decoder {
             .filter(|_| masked)
         {
             if !masks.iter().any(|(w, _)| *w == window) {
-                masks.push((window, mask(start, pass.len, window, &self.device)?));
+                masks.push((window, mask(start, input.len, window, &self.device)?));
             }
         }
         let alibi = self
             .alibi
             .as_ref()
-            .map(|alibi| alibi.bias(start + pass.len, &self.device))
+            .map(|alibi| alibi.bias(start + input.len, &self.device))
             .transpose()?;
         Ok(Surroundings {
             start,
             tables,
             masks,
             alibi,
-            arithmetic: pass.arithmetic,
+            arithmetic: input.arithmetic,
         })
     }
 }

@@ -1,4 +1,5 @@
-//! What a model is by the headers of its files: shapes, types and settings. Its weights are not read.
+//! Describes a model by the headers of its files: shapes, types and settings. Doesn't read the
+//! weights.
 
 use super::ModelError;
 use super::adapter::Adapter;
@@ -6,40 +7,40 @@ use super::families::Family;
 use super::gguf::Gguf;
 use super::load::{Checkpoint, vocabulary};
 use super::memory::{self, Header, Packing};
-use super::stepwise::fields::finite;
+use super::sequential::fields::finite;
 use super::weights::Precision;
 use crate::tokens::tokenizer::Tokenizer;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::path::Path;
 
-/// A model, described. Counts are absent where its files don't tell.
+/// A description of a model. A count is absent if the files don't contain it.
 #[derive(Debug)]
 pub struct Description {
     /// `model_type` of config.json or `general.architecture` of a GGUF.
     pub architecture: String,
-    /// Why byrote can't load it, if it can't.
+    /// The reason why byrote can't load it, if any.
     pub unsupported: Option<String>,
-    /// Values in all tensors, buffers and a second copy of a tied output matrix left out.
+    /// Number of values in all tensors, without buffers and a second copy of a tied output matrix.
     pub parameters: u64,
     pub layers: Option<u64>,
     pub heads: Option<u64>,
-    /// Heads of keys and values.
+    /// Number of heads of keys and values.
     pub kv_heads: Option<u64>,
     pub hidden: Option<u64>,
     /// Longest sequence in tokens.
     pub context: Option<u64>,
-    /// Parameters by the type in which the files have them, such as `bf16` or `q4_k`.
+    /// Parameters by their type in the files, such as `bf16` or `q4_k`.
     pub stored: BTreeMap<String, u64>,
-    /// Bytes that the weights take in memory, by what `--dtype` would make of them.
+    /// Bytes that the weights take in memory, by value of `--dtype`.
     pub memory: Vec<(&'static str, u64)>,
     pub tokenizer: Option<Tokenizer>,
 }
 
-/// Describes a checkpoint of safetensors, and checks that an adapter finds its tensors in it.
+/// Describes a safetensors checkpoint, and checks that an adapter's tensors match it.
 ///
 /// # Errors
-/// When a file can't be read or is damaged, or the adapter is another model's.
+/// If a file can't be read or is damaged, or the adapter belongs to another model.
 pub fn safetensors(
     checkpoint: &Checkpoint,
     family: Option<&str>,
@@ -51,26 +52,26 @@ pub fn safetensors(
         file: file.clone(),
         what: format!("{e}; correct it or fetch it again"),
     })?;
-    let tied = of(&config, &["tie_word_embeddings"]).and_then(Value::as_bool) == Some(true);
+    let tied = field(&config, &["tie_word_embeddings"]).and_then(Value::as_bool) == Some(true);
     let tensors = memory::of_safetensors(&checkpoint.weights, tied)?;
     if let Some(folder) = adapter {
         Adapter::open(folder)?.bind(tensors.iter().map(|tensor| tensor.name.as_str()))?;
     }
-    let number = |names: &[&str]| of(&config, names).and_then(Value::as_u64);
+    let number = |names: &[&str]| field(&config, names).and_then(Value::as_u64);
     let tokenizer = match &checkpoint.tokenizer {
-        Some(place) => {
+        Some(source) => {
             let config = checkpoint
                 .tokenizer_config
                 .as_ref()
-                .map(super::weights::Place::read_all)
+                .map(super::weights::WeightSource::read_all)
                 .transpose()?;
-            Some(super::load::tokenizer(place, config, &json)?)
+            Some(super::load::tokenizer(source, config, &json)?)
         }
         None => None,
     };
     let kind = family
         .map(str::to_owned)
-        .or_else(|| of(&config, &["model_type"])?.as_str().map(str::to_owned));
+        .or_else(|| field(&config, &["model_type"])?.as_str().map(str::to_owned));
     let heads = number(&["num_attention_heads", "n_head", "n_heads", "num_heads"]);
     Ok(Description {
         architecture: kind.unwrap_or_else(|| "unknown".to_owned()),
@@ -99,7 +100,7 @@ pub fn safetensors(
 /// Describes a GGUF file, given by any of its parts if it is split.
 ///
 /// # Errors
-/// When it can't be read or is damaged.
+/// If it can't be read or is damaged.
 pub fn gguf(path: &Path) -> Result<Description, ModelError> {
     let gguf = Gguf::open(path)?;
     let architecture = gguf
@@ -130,16 +131,16 @@ pub fn gguf(path: &Path) -> Result<Description, ModelError> {
     })
 }
 
-/// The first of `names` that config.json has, at its top or under `text_config`.
-fn of<'a>(config: &'a Value, names: &[&str]) -> Option<&'a Value> {
-    let places = [Some(config), config.get("text_config")];
-    let found = |place: &'a Value| {
+/// The first of `names` in config.json, at its top level or under `text_config`.
+fn field<'a>(config: &'a Value, names: &[&str]) -> Option<&'a Value> {
+    let tables = [Some(config), config.get("text_config")];
+    let find = |table: &'a Value| {
         names
             .iter()
-            .find_map(|name| place.get(name))
+            .find_map(|name| table.get(name))
             .filter(|value| !value.is_null())
     };
-    places.into_iter().flatten().find_map(found)
+    tables.into_iter().flatten().find_map(find)
 }
 
 fn stored(tensors: &[Header]) -> BTreeMap<String, u64> {
@@ -166,9 +167,9 @@ mod tests {
     use crate::model::load::{self, LoadConfig};
 
     #[test]
-    fn the_headers_tell_of_the_model_what_loading_it_does() {
+    fn headers_describe_the_model_as_loading_does() {
         let checkpoint = builtin::checkpoint();
-        let told = safetensors(&checkpoint, None, None).unwrap();
+        let description = safetensors(&checkpoint, None, None).unwrap();
         let loaded = load::safetensors(
             &checkpoint,
             &LoadConfig {
@@ -177,31 +178,34 @@ mod tests {
             },
         );
         let loaded = loaded.unwrap();
-        let facts = loaded.model.facts();
+        let info = loaded.model.info();
         assert_eq!(
-            (told.architecture.as_str(), told.parameters),
-            (facts.architecture.as_str(), facts.parameters)
+            (description.architecture.as_str(), description.parameters),
+            (info.architecture.as_str(), info.parameters)
         );
-        assert_eq!(told.context, Some(facts.context_length as u64));
+        assert_eq!(description.context, Some(info.context_length as u64));
         assert_eq!(
-            told.tokenizer.unwrap().fingerprint(),
+            description.tokenizer.unwrap().fingerprint(),
             loaded.tokenizer.unwrap().fingerprint()
         );
-        assert_eq!(told.unsupported, None);
-        assert_eq!(told.stored.values().sum::<u64>(), told.parameters);
-        let bytes: BTreeMap<_, _> = told.memory.into_iter().collect();
-        assert_eq!(bytes["f32"], 4 * told.parameters);
-        assert!(bytes["bf16"] >= 2 * told.parameters && bytes["bf16"] < bytes["f32"]);
+        assert_eq!(description.unsupported, None);
+        assert_eq!(
+            description.stored.values().sum::<u64>(),
+            description.parameters
+        );
+        let bytes: BTreeMap<_, _> = description.memory.into_iter().collect();
+        assert_eq!(bytes["f32"], 4 * description.parameters);
+        assert!(bytes["bf16"] >= 2 * description.parameters && bytes["bf16"] < bytes["f32"]);
     }
 
     #[test]
-    fn every_architecture_can_be_shown() {
+    fn every_architecture_can_be_described() {
         let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/fixtures/models");
         for folder in std::fs::read_dir(fixtures)
             .unwrap()
             .map(|entry| entry.unwrap().path())
         {
-            let file = |name: &str| crate::model::weights::Place::File(folder.join(name));
+            let file = |name: &str| crate::model::weights::WeightSource::File(folder.join(name));
             let weights = if folder.join("model.safetensors").exists() {
                 vec![file("model.safetensors")]
             } else {
@@ -213,23 +217,23 @@ mod tests {
                 tokenizer: None,
                 tokenizer_config: None,
             };
-            let told = safetensors(&checkpoint, None, None).unwrap();
-            assert_eq!(told.unsupported, None, "{}", folder.display());
+            let description = safetensors(&checkpoint, None, None).unwrap();
+            assert_eq!(description.unsupported, None, "{}", folder.display());
         }
     }
 
     #[test]
-    fn numbers_are_found_under_any_of_their_names() {
+    fn numbers_are_found_under_all_their_names() {
         let config =
             serde_json::json!({"text_config": {"n_layer": 3, "hidden_size": null}, "n_embd": 8});
         assert_eq!(
-            of(&config, &["num_hidden_layers", "n_layer"]).and_then(Value::as_u64),
+            field(&config, &["num_hidden_layers", "n_layer"]).and_then(Value::as_u64),
             Some(3)
         );
         assert_eq!(
-            of(&config, &["hidden_size", "n_embd"]).and_then(Value::as_u64),
+            field(&config, &["hidden_size", "n_embd"]).and_then(Value::as_u64),
             Some(8)
         );
-        assert_eq!(of(&config, &["n_ctx"]), None);
+        assert_eq!(field(&config, &["n_ctx"]), None);
     }
 }

@@ -1,5 +1,6 @@
-//! The families of models: each says what its checkpoints call their tensors, and turns a configuration into a
-//! blueprint. A family that joins the layers in no new way is a row of `NATIVE` and a few lines.
+//! Model families. Each one maps GGUF's names of tensors to those in its checkpoints, and turns a
+//! configuration into a spec. A family that uses existing layers is a row of `NATIVE` and a few
+//! lines of code.
 
 mod bloom;
 mod cohere;
@@ -19,12 +20,12 @@ mod qwen;
 mod stablelm;
 mod starcoder2;
 
-use super::blueprint::Blueprint;
 use super::config::Config;
 use super::gguf::Gguf;
+use super::spec::ModelSpec;
 use super::weights::Weights;
 use super::weights::names::Names;
-use super::{CausalLm, ModelError, build, stepwise};
+use super::{CausalLm, ModelError, build, sequential};
 
 /// One architecture.
 #[derive(Debug)]
@@ -34,234 +35,234 @@ struct Native {
     /// `general.architecture`s of GGUF.
     gguf: &'static [&'static str],
     names: fn(&Config) -> Names,
-    plan: fn(&Config) -> Result<Blueprint, ModelError>,
+    spec: fn(&Config) -> Result<ModelSpec, ModelError>,
 }
 
-/// What byrote's own layers can be joined to.
+/// The architectures that byrote's own layers support.
 const NATIVE: &[Native] = &[
     Native {
         config: &["llama"],
         gguf: &["llama"],
         names: llama::names,
-        plan: llama::llama,
+        spec: llama::llama,
     },
     Native {
         config: &["mistral"],
         gguf: &["mistral"],
         names: llama::names,
-        plan: llama::mistral,
+        spec: llama::mistral,
     },
     Native {
         config: &["ministral"],
         gguf: &[],
         names: llama::names,
-        plan: llama::ministral,
+        spec: llama::ministral,
     },
     Native {
         config: &["ministral3"],
         gguf: &["mistral3"],
         names: llama::names,
-        plan: llama::ministral3,
+        spec: llama::ministral3,
     },
     Native {
         config: &["mixtral"],
         gguf: &[],
         names: llama::mixtral_names,
-        plan: llama::mixtral,
+        spec: llama::mixtral,
     },
     Native {
         config: &["smollm3"],
         gguf: &["smollm3"],
         names: llama::names,
-        plan: llama::smollm3,
+        spec: llama::smollm3,
     },
     Native {
         config: &["internlm2"],
         gguf: &["internlm2"],
         names: llama::internlm2_names,
-        plan: llama::internlm2,
+        spec: llama::internlm2,
     },
     Native {
         config: &["granite"],
         gguf: &["granite"],
         names: llama::names,
-        plan: llama::granite,
+        spec: llama::granite,
     },
     Native {
         config: &["qwen2"],
         gguf: &["qwen2"],
         names: llama::names,
-        plan: qwen::qwen2,
+        spec: qwen::qwen2,
     },
     Native {
         config: &["qwen3"],
         gguf: &["qwen3"],
         names: llama::names,
-        plan: qwen::qwen3,
+        spec: qwen::qwen3,
     },
     Native {
         config: &["qwen2_moe"],
         gguf: &["qwen2moe"],
         names: qwen::moe_names,
-        plan: qwen::qwen2_moe,
+        spec: qwen::qwen2_moe,
     },
     Native {
         config: &["qwen3_moe"],
         gguf: &["qwen3moe"],
         names: qwen::moe_names,
-        plan: qwen::qwen3_moe,
+        spec: qwen::qwen3_moe,
     },
     Native {
         config: &["olmo"],
         gguf: &["olmo"],
         names: llama::names,
-        plan: olmo::olmo,
+        spec: olmo::olmo,
     },
     Native {
         config: &["olmo2"],
         gguf: &[],
         names: olmo::after_names,
-        plan: olmo::olmo2,
+        spec: olmo::olmo2,
     },
-    // llama.cpp writes both as OLMo 2, the third with a window.
+    // llama.cpp writes both as OLMo 2; version 3 has a window.
     Native {
         config: &["olmo3"],
         gguf: &["olmo2"],
         names: olmo::after_names,
-        plan: olmo::olmo3,
+        spec: olmo::olmo3,
     },
     Native {
         config: &["olmoe"],
         gguf: &["olmoe"],
         names: qwen::moe_names,
-        plan: olmo::olmoe,
+        spec: olmo::olmoe,
     },
     Native {
         config: &["gemma"],
         gguf: &["gemma"],
         names: llama::names,
-        plan: gemma::gemma,
+        spec: gemma::gemma,
     },
     Native {
         config: &["gemma2"],
         gguf: &["gemma2"],
         names: gemma::names,
-        plan: gemma::gemma2,
+        spec: gemma::gemma2,
     },
     Native {
         config: &["gemma3_text", "gemma3"],
         gguf: &["gemma3"],
         names: gemma::names,
-        plan: gemma::gemma3,
+        spec: gemma::gemma3,
     },
     Native {
         config: &["phi"],
         gguf: &["phi2"],
         names: phi::names,
-        plan: phi::phi,
+        spec: phi::phi,
     },
     Native {
         config: &["phi3"],
         gguf: &["phi3"],
         names: phi::phi3_names,
-        plan: phi::phi3,
+        spec: phi::phi3,
     },
     Native {
         config: &["stablelm"],
         gguf: &["stablelm"],
         names: stablelm::names,
-        plan: stablelm::plan,
+        spec: stablelm::spec,
     },
     Native {
         config: &["cohere"],
         gguf: &["command-r"],
         names: llama::names,
-        plan: cohere::cohere,
+        spec: cohere::cohere,
     },
     Native {
         config: &["cohere2"],
         gguf: &["cohere2"],
         names: llama::names,
-        plan: cohere::cohere2,
+        spec: cohere::cohere2,
     },
     Native {
         config: &["starcoder2"],
         gguf: &["starcoder2"],
         names: starcoder2::names,
-        plan: starcoder2::plan,
+        spec: starcoder2::spec,
     },
     Native {
         config: &["gpt2"],
         gguf: &["gpt2"],
         names: gpt2::names,
-        plan: gpt2::gpt2,
+        spec: gpt2::gpt2,
     },
     Native {
         config: &["gpt_bigcode"],
         gguf: &["starcoder"],
         names: gpt2::names,
-        plan: gpt2::bigcode,
+        spec: gpt2::bigcode,
     },
     Native {
         config: &["gpt_neo"],
         gguf: &[],
         names: gpt_neo::names,
-        plan: gpt_neo::plan,
+        spec: gpt_neo::spec,
     },
     Native {
         config: &["gptj"],
         gguf: &[],
         names: gptj::names,
-        plan: gptj::plan,
+        spec: gptj::spec,
     },
     Native {
         config: &["gpt_neox"],
         gguf: &["gptneox"],
         names: gpt_neox::names,
-        plan: gpt_neox::plan,
+        spec: gpt_neox::spec,
     },
     Native {
         config: &["opt"],
         gguf: &[],
         names: opt::names,
-        plan: opt::plan,
+        spec: opt::spec,
     },
     Native {
         config: &["bloom"],
         gguf: &["bloom"],
         names: bloom::names,
-        plan: bloom::plan,
+        spec: bloom::spec,
     },
     Native {
         config: &["mpt"],
         gguf: &["mpt"],
         names: mpt::names,
-        plan: mpt::plan,
+        spec: mpt::spec,
     },
     Native {
         config: &["falcon"],
         gguf: &["falcon"],
         names: falcon::names,
-        plan: falcon::plan,
+        spec: falcon::spec,
     },
     Native {
         config: &["gpt_oss"],
         gguf: &["gpt-oss"],
         names: gpt_oss::names,
-        plan: gpt_oss::plan,
+        spec: gpt_oss::spec,
     },
 ];
 
-/// A checkpoint's family, with its configuration.
+/// The family of a checkpoint, with its configuration.
 #[derive(Clone, Debug)]
 pub enum Family {
-    /// Joined from byrote's layers.
+    /// Built from byrote's layers.
     Native(Recognized),
-    /// Walked a token at a time.
-    Stepwise(stepwise::Config),
+    /// Runs one token at a time.
+    Sequential(sequential::Config),
 }
 
-/// A family of `NATIVE` and what a checkpoint of it says of itself.
+/// A family of `NATIVE` and the configuration of a checkpoint.
 #[derive(Clone, Debug)]
 pub struct Recognized {
     native: &'static Native,
@@ -269,32 +270,33 @@ pub struct Recognized {
 }
 
 impl Family {
-    /// Reads a config.json. `named` overrides its `model_type`, for checkpoints that don't tell.
+    /// Reads a config.json. `named` overrides its `model_type`, for checkpoints that don't have
+    /// one.
     ///
     /// # Errors
-    /// When it isn't JSON, or its architecture is unknown.
+    /// If it isn't JSON, or its architecture is unknown.
     pub fn from_config(json: &[u8], file: &str, named: Option<&str>) -> Result<Self, ModelError> {
-        let json = &*stepwise::fields::finite(json);
+        let json = &*sequential::fields::finite(json);
         let config = Config::from_json(json, file, named)?;
-        if stepwise::ARCHITECTURES.contains(&config.kind.as_str()) {
-            return Ok(Self::Stepwise(stepwise::Config::from_json(
+        if sequential::ARCHITECTURES.contains(&config.kind.as_str()) {
+            return Ok(Self::Sequential(sequential::Config::from_json(
                 json,
                 file,
                 &config.kind,
             )?));
         }
-        Self::of(config, |native| native.config)
+        Self::recognize(config, |native| native.config)
     }
 
-    /// Reads the configuration out of a GGUF's metadata.
+    /// Reads the configuration from a GGUF's metadata.
     ///
     /// # Errors
     /// As for [`Family::from_config`].
     pub fn from_gguf(gguf: &Gguf) -> Result<Self, ModelError> {
-        Self::of(Config::from_gguf(gguf)?, |native| native.gguf)
+        Self::recognize(Config::from_gguf(gguf)?, |native| native.gguf)
     }
 
-    fn of(
+    fn recognize(
         config: Config,
         kinds: fn(&Native) -> &'static [&'static str],
     ) -> Result<Self, ModelError> {
@@ -311,38 +313,38 @@ impl Family {
         }
     }
 
-    /// What the family's tensors are called.
+    /// The names of the family's tensors.
     pub fn names(&self) -> Names {
         match self {
             Self::Native(Recognized { native, config }) => (native.names)(config),
-            Self::Stepwise(_) => Names::AS_STORED,
+            Self::Sequential(_) => Names::AS_STORED,
         }
     }
 
-    /// Whether what computes it computes as narrowly as its weights are: then they must be f32.
+    /// True if activations have the precision of the weights, which must then be f32.
     pub fn f32_only(&self) -> bool {
-        matches!(self, Self::Stepwise(config) if config.f32_only())
+        matches!(self, Self::Sequential(config) if config.f32_only())
     }
 
     /// Checks the configuration, without weights.
     ///
     /// # Errors
-    /// When a field is missing or wrong.
+    /// If a field is missing or wrong.
     pub fn check(&self) -> Result<(), ModelError> {
         match self {
-            Self::Native(recognized) => recognized.plan().map(drop),
-            Self::Stepwise(_) => Ok(()),
+            Self::Native(recognized) => recognized.spec().map(drop),
+            Self::Sequential(_) => Ok(()),
         }
     }
 
     /// Loads the weights.
     ///
     /// # Errors
-    /// When the configuration can't be used, or a tensor is missing, of another shape, or has no place.
+    /// If the configuration is unusable, or a tensor is missing, unexpected, or of another shape.
     pub fn load(&self, weights: &Weights) -> Result<Box<dyn CausalLm>, ModelError> {
         match self {
-            Self::Native(recognized) => Ok(Box::new(build::decoder(&recognized.plan()?, weights)?)),
-            Self::Stepwise(config) => Ok(Box::new(config.load(weights)?)),
+            Self::Native(recognized) => Ok(Box::new(build::decoder(&recognized.spec()?, weights)?)),
+            Self::Sequential(config) => Ok(Box::new(config.load(weights)?)),
         }
     }
 }
@@ -350,19 +352,19 @@ impl Family {
 fn known(kinds: fn(&Native) -> &'static [&'static str]) -> String {
     let native: Vec<&str> = NATIVE.iter().flat_map(kinds).copied().collect();
     format!(
-        "{}; from safetensors, a token at a time: {}",
+        "{}; from safetensors, one token at a time: {}",
         native.join(", "),
-        stepwise::ARCHITECTURES.join(", ")
+        sequential::ARCHITECTURES.join(", ")
     )
 }
 
 impl Recognized {
-    /// The model without its weights.
+    /// The spec of the model.
     ///
     /// # Errors
-    /// When a field is missing or wrong.
-    pub fn plan(&self) -> Result<Blueprint, ModelError> {
-        (self.native.plan)(&self.config)
+    /// If a field is missing or wrong.
+    pub fn spec(&self) -> Result<ModelSpec, ModelError> {
+        (self.native.spec)(&self.config)
     }
 }
 
@@ -371,21 +373,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn configs_that_cannot_be_used_say_why() {
-        let said = |json: &str| {
+    fn errors_say_why_a_config_is_unusable() {
+        let error_for = |json: &str| {
             let family = Family::from_config(json.as_bytes(), "m/config.json", None);
-            let plan = family.and_then(|family| match family {
-                Family::Native(recognized) => recognized.plan(),
-                Family::Stepwise(_) => panic!("{json} is native"),
+            let spec = family.and_then(|family| match family {
+                Family::Native(recognized) => recognized.spec(),
+                Family::Sequential(_) => panic!("{json} is native"),
             });
-            plan.unwrap_err().to_string()
+            spec.unwrap_err().to_string()
         };
-        assert!(said("{").contains("m/config.json"));
-        assert!(said("{}").contains("no \"model_type\""));
+        assert!(error_for("{").contains("m/config.json"));
+        assert!(error_for("{}").contains("no \"model_type\""));
         assert!(
-            said(r#"{"model_type": "perceptron"}"#)
-                .contains("\"perceptron\" is not supported; byrote reads llama")
+            error_for(r#"{"model_type": "perceptron"}"#)
+                .contains("\"perceptron\" is not supported; byrote supports llama")
         );
-        assert!(said(r#"{"model_type": "gpt2", "n_embd": 8}"#).contains("missing field"));
+        assert!(error_for(r#"{"model_type": "gpt2", "n_embd": 8}"#).contains("missing field"));
     }
 }

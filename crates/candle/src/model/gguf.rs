@@ -1,7 +1,8 @@
-//! Reading GGUF: metadata and tensor table, every length checked against the file before it is believed.
+//! Reads GGUF: metadata and the tensor table. Every length is checked against the size of the file
+//! before it is used.
 //!
-//! The layout is the one of the GGUF specification, versions 2 and 3 (little endian). Tensor data stay
-//! in the file until they are asked for.
+//! The layout follows the GGUF specification, versions 2 and 3 (little endian). Tensor data remain
+//! in the file until they are requested.
 
 pub mod split;
 
@@ -26,17 +27,17 @@ pub enum Value {
     Texts(Vec<String>),
 }
 
-/// What a tensor's blocks are.
+/// The type of a tensor's blocks.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum BlockType {
     /// One of Candle's types.
     Candle(GgmlDType),
-    /// Candle doesn't have it; [`super::weights::mxfp4`] reads it.
+    /// Candle doesn't support it; [`super::weights::mxfp4`] reads it.
     Mxfp4,
 }
 
 impl BlockType {
-    /// Elements of a block, and its bytes.
+    /// Number of elements per block, and number of bytes.
     fn block(self) -> (usize, usize) {
         match self {
             Self::Candle(dtype) => (dtype.block_size(), dtype.type_size()),
@@ -54,15 +55,15 @@ impl std::fmt::Debug for BlockType {
     }
 }
 
-/// Where a tensor lies and what it is.
+/// Position and type of a tensor.
 #[derive(Clone, Debug)]
 pub struct TensorEntry {
     pub dtype: BlockType,
-    /// Outermost dimension first, as Candle has it (GGUF stores the reverse).
+    /// Outermost dimension first, as in Candle (GGUF stores the reverse).
     pub shape: Vec<usize>,
     offset: u64,
     bytes: usize,
-    /// Which of the files it lies in.
+    /// Index of the file that contains it.
     part: usize,
 }
 
@@ -76,13 +77,13 @@ impl TensorEntry {
 /// An open GGUF file, or all parts of a split one.
 #[derive(Debug)]
 pub struct Gguf {
-    /// One path a part.
+    /// One path per part.
     parts: Vec<PathBuf>,
     pub metadata: BTreeMap<String, Value>,
     pub tensors: BTreeMap<String, TensorEntry>,
 }
 
-/// Reads little-endian values and refuses any length that the rest of the file can't hold.
+/// Reads little-endian values and rejects any length that exceeds the rest of the file.
 struct Reader<'a> {
     path: &'a Path,
     inner: BufReader<&'a File>,
@@ -90,10 +91,12 @@ struct Reader<'a> {
 }
 
 impl Gguf {
-    /// Reads metadata and the tensor table; of a split file, given by any of its parts, those of all parts.
+    /// Reads the metadata and the tensor table. For a split file, given by any of its parts, reads
+    /// those of all parts.
     ///
     /// # Errors
-    /// When a file isn't GGUF, is of another version, is truncated, claims lengths it doesn't have, or a part is missing.
+    /// If a file isn't GGUF, has another version, is truncated or claims false lengths, or if a
+    /// part is missing.
     pub fn open(path: &Path) -> Result<Self, ModelError> {
         let one = Self::open_one(path)?;
         if one.int("split.count").unwrap_or(1) <= 1 {
@@ -125,14 +128,14 @@ impl Gguf {
             )));
         }
         let (tensor_count, entry_count) = (r.u64()?, r.u64()?);
-        // A tensor's row takes at least 24 bytes, a metadata entry at least 13.
+        // A row of the tensor table takes at least 24 bytes, a metadata entry at least 13.
         if tensor_count
             .saturating_mul(24)
             .saturating_add(entry_count.saturating_mul(13))
             > r.left
         {
             return Err(r.bad(format!(
-                "its header claims {tensor_count} tensors and {entry_count} metadata entries, more than the file can hold: \
+                "its header claims {tensor_count} tensors and {entry_count} metadata entries, more than the file can contain: \
                  it is damaged or truncated; fetch it again"
             )));
         }
@@ -151,7 +154,7 @@ impl Gguf {
         }
         let alignment = match metadata.get("general.alignment") {
             Some(Value::Int(a)) if (1..=1 << 20).contains(a) => a.unsigned_abs(),
-            Some(_) => return Err(r.bad("general.alignment is not a sensible number")),
+            Some(_) => return Err(r.bad("general.alignment is invalid")),
             None => 32,
         };
         let data = r
@@ -178,7 +181,7 @@ impl Gguf {
         })
     }
 
-    /// The file this was read from; of a split one the first part.
+    /// The path of the file; of the first part if the file is split.
     pub fn path(&self) -> &Path {
         self.parts.first().map_or(Path::new(""), PathBuf::as_path)
     }
@@ -186,7 +189,7 @@ impl Gguf {
     /// Raw blocks of a tensor: `len` bytes from `offset`.
     ///
     /// # Errors
-    /// When there is no such tensor, or it can't be read.
+    /// If there is no such tensor, or it can't be read.
     pub fn read(&self, name: &str, offset: u64, len: usize) -> Result<Vec<u8>, ModelError> {
         let entry = self
             .tensors
@@ -202,10 +205,10 @@ impl Gguf {
         super::weights::read_range(file, entry.offset + offset, len)
     }
 
-    /// A small f32 tensor, if there is one.
+    /// A small f32 tensor, if the file has it.
     ///
     /// # Errors
-    /// When it can't be read.
+    /// If it can't be read.
     pub fn floats(&self, name: &str) -> Result<Option<Vec<f32>>, ModelError> {
         let Some(entry) = self
             .tensors
@@ -223,7 +226,7 @@ impl Gguf {
         ))
     }
 
-    /// A text from the metadata.
+    /// A string from the metadata.
     pub fn text(&self, key: &str) -> Option<&str> {
         match self.metadata.get(key) {
             Some(Value::Text(text)) => Some(text),
@@ -248,7 +251,7 @@ impl Gguf {
         }
     }
 
-    /// A truth value from the metadata.
+    /// A boolean from the metadata.
     pub fn bool(&self, key: &str) -> Option<bool> {
         match self.metadata.get(key) {
             Some(Value::Bool(b)) => Some(*b),
@@ -268,7 +271,7 @@ impl Reader<'_> {
     fn bytes(&mut self, n: u64) -> Result<Vec<u8>, ModelError> {
         if n > self.left {
             return Err(self.bad(format!(
-                "it claims a field of {n} bytes where {} are left: it is damaged or truncated; fetch it again",
+                "it claims a field of {n} bytes, but only {} remain: it is damaged or truncated; fetch it again",
                 self.left
             )));
         }
@@ -300,7 +303,8 @@ impl Reader<'_> {
     fn text(&mut self) -> Result<String, ModelError> {
         let n = self.u64()?;
         let bytes = self.bytes(n)?;
-        // Some vocabularies hold pieces that are not UTF-8; they stay recognizable and don't end the run.
+        // Some vocabularies have pieces that are not UTF-8. They are converted lossily, so that the
+        // run doesn't fail.
         Ok(String::from_utf8(bytes)
             .unwrap_or_else(|e| String::from_utf8_lossy(e.as_bytes()).into_owned()))
     }
@@ -340,7 +344,7 @@ impl Reader<'_> {
         };
         if n.saturating_mul(least) > self.left {
             return Err(self.bad(format!(
-                "it claims an array of {n} entries where {} bytes are left: it is damaged or truncated; fetch it again",
+                "it claims an array of {n} entries, but only {} bytes remain: it is damaged or truncated; fetch it again",
                 self.left
             )));
         }
@@ -412,8 +416,8 @@ impl Reader<'_> {
         let code = self.u32()?;
         let dtype = ggml_dtype(code).ok_or_else(|| {
             self.bad(format!(
-                "tensor \"{name}\" is of type {}, which byrote can't read; it reads F32, F16, BF16, Q4_0 to Q8_0, Q2_K to Q6_K \
-                 and MXFP4: fetch the model in one of these, or make it one with \
+                "tensor \"{name}\" has type {}, which byrote can't read; it supports F32, F16, BF16, Q4_0 to Q8_0, Q2_K to Q6_K \
+                 and MXFP4: fetch the model in one of these, or convert it with \
                  `llama-quantize --allow-requantize IN.gguf OUT.gguf Q8_0`",
                 type_name(code)
             ))
@@ -450,7 +454,7 @@ fn array<const N: usize>(chunk: &[u8]) -> [u8; N] {
     out
 }
 
-/// The codes of ggml.h for the types that can be read.
+/// The numbers in ggml.h of the types that byrote reads.
 fn ggml_dtype(code: u32) -> Option<BlockType> {
     Some(BlockType::Candle(match code {
         0 => GgmlDType::F32,
@@ -473,7 +477,7 @@ fn ggml_dtype(code: u32) -> Option<BlockType> {
     }))
 }
 
-/// What ggml.h calls a type that can't be read.
+/// The names in ggml.h of types that byrote can't read.
 fn type_name(code: u32) -> String {
     let name = match code {
         16 => "IQ2_XXS",
@@ -550,7 +554,7 @@ mod tests {
     }
 
     #[test]
-    fn a_type_that_cannot_be_read_is_named_with_what_to_do() {
+    fn an_unreadable_type_is_named_with_a_fix() {
         for (code, named) in [(23u32, "IQ4_XS (23)"), (35, "TQ2_0 (35)"), (99, "99")] {
             let dims = [1u32.to_le_bytes().to_vec(), 256u64.to_le_bytes().to_vec()].concat();
             let rest = [code.to_le_bytes().to_vec(), 0u64.to_le_bytes().to_vec()].concat();
@@ -558,7 +562,7 @@ mod tests {
                 .unwrap_err()
                 .to_string();
             assert!(
-                error.contains(&format!("\"blk.0.ffn_up.weight\" is of type {named},")),
+                error.contains(&format!("\"blk.0.ffn_up.weight\" has type {named},")),
                 "{error}"
             );
             assert!(
@@ -569,7 +573,7 @@ mod tests {
     }
 
     #[test]
-    fn hostile_headers_are_refused_without_allocating_what_they_claim() {
+    fn hostile_headers_are_refused_without_large_allocations() {
         let long_key = [
             header(3, 0, 1),
             (1u64 << 60).to_le_bytes().to_vec(),
@@ -591,8 +595,8 @@ mod tests {
                 "not a GGUF file",
             ),
             (header(7, 0, 0), "version 7"),
-            (header(3, 1 << 60, 0), "more than the file can hold"),
-            (header(3, 0, u64::MAX), "more than the file can hold"),
+            (header(3, 1 << 60, 0), "more than the file can contain"),
+            (header(3, 0, u64::MAX), "more than the file can contain"),
             (long_key, "claims a field of"),
             (long_array, "claims an array"),
         ] {

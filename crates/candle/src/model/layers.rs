@@ -1,4 +1,4 @@
-//! The layers that every family is joined from, each written once.
+//! The layers that all families are built from. Each is written once.
 
 pub mod alibi;
 pub mod attention;

@@ -3,8 +3,8 @@
 use super::adapter::Adapter;
 use super::families::Family;
 use super::gguf::{Gguf, Value};
-use super::memory::{self, Outline, Packing, Plan, Room, Widths};
-use super::weights::{Place, Precision, Weights};
+use super::memory::{self, MemoryBudget, MemoryEstimate, MemoryPlan, Packing, Widths};
+use super::weights::{Precision, WeightSource, Weights};
 use super::{CausalLm, ModelError};
 use crate::tokens::gguf::GgufVocab;
 use crate::tokens::slow::{BESIDE, MAIN_FILES, SlowFiles};
@@ -15,44 +15,49 @@ use std::path::{Path, PathBuf};
 /// The files of a checkpoint in Hugging Face's layout.
 #[derive(Clone, Debug)]
 pub struct Checkpoint {
-    pub config: Place,
+    pub config: WeightSource,
     /// All shards.
-    pub weights: Vec<Place>,
-    pub tokenizer: Option<Place>,
-    pub tokenizer_config: Option<Place>,
+    pub weights: Vec<WeightSource>,
+    pub tokenizer: Option<WeightSource>,
+    pub tokenizer_config: Option<WeightSource>,
 }
 
-/// How to load.
+/// How to load a model.
 #[derive(Clone, Debug, Default)]
 pub struct LoadConfig {
-    /// In what form weights are kept; `None` chooses f32, or what the files have where f32 would take more
-    /// than half of the free memory, or more than the limit in `room`.
+    /// Precision of the weights in memory. `None` means f32, or the precision of the files if f32
+    /// would take more than half of the free memory, or more than the limit in `budget`.
     pub precision: Option<Precision>,
     /// `auto`, `cpu`, `cuda`, `cuda:N` or `metal`.
     pub device: String,
-    /// Overrides `model_type`, for checkpoints whose config doesn't tell.
+    /// Overrides `model_type`, for checkpoints whose config doesn't have one.
     pub family: Option<String>,
     /// The folder of a LoRA adapter to merge into the weights.
     pub adapter: Option<PathBuf>,
-    /// What may be taken on the CPU; `None` for what the machine has, and batches of the usual size on every core.
-    pub room: Option<Room>,
-    /// Is told what will be taken, before weights are read.
-    pub announce: Option<fn(&Plan)>,
+    /// The memory limit on the CPU; `None` for all memory of the machine, and batches of the usual
+    /// size on every core.
+    pub budget: Option<MemoryBudget>,
+    /// Called with the memory plan before weights are read.
+    pub announce: Option<fn(&MemoryPlan)>,
 }
 
 impl LoadConfig {
-    fn room(&self) -> Room {
-        self.room
-            .unwrap_or_else(|| Room::of_machine(16, byrote_core::machine::cores(), 128))
+    fn budget(&self) -> MemoryBudget {
+        self.budget
+            .unwrap_or_else(|| MemoryBudget::of_machine(16, byrote_core::machine::cores(), 128))
     }
 
-    /// What a model on `device` is loaded as, and in what batches it is scored, in such a way that it fits. The memory of
-    /// other devices than the CPU is not known.
-    fn fit(&self, outline: &Outline, device: &Device) -> Result<Option<Plan>, ModelError> {
+    /// Chooses a precision and batches so that a model on `device` fits into memory. `None` on
+    /// devices other than the CPU, whose memory isn't known.
+    fn fit(
+        &self,
+        estimate: &MemoryEstimate,
+        device: &Device,
+    ) -> Result<Option<MemoryPlan>, ModelError> {
         if !device.is_cpu() {
             return Ok(None);
         }
-        let plan = outline.choose(self.precision, Packing::of_machine(), &self.room())?;
+        let plan = estimate.choose(self.precision, Packing::of_machine(), &self.budget())?;
         if let Some(announce) = self.announce {
             announce(&plan);
         }
@@ -63,28 +68,28 @@ impl LoadConfig {
 /// A model, ready to score.
 pub struct Loaded {
     pub model: Box<dyn CausalLm>,
-    /// Absent where the checkpoint has none: token ids can be scored all the same.
+    /// Absent if the checkpoint has none; token ids can be scored without it.
     pub tokenizer: Option<Tokenizer>,
     pub precision: Precision,
-    /// How many matrices are kept as what, where they were quantized at load.
+    /// How many matrices have which type, if they were quantized at load.
     pub mixture: Option<String>,
-    /// What it takes in memory, and in what batches; absent where it isn't on the CPU.
-    pub plan: Option<Plan>,
+    /// Its memory and batches; absent if it isn't on the CPU.
+    pub plan: Option<MemoryPlan>,
 }
 
 impl std::fmt::Debug for Loaded {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Loaded")
-            .field("facts", self.model.facts())
+            .field("info", self.model.info())
             .field("precision", &self.precision)
             .finish_non_exhaustive()
     }
 }
 
-/// Loads a checkpoint of safetensors.
+/// Loads a safetensors checkpoint.
 ///
 /// # Errors
-/// When a file can't be read or isn't what it should be.
+/// If a file can't be read or is invalid.
 pub fn safetensors(checkpoint: &Checkpoint, options: &LoadConfig) -> Result<Loaded, ModelError> {
     let device = device(&options.device)?;
     let (config, config_name) = (
@@ -96,15 +101,15 @@ pub fn safetensors(checkpoint: &Checkpoint, options: &LoadConfig) -> Result<Load
         return Err(ModelError::Config {
             file: config_name,
             what:
-                "\"--dtype quantized\" is for GGUF files; this checkpoint is safetensors: name a type, such as q8_0 or \
+                "\"--dtype quantized\" is for GGUF files; this checkpoint is safetensors: choose a type, such as q8_0 or \
                    q4_k_m, to quantize it at load"
                     .to_owned(),
         });
     }
-    if let (Family::Stepwise(config), Some(precision)) = (&family, options.precision) {
+    if let (Family::Sequential(config), Some(precision)) = (&family, options.precision) {
         config.check(precision, &config_name)?;
     }
-    let plan = options.fit(&outline(checkpoint, &family)?, &device)?;
+    let plan = options.fit(&estimate(checkpoint, &family)?, &device)?;
     let precision = match (options.precision, &plan) {
         (Some(precision), _) => precision,
         (None, Some(plan)) => plan.precision,
@@ -112,13 +117,13 @@ pub fn safetensors(checkpoint: &Checkpoint, options: &LoadConfig) -> Result<Load
         (None, None) => Precision::Bf16,
     };
     let tokenizer = match &checkpoint.tokenizer {
-        Some(place) => {
+        Some(source) => {
             let tokenizer_config = checkpoint
                 .tokenizer_config
                 .as_ref()
-                .map(Place::read_all)
+                .map(WeightSource::read_all)
                 .transpose()?;
-            Some(tokenizer(place, tokenizer_config, &config)?)
+            Some(tokenizer(source, tokenizer_config, &config)?)
         }
         None => None,
     };
@@ -134,17 +139,17 @@ pub fn safetensors(checkpoint: &Checkpoint, options: &LoadConfig) -> Result<Load
     })
 }
 
-/// A checkpoint of safetensors by its headers.
+/// Estimates the memory of a safetensors checkpoint from its headers.
 ///
 /// # Errors
-/// When a header can't be read, or the configuration can't be used.
-fn outline(checkpoint: &Checkpoint, family: &Family) -> Result<Outline, ModelError> {
+/// If a header can't be read, or the configuration is unusable.
+fn estimate(checkpoint: &Checkpoint, family: &Family) -> Result<MemoryEstimate, ModelError> {
     let (widths, tied) = match family {
         Family::Native(recognized) => {
-            let plan = recognized.plan()?;
-            (Some(Widths::of(&plan)), plan.tied)
+            let spec = recognized.spec()?;
+            (Some(Widths::from_spec(&spec)), spec.tied)
         }
-        Family::Stepwise(_) => (None, false),
+        Family::Sequential(_) => (None, false),
     };
     let headers = memory::of_safetensors(&checkpoint.weights, tied)?;
     let file = checkpoint
@@ -154,7 +159,7 @@ fn outline(checkpoint: &Checkpoint, family: &Family) -> Result<Outline, ModelErr
         .path()
         .display()
         .to_string();
-    Ok(Outline::new(
+    Ok(MemoryEstimate::new(
         file,
         headers,
         widths,
@@ -170,10 +175,10 @@ fn adapted(weights: Weights, options: &LoadConfig) -> Result<Weights, ModelError
     }
 }
 
-/// Loads a GGUF file, tokenizer and config out of it.
+/// Loads a GGUF file, including its tokenizer and config.
 ///
 /// # Errors
-/// When it can't be read or isn't what it should be.
+/// If it can't be read or is invalid.
 pub fn gguf(path: &Path, options: &LoadConfig) -> Result<Loaded, ModelError> {
     let device = device(&options.device)?;
     let gguf = Gguf::open(path)?;
@@ -182,17 +187,17 @@ pub fn gguf(path: &Path, options: &LoadConfig) -> Result<Loaded, ModelError> {
         .map(|vocab| Tokenizer::from_gguf(vocab, &path.display().to_string()))
         .transpose()?;
     let widths = match &family {
-        Family::Native(recognized) => Some(Widths::of(&recognized.plan()?)),
-        Family::Stepwise(_) => None,
+        Family::Native(recognized) => Some(Widths::from_spec(&recognized.spec()?)),
+        Family::Sequential(_) => None,
     };
-    let outline = Outline::new(
+    let estimate = MemoryEstimate::new(
         path.display().to_string(),
         memory::of_gguf(&gguf),
         widths,
         true,
         false,
     );
-    let plan = options.fit(&outline, &device)?;
+    let plan = options.fit(&estimate, &device)?;
     let precision = match (options.precision, &plan) {
         (Some(precision), _) => precision,
         (None, Some(plan)) => plan.precision,
@@ -210,21 +215,22 @@ pub fn gguf(path: &Path, options: &LoadConfig) -> Result<Loaded, ModelError> {
     })
 }
 
-/// The tokenizer whose main file is at `place`, with the small files that may lie beside one that isn't tokenizer.json.
+/// The tokenizer whose main file is `source`. If that isn't tokenizer.json, the small files beside
+/// it are read, too.
 pub(super) fn tokenizer(
-    place: &Place,
+    source: &WeightSource,
     config: Option<Vec<u8>>,
     model: &[u8],
 ) -> Result<Tokenizer, ModelError> {
-    let path = place.path();
-    let (main, file) = (place.read_all()?, path.display().to_string());
+    let path = source.path();
+    let (main, file) = (source.read_all()?, path.display().to_string());
     if !MAIN_FILES[1..].iter().any(|name| path.ends_with(name)) {
         return Ok(Tokenizer::from_json(&main, config.as_deref(), &file)?);
     }
     let beside = |name: &str| {
         let path = path.with_file_name(name);
         if path.is_file() {
-            Place::File(path).read_all().map(Some)
+            WeightSource::File(path).read_all().map(Some)
         } else {
             Ok(None)
         }
@@ -245,7 +251,7 @@ pub(super) fn tokenizer(
     Ok(Tokenizer::from_slow(&files, &file)?)
 }
 
-/// The vocabulary in a GGUF's metadata, if it has one.
+/// The vocabulary in a GGUF's metadata, if any.
 pub fn vocabulary(gguf: &Gguf) -> Option<GgufVocab> {
     let key = |key: &str| format!("tokenizer.ggml.{key}");
     let id = |name: &str| gguf.int(&key(name)).and_then(|n| u32::try_from(n).ok());
@@ -280,10 +286,10 @@ pub fn vocabulary(gguf: &Gguf) -> Option<GgufVocab> {
     })
 }
 
-/// The device of a name on the command line.
+/// The device with this name on the command line.
 ///
 /// # Errors
-/// When this build doesn't have it or the machine doesn't.
+/// If this build doesn't support it or the machine doesn't have it.
 pub fn device(name: &str) -> Result<Device, ModelError> {
     let fail = |what: String| ModelError::Device {
         name: name.to_owned(),
@@ -293,7 +299,7 @@ pub fn device(name: &str) -> Result<Device, ModelError> {
     match name {
         "" | "auto" => {
             if cfg!(feature = "cuda") {
-                // A build with CUDA on a machine without one still works.
+                // A build with CUDA must also run on a machine without CUDA.
                 return Ok(Device::new_cuda(0).unwrap_or(Device::Cpu));
             }
             if cfg!(feature = "metal") {
@@ -333,7 +339,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn devices_that_are_not_there_say_how_to_get_them() {
+    fn errors_for_missing_devices_say_how_to_get_them() {
         for (name, said) in [
             ("tpu", "unknown; use auto"),
             ("cuda:x", "write cuda or cuda:N"),

@@ -1,46 +1,48 @@
-//! How much memory a model will take, reckoned by the headers of its files before any weight is read; and how it is made to
-//! fit: by smaller batches, fewer threads, narrower weights, in this order. What doesn't fit is an error, not a killed program.
+//! Estimates a model's memory from the headers of its files, before any weight is read, and makes
+//! it fit with smaller batches, fewer threads and narrower weights, in this order. If it can't fit,
+//! that is an error instead of a killed program.
 //!
-//! The reckoning is an upper bound of what is in use at the same time: weights as they are kept, and either what loading
-//! needs beside them, or what every thread needs for its batch.
+//! The estimate is an upper bound of the memory in use at one time: the weights in their final
+//! form, and the larger of two things: the memory that loading needs in addition, and the memory
+//! that all threads need for their batches.
 
 use super::ModelError;
-use super::blueprint::{Blueprint, FeedPlan};
 use super::gguf::Gguf;
 use super::quantize::Quant;
-use super::shards::slots_of;
-use super::weights::{Place, Precision};
+use super::shards::tensor_locations;
+use super::spec::{FeedForwardSpec, ModelSpec};
+use super::weights::{Precision, WeightSource};
 
-/// Tokens a batch at most: longer windows make smaller batches, which bounds memory.
+/// Maximum number of tokens per batch. Longer windows make smaller batches, which limits memory.
 pub const BATCH_TOKENS: usize = 2_048;
 
 /// Logits that a thread holds at once, in elements (32 MiB): a few rows of a large vocabulary.
 pub const LOGIT_ELEMENTS: usize = 8 << 20;
 
-/// Logits of a row that a thread holds at once where rows aren't needed whole.
+/// Logits per row that a thread holds at once if it doesn't need whole rows.
 pub const LOGIT_COLUMNS: usize = 1_024;
 
 /// The program itself, without a model.
 const PROGRAM: u64 = 32 << 20;
 
-/// Tables of a tokenizer, for each entry of its vocabulary: spellings both ways, merges.
+/// Tables of a tokenizer, per entry of the vocabulary: spellings in both directions, merges.
 const TOKENIZER_ENTRY: u64 = 640;
 
-/// Pieces of a tensor on their way from the file to where they are kept.
+/// Pieces of a tensor on their way from the file to their place in memory.
 const BLOCKS: u64 = 16 << 20;
 
-/// What becomes of matrices for products on the CPU.
+/// How matrices are stored for products on the CPU.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Packing {
-    /// They stay as they are kept; ones that aren't f32 are widened for each product.
+    /// As they are; a matrix that isn't f32 is widened for each product.
     #[default]
     None,
-    /// Those in f32 and bf16 are kept in panels of 32 outputs, in place of rows.
+    /// Matrices in f32 and bf16 are stored in panels of 32 outputs instead of rows.
     Panels,
 }
 
 impl Packing {
-    /// What this machine's processor makes of them.
+    /// The packing that this machine's processor uses.
     pub fn of_machine() -> Self {
         if super::cpu::available() {
             Self::Panels
@@ -53,28 +55,29 @@ impl Packing {
 /// Columns of a panel.
 const PANEL: u64 = 32;
 
-/// What may be taken, and what for.
+/// The memory limit and the requested batches.
 #[derive(Clone, Copy, Debug)]
-pub struct Room {
-    /// Bytes that the program may have in use; `None` where nobody knows.
+pub struct MemoryBudget {
+    /// Bytes that the program may use; `None` if unknown.
     pub limit: Option<u64>,
-    /// Whether the user named the limit. Of what merely happens to be free, `auto` takes half at most for f32.
+    /// True if the user set the limit. If the limit is just the free memory, `auto` uses at most
+    /// half of it for f32.
     pub asked: bool,
     /// Bytes in use already.
     pub held: u64,
-    /// Windows a batch at most.
+    /// Maximum number of windows per batch.
     pub batch: usize,
-    /// Batches at a time at most.
+    /// Maximum number of batches at a time.
     pub threads: usize,
-    /// Tokens of a window.
+    /// Tokens per window.
     pub window: usize,
-    /// Whether keys and values of what was fed stay, since suffixes are fed piece by piece or continued; there, whole rows of
-    /// logits are looked at.
+    /// True if keys and values remain in memory because suffixes are fed piece by piece or
+    /// continued. Whole rows of logits are needed then.
     pub keeps: bool,
 }
 
-impl Room {
-    /// What the machine and its control groups leave to this program.
+impl MemoryBudget {
+    /// The memory that the machine and its control groups allow this program.
     pub fn of_machine(batch: usize, threads: usize, window: usize) -> Self {
         let held = byrote_core::machine::resident().unwrap_or(0);
         let limit = byrote_core::machine::memory()
@@ -91,7 +94,7 @@ impl Room {
         }
     }
 
-    /// No more than so many bytes, if a number is given.
+    /// Limits the budget to `limit` bytes, if given.
     #[must_use]
     pub fn within(self, limit: Option<u64>) -> Self {
         Self {
@@ -102,18 +105,18 @@ impl Room {
     }
 }
 
-/// A tensor as headers tell of it.
+/// A tensor as described by a file's header.
 #[derive(Clone, Debug)]
 pub(super) struct Header {
     pub(super) name: String,
-    /// In the file, in lower case.
+    /// The type in the file, in lower case.
     pub(super) dtype: String,
     pub(super) shape: Vec<usize>,
-    /// In the file.
+    /// Bytes in the file.
     pub(super) bytes: u64,
 }
 
-/// What decides how large a pass is.
+/// The widths that determine the memory of a forward pass.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Widths {
     pub vocab: u64,
@@ -123,60 +126,60 @@ pub struct Widths {
     pub heads: u64,
     /// Keys and values of all layers.
     pub kept: u64,
-    /// Gate and up of the widest feed-forward block, and what they become.
+    /// Gate and up of the widest feed-forward block, and their joined result.
     pub inner: u64,
-    /// Sequences are walked one by one.
-    pub stepwise: bool,
-    /// Logits are scaled or capped, a row at a time.
+    /// Sequences run one by one.
+    pub sequential: bool,
+    /// Logits are scaled or capped, which needs whole rows.
     pub warped: bool,
 }
 
-/// A model by its headers.
+/// The sizes of a model, from its headers.
 #[derive(Clone, Debug)]
-pub struct Outline {
+pub struct MemoryEstimate {
     file: String,
     headers: Vec<Header>,
     widths: Widths,
     gguf: bool,
-    /// No other precision can be computed.
+    /// The model supports no other precision.
     f32_only: bool,
 }
 
-/// What a model will take, in bytes.
+/// The memory of a model, in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Plan {
+pub struct MemoryPlan {
     pub precision: Precision,
     pub batch: usize,
     pub threads: usize,
     /// The program with its inputs and the tokenizer.
     pub program: u64,
-    /// Weights as they are kept.
+    /// Weights in their final form.
     pub weights: u64,
-    /// What loading needs beside them.
+    /// Additional memory while loading.
     pub loading: u64,
-    /// Activations, attention scores, keys and values of a thread's batch.
+    /// Activations, attention scores, keys and values of the batch of one thread.
     pub activations: u64,
-    /// Logits of a thread.
+    /// Logits of one thread.
     pub logits: u64,
-    /// A matrix widened for its product, of a thread.
+    /// A matrix that one thread has widened for a product.
     pub widened: u64,
-    /// What may be taken.
+    /// The limit.
     pub limit: Option<u64>,
 }
 
-impl Plan {
-    /// All of a thread's.
+impl MemoryPlan {
+    /// All memory of one thread.
     pub fn thread(&self) -> u64 {
         self.activations + self.logits + self.widened
     }
 
-    /// At the worst moment.
+    /// The maximum at any time.
     pub fn total(&self) -> u64 {
         self.program + self.weights + self.loading.max(self.threads as u64 * self.thread())
     }
 
-    /// In one line.
-    pub fn told(&self) -> String {
+    /// A description in one line.
+    pub fn describe(&self) -> String {
         let limit = self
             .limit
             .map_or_else(String::new, |limit| format!(" of {}", size(limit)));
@@ -200,7 +203,7 @@ impl Plan {
     }
 }
 
-/// Bytes in the units of people.
+/// Bytes in readable units.
 pub fn size(bytes: u64) -> String {
     let bytes = bytes as f64;
     if bytes >= 1e9 {
@@ -210,13 +213,13 @@ pub fn size(bytes: u64) -> String {
     }
 }
 
-/// Bytes as a user writes them: `800MB`, `6GiB`, `1.5G`, `1073741824`. `G` alone is GiB, as in the limits of containers.
+/// Bytes as a user writes them: `800MB`, `6GiB`, `1.5G`, `1073741824`. `G` alone means GiB, as in
+/// the limits of containers.
 ///
 /// # Errors
-/// When it isn't a number with such a unit.
+/// If it isn't a number with such a unit.
 pub fn parse_size(text: &str) -> Result<u64, String> {
-    let bad =
-        || format!("{text:?} is no amount of memory; write such as 6GiB, 800MB or 1073741824");
+    let bad = || format!("{text:?} isn't an amount of memory; examples: 6GiB, 800MB, 1073741824");
     let text = text.trim();
     let (number, unit) = text.split_at(
         text.find(|c: char| c.is_ascii_alphabetic())
@@ -246,7 +249,7 @@ pub fn parse_size(text: &str) -> Result<u64, String> {
 impl Header {
     pub(super) fn elements(&self) -> u64 {
         let stored: u64 = self.shape.iter().map(|n| *n as u64).product();
-        // The hub's MXFP4: two codes a byte, and powers of two beside them.
+        // MXFP4 as stored on the hub: two codes per byte, and separate exponents.
         match self.dtype.as_str() {
             "u8" if self.name.ends_with("_blocks") => 2 * stored,
             "u8" if self.name.ends_with("_scales") => 0,
@@ -254,12 +257,12 @@ impl Header {
         }
     }
 
-    /// Vectors are kept in f32, whatever matrices are kept in.
+    /// Vectors are always stored in f32.
     pub(super) fn is_matrix(&self) -> bool {
         self.shape.len() > 1
     }
 
-    /// With as many columns as panels have: a matrix is stored `[out, in]`.
+    /// With the outputs rounded up to whole panels; a matrix is stored as `[out, in]`.
     fn padded(&self) -> u64 {
         let out = self
             .shape
@@ -270,7 +273,7 @@ impl Header {
         self.elements() / out * out.next_multiple_of(PANEL)
     }
 
-    /// Bytes in memory. MXFP4 is kept at twice its size.
+    /// Bytes in memory. MXFP4 takes twice its size.
     pub(super) fn kept(&self, precision: Precision, packing: Packing) -> u64 {
         if !self.is_matrix() {
             return 4 * self.elements();
@@ -286,7 +289,8 @@ impl Header {
         }
     }
 
-    /// Bytes that reading it needs at once beside what is kept of it: as it is in the file, and written out.
+    /// Additional bytes that reading the tensor needs: its bytes in the file, and its converted
+    /// values.
     fn beside(&self, precision: Precision, packing: Packing, gguf: bool) -> u64 {
         let (wide, narrow) = (4 * self.elements(), 2 * self.elements());
         let raw = if gguf { self.bytes } else { 0 };
@@ -294,9 +298,9 @@ impl Header {
         match (precision, packing) {
             (Precision::Quantized, _) => self.bytes,
             (Precision::AtLoad(_), _) => self.bytes + 2 * wide,
-            // Safetensors are converted block by block into what is kept.
+            // Safetensors are converted block by block into their final form.
             (_, Packing::None) | (Precision::F16, _) if !gguf => BLOCKS,
-            // Quantized ones are written out a few rows at a time.
+            // Quantized matrices are dequantized a few rows at a time.
             (Precision::F32 | Precision::Bf16, Packing::Panels) if by_rows => 2 * raw + BLOCKS,
             (Precision::F32, Packing::Panels) => raw + wide,
             (Precision::Bf16, Packing::Panels) if !gguf => narrow,
@@ -309,12 +313,12 @@ impl Header {
             [.., out, width] => (*out, *width),
             _ => return 4 * self.elements(),
         };
-        // Of tall matrices one is the output's, which is kept finer.
+        // One of the tall matrices is the output matrix, which gets a finer type.
         quant.most_bytes(self.elements(), width, out > 8 * width)
     }
 }
 
-/// Masks and tables that old checkpoints carry along.
+/// Masks and tables in old checkpoints.
 fn is_buffer(name: &str) -> bool {
     let ends = [
         ".attn.bias",
@@ -326,22 +330,29 @@ fn is_buffer(name: &str) -> bool {
     ends.iter().any(|end| name.ends_with(end))
 }
 
-/// The tensors of safetensors, buffers and a second copy of a tied output matrix left out.
-pub(super) fn of_safetensors(files: &[Place], tied: bool) -> Result<Vec<Header>, ModelError> {
+/// The tensors of safetensors files, without buffers and a second copy of a tied output matrix.
+pub(super) fn of_safetensors(
+    files: &[WeightSource],
+    tied: bool,
+) -> Result<Vec<Header>, ModelError> {
     let mut headers = Vec::new();
-    for place in files {
-        headers.extend(slots_of(place)?.into_iter().map(|(name, slot)| Header {
-            name,
-            dtype: format!("{:?}", slot.dtype).to_lowercase(),
-            shape: slot.shape,
-            bytes: slot.bytes as u64,
-        }));
+    for source in files {
+        headers.extend(
+            tensor_locations(source)?
+                .into_iter()
+                .map(|(name, location)| Header {
+                    name,
+                    dtype: format!("{:?}", location.dtype).to_lowercase(),
+                    shape: location.shape,
+                    bytes: location.bytes as u64,
+                }),
+        );
     }
     headers.retain(|header| !(is_buffer(&header.name) || tied && header.name == "lm_head.weight"));
     Ok(headers)
 }
 
-/// The same of a GGUF file.
+/// The tensors of a GGUF file.
 pub(super) fn of_gguf(gguf: &Gguf) -> Vec<Header> {
     let header = |(name, entry): (&String, &super::gguf::TensorEntry)| Header {
         name: name.clone(),
@@ -365,7 +376,7 @@ fn stored_name(candle: &str) -> String {
     }
 }
 
-/// Bytes that weights take in memory.
+/// Bytes of the weights in memory.
 pub(super) fn weights(headers: &[Header], precision: Precision, packing: Packing) -> u64 {
     headers
         .iter()
@@ -374,22 +385,22 @@ pub(super) fn weights(headers: &[Header], precision: Precision, packing: Packing
 }
 
 impl Widths {
-    /// Of a decoder.
-    pub fn of(plan: &Blueprint) -> Self {
-        let attention = plan.layers.iter().map(|layer| &layer.attention);
-        let kv = |a: &super::blueprint::AttentionPlan| 2 * (a.kv_heads * a.head_dim) as u64;
-        let feed = plan.layers.iter().map(|layer| match layer.feed {
-            FeedPlan::Gated { inner, .. } => 5 * inner,
-            FeedPlan::Plain { inner, .. } => 2 * inner,
-            FeedPlan::Experts(experts) => {
+    /// The widths of a decoder.
+    pub fn from_spec(spec: &ModelSpec) -> Self {
+        let attention = spec.layers.iter().map(|layer| &layer.attention);
+        let kv = |a: &super::spec::AttentionSpec| 2 * (a.kv_heads * a.head_dim) as u64;
+        let feed = spec.layers.iter().map(|layer| match layer.feed {
+            FeedForwardSpec::Gated { inner, .. } => 5 * inner,
+            FeedForwardSpec::Plain { inner, .. } => 2 * inner,
+            FeedForwardSpec::Experts(experts) => {
                 5 * experts
                     .inner
                     .max(experts.shared.map_or(0, |(inner, _)| inner))
             }
         });
         Self {
-            vocab: plan.vocab_size as u64,
-            hidden: plan.hidden_size as u64,
+            vocab: spec.vocab_size as u64,
+            hidden: spec.hidden_size as u64,
             qkv: attention
                 .clone()
                 .map(|a| (a.heads * a.head_dim) as u64 + kv(a))
@@ -398,42 +409,50 @@ impl Widths {
             heads: attention.clone().map(|a| a.heads as u64).max().unwrap_or(0),
             kept: attention.map(kv).sum(),
             inner: feed.max().unwrap_or(0) as u64,
-            stepwise: false,
-            warped: plan.logit_scale.is_some() || plan.logit_softcap.is_some(),
+            sequential: false,
+            warped: spec.logit_scale.is_some() || spec.logit_softcap.is_some(),
         }
     }
 
-    /// Of a model that is walked token by token, by its vocabulary alone: what it holds of a sequence is small beside that.
-    fn stepwise(vocab: u64, hidden: u64) -> Self {
+    /// The widths of a model that runs token by token. Only the vocabulary matters: the state of a
+    /// sequence is small in comparison.
+    fn sequential(vocab: u64, hidden: u64) -> Self {
         Self {
             vocab,
             hidden,
             qkv: 4 * hidden,
             inner: 5 * 4 * hidden,
-            stepwise: true,
+            sequential: true,
             ..Self::default()
         }
     }
 
-    /// Bytes for one batch: what the widest layer holds at once, scores of attention, and, if they stay, keys and values of all
-    /// layers, in batches up to twice as large.
-    fn activations(&self, batch: usize, room: &Room) -> u64 {
-        let (batch, window) = (batch as u64, room.window as u64);
+    /// Bytes for one batch: the activations of the widest layer, attention scores and, if they
+    /// remain, keys and values of all layers, for batches up to twice as large.
+    fn activations(&self, batch: usize, budget: &MemoryBudget) -> u64 {
+        let (batch, window) = (batch as u64, budget.window as u64);
         let attention = 4 * self.hidden + 4 * self.qkv;
         let feed = 5 * self.hidden + self.inner;
-        let kept = if room.keeps { 2 * self.kept } else { 0 };
+        let kept = if budget.keeps { 2 * self.kept } else { 0 };
         let tokens = batch * window * (attention.max(feed) + kept);
         let scores = 4 * batch * self.heads * window * window;
         4 * (tokens + scores)
     }
 
-    /// Bytes of logits at once. A packed output matrix is multiplied some columns at a time; otherwise whole rows are computed,
-    /// some at a time, and copied where they are warped or come from another device.
-    fn logits(&self, batch: usize, room: &Room, precision: Precision, packing: Packing) -> u64 {
-        let all = (batch * room.window).max(1) as u64;
+    /// Bytes of logits held at once. A packed output matrix is multiplied some columns at a time.
+    /// Otherwise some whole rows are computed at a time, and copied if they are scaled or capped or
+    /// come from another device.
+    fn logits(
+        &self,
+        batch: usize,
+        budget: &MemoryBudget,
+        precision: Precision,
+        packing: Packing,
+    ) -> u64 {
+        let all = (batch * budget.window).max(1) as u64;
         let packed =
             packing == Packing::Panels && matches!(precision, Precision::F32 | Precision::Bf16);
-        if packed && !self.warped && !room.keeps {
+        if packed && !self.warped && !budget.keeps {
             return 4 * all * self.vocab.min(LOGIT_COLUMNS as u64);
         }
         let rows = (LOGIT_ELEMENTS as u64 / self.vocab.max(1)).clamp(1, all);
@@ -446,9 +465,9 @@ impl Widths {
     }
 }
 
-impl Outline {
-    /// Without widths of its own, a model is taken for one that is walked token by token. No width is believed that
-    /// no tensor could have: a damaged configuration is an error of its own, told where tensors are read.
+impl MemoryEstimate {
+    /// If `widths` is `None`, the model is one that runs token by token. Widths that no tensor can
+    /// have are ignored: a damaged configuration causes an error of its own when tensors are read.
     pub(super) fn new(
         file: String,
         headers: Vec<Header>,
@@ -467,7 +486,7 @@ impl Outline {
                 .filter(|header| header.shape.len() == 2)
                 .max_by_key(|header| header.shape[0]);
             tallest.map_or_else(Widths::default, |t| {
-                Widths::stepwise(t.shape[0] as u64, t.shape[1] as u64)
+                Widths::sequential(t.shape[0] as u64, t.shape[1] as u64)
             })
         });
         let widths = Widths {
@@ -479,7 +498,7 @@ impl Outline {
                 .kept
                 .min(2 * most * (headers.len() as u64).min(1 << 14)),
             inner: widths.inner.min(5 * most),
-            stepwise: widths.stepwise,
+            sequential: widths.sequential,
             warped: widths.warped,
         };
         Self {
@@ -491,15 +510,21 @@ impl Outline {
         }
     }
 
-    /// What it takes in so many batches at a time of so many windows.
-    pub fn plan(&self, precision: Precision, packing: Packing, room: &Room) -> Plan {
-        let batch = if self.widths.stepwise {
+    /// The memory for this precision and these batches.
+    pub fn plan(
+        &self,
+        precision: Precision,
+        packing: Packing,
+        budget: &MemoryBudget,
+    ) -> MemoryPlan {
+        let batch = if self.widths.sequential {
             1
         } else {
-            room.batch
-                .clamp(1, (BATCH_TOKENS / room.window.max(1)).max(1))
+            budget
+                .batch
+                .clamp(1, (BATCH_TOKENS / budget.window.max(1)).max(1))
         };
-        let threads = room.threads.max(1);
+        let threads = budget.threads.max(1);
         let matrices = || self.headers.iter().filter(|header| header.is_matrix());
         let largest = |of: &dyn Fn(&Header) -> u64| matrices().map(of).max().unwrap_or(0);
         let widest = largest(&Header::elements);
@@ -512,8 +537,8 @@ impl Outline {
             Precision::Quantized | Precision::AtLoad(_) => (4 * widest).min(64 << 20),
             _ => 4 * widest,
         };
-        // The largest is nearly always the token table or the output matrix, which are read alone; layers are read side by
-        // side, and some have to be put in another order.
+        // The largest tensor is nearly always the token table or the output matrix, which are read
+        // alone. Layers are read in parallel, and some of their tensors must be reordered.
         let tall = |header: &Header| {
             header
                 .shape
@@ -528,76 +553,79 @@ impl Outline {
             .max()
             .unwrap_or(0);
         let loading = (threads as u64 * of_layers).max(largest(&beside));
-        Plan {
+        MemoryPlan {
             precision,
             batch,
             threads,
-            program: room.held.max(PROGRAM) + TOKENIZER_ENTRY * self.widths.vocab,
+            program: budget.held.max(PROGRAM) + TOKENIZER_ENTRY * self.widths.vocab,
             weights: weights(&self.headers, precision, packing),
             loading,
-            activations: self.widths.activations(batch, room),
-            logits: self.widths.logits(batch, room, precision, packing),
+            activations: self.widths.activations(batch, budget),
+            logits: self.widths.logits(batch, budget, precision, packing),
             widened,
-            limit: room.limit,
+            limit: budget.limit,
         }
     }
 
-    /// A plan that keeps to the limit, with as large batches as it allows; `None` if there is none.
+    /// A plan within the limit with the largest possible batches; `None` if there is none.
     fn fitting(
         &self,
         precision: Precision,
         packing: Packing,
-        room: &Room,
+        budget: &MemoryBudget,
         limit: u64,
-    ) -> Option<Plan> {
-        let mut room = *room;
+    ) -> Option<MemoryPlan> {
+        let mut budget = *budget;
         loop {
-            let plan = self.plan(precision, packing, &room);
+            let plan = self.plan(precision, packing, &budget);
             if plan.total() <= limit {
                 return Some(plan);
             }
-            // Batches of four still keep a thread busy; after that a thread less costs less than batches of one.
-            match (plan.batch, room.threads) {
+            // Batches of four still keep a thread busy. Below that, one thread less costs less than
+            // batches of one.
+            match (plan.batch, budget.threads) {
                 (1, 0 | 1) => return None,
-                (batch @ 5.., _) => room.batch = batch.div_ceil(2),
-                (_, threads @ 2..) => room.threads = threads.div_ceil(2),
-                (batch, _) => room.batch = batch.div_ceil(2),
+                (batch @ 5.., _) => budget.batch = batch.div_ceil(2),
+                (_, threads @ 2..) => budget.threads = threads.div_ceil(2),
+                (batch, _) => budget.batch = batch.div_ceil(2),
             }
         }
     }
 
-    /// Chooses what is left open: the precision if none is `asked` for, and how many windows and threads.
+    /// Chooses the number of windows and threads, and the precision if none is `asked` for.
     ///
     /// # Errors
-    /// When it doesn't fit: what it would need, what there is, and which precision would fit.
+    /// If the model doesn't fit. The error says what it needs, how much memory there is, and which
+    /// precision would fit.
     pub fn choose(
         &self,
         asked: Option<Precision>,
         packing: Packing,
-        room: &Room,
-    ) -> Result<Plan, ModelError> {
+        budget: &MemoryBudget,
+    ) -> Result<MemoryPlan, ModelError> {
         let narrow = if self.gguf {
             Precision::Quantized
         } else {
             Precision::Bf16
         };
-        let Some(limit) = room.limit else {
-            return Ok(self.plan(asked.unwrap_or(Precision::F32), packing, room));
+        let Some(limit) = budget.limit else {
+            return Ok(self.plan(asked.unwrap_or(Precision::F32), packing, budget));
         };
-        let fits = |precision, limit| self.fitting(precision, packing, room, limit);
+        let fits = |precision, limit| self.fitting(precision, packing, budget, limit);
         let found = match asked {
             Some(precision) => fits(precision, limit),
             None if self.f32_only => fits(Precision::F32, limit),
             None => {
-                let for_f32 = if room.asked {
+                let for_f32 = if budget.asked {
                     limit
                 } else {
-                    room.held
-                        .saturating_add(limit.saturating_sub(room.held) / 2)
+                    budget
+                        .held
+                        .saturating_add(limit.saturating_sub(budget.held) / 2)
                 };
-                // Batches of one are too high a price for wide weights.
+                // Wide weights aren't worth batches of one.
                 let wide =
-                    fits(Precision::F32, for_f32).filter(|plan| plan.batch >= room.batch.min(4));
+                    fits(Precision::F32, for_f32).filter(|plan| plan.batch >= budget.batch.min(4));
                 wide.or_else(|| fits(narrow, limit))
                     .or_else(|| fits(Precision::F32, limit))
             }
@@ -610,7 +638,7 @@ impl Outline {
                     narrow
                 }),
                 packing,
-                room,
+                budget,
                 limit,
             )
         })
@@ -620,17 +648,17 @@ impl Outline {
         &self,
         wanted: Precision,
         packing: Packing,
-        room: &Room,
+        budget: &MemoryBudget,
         limit: u64,
     ) -> ModelError {
         let least = |precision| {
             self.plan(
                 precision,
                 packing,
-                &Room {
+                &MemoryBudget {
                     batch: 1,
                     threads: 1,
-                    ..*room
+                    ..*budget
                 },
             )
         };
@@ -641,7 +669,7 @@ impl Outline {
             Precision::Quantized,
             Precision::AtLoad(Quant::Q4_0),
         ];
-        let mut open: Vec<Plan> = narrower
+        let mut open: Vec<MemoryPlan> = narrower
             .into_iter()
             .filter(|p| !self.f32_only && (self.gguf || *p != Precision::Quantized))
             .map(least)
@@ -652,16 +680,16 @@ impl Outline {
             Some(plan) => format!("--dtype {} would fit, with {}", plan.precision.name(), size(plan.total())),
             None => match open.last() {
                 Some(plan) => format!(
-                    "no --dtype would fit, not even {} with {}: it takes a machine with more memory, or a smaller model",
+                    "no --dtype would fit, not even {} with {}: use a machine with more memory, or a smaller model",
                     plan.precision.name(),
                     size(plan.total())
                 ),
                 None => {
-                    "no narrower --dtype would fit: it takes a machine with more memory, or a smaller model".to_owned()
+                    "no narrower --dtype would fit: use a machine with more memory, or a smaller model".to_owned()
                 }
             },
         };
-        let whose = if room.asked {
+        let whose = if budget.asked {
             "--memory allows"
         } else {
             "the machine has"
@@ -669,7 +697,7 @@ impl Outline {
         ModelError::Config {
             file: self.file.clone(),
             what: format!(
-                "in {} it needs {} of memory (weights {}), window by window on one thread, and {whose} {}; {instead}",
+                "in {} it needs at least {} of memory (weights {}; one window at a time on one thread), but {whose} {}; {instead}",
                 wanted.name(),
                 size(needs.total()),
                 size(needs.weights),

@@ -1,22 +1,24 @@
-//! Quantization at load: in what type each matrix is kept when a checkpoint is probed as if it had been published
-//! quantized.
+//! Quantization at load: the type of each matrix when a checkpoint is probed as if it had been
+//! published quantized.
 //!
-//! The choice matrix by matrix is that of llama.cpp's quantizer, by the names of GGUF; the rounding is Candle's. A file
-//! that llama.cpp wrote may differ in single weights (it may weigh them by an importance matrix), so a file that is to be
-//! published is best probed itself.
+//! The type of each matrix is the one that llama.cpp's quantizer chooses, by GGUF's names; the
+//! rounding is Candle's. A file written by llama.cpp may differ in single weights, because
+//! llama.cpp may weigh them by an importance matrix. To probe a file that will be published, probe
+//! that file itself.
 
 use super::ModelError;
 use candle_core::quantized::GgmlDType;
 use std::collections::BTreeMap;
 
-/// A recipe for a whole checkpoint.
+/// A quantization recipe for a whole checkpoint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Quant {
     Q8_0,
     Q6K,
     Q5K,
     Q4K,
-    /// llama.cpp's mixture `Q4_K_M`: half of the value and down projections in `q6_k`, the rest in `q4_k`.
+    /// llama.cpp's mixture `Q4_K_M`: half of the value and down projections in `q6_k`, the rest in
+    /// `q4_k`.
     Q4KM,
     Q4_0,
 }
@@ -34,8 +36,8 @@ impl Quant {
         }
     }
 
-    /// Bytes that a matrix of so many elements, in rows `width` wide, takes at most. Of a mixture, its middle; `output` is
-    /// for the output matrix, which is kept finer.
+    /// The maximum number of bytes of a matrix of this many elements, in rows of `width`. For a
+    /// mixture, its average type. `output` is true for the output matrix, which gets a finer type.
     pub(super) fn most_bytes(self, elements: u64, width: usize, output: bool) -> u64 {
         let wanted = match self {
             Self::Q8_0 => GgmlDType::Q8_0,
@@ -52,7 +54,7 @@ impl Quant {
         }
     }
 
-    /// The type that most matrices are meant to have.
+    /// The type of most matrices.
     fn base(self) -> GgmlDType {
         match self {
             Self::Q8_0 => GgmlDType::Q8_0,
@@ -64,11 +66,11 @@ impl Quant {
     }
 }
 
-/// In what form one matrix is kept.
+/// The form of one matrix in memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kept {
     Quantized(GgmlDType),
-    /// Its rows are not made of whole blocks of any type.
+    /// Its rows aren't a multiple of any type's block size.
     F16,
     /// It is never quantized.
     F32,
@@ -91,17 +93,19 @@ impl Kept {
     }
 }
 
-/// What the choice depends on besides the matrix.
+/// What the choice depends on besides the matrix itself.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Chooser {
     pub(super) quant: Quant,
-    /// Whether the checkpoint has an output matrix of its own; else the token table serves as one.
+    /// True if the checkpoint has a separate output matrix; otherwise the token table serves as
+    /// one.
     pub(super) has_output: bool,
     pub(super) layers: usize,
 }
 
 impl Chooser {
-    /// The form of the matrix that GGUF calls `module` (such as `blk.3.attn_v`), of rows `width` wide.
+    /// The form of the matrix that GGUF calls `module` (such as `blk.3.attn_v`), with rows of
+    /// `width`.
     pub(super) fn choose(&self, module: &str, width: usize) -> Kept {
         let (layer, part) = match module
             .strip_prefix("blk.")
@@ -127,11 +131,12 @@ impl Chooser {
         fitting(wanted, width)
     }
 
-    /// How many matrices are kept as what, in words; `None` if all that could be are as the recipe's name says.
+    /// Describes how many matrices have which type; `None` if all quantized matrices have the
+    /// recipe's main type.
     ///
     /// # Errors
-    /// When no matrix is kept in the recipe's own type.
-    pub(super) fn told(
+    /// If no matrix has the recipe's main type.
+    pub(super) fn describe(
         &self,
         kept: &BTreeMap<&'static str, u64>,
         file: &str,
@@ -140,21 +145,21 @@ impl Chooser {
         if !kept.contains_key(base.name()) {
             let block = self.quant.base().block_size();
             let instead = if kept.keys().all(|name| ["f16", "f32"].contains(name)) {
-                "no quantized type fits them: probe it in f16 or f32"
+                "no quantized type fits them: use f16 or f32"
             } else {
-                "try q4_0 or q8_0, whose blocks are of 32"
+                "try q4_0 or q8_0, whose blocks have 32 elements"
             };
             return Err(ModelError::Config {
                 file: file.to_owned(),
                 what: format!(
-                    "\"--dtype {}\" fits none of its matrices, since their rows are no multiple of {block} long; {instead}",
+                    "\"--dtype {}\" fits none of its matrices, because the length of their rows isn't a multiple of {block}; {instead}",
                     self.quant.name()
                 ),
             });
         }
         let mut counts: Vec<(&str, u64)> =
             kept.iter().map(|(name, count)| (*name, *count)).collect();
-        // The recipe's own type first, then the most common one.
+        // The recipe's main type first, then the most common one.
         counts.sort_by_key(|(name, count)| (*name != base.name(), std::cmp::Reverse(*count)));
         let all: u64 = counts.iter().map(|(_, count)| count).sum();
         let parts: Vec<String> = counts
@@ -165,8 +170,8 @@ impl Chooser {
     }
 }
 
-/// `wanted`, or what llama.cpp puts in its place where rows aren't made of whole blocks: the 32-blocks nearest in size
-/// to the types of 256, and f16 where those don't fit either.
+/// `wanted`, or llama.cpp's substitute if rows aren't a multiple of the block size: the type with
+/// blocks of 32 that is nearest in size, and f16 if that doesn't fit either.
 fn fitting(wanted: GgmlDType, width: usize) -> Kept {
     if width.is_multiple_of(wanted.block_size()) {
         return Kept::Quantized(wanted);
@@ -184,7 +189,8 @@ fn fitting(wanted: GgmlDType, width: usize) -> Kept {
     }
 }
 
-/// The layers that the mixture keeps finer: the first and the last eighth, and every third between.
+/// True for the layers that the mixture gives a finer type: the first and the last eighth, and
+/// every third layer between them.
 fn more_bits(layer: usize, layers: usize) -> bool {
     let eighth = layers / 8;
     layer < eighth || layer >= 7 * layers / 8 || (layer - eighth) % 3 == 2
@@ -205,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn matrices_get_the_types_that_llama_cpp_gives_them() {
+    fn matrices_get_the_types_that_llama_cpp_chooses() {
         for (quant, module, width, expected) in [
             (Quant::Q8_0, "output", 2048, "q8_0"),
             (Quant::Q4K, "output", 2048, "q6_k"),
@@ -238,7 +244,7 @@ mod tests {
     }
 
     #[test]
-    fn the_mixture_keeps_half_of_the_value_and_down_projections_finer() {
+    fn the_mixture_uses_a_finer_type_for_half_of_the_value_and_down_projections() {
         let finer: Vec<usize> = (0..24)
             .filter(|layer| chosen(Quant::Q4KM, &format!("blk.{layer}.ffn_down"), 1024) == "q6_k")
             .collect();
@@ -248,8 +254,9 @@ mod tests {
     }
 
     #[test]
-    fn the_types_of_a_published_q4_k_m_file_come_out_again() {
-        // Gemma 3 270M by llama.cpp: 18 layers, hidden size 640, heads of 4 x 256, inner size 2048, tied.
+    fn the_types_equal_those_of_a_published_q4_k_m_file() {
+        // Gemma 3 270M by llama.cpp: 18 layers, hidden size 640, heads of 4 x 256, inner size 2048,
+        // tied.
         let gemma = Chooser {
             quant: Quant::Q4KM,
             has_output: false,
@@ -258,27 +265,28 @@ mod tests {
         let finer = [0, 1, 4, 7, 10, 13, 15, 16, 17];
         assert_eq!(gemma.choose("token_embd", 640).name(), "q8_0");
         for layer in 0..18 {
-            let of = |part: &str, width| gemma.choose(&format!("blk.{layer}.{part}"), width).name();
+            let chosen =
+                |part: &str, width| gemma.choose(&format!("blk.{layer}.{part}"), width).name();
             let fine = finer.contains(&layer);
             assert_eq!(
-                of("attn_v", 640),
+                chosen("attn_v", 640),
                 if fine { "q8_0" } else { "q5_0" },
                 "layer {layer}"
             );
             assert_eq!(
-                of("ffn_down", 2048),
+                chosen("ffn_down", 2048),
                 if fine { "q6_k" } else { "q4_k" },
                 "layer {layer}"
             );
-            assert_eq!(of("attn_output", 1024), "q4_k");
+            assert_eq!(chosen("attn_output", 1024), "q4_k");
             for part in ["attn_q", "attn_k", "ffn_gate", "ffn_up"] {
-                assert_eq!(of(part, 640), "q5_0");
+                assert_eq!(chosen(part, 640), "q5_0");
             }
         }
     }
 
     #[test]
-    fn a_recipe_that_fits_nothing_is_refused_and_the_rest_is_counted() {
+    fn a_recipe_that_fits_no_matrix_is_refused_and_types_are_counted() {
         let chooser = Chooser {
             quant: Quant::Q4K,
             has_output: true,
@@ -286,20 +294,20 @@ mod tests {
         };
         let refused = |kept: &[(&'static str, u64)]| {
             chooser
-                .told(&kept.iter().copied().collect(), "m/config.json")
+                .describe(&kept.iter().copied().collect(), "m/config.json")
                 .unwrap_err()
                 .to_string()
         };
         assert!(
             refused(&[("q5_0", 9), ("q8_0", 1)])
-                .contains("no multiple of 256 long; try q4_0 or q8_0")
+                .contains("isn't a multiple of 256; try q4_0 or q8_0")
         );
         assert!(refused(&[("f16", 9)]).contains("no quantized type fits them"));
         let kept = [("f32", 1), ("q4_k", 2), ("q5_0", 9), ("q8_0", 3)]
             .into_iter()
             .collect();
         assert_eq!(
-            chooser.told(&kept, "").unwrap(),
+            chooser.describe(&kept, "").unwrap(),
             "of 15 matrices 2 in q4_k, 9 in q5_0, 3 in q8_0, 1 in f32"
         );
     }

@@ -1,56 +1,59 @@
-//! The tensors of safetensors files: where they lie, checked against the files' lengths, and reading them.
+//! The tensors of safetensors files: their locations, checked against the lengths of the files, and
+//! their contents.
 
 use super::ModelError;
-use super::weights::Place;
+use super::weights::WeightSource;
 use candle_core::{DType, Device, Tensor};
 use half::slice::HalfFloatSliceExt as _;
 use half::{bf16, f16};
 use safetensors::tensor::{Dtype, Metadata, TensorInfo};
 
-/// Bytes read at once: small enough to be converted while they are in the processor's cache.
+/// Bytes read at once: small enough to be converted while in the processor's cache.
 const BLOCK: usize = 256 << 10;
 
-/// Where a tensor lies.
+/// The location of a tensor.
 #[derive(Clone, Debug)]
-pub(super) struct Slot {
-    pub(super) file: Place,
+pub(super) struct TensorLocation {
+    pub(super) file: WeightSource,
     pub(super) dtype: Dtype,
     pub(super) shape: Vec<usize>,
     pub(super) offset: u64,
     pub(super) bytes: usize,
 }
 
-/// The tensors of a safetensors file, every length checked against the file's.
-pub(super) fn slots_of(place: &Place) -> Result<Vec<(String, Slot)>, ModelError> {
+/// The tensors of a safetensors file. Every length is checked against the length of the file.
+pub(super) fn tensor_locations(
+    source: &WeightSource,
+) -> Result<Vec<(String, TensorLocation)>, ModelError> {
     let bad = |what: String| ModelError::BadFile {
-        path: place.path(),
+        path: source.path(),
         what,
     };
-    let size = place.size()?;
+    let size = source.size()?;
     if size < 8 {
         return Err(bad(format!(
-            "{size} bytes are no safetensors file; fetch it again"
+            "a file of {size} bytes can't be safetensors; fetch it again"
         )));
     }
     let mut length = [0; 8];
-    length.copy_from_slice(&place.read(0, 8)?);
+    length.copy_from_slice(&source.read(0, 8)?);
     let length = u64::from_le_bytes(length);
     if length > size - 8 {
         return Err(bad(format!(
-            "its header claims {length} bytes where the file has {size}: it is truncated or no safetensors file; fetch it again"
+            "its header claims {length} bytes, but the file has {size}: it is truncated or isn't safetensors; fetch it again"
         )));
     }
-    let header = place.read(8, length as usize)?;
+    let header = source.read(8, length as usize)?;
     let metadata: Metadata = serde_json::from_slice(&header)
         .map_err(|e| bad(format!("its safetensors header is damaged: {e}")))?;
     let data = length + 8;
     let end = data.saturating_add(metadata.data_len() as u64);
     if end != size {
         return Err(bad(format!(
-            "its header tells of {end} bytes where the file has {size}: it is truncated; fetch it again"
+            "its header describes {end} bytes, but the file has {size}: it is truncated; fetch it again"
         )));
     }
-    let slot = |(name, info): (String, &TensorInfo)| {
+    let location = |(name, info): (String, &TensorInfo)| {
         let (start, end) = info.data_offsets;
         let bits = info
             .shape
@@ -64,8 +67,8 @@ pub(super) fn slots_of(place: &Place) -> Result<Vec<(String, Slot)>, ModelError>
         let (dtype, shape) = (info.dtype, info.shape.clone());
         Ok((
             name,
-            Slot {
-                file: place.clone(),
+            TensorLocation {
+                file: source.clone(),
                 dtype,
                 shape,
                 offset: data + start as u64,
@@ -73,19 +76,19 @@ pub(super) fn slots_of(place: &Place) -> Result<Vec<(String, Slot)>, ModelError>
             },
         ))
     };
-    metadata.tensors().into_iter().map(slot).collect()
+    metadata.tensors().into_iter().map(location).collect()
 }
 
-impl Slot {
-    /// Number of its values.
+impl TensorLocation {
+    /// The number of its values.
     pub(super) fn elements(&self) -> u64 {
         self.shape.iter().product::<usize>() as u64
     }
 
-    /// The tensor as it is stored.
+    /// The tensor as stored.
     ///
     /// # Errors
-    /// When it can't be read or is of a type that byrote doesn't read.
+    /// If it can't be read or byrote doesn't support its type.
     pub(super) fn tensor(&self, name: &str, device: &Device) -> Result<Tensor, ModelError> {
         let dtype = candle_dtype(self.dtype).ok_or_else(|| ModelError::BadFile {
             path: self.file.path(),
@@ -103,28 +106,31 @@ impl Slot {
         }
     }
 
-    /// Whether [`stacked`] reads this type.
+    /// True if [`stacked`] can read this type.
     pub(super) fn is_plain(&self) -> bool {
         matches!(self.dtype, Dtype::F32 | Dtype::BF16 | Dtype::F16)
     }
 }
 
-/// Tensors of plain types one after another, as one of type `dtype` and shape `shape`. They are converted block by block
-/// as they come from the disk, so that memory holds the outcome and one block.
+/// Concatenates tensors of plain types into one tensor of type `dtype` and shape `shape`. They are
+/// converted block by block as they are read, so memory holds only the result and one block.
 ///
 /// # Errors
-/// When one can't be read.
+/// If one can't be read.
 pub(super) fn stacked(
-    slots: &[&Slot],
+    locations: &[&TensorLocation],
     dtype: DType,
     shape: &[usize],
     device: &Device,
 ) -> Result<Tensor, ModelError> {
-    let count = slots.iter().map(|slot| slot.elements() as usize).sum();
+    let count = locations
+        .iter()
+        .map(|location| location.elements() as usize)
+        .sum();
     Ok(match dtype {
         DType::BF16 => {
             let mut all: Vec<bf16> = Vec::with_capacity(count);
-            each_block(slots, |kind, block| match kind {
+            each_block(locations, |kind, block| match kind {
                 Dtype::BF16 => all.extend(pairs(block).map(bf16::from_le_bytes)),
                 Dtype::F16 => {
                     all.extend(pairs(block).map(|b| bf16::from_f32(f16::from_le_bytes(b).to_f32())))
@@ -135,7 +141,7 @@ pub(super) fn stacked(
         }
         DType::F16 => {
             let mut all: Vec<f16> = Vec::with_capacity(count);
-            each_block(slots, |kind, block| match kind {
+            each_block(locations, |kind, block| match kind {
                 Dtype::F16 => all.extend(pairs(block).map(f16::from_le_bytes)),
                 Dtype::BF16 => to_f16(
                     pairs(block).map(|b| bf16::from_le_bytes(b).to_f32()),
@@ -147,7 +153,7 @@ pub(super) fn stacked(
         }
         _ => {
             let mut all: Vec<f32> = Vec::with_capacity(count);
-            each_block(slots, |kind, block| match kind {
+            each_block(locations, |kind, block| match kind {
                 // A bf16 is the upper half of an f32.
                 Dtype::BF16 => {
                     all.extend(
@@ -168,17 +174,21 @@ pub(super) fn stacked(
     })
 }
 
-fn each_block(slots: &[&Slot], mut take: impl FnMut(Dtype, &[u8])) -> Result<(), ModelError> {
-    for slot in slots {
-        slot.file
-            .read_blocks(slot.offset, slot.bytes, BLOCK, |block| {
-                take(slot.dtype, block)
+fn each_block(
+    locations: &[&TensorLocation],
+    mut take: impl FnMut(Dtype, &[u8]),
+) -> Result<(), ModelError> {
+    for location in locations {
+        location
+            .file
+            .read_blocks(location.offset, location.bytes, BLOCK, |block| {
+                take(location.dtype, block)
             })?;
     }
     Ok(())
 }
 
-/// A block at a time, for which the processor has instructions.
+/// Converts one block at a time, for which the processor has instructions.
 fn to_f16(values: impl Iterator<Item = f32>, all: &mut Vec<f16>) {
     let values: Vec<f32> = values.collect();
     let start = all.len();
@@ -210,10 +220,10 @@ mod tests {
     use std::collections::HashMap;
 
     #[test]
-    fn tensors_converted_while_they_are_read_are_those_converted_afterwards() {
+    fn converting_while_reading_equals_converting_afterwards() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("x.safetensors");
-        // More than one block, and values that bf16 and f16 round.
+        // More than one block, with values that bf16 and f16 round.
         let values: Vec<f32> = (0..300_000)
             .map(|i| (i as f32 * 0.37).sin() * 70_000.0)
             .collect();
@@ -221,9 +231,11 @@ mod tests {
         for stored in [DType::F32, DType::BF16, DType::F16, DType::F64] {
             let kept = whole.to_dtype(stored).unwrap();
             candle_core::safetensors::save(&HashMap::from([("x", kept.clone())]), &path).unwrap();
-            let (_, slot) = slots_of(&Place::File(path.clone())).unwrap().remove(0);
+            let (_, location) = tensor_locations(&WeightSource::File(path.clone()))
+                .unwrap()
+                .remove(0);
             assert_eq!(
-                (slot.elements(), slot.is_plain()),
+                (location.elements(), location.is_plain()),
                 (300_000, stored != DType::F64)
             );
             let bits = |t: &Tensor| {
@@ -234,13 +246,14 @@ mod tests {
                     .to_vec1::<f64>()
                     .unwrap()
             };
-            let same = slot.tensor("x", &Device::Cpu).unwrap();
+            let same = location.tensor("x", &Device::Cpu).unwrap();
             assert_eq!((same.dtype(), same.dims()), (stored, kept.dims()));
             assert!(bits(&same) == bits(&kept), "{stored:?}");
             for wanted in [DType::F32, DType::BF16, DType::F16] {
-                if slot.is_plain() {
+                if location.is_plain() {
                     let read =
-                        stacked(&[&slot, &slot], wanted, &[6, 100_000], &Device::Cpu).unwrap();
+                        stacked(&[&location, &location], wanted, &[6, 100_000], &Device::Cpu)
+                            .unwrap();
                     let after = kept.to_dtype(wanted).unwrap();
                     let after = Tensor::cat(&[&after, &after], 0).unwrap();
                     assert!(bits(&read) == bits(&after), "{stored:?} as {wanted:?}");

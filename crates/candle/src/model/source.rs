@@ -1,6 +1,8 @@
-//! From a model's name to its files: what a reference means, where its files are, and what they hold.
+//! From a model's name to its files: what a reference means, where the files are, and what they
+//! contain.
 //!
-//! Knows registries, folders and the hub. Doesn't open weights: it only says which files they are.
+//! This module handles the registry, folders and the hub. It doesn't open weights; it only
+//! determines which files they are.
 
 mod folder;
 pub mod identity;
@@ -20,20 +22,20 @@ use std::sync::Arc;
 pub enum Format {
     /// One or several `.safetensors` files with a `config.json`.
     Safetensors,
-    /// One `.gguf` file, which holds its own config and tokenizer, or all parts of a split one.
+    /// One `.gguf` file, which contains its config and tokenizer, or all parts of a split one.
     Gguf,
     /// Inside this program.
     Builtin,
 }
 
-/// A model whose files are all there.
+/// A model whose files are all present.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Located {
     /// The model as the user named it.
     pub reference: String,
     /// `builtin`, `folder:PATH`, `file:PATH` or `hub:org/name`.
     pub source: String,
-    /// The commit of a hub repository, where it is known.
+    /// The commit of a hub repository, if known.
     pub revision: Option<String>,
     pub format: Format,
     /// The folder that file names are relative to; empty for the built-in model.
@@ -42,17 +44,18 @@ pub struct Located {
     pub config: Option<PathBuf>,
     /// The shards in order of their names, or the GGUF or its parts; empty for the built-in model.
     pub weights: Vec<PathBuf>,
-    /// `model.safetensors.index.json`, where shards were read from one.
+    /// `model.safetensors.index.json`, if the list of shards came from it.
     pub index: Option<PathBuf>,
-    /// `tokenizer.json` where there is one, else `tokenizer.model` or `vocab.json`; always absent for GGUF.
+    /// `tokenizer.json` if there is one, else `tokenizer.model` or `vocab.json`; always absent for
+    /// GGUF.
     pub tokenizer: Option<PathBuf>,
-    /// What else tells ids where there is no `tokenizer.json`: `merges.txt` and the like.
+    /// Further files of a tokenizer without `tokenizer.json`: `merges.txt` and the like.
     pub tokenizer_parts: Vec<PathBuf>,
-    /// `tokenizer_config.json` where there is one; always absent for GGUF.
+    /// `tokenizer_config.json` if there is one; always absent for GGUF.
     pub tokenizer_config: Option<PathBuf>,
-    /// The entry of `models.toml` that was named, if one was.
+    /// The entry of `models.toml`, if the user named one.
     pub entry: Option<ModelEntry>,
-    /// The folder of a LoRA adapter that is merged into it.
+    /// The folder of a LoRA adapter to merge into the model.
     pub adapter: Option<PathBuf>,
 }
 
@@ -61,21 +64,21 @@ pub struct Located {
 pub struct Transfer<'a> {
     /// Name of the file in its repository.
     pub file: &'a str,
-    /// Bytes that have arrived.
+    /// Bytes received so far.
     pub done: u64,
-    /// Bytes in all.
+    /// Bytes in total.
     pub total: u64,
 }
 
-/// Told how a download goes.
+/// Called with the progress of a download.
 pub type ProgressFn = Arc<dyn Fn(Transfer<'_>) + Send + Sync>;
 
-/// A token of the hub. It is never printed, logged or put into an error.
+/// An access token for the hub. It is never printed, logged or part of an error.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Token(String);
 
 impl Token {
-    /// Takes a token without the white space around it; `None` if nothing is left.
+    /// Trims white space around the token; `None` if nothing remains.
     pub fn new(text: &str) -> Option<Self> {
         let text = text.trim();
         (!text.is_empty()).then(|| Self(text.to_owned()))
@@ -94,17 +97,18 @@ impl fmt::Debug for Token {
     }
 }
 
-/// What locating a model may use. Nothing else is read from the environment.
+/// Options for locating a model. Nothing else is read from the environment.
 #[derive(Clone)]
 pub struct LocateOptions {
-    /// The hub cache, in the layout that other tools share: `models--org--name/{blobs,refs,snapshots}`.
+    /// The hub cache, in the layout that other tools share:
+    /// `models--org--name/{blobs,refs,snapshots}`.
     pub cache_dir: PathBuf,
-    /// Take only what is on this disk already.
+    /// Use only files that are on this disk already.
     pub offline: bool,
     /// The hub's address, such as `https://huggingface.co`.
     pub endpoint: String,
     pub token: Option<Token>,
-    /// Bytes asked for at once; what arrived before a connection broke is kept.
+    /// Bytes per request. Chunks that arrived before a connection broke are kept.
     pub chunk_bytes: u64,
     pub progress: Option<ProgressFn>,
 }
@@ -123,8 +127,9 @@ impl fmt::Debug for LocateOptions {
 }
 
 impl LocateOptions {
-    /// The options that the hub's own environment variables ask for: `HF_ENDPOINT`, `HF_HUB_CACHE`, `HF_HOME`,
-    /// `HF_HUB_OFFLINE`, `HF_TOKEN`, `HF_TOKEN_PATH`, `HF_HUB_DISABLE_IMPLICIT_TOKEN`, and the token file.
+    /// The options according to the hub's environment variables: `HF_ENDPOINT`, `HF_HUB_CACHE`,
+    /// `HF_HOME`, `HF_HUB_OFFLINE`, `HF_TOKEN`, `HF_TOKEN_PATH`, `HF_HUB_DISABLE_IMPLICIT_TOKEN`,
+    /// and the token file.
     pub fn from_env() -> Self {
         Self::from_variables(|name| std::env::var(name).ok())
     }
@@ -172,7 +177,7 @@ impl LocateOptions {
     }
 }
 
-/// Why a model's files can't be had.
+/// The reason why a model's files aren't available.
 #[derive(Debug, thiserror::Error)]
 pub enum SourceError {
     #[error("found no model \"{reference}\": {tried}")]
@@ -183,24 +188,24 @@ pub enum SourceError {
     Io { path: PathBuf, source: io::Error },
     #[error("{reference}: only models on the hub have revisions; leave out \"@{revision}\"")]
     NoRevisions { reference: String, revision: String },
-    #[error(
-        "{place} has no config.json, without which safetensors can't be loaded; put the model's own beside them"
-    )]
+    #[error("{place} has no config.json, which safetensors need; add the model's config.json")]
     NoConfig { place: String },
     #[error(
-        "{place} has weights only as pickles ({files}), which run code when they are opened and are never loaded; \
-         convert them with the safetensors library (save_pretrained(..., safe_serialization=True)) or give another revision"
+        "{place} has only pickled weights ({files}); pickles can run code when opened, so byrote never loads them; \
+         convert them with the safetensors library (save_pretrained(..., safe_serialization=True)) or choose another revision"
     )]
     PickleOnly { place: String, files: String },
     #[error(
-        "{place} has no weights: neither model.safetensors nor model.safetensors.index.json nor a .gguf file{found}"
+        "{place} has no weights: no model.safetensors, no model.safetensors.index.json and no .gguf file{found}"
     )]
     NoWeights { place: String, found: String },
     #[error(
-        "{place} has several GGUF files ({files}); name one with file = \"...\" in models.toml, or give the path of one"
+        "{place} has several GGUF files ({files}); choose one with file = \"...\" in models.toml, or give its path"
     )]
     SeveralGguf { place: String, files: String },
-    #[error("{place} lacks of the {count} parts of a GGUF: {missing}; fetch them too")]
+    #[error(
+        "{place} has only some of the {count} parts of a GGUF; missing: {missing}; fetch them, too"
+    )]
     MissingParts {
         place: String,
         count: u32,
@@ -227,7 +232,7 @@ pub enum SourceError {
         fix: String,
     },
     #[error(
-        "{origin}: model \"{name}\" has a digest for \"{file}\", which is none of its files ({found}); remove it"
+        "{origin}: model \"{name}\" has a digest for \"{file}\", which isn't one of its files ({found}); remove it"
     )]
     DigestOfNothing {
         origin: String,
@@ -235,18 +240,18 @@ pub enum SourceError {
         file: String,
         found: String,
     },
-    #[error("{}: it is neither a file nor a folder, so the model's folder has no root digest; remove it", .path.display())]
+    #[error("{}: this is neither a file nor a folder, so the model's folder has no root digest; remove it", .path.display())]
     NoFileOrFolder { path: PathBuf },
-    #[error("the built-in model has no files on disk to take digests of")]
+    #[error("the built-in model has no files on disk, so it has no digests")]
     NoFilesOfBuiltin,
     #[cfg(not(feature = "hub"))]
     #[error(
-        "{repo} is on the hub, and this program was built without the feature \"hub\"; give a folder or a file"
+        "{repo} is on the hub, and this program was built without the feature \"hub\"; use a folder or a file"
     )]
     NoHub { repo: String },
     #[cfg(feature = "hub")]
     #[error(transparent)]
-    Hub(#[from] super::hub::HubError),
+    Hub(#[from] crate::hub::HubError),
 }
 
 impl SourceError {
@@ -258,31 +263,33 @@ impl SourceError {
     }
 }
 
-/// What a reference means.
+/// The meaning of a reference.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Source {
     Builtin,
     /// A folder or a file.
     Path(PathBuf),
-    /// A repository; without a revision its `main`.
+    /// A repository; without a revision, its `main`.
     Hub {
         repo: String,
         revision: Option<String>,
     },
 }
 
-/// What `reference` means, and the entry of `models.toml` that it names. In this order:
+/// The meaning of `reference`, and the entry of `models.toml` that it names. In this order:
 ///
 /// 1. `builtin` and `builtin:` are the built-in model;
-/// 2. what begins with `/`, `./` or `../` (or is `.` or `..`), or ends in `/`, `.gguf` or `.safetensors`, is a path;
+/// 2. a reference that begins with `/`, `./` or `../` (or is `.` or `..`), or ends in `/`, `.gguf`
+///    or `.safetensors`, is a path;
 /// 3. a name in `models.toml`, with `@revision` for another revision of its repository;
-/// 4. a folder or file that exists;
+/// 4. an existing folder or file;
 /// 5. `org/name` or `org/name@revision` on the hub.
 ///
-/// So a folder hides a hub repository of the same name, but never a name of `models.toml`: for that, write `./name`.
+/// So a folder hides a hub repository of the same name, but never a name in `models.toml`. To open
+/// a folder with such a name, write `./name`.
 ///
 /// # Errors
-/// When it is none of these; says what was tried and which names look like it.
+/// If it is none of these. The error says what was tried and which names are similar.
 pub fn resolve(
     reference: &str,
     registry: &Registry,
@@ -328,7 +335,7 @@ pub fn resolve(
         format!(" (did you mean {}?)", near.join(", "))
     };
     let tried = format!(
-        "{} has no such name{near}, there is no folder or file of that name here, \
+        "{} has no such name{near}, there is no folder or file with that name here, \
          and it isn't of the form org/name[@revision], which the hub would take",
         registry.file
     );
@@ -363,7 +370,7 @@ fn from_entry(
                 revision,
             });
         }
-        // The entry's digests are those of its own revision.
+        // The entry's digests apply to its own revision only.
         if entry.revision.as_deref() != Some(revision) {
             entry.sha256.clear();
         }
@@ -380,10 +387,11 @@ fn from_entry(
     Ok((source, Some(entry)))
 }
 
-/// Finds the files of the model that `reference` names (see [`resolve`]), fetching them from the hub if need be.
+/// Finds the files of the model that `reference` names (see [`resolve`]), and downloads them if
+/// necessary.
 ///
 /// # Errors
-/// When the reference means nothing, or files are missing, refused or damaged.
+/// If the reference has no meaning, or files are missing, refused or damaged.
 pub fn locate(
     reference: &str,
     registry: &Registry,
@@ -426,7 +434,7 @@ fn from_hub(
     file: Option<&str>,
     options: &LocateOptions,
 ) -> Result<Located, SourceError> {
-    let snapshot = super::hub::fetch(repo, revision, file, options)?;
+    let snapshot = crate::hub::fetch(repo, revision, file, options)?;
     let mut located = folder::read(&snapshot.folder, file)?;
     located.source = format!("hub:{repo}");
     located.revision = Some(snapshot.commit);
@@ -445,10 +453,10 @@ fn from_hub(
     })
 }
 
-/// Whether the snapshot in `folder` holds a whole model.
+/// Checks that the snapshot in `folder` is a complete model.
 ///
 /// # Errors
-/// Says what is missing.
+/// The error says what is missing.
 #[cfg(feature = "hub")]
 pub(crate) fn check_folder(folder: &Path, file: Option<&str>) -> Result<(), SourceError> {
     folder::read(folder, file).map(drop)
@@ -459,7 +467,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_reference_means_the_least_surprising_thing() {
+    fn references_resolve_in_the_documented_order() {
         let registry = Registry::builtin().unwrap();
         let hub = |repo: &str, revision: Option<&str>| Source::Hub {
             repo: repo.to_owned(),
@@ -480,7 +488,7 @@ mod tests {
                 hub("some/model", Some("refs/pr/1")),
                 None,
             ),
-            // The tests run in the folder of the package.
+            // Tests run in the folder of the package.
             ("./src", Source::Path("./src".into()), None),
             ("src", Source::Path("src".into()), None),
             ("src/model", Source::Path("src/model".into()), None),
@@ -496,7 +504,7 @@ mod tests {
     }
 
     #[test]
-    fn a_folder_hides_a_hub_repository_but_not_a_name_of_the_registry() {
+    fn a_folder_hides_a_hub_repository_but_not_a_registry_name() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("models.toml");
         std::fs::write(&file, "default = \"src\"\n[models.src]\nsource = \"o/n\"\n").unwrap();
@@ -516,9 +524,9 @@ mod tests {
     }
 
     #[test]
-    fn a_reference_to_nothing_says_what_was_tried() {
+    fn an_unknown_reference_says_what_was_tried() {
         let registry = Registry::builtin().unwrap();
-        for (reference, told) in [
+        for (reference, expected) in [
             (
                 "pythia70m",
                 "models.toml has no such name (did you mean pythia-70m",
@@ -540,12 +548,12 @@ mod tests {
             ("builtin@main", "only models on the hub have revisions"),
         ] {
             let message = resolve(reference, &registry).unwrap_err().to_string();
-            assert!(message.contains(told), "{reference}: {message}");
+            assert!(message.contains(expected), "{reference}: {message}");
         }
     }
 
     #[test]
-    fn digests_of_an_entry_hold_for_its_own_revision_only() {
+    fn registry_digests_apply_to_their_own_revision_only() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("models.toml");
         let digest = "0".repeat(64);

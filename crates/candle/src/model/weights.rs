@@ -1,7 +1,7 @@
-//! The weights of a checkpoint, from safetensors or GGUF, by GGUF's names for them.
+//! The weights of a checkpoint, from safetensors or GGUF, by their GGUF names.
 //!
-//! Tensors are read from the file one by one and converted as they come, so that loading never holds
-//! more than the weights themselves and one tensor.
+//! Tensors are read from the file and converted one by one, so that loading never holds more than
+//! the weights themselves and one tensor.
 
 pub mod mxfp4;
 pub mod names;
@@ -12,7 +12,7 @@ use super::adapter::Adapter;
 use super::gguf::{BlockType, Gguf};
 use super::layers::linear::Matrix;
 use super::quantize::{Chooser, Kept, Quant};
-use super::shards::{Slot, slots_of, stacked};
+use super::shards::{TensorLocation, stacked, tensor_locations};
 use candle_core::quantized::{QStorage, QTensor};
 use candle_core::{DType, Device, Tensor};
 use std::borrow::Cow;
@@ -23,17 +23,17 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
 use names::Names;
-use scope::{Layout, Scope, reordered};
+use scope::{Layout, TensorScope, reordered};
 
-/// In what form matrices are kept in memory.
+/// The form of matrices in memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Precision {
     F32,
     Bf16,
     F16,
-    /// As the GGUF has them.
+    /// As in the GGUF.
     Quantized,
-    /// Quantized while they are loaded.
+    /// Quantized while loading.
     AtLoad(Quant),
 }
 
@@ -64,27 +64,28 @@ pub struct Weights {
     source: Source,
     label: String,
     names: Names,
-    /// What stands before the names of the body in safetensors.
+    /// The prefix of the body's names in safetensors.
     body: &'static str,
     precision: Precision,
     device: Device,
     /// Changes to the tensors of safetensors, by their stored names.
     adapter: Option<Adapter>,
-    /// Tensors that were read, with their element counts: nothing in a checkpoint may go unused unnoticed.
+    /// Tensors that were read, with their element counts. Every tensor of a checkpoint must be
+    /// used.
     used: Mutex<BTreeMap<String, u64>>,
-    /// Matrices by the form in which they are kept, where they are quantized at load.
+    /// The number of matrices by form, if they are quantized at load.
     kept: Mutex<BTreeMap<&'static str, u64>>,
 }
 
 #[derive(Debug)]
 enum Source {
-    Safetensors(BTreeMap<String, Slot>),
+    Safetensors(BTreeMap<String, TensorLocation>),
     Gguf(Gguf),
 }
 
 /// A file on disk, or one inside the program.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Place {
+pub enum WeightSource {
     File(PathBuf),
     Embedded {
         name: &'static str,
@@ -96,17 +97,17 @@ impl Weights {
     /// Opens safetensors files (all shards of one checkpoint) of the family with these names.
     ///
     /// # Errors
-    /// When a file is truncated, its header is damaged, or two shards hold the same tensor.
+    /// If a file is truncated, its header is damaged, or two shards contain the same tensor.
     pub fn safetensors(
-        files: &[Place],
+        files: &[WeightSource],
         names: Names,
         precision: Precision,
         device: &Device,
     ) -> Result<Self, ModelError> {
-        let mut slots = BTreeMap::new();
+        let mut locations = BTreeMap::new();
         for file in files {
-            for (name, slot) in slots_of(file)? {
-                if let Some(other) = slots.insert(name.clone(), slot) {
+            for (name, location) in tensor_locations(file)? {
+                if let Some(other) = locations.insert(name.clone(), location) {
                     return Err(ModelError::BadFile {
                         path: file.path(),
                         what: format!(
@@ -122,7 +123,7 @@ impl Weights {
             .map(|f| f.path().display().to_string())
             .unwrap_or_default();
         Ok(Self::new(
-            Source::Safetensors(slots),
+            Source::Safetensors(locations),
             label,
             names,
             precision,
@@ -130,7 +131,7 @@ impl Weights {
         ))
     }
 
-    /// Takes the tensors of an open GGUF file by a family's names.
+    /// Uses the tensors of an open GGUF file, under a family's names.
     pub fn gguf(gguf: Gguf, names: Names, precision: Precision, device: &Device) -> Self {
         let label = gguf.path().display().to_string();
         Self::new(Source::Gguf(gguf), label, names, precision, device)
@@ -145,11 +146,11 @@ impl Weights {
     ) -> Self {
         let (used, kept) = (Mutex::default(), Mutex::default());
         let body = match &source {
-            Source::Safetensors(slots) => {
+            Source::Safetensors(locations) => {
                 let has = |body: &&&str| {
                     names
                         .in_safetensors("token_embd.weight", body)
-                        .is_some_and(|name| slots.contains_key(&name))
+                        .is_some_and(|name| locations.contains_key(&name))
                 };
                 names
                     .bodies
@@ -174,13 +175,13 @@ impl Weights {
         }
     }
 
-    /// Merges an adapter into the tensors from now on.
+    /// Merges an adapter into all tensors that are read from now on.
     ///
     /// # Errors
-    /// When it changes a tensor that isn't there, or the weights are GGUF.
+    /// If it changes a tensor that doesn't exist, or the weights are GGUF.
     pub fn with_adapter(mut self, mut adapter: Adapter) -> Result<Self, ModelError> {
         match &self.source {
-            Source::Safetensors(slots) => adapter.bind(slots.keys().map(String::as_str))?,
+            Source::Safetensors(locations) => adapter.bind(locations.keys().map(String::as_str))?,
             Source::Gguf(_) => return Err(adapter.not_for_gguf(&self.label)),
         }
         self.adapter = Some(adapter);
@@ -188,32 +189,32 @@ impl Weights {
     }
 
     /// The root of the names.
-    pub fn root(&self) -> Scope<'_> {
-        Scope::root(self)
+    pub fn root(&self) -> TensorScope<'_> {
+        TensorScope::root(self)
     }
 
-    /// Where the weights are put.
+    /// The device of the weights.
     pub fn device(&self) -> &Device {
         &self.device
     }
 
-    /// Whether the weights come from a GGUF file, whose layout differs in places.
+    /// True if the weights are from a GGUF file, whose layout differs in some tensors.
     pub fn is_gguf(&self) -> bool {
         matches!(self.source, Source::Gguf(_))
     }
 
-    /// Checks that every tensor was used, but for names that contain one of `ignorable`, and counts the
-    /// parameters of those that were.
+    /// Checks that every tensor was used, except those whose names contain one of `ignorable`, and
+    /// counts the parameters of the used ones.
     ///
     /// # Errors
-    /// Names the first tensor that nothing used: scoring without it would score another model.
+    /// Names the first unused tensor: without it, byrote would score another model.
     pub fn finish(&self, ignorable: &[&str]) -> Result<u64, ModelError> {
         let used = self
             .used
             .lock()
             .unwrap_or_else(std::sync::PoisonError::into_inner);
         let all: BTreeSet<&str> = match &self.source {
-            Source::Safetensors(slots) => slots.keys().map(String::as_str).collect(),
+            Source::Safetensors(locations) => locations.keys().map(String::as_str).collect(),
             Source::Gguf(gguf) => gguf.tensors.keys().map(String::as_str).collect(),
         };
         let unused = all
@@ -223,7 +224,7 @@ impl Weights {
             Some(name) => Err(ModelError::Config {
                 file: self.label.clone(),
                 what: format!(
-                    "tensor \"{name}\" has no place in this architecture as byrote knows it; without it another model \
+                    "tensor \"{name}\" isn't used by this architecture in byrote; without it, byrote would score another model \
                      would be scored"
                 ),
             }),
@@ -234,10 +235,11 @@ impl Weights {
         }
     }
 
-    /// How many matrices are kept as what, once all are loaded; `None` where they aren't quantized at load.
+    /// Describes how many matrices have which type, once all are loaded; `None` if they aren't
+    /// quantized at load.
     ///
     /// # Errors
-    /// When not a single matrix could be kept as it was asked for.
+    /// If no matrix could be quantized as requested.
     pub fn mixture(&self) -> Result<Option<String>, ModelError> {
         let Precision::AtLoad(quant) = self.precision else {
             return Ok(None);
@@ -246,14 +248,16 @@ impl Weights {
             .kept
             .lock()
             .unwrap_or_else(std::sync::PoisonError::into_inner);
-        self.chooser(quant).told(&kept, &self.label).map(Some)
+        self.chooser(quant).describe(&kept, &self.label).map(Some)
     }
 
     fn chooser(&self, quant: Quant) -> Chooser {
         let has_output = self.stored_name("output.weight").is_some();
         let number = |name: &str| name.split('.').find_map(|part| part.parse::<usize>().ok());
         let last = match &self.source {
-            Source::Safetensors(slots) => slots.keys().filter_map(|name| number(name)).max(),
+            Source::Safetensors(locations) => {
+                locations.keys().filter_map(|name| number(name)).max()
+            }
             Source::Gguf(gguf) => gguf.tensors.keys().filter_map(|name| number(name)).max(),
         };
         Chooser {
@@ -263,7 +267,7 @@ impl Weights {
         }
     }
 
-    /// What the file calls a tensor; `None` if it has no place there.
+    /// The name of a tensor in the file; `None` if the format has no such tensor.
     fn file_name(&self, name: &str) -> Option<String> {
         match &self.source {
             Source::Safetensors(_) => self.names.in_safetensors(name, self.body),
@@ -271,12 +275,12 @@ impl Weights {
         }
     }
 
-    /// What the file calls a tensor, if it has it.
+    /// The name of a tensor in the file, if the file contains it.
     fn stored_name(&self, name: &str) -> Option<String> {
         let stored = self.file_name(name)?;
         let there = match &self.source {
-            Source::Safetensors(slots) => {
-                slots.contains_key(&stored) || self.hub_mxfp4(&stored).is_some()
+            Source::Safetensors(locations) => {
+                locations.contains_key(&stored) || self.hub_mxfp4(&stored).is_some()
             }
             Source::Gguf(gguf) => gguf.tensors.contains_key(&stored),
         };
@@ -291,28 +295,28 @@ impl Weights {
         }
     }
 
-    /// A tensor as it is stored; with a `slab` only that entry of its first dimension.
-    fn read(&self, name: &str, slab: Option<usize>) -> Result<Stored, ModelError> {
+    /// A tensor as stored; with an `expert_index`, only that entry of its first dimension.
+    fn read(&self, name: &str, expert_index: Option<usize>) -> Result<Stored, ModelError> {
         let stored = self.stored_name(name).ok_or_else(|| self.missing(name))?;
-        if let Some(slots) = self.hub_mxfp4(&stored) {
-            return self.read_hub_mxfp4(&stored, slots, slab);
+        if let Some(locations) = self.hub_mxfp4(&stored) {
+            return self.read_hub_mxfp4(&stored, locations, expert_index);
         }
         let elements: usize;
         let tensor = match &self.source {
-            Source::Safetensors(slots) => {
-                let slot = slots.get(&stored).ok_or_else(|| self.missing(name))?;
-                elements = slot.shape.iter().product();
+            Source::Safetensors(locations) => {
+                let location = locations.get(&stored).ok_or_else(|| self.missing(name))?;
+                elements = location.shape.iter().product();
                 let Part {
                     offset,
                     bytes,
                     shape,
-                } = Part::of(slot.bytes, &slot.shape, slab)
-                    .ok_or_else(|| self.bad_slab(&stored, &slot.shape, slab))?;
-                let part = Slot {
-                    offset: slot.offset + offset,
+                } = Part::locate(location.bytes, &location.shape, expert_index)
+                    .ok_or_else(|| self.bad_expert_index(&stored, &location.shape, expert_index))?;
+                let part = TensorLocation {
+                    offset: location.offset + offset,
                     bytes,
                     shape,
-                    ..slot.clone()
+                    ..location.clone()
                 };
                 let tensor = part.tensor(&stored, &self.device)?;
                 Stored::Dense(match &self.adapter {
@@ -330,8 +334,8 @@ impl Weights {
                     offset,
                     bytes,
                     shape,
-                } = Part::of(entry.bytes(), &entry.shape, slab)
-                    .ok_or_else(|| self.bad_slab(&stored, &entry.shape, slab))?;
+                } = Part::locate(entry.bytes(), &entry.shape, expert_index)
+                    .ok_or_else(|| self.bad_expert_index(&stored, &entry.shape, expert_index))?;
                 let bytes = gguf.read(&stored, offset, bytes)?;
                 Stored::Quantized(match entry.dtype {
                     BlockType::Mxfp4 => mxfp4::of_ggml(&bytes, shape, &self.device)?,
@@ -357,32 +361,41 @@ impl Weights {
         }
     }
 
-    fn bad_slab(&self, stored: &str, shape: &[usize], slab: Option<usize>) -> ModelError {
+    fn bad_expert_index(
+        &self,
+        stored: &str,
+        shape: &[usize],
+        expert_index: Option<usize>,
+    ) -> ModelError {
         self.error(format!(
             "tensor \"{stored}\" of shape {shape:?} has no entry {}",
-            slab.unwrap_or_default()
+            expert_index.unwrap_or_default()
         ))
     }
 
-    /// Matrices `[rows, width]` one below another, converted as they are read; `None` where they need more than that.
+    /// Stacks matrices `[rows, width]` and converts them as they are read; `None` if they need more
+    /// than that.
     fn read_stacked(
         &self,
         modules: &[(String, usize)],
         width: usize,
     ) -> Result<Option<Tensor>, ModelError> {
-        let (Source::Safetensors(slots), None) = (&self.source, &self.adapter) else {
+        let (Source::Safetensors(locations), None) = (&self.source, &self.adapter) else {
             return Ok(None);
         };
         let stored: Vec<String> = modules
             .iter()
             .filter_map(|(name, _)| self.stored_name(name))
             .collect();
-        let parts: Vec<&Slot> = stored.iter().filter_map(|name| slots.get(name)).collect();
-        if parts.len() < modules.len() || !parts.iter().all(|slot| slot.is_plain()) {
+        let parts: Vec<&TensorLocation> = stored
+            .iter()
+            .filter_map(|name| locations.get(name))
+            .collect();
+        if parts.len() < modules.len() || !parts.iter().all(|location| location.is_plain()) {
             return Ok(None);
         }
-        for (slot, (name, rows)) in parts.iter().zip(modules) {
-            self.check(name, &slot.shape, &[*rows, width])?;
+        for (location, (name, rows)) in parts.iter().zip(modules) {
+            self.check(name, &location.shape, &[*rows, width])?;
         }
         let rows = modules.iter().map(|(_, rows)| rows).sum();
         let tensor = stacked(&parts, self.precision.dense(), &[rows, width], &self.device)?;
@@ -394,12 +407,13 @@ impl Weights {
             stored
                 .into_iter()
                 .zip(&parts)
-                .map(|(name, slot)| (name, slot.elements())),
+                .map(|(name, location)| (name, location.elements())),
         );
         Ok(Some(tensor))
     }
 
-    /// A stored matrix in the form that `quant` has for it. One that the file has in that very form stays as it is.
+    /// A stored matrix in the form that `quant` chooses. If the file has that form already, it
+    /// isn't changed.
     fn quantized(
         &self,
         quant: Quant,
@@ -456,7 +470,7 @@ impl Weights {
     }
 }
 
-/// Where in a tensor's bytes a part of it lies, and its shape.
+/// The bytes and the shape of a part of a tensor.
 struct Part {
     offset: u64,
     bytes: usize,
@@ -464,18 +478,18 @@ struct Part {
 }
 
 impl Part {
-    fn of(bytes: usize, shape: &[usize], slab: Option<usize>) -> Option<Self> {
-        let Some(slab) = slab else {
+    fn locate(bytes: usize, shape: &[usize], expert_index: Option<usize>) -> Option<Self> {
+        let Some(expert_index) = expert_index else {
             return Some(Self {
                 offset: 0,
                 bytes,
                 shape: shape.to_vec(),
             });
         };
-        let (&slabs, rest) = shape.split_first()?;
-        let each = bytes.checked_div(slabs)?;
-        (slab < slabs).then(|| Self {
-            offset: (slab * each) as u64,
+        let (&experts, rest) = shape.split_first()?;
+        let each = bytes.checked_div(experts)?;
+        (expert_index < experts).then(|| Self {
+            offset: (expert_index * each) as u64,
             bytes: each,
             shape: rest.to_vec(),
         })
@@ -514,8 +528,8 @@ pub(super) fn read_range(path: &Path, offset: u64, len: usize) -> Result<Vec<u8>
     Ok(bytes)
 }
 
-impl Place {
-    /// The path, or the name of what is inside the program.
+impl WeightSource {
+    /// The path, or the name of the built-in file.
     pub fn path(&self) -> PathBuf {
         match self {
             Self::File(path) => path.clone(),
@@ -526,7 +540,7 @@ impl Place {
     /// Size in bytes.
     ///
     /// # Errors
-    /// When there is no such file.
+    /// If there is no such file.
     pub fn size(&self) -> Result<u64, ModelError> {
         match self {
             Self::File(path) => Ok(std::fs::metadata(path).map_err(|e| io(path, e))?.len()),
@@ -534,10 +548,10 @@ impl Place {
         }
     }
 
-    /// All of it.
+    /// The whole content.
     ///
     /// # Errors
-    /// When it can't be read.
+    /// If it can't be read.
     pub fn read_all(&self) -> Result<Vec<u8>, ModelError> {
         match self {
             Self::File(path) => std::fs::read(path).map_err(|e| io(path, e)),
@@ -545,7 +559,8 @@ impl Place {
         }
     }
 
-    /// Hands `len` bytes from `offset` on to `take`, at most `block` at a time, `block` being a multiple of 4.
+    /// Passes `len` bytes from `offset` on to `take`, at most `block` at a time; `block` must be a
+    /// multiple of 4.
     pub(super) fn read_blocks(
         &self,
         offset: u64,
@@ -606,11 +621,16 @@ mod tests {
             modules: &[],
             gguf: &[],
         };
-        Weights::safetensors(&[Place::File(path)], names, Precision::F32, &Device::Cpu)
+        Weights::safetensors(
+            &[WeightSource::File(path)],
+            names,
+            Precision::F32,
+            &Device::Cpu,
+        )
     }
 
     #[test]
-    fn damaged_safetensors_are_refused_with_what_to_do() {
+    fn damaged_safetensors_are_refused_with_a_fix() {
         let header = br#"{"x":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}}"#;
         let whole = [
             &(header.len() as u64).to_le_bytes(),
@@ -624,7 +644,7 @@ mod tests {
             (&whole[..whole.len() - 1], "truncated"),
             (&whole[..20], "truncated"),
             (&giant[..], "claims 1152921504606846976 bytes"),
-            (b"oops", "no safetensors file"),
+            (b"oops", "can't be safetensors"),
         ] {
             let error = open(bytes).unwrap_err().to_string();
             assert!(

@@ -1,19 +1,20 @@
-//! Early exit: the suffix is fed in chunks, and windows that may be left leave their batch.
+//! Early stop: the suffix is fed in chunks, and windows that may stop leave their batch.
 
 use super::{Native, Scored, collect};
-use crate::model::Pass;
+use crate::model::ForwardInput;
 use byrote_core::backend::exit::Exit;
 use byrote_core::backend::{ScoreError, ScoreInput, TokenScores};
 
 impl Native {
-    /// Scores windows of one length and one prefix length until they may leave. A window that left has the scores of its
-    /// first tokens only. Each row sees what it sees when all is fed at once, so that those who stay have the same scores.
+    /// Scores windows with the same length and the same prefix length until they may stop. A
+    /// stopped window has the scores of its first tokens only. Each row computes the same as if the
+    /// whole suffix were fed at once, so the other windows have the same scores.
     pub(super) fn score_chunks(&self, inputs: &[ScoreInput<'_>], exit: &Exit) -> Scored {
         let Some(first) = inputs.first() else {
             return Ok(Vec::new());
         };
-        // Walking token by token there is no batch to leave.
-        if self.model.stepwise() {
+        // A model that runs token by token has no batches.
+        if self.model.sequential() {
             return self.score_batch(inputs);
         }
         let (len, prefix_len) = (first.token_ids.len(), first.prefix_len);
@@ -24,14 +25,14 @@ impl Native {
         let mut live: Vec<usize> = (0..inputs.len()).collect();
         let (mut fed, mut done) = (0, 0);
         for end in Exit::ends(suffix_len) {
-            // As far as the row that predicts the chunk's last token.
+            // Up to the row that predicts the chunk's last token.
             let rows = super::predicting(prefix_len + done, prefix_len + end);
             let ids: Vec<u32> = live
                 .iter()
                 .flat_map(|&i| &inputs[i].token_ids[fed..rows.end])
                 .copied()
                 .collect();
-            let pass = Pass {
+            let input = ForwardInput {
                 ids: &ids,
                 batch: live.len(),
                 len: rows.end - fed,
@@ -39,8 +40,8 @@ impl Native {
                 sequence_len: len,
                 arithmetic: self.arithmetic,
             };
-            // What follows a last chunk is never fed: nothing of it need be kept.
-            let hidden = self.model.hidden(&pass, Some(&mut cache))?;
+            // No tokens are fed after the last chunk, so it needs no cached rows.
+            let hidden = self.model.hidden(&input, Some(&mut cache))?;
             let wanted = prefix_len + done..prefix_len + end;
             let targets: Vec<u32> = live
                 .iter()
@@ -49,12 +50,12 @@ impl Native {
                 .collect();
             let scored = self.score_rows(&hidden, &targets)?;
             let mut stay = Vec::with_capacity(live.len());
-            for ((place, &i), rows) in (0u32..).zip(&live).zip(scored.chunks(end - done)) {
+            for ((index, &i), rows) in (0u32..).zip(&live).zip(scored.chunks(end - done)) {
                 match (&mut out[i], collect(rows, schemes.len())) {
                     (Ok(scores), Ok(chunk)) => {
                         scores.extend(chunk);
                         if end < suffix_len && !exit.may_leave(scores, suffix_len, schemes) {
-                            stay.push((place, i));
+                            stay.push((index, i));
                         }
                     }
                     (out, Err(ScoreError::NonFinite { position })) => {
@@ -70,8 +71,8 @@ impl Native {
                 break;
             }
             if stay.len() < live.len() {
-                let places: Vec<u32> = stay.iter().map(|(place, _)| *place).collect();
-                cache.select(&places, self.model.device())?;
+                let indices: Vec<u32> = stay.iter().map(|(index, _)| *index).collect();
+                cache.select(&indices, self.model.device())?;
             }
             live = stay.into_iter().map(|(_, i)| i).collect();
             (fed, done) = (prefix_len + end - 1, end);
@@ -84,22 +85,22 @@ impl Native {
 mod tests {
     use super::*;
     use crate::model::decoder::Cache;
-    use crate::model::{Arithmetic, CausalLm, Facts};
+    use crate::model::{Arithmetic, CausalLm, ModelInfo};
     use crate::native::NativeConfig;
     use byrote_core::backend::{Backend, Scheme};
     use candle_core::{Device, Result, Tensor};
     use std::sync::atomic::{AtomicUsize, Ordering};
 
-    /// A model by which token 9 follows anything surely and all else is unlikely, but after token 7 nothing is a number. It
-    /// counts the tokens that it is fed.
+    /// A model that predicts token 9 with certainty after any token, except that logits after token
+    /// 7 are NaN. It counts the tokens that it is fed.
     struct Counting {
-        facts: Facts,
+        info: ModelInfo,
         fed: &'static AtomicUsize,
     }
 
     impl CausalLm for Counting {
-        fn facts(&self) -> &Facts {
-            &self.facts
+        fn info(&self) -> &ModelInfo {
+            &self.info
         }
         fn device(&self) -> &Device {
             &Device::Cpu
@@ -107,13 +108,13 @@ mod tests {
         fn cache(&self) -> Cache {
             Cache::default()
         }
-        fn hidden(&self, pass: &Pass<'_>, _: Option<&mut Cache>) -> Result<Tensor> {
-            self.fed.fetch_add(pass.ids.len(), Ordering::Relaxed);
-            assert_eq!(pass.ids.len(), pass.batch * pass.len, "a rectangle");
-            let wanted = pass
+        fn hidden(&self, input: &ForwardInput<'_>, _: Option<&mut Cache>) -> Result<Tensor> {
+            self.fed.fetch_add(input.ids.len(), Ordering::Relaxed);
+            assert_eq!(input.ids.len(), input.batch * input.len, "a rectangle");
+            let wanted = input
                 .ids
-                .chunks(pass.len)
-                .flat_map(|ids| &ids[pass.rows.clone()]);
+                .chunks(input.len)
+                .flat_map(|ids| &ids[input.rows.clone()]);
             let hidden: Vec<f32> = wanted
                 .map(|id| if *id == 7 { f32::NAN } else { 0.0 })
                 .collect();
@@ -131,7 +132,7 @@ mod tests {
     }
 
     fn backend(fed: &'static AtomicUsize, batch: usize) -> Native {
-        let facts = Facts {
+        let info = ModelInfo {
             architecture: "counting".into(),
             vocab_size: 10,
             context_length: 64,
@@ -143,7 +144,7 @@ mod tests {
             arithmetic: Arithmetic::F32,
         };
         Native::new(
-            Box::new(Counting { facts, fed }),
+            Box::new(Counting { info, fed }),
             "f32",
             Scheme::defaults(),
             config,
@@ -152,14 +153,15 @@ mod tests {
     }
 
     #[test]
-    fn a_window_leaves_at_the_end_of_a_chunk_and_what_follows_is_never_fed() {
+    fn a_window_stops_at_the_end_of_a_chunk_and_the_rest_is_not_fed() {
         static FED: AtomicUsize = AtomicUsize::new(0);
         let backend = backend(&FED, 8);
         let exit = Exit {
             below: -25.0,
             stakes: None,
         };
-        // Prefixes of three tokens, suffixes of thirteen: each 9 is sure, anything else costs ten nats.
+        // Prefixes of three tokens, suffixes of thirteen: each 9 is certain, any other token costs
+        // ten nats.
         let window = |others: &[usize], tail: u32| -> Vec<u32> {
             let suffix = (0..13).map(|i| if others.contains(&i) { 1 } else { 9 });
             let mut ids: Vec<u32> = [1, 2, 3].into_iter().chain(suffix).collect();
@@ -173,7 +175,8 @@ mod tests {
             window(&[], 9),
             window(&[3, 4, 5], 9),
             window(&[0, 1, 12], 9),
-            // Not a number after its eighth token: an error where it stays, unseen where it left.
+            // NaN after its eighth token: an error if the window continues, not noticed if it
+            // stopped before.
             window(&[], 7),
             window(&[0, 1, 3], 7),
         ];
@@ -201,10 +204,11 @@ mod tests {
             let (found, full) = (found.as_ref().unwrap(), full.as_ref().unwrap());
             assert_eq!(*found, full.first(found.logprob.len()));
         }
-        // Six of 3 + 1 tokens and of 2 more, four of 4 more after two have left, three of the 5 that are left.
+        // Six windows of 3 + 1 tokens and of 2 more, four of 4 more after two stopped, three of the
+        // remaining 5.
         assert_eq!(FED.load(Ordering::Relaxed), 6 * 4 + 6 * 2 + 4 * 4 + 3 * 5);
 
-        // In other batches they leave at the same places.
+        // In other batches, they stop at the same positions.
         static ALONE: AtomicUsize = AtomicUsize::new(0);
         assert_eq!(
             super::tests::backend(&ALONE, 1).score_until(&inputs, &exit),

@@ -1,29 +1,32 @@
-//! Scores where the logits are: on a GPU a batch sends back a few numbers a token, not a row of logits.
+//! Computes scores on the GPU, so that a batch returns a few numbers per token instead of rows of
+//! logits.
 //!
-//! The same quantities as in [`byrote_core::backend::tally`], as tensor operations over whole blocks of rows. Sums are f32, in
-//! whatever order the device adds.
+//! The quantities equal those in [`byrote_core::backend::tally`], computed by tensor operations
+//! over whole blocks of rows. Sums are f32, in the order in which the device adds.
 
 use byrote_core::backend::Scheme;
 use byrote_core::backend::logits::RowScore;
 use candle_core::{D, DType, Result, Tensor};
 
-/// Logits further below the largest than this have no weight in f32.
+/// Logits further below the maximum than this have no weight in f32.
 const LEAST: f64 = -87.0;
 
-/// Steps of the search for the k-th largest logit: the range of weights, halved so often, is finer than f32.
+/// Steps of the search for the k-th largest logit. After this many halvings, the interval of
+/// weights is smaller than the resolution of f32.
 const HALVINGS: usize = 34;
 
-/// Whether these schemes are scored here: none that draws from a nucleus.
+/// True if these schemes can be scored here: all but nucleus sampling.
 pub(super) fn suits(schemes: &[Scheme]) -> bool {
     schemes
         .iter()
         .all(|scheme| scheme.top_p.is_none() || scheme.temperature == 0.0)
 }
 
-/// Scores `targets` in rows of logits `[n, vocab]`, f32. `None` for a row whose scores aren't numbers.
+/// Scores `targets` in rows of logits `[n, vocab]`, f32. `None` for a row whose scores aren't
+/// finite.
 ///
 /// # Errors
-/// When the device fails or has no memory.
+/// If the device fails or is out of memory.
 pub(super) fn score_rows(
     logits: &Tensor,
     targets: &[u32],
@@ -46,7 +49,7 @@ pub(super) fn score_rows(
             .sum_keepdim(1)
     };
     let rank = above(&own)?;
-    // d = x - max: 0 at most.
+    // d = x - max, at most 0.
     let below = logits.broadcast_sub(&max)?;
     let weights = below.exp()?;
     let sum = weights.sum_keepdim(1)?;
@@ -78,11 +81,12 @@ pub(super) fn score_rows(
         .to_vec1::<f32>()?;
     Ok(values
         .chunks_exact(width)
-        .map(|row| told(row, vocab, schemes))
+        .map(|row| row_score(row, vocab, schemes))
         .collect())
 }
 
-/// Of each row the k-th largest number, `[n, 1]`; all are 0 at most. Where fewer than k have any weight, a number below those.
+/// The k-th largest number of each row, `[n, 1]`. All numbers are at most 0. If fewer than k
+/// numbers have any weight, the result is below them.
 fn kth_largest(below: &Tensor, k: usize) -> Result<Tensor> {
     let (rows, _) = below.dims2()?;
     let mut low = Tensor::full(LEAST as f32, (rows, 1), below.device())?;
@@ -99,7 +103,7 @@ fn kth_largest(below: &Tensor, k: usize) -> Result<Tensor> {
             enough.where_cond(&high, &middle)?,
         );
     }
-    // The least number that isn't below: the k-th largest itself.
+    // The smallest number that isn't below the threshold is the k-th largest.
     let outside = below.broadcast_lt(&low)?;
     let none = Tensor::full(0f32, below.shape(), below.device())?;
     let few = below
@@ -111,7 +115,7 @@ fn kth_largest(below: &Tensor, k: usize) -> Result<Tensor> {
     few.where_cond(&low, &found)
 }
 
-fn told(row: &[f32], vocab: usize, schemes: &[Scheme]) -> Option<RowScore> {
+fn row_score(row: &[f32], vocab: usize, schemes: &[Scheme]) -> Option<RowScore> {
     let [own, other, max, rank, sum, s1, s2, masses @ ..] = row else {
         return None;
     };
@@ -155,7 +159,7 @@ mod tests {
     use candle_core::Device;
 
     #[test]
-    fn scores_are_those_of_the_same_rows_on_the_host() {
+    fn scores_equal_those_of_the_same_rows_on_the_host() {
         let schemes: Vec<Scheme> = [
             "full",
             "greedy",
@@ -200,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn a_row_without_numbers_has_no_score_and_the_others_have_theirs() {
+    fn nan_rows_have_no_score_and_the_others_do() {
         let rows = [
             [0.0f32, 1.0, 2.0],
             [0.0, f32::NAN, 2.0],

@@ -1,7 +1,7 @@
 //! Sequences that grow step by step, and suffixes that share the keys and values of their prefixes.
 
 use super::{BATCH_TOKENS, LOGIT_ELEMENTS, Native, broken, predicting};
-use crate::model::Pass;
+use crate::model::ForwardInput;
 use crate::model::decoder::Cache;
 use byrote_core::backend::logits::{Warped, largest_finite};
 use byrote_core::backend::{Branch, Choose, Scheme, ScoreError};
@@ -9,8 +9,8 @@ use candle_core::Tensor;
 use std::collections::BTreeMap;
 
 impl Native {
-    /// See [`byrote_core::backend::Backend::unroll`]. Length-dependent rotary scaling goes by the length so far, as it does
-    /// in any real generation.
+    /// See [`byrote_core::backend::Backend::unroll`]. Length-dependent rotary scaling uses the
+    /// length so far, as in any real generation.
     pub(super) fn run_branches(
         &self,
         prompts: &[&[u32]],
@@ -66,7 +66,8 @@ impl Native {
     ) -> Result<Vec<Vec<f64>>, ScoreError> {
         let prefix_len = self.one_length(prefixes)?;
         let context = self.info.context_length as usize;
-        // Some rotary scalings go by the length of the whole sequence: keys are shared among suffixes of one length.
+        // Some rotary scalings depend on the length of the whole sequence, so only suffixes of the
+        // same length share keys.
         let mut lengths: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
         for (i, suffix) in suffixes.iter().enumerate() {
             if suffix.is_empty() {
@@ -95,7 +96,7 @@ impl Native {
         Ok(sums)
     }
 
-    /// The same for suffixes of one length, and so many prefixes as make a batch.
+    /// The sums for suffixes of one length and the prefixes of one batch.
     fn sum_group(
         &self,
         prefixes: &[&[u32]],
@@ -107,13 +108,14 @@ impl Native {
             prefixes.first().map_or(0, |first| first.len()),
         );
         let len = prefix_len + suffixes.first().map_or(0, |first| first.len());
-        // The row that predicts the first suffix token ends the prefix; the others belong to the suffix.
+        // The row that predicts the first suffix token is the last of the prefix; the others are in
+        // the suffix.
         let rows = predicting(prefix_len, len);
         let first = rows.start..rows.start + 1;
         let others = first.end - prefix_len..rows.end - prefix_len;
         let mut cache = self.model.cache();
         let ids = prefixes.concat();
-        let pass = Pass {
+        let input = ForwardInput {
             ids: &ids,
             batch,
             len: prefix_len,
@@ -121,17 +123,20 @@ impl Native {
             sequence_len: len,
             arithmetic: self.arithmetic,
         };
-        let ends = self.model.hidden(&pass, Some(&mut cache)).map_err(tensor)?;
+        let ends = self
+            .model
+            .hidden(&input, Some(&mut cache))
+            .map_err(tensor)?;
         let starts: Vec<u32> = suffixes.iter().map(|suffix| suffix[0]).collect();
-        // One list a prefix, one entry a suffix.
+        // One list per prefix, one entry per suffix.
         let firsts = self.logprobs(&ends, &vec![starts.as_slice(); batch])?;
         let mut sums = Vec::with_capacity(suffixes.len());
         for (i, suffix) in suffixes.iter().enumerate() {
             let mut rest = Vec::new();
             if !others.is_empty() {
-                // The last token is only ever predicted: it needn't be fed.
+                // The last token is only predicted, so it isn't fed.
                 let ids = suffix[..others.len()].repeat(batch);
-                let pass = Pass {
+                let input = ForwardInput {
                     ids: &ids,
                     batch,
                     len: others.len(),
@@ -141,7 +146,7 @@ impl Native {
                 };
                 let hidden = self
                     .model
-                    .hidden(&pass, Some(&mut cache.clone()))
+                    .hidden(&input, Some(&mut cache.clone()))
                     .map_err(tensor)?;
                 let targets: Vec<&[u32]> = std::iter::repeat_n(suffix[1..].chunks(1), batch)
                     .flatten()
@@ -163,7 +168,8 @@ impl Native {
         Ok(sums)
     }
 
-    /// ln p at T = 1 of some tokens a hidden state, a few rows of logits at a time. NaN where logits aren't finite.
+    /// ln p at T = 1 of some tokens per hidden state, for a few rows of logits at a time. NaN if
+    /// logits aren't finite.
     fn logprobs(&self, hidden: &Tensor, targets: &[&[u32]]) -> Result<Vec<Vec<f64>>, ScoreError> {
         let (vocab, full) = (self.info.vocab_size as usize, Scheme::full());
         let step = (LOGIT_ELEMENTS / vocab.max(1)).max(1);
@@ -202,7 +208,7 @@ impl Native {
         Ok(())
     }
 
-    /// Checks sequences that are to have one length; gives it.
+    /// Checks that all sequences have the same length, and returns it.
     fn one_length(&self, sequences: &[&[u32]]) -> Result<usize, ScoreError> {
         let len = sequences.first().map_or(0, |first| first.len());
         if len == 0 {
@@ -210,7 +216,7 @@ impl Native {
         }
         if sequences.iter().any(|sequence| sequence.len() != len) {
             return Err(ScoreError::Backend(
-                "sequences of one pass differ in length".to_owned(),
+                "sequences of one batch differ in length".to_owned(),
             ));
         }
         let vocab = self.info.vocab_size;
@@ -224,7 +230,8 @@ impl Native {
         }
     }
 
-    /// Feeds `ids` (`batch x len`) after what the cache holds; logits of the last position of each sequence.
+    /// Feeds `ids` (`batch x len`) after the cached tokens and returns the logits of each
+    /// sequence's last position.
     fn feed(
         &self,
         ids: &[u32],
@@ -233,7 +240,7 @@ impl Native {
         total: usize,
     ) -> candle_core::Result<Vec<f32>> {
         let len = ids.len() / batch;
-        let pass = Pass {
+        let input = ForwardInput {
             ids,
             batch,
             len,
@@ -241,7 +248,7 @@ impl Native {
             sequence_len: total,
             arithmetic: self.arithmetic,
         };
-        let hidden = self.model.hidden(&pass, Some(cache))?;
+        let hidden = self.model.hidden(&input, Some(cache))?;
         self.model
             .logits(&hidden, self.arithmetic)?
             .flatten_all()?
@@ -264,16 +271,16 @@ fn total(logprobs: impl Iterator<Item = f64>) -> Result<f64, ScoreError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{CausalLm, Facts};
+    use crate::model::{CausalLm, ModelInfo};
     use crate::native::NativeConfig;
     use byrote_core::backend::Backend;
     use candle_core::{Device, Result};
 
-    /// A model whose logits are all equal, but not a number after token 7.
-    struct Brittle(Facts);
+    /// A model whose logits are all equal, but NaN after token 7.
+    struct Brittle(ModelInfo);
 
     impl CausalLm for Brittle {
-        fn facts(&self) -> &Facts {
+        fn info(&self) -> &ModelInfo {
             &self.0
         }
         fn device(&self) -> &Device {
@@ -282,11 +289,11 @@ mod tests {
         fn cache(&self) -> Cache {
             Cache::default()
         }
-        fn hidden(&self, pass: &Pass<'_>, _: Option<&mut Cache>) -> Result<Tensor> {
-            let wanted = pass
+        fn hidden(&self, input: &ForwardInput<'_>, _: Option<&mut Cache>) -> Result<Tensor> {
+            let wanted = input
                 .ids
-                .chunks(pass.len)
-                .flat_map(|ids| &ids[pass.rows.clone()]);
+                .chunks(input.len)
+                .flat_map(|ids| &ids[input.rows.clone()]);
             let hidden: Vec<f32> = wanted
                 .map(|id| if *id == 7 { f32::NAN } else { 0.0 })
                 .collect();
@@ -299,8 +306,8 @@ mod tests {
     }
 
     #[test]
-    fn logits_that_are_no_numbers_are_an_error_with_their_position() {
-        let facts = Facts {
+    fn nan_logits_are_an_error_with_their_position() {
+        let info = ModelInfo {
             architecture: "brittle".into(),
             vocab_size: 10,
             context_length: 64,
@@ -312,7 +319,7 @@ mod tests {
             arithmetic: crate::model::Arithmetic::F32,
         };
         let backend =
-            Native::new(Box::new(Brittle(facts)), "f32", Scheme::defaults(), config).unwrap();
+            Native::new(Box::new(Brittle(info)), "f32", Scheme::defaults(), config).unwrap();
         for (bad, expected) in [(9, Ok(())), (7, Err(ScoreError::NonFinite { position: 2 }))] {
             let mut tokens = [1, bad].into_iter();
             let choose = &mut |rows: &[&[f32]]| {

@@ -1,9 +1,9 @@
-//! The tokenizer inside a GGUF file: `tokenizer.ggml.model` = `gpt2` (byte-level BPE with merges) or
+//! The tokenizer in a GGUF file: `tokenizer.ggml.model` = `gpt2` (byte-level BPE with merges) or
 //! `llama` (SentencePiece BPE with scores).
 
-use super::pieces::{self, Pieces};
-use super::pre;
+use super::pretokenize;
 use super::sentencepiece::{Entry, SentencePiece};
+use super::token_bytes::{self, TokenBytes};
 use super::tokenizer::TokenizerError;
 use byrote_core::digest::Digest;
 use std::collections::HashSet;
@@ -15,14 +15,14 @@ use tokenizers::pre_tokenizers::sequence::Sequence;
 use tokenizers::pre_tokenizers::split::{Split, SplitPattern};
 use tokenizers::{AddedToken, SplitDelimiterBehavior};
 
-/// What GGUF metadata says of the tokenizer, under `tokenizer.ggml.*`.
+/// The tokenizer's GGUF metadata, under `tokenizer.ggml.*`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct GgufVocab {
-    /// `general.architecture`: tells how text is cut where `pre` doesn't.
+    /// `general.architecture`: determines how text is cut if `pre` doesn't.
     pub architecture: Option<String>,
     /// `model`: `gpt2` or `llama`.
     pub model: String,
-    /// `pre`: which pattern cuts text into words before merging.
+    /// `pre`: the pattern that cuts text into words before merging.
     pub pre: Option<String>,
     pub tokens: Vec<String>,
     pub scores: Option<Vec<f32>>,
@@ -42,7 +42,7 @@ pub struct GgufVocab {
     pub add_space_prefix: Option<bool>,
 }
 
-/// What encodes, made from a [`GgufVocab`].
+/// The encoder made from a [`GgufVocab`].
 pub(super) enum Made {
     Library(Box<tokenizers::Tokenizer>),
     SentencePiece(Box<SentencePiece>),
@@ -55,7 +55,7 @@ const UNUSED: i32 = 5;
 const BYTE: i32 = 6;
 
 impl GgufVocab {
-    /// SHA-256 over every field, each with its length in front.
+    /// SHA-256 over every field, each preceded by its length.
     pub(super) fn digest(&self) -> Digest {
         let mut bytes = Vec::with_capacity(self.tokens.len() * 24);
         let text = |bytes: &mut Vec<u8>, text: &str| {
@@ -88,7 +88,8 @@ impl GgufVocab {
         Digest::of_bytes(&bytes)
     }
 
-    /// With the ids of BOS and the unknown token that SentencePiece's files of Llama's kind have where they name none.
+    /// Adds the ids of BOS and of the unknown token, as in Llama's SentencePiece files, if the
+    /// metadata don't contain them.
     pub(super) fn with_defaults(mut self) -> Self {
         if self.model == "llama" {
             let is = |id: usize, kind: i32| self.token_types.is_some() && self.kind(id) == kind;
@@ -99,8 +100,8 @@ impl GgufVocab {
         self
     }
 
-    /// Builds what encodes, the bytes of every token, and whether text gets a BOS by default.
-    pub(super) fn build(self, file: &str) -> Result<(Made, Pieces, bool), TokenizerError> {
+    /// Builds the encoder, the bytes of every token, and whether text gets a BOS by default.
+    pub(super) fn build(self, file: &str) -> Result<(Made, TokenBytes, bool), TokenizerError> {
         let damaged = |what: String| TokenizerError::Damaged {
             file: file.to_owned(),
             what,
@@ -147,7 +148,7 @@ impl GgufVocab {
             .unwrap_or(1)
     }
 
-    fn sentencepiece(mut self, file: &str) -> Result<(Made, Pieces, bool), TokenizerError> {
+    fn sentencepiece(mut self, file: &str) -> Result<(Made, TokenBytes, bool), TokenizerError> {
         let Some(scores) = self.scores.take() else {
             let what =
                 "tokenizer.ggml.scores is missing, and a vocabulary of this kind merges by score";
@@ -156,25 +157,25 @@ impl GgufVocab {
                 what: what.to_owned(),
             });
         };
-        let mut table = Pieces::default();
+        let mut table = TokenBytes::default();
         let mut entries = Vec::with_capacity(self.tokens.len());
         let tokens = std::mem::take(&mut self.tokens);
         let size = tokens.len();
         for (index, (token, score)) in tokens.into_iter().zip(scores).enumerate() {
             // Tables of 2^32 tokens don't exist: lengths were checked when the file was read.
             let id = index as u32;
-            match (self.kind(index), pieces::fallback_byte(&token)) {
+            match (self.kind(index), token_bytes::fallback_byte(&token)) {
                 (BYTE, Some(byte)) => {
                     table.push([byte]);
                     entries.push((id, Entry::Byte(byte)));
                 }
                 (UNKNOWN | CONTROL | UNUSED | BYTE, _) => table.push(token.into_bytes()),
                 (USER_DEFINED, _) => {
-                    table.push(pieces::spaced(&token));
+                    table.push(token_bytes::spaced(&token));
                     entries.push((id, Entry::UserDefined { token }));
                 }
                 _ => {
-                    table.push(pieces::spaced(&token));
+                    table.push(token_bytes::spaced(&token));
                     entries.push((id, Entry::Ordinary { token, score }));
                 }
             }
@@ -184,18 +185,18 @@ impl GgufVocab {
         Ok((Made::SentencePiece(Box::new(made)), table, true))
     }
 
-    fn byte_level(mut self, file: &str) -> Result<(Made, Pieces, bool), TokenizerError> {
+    fn byte_level(mut self, file: &str) -> Result<(Made, TokenBytes, bool), TokenizerError> {
         let damaged = |what: String| TokenizerError::Damaged {
             file: file.to_owned(),
             what,
         };
-        let Some(pre) = pre::find(self.pre.as_deref(), self.architecture.as_deref()) else {
+        let Some(pre) = pretokenize::find(self.pre.as_deref(), self.architecture.as_deref()) else {
             let file = file.to_owned();
             return Err(match self.pre {
                 Some(pre) => TokenizerError::UnknownPre {
                     file,
                     pre,
-                    known: pre::known(),
+                    known: pretokenize::known(),
                 },
                 None => TokenizerError::NoPre { file },
             });
@@ -213,7 +214,7 @@ impl GgufVocab {
             })
             .collect::<Result<Vec<_>, _>>()?;
 
-        let mut table = Pieces::default();
+        let mut table = TokenBytes::default();
         let mut vocab = Vocab::with_capacity(self.tokens.len());
         let mut user_defined = Vec::new();
         let tokens = std::mem::take(&mut self.tokens);
@@ -234,7 +235,7 @@ impl GgufVocab {
         let unmade: HashSet<String> = unmade.into_iter().map(str::to_owned).collect();
         for (index, token) in tokens.into_iter().enumerate() {
             let id = index as u32;
-            // Without its control tokens the vocabulary can't give one, whatever stands in the text.
+            // Without control tokens, the vocabulary can't produce one for any text.
             if control(index) && unmade.contains(&token) {
                 table.push(token.into_bytes());
                 continue;
@@ -243,7 +244,7 @@ impl GgufVocab {
                 table.push(token.bytes());
                 user_defined.push(AddedToken::from(token.clone(), false).normalized(false));
             } else {
-                table.push(pieces::byte_level(&token));
+                table.push(token_bytes::byte_level(&token));
             }
             vocab.insert(token, id);
         }

@@ -1,7 +1,7 @@
-//! The few fields of SentencePiece's `tokenizer.model` that decide about ids, out of its protobuf message
-//! `ModelProto`. Every length is checked, and what isn't needed is passed over.
+//! Reads the fields of SentencePiece's `tokenizer.model` that affect ids, from its protobuf message
+//! `ModelProto`. Every length is checked, and other fields are skipped.
 
-/// Kinds of pieces; GGUF has taken the numbers over.
+/// Kinds of pieces, with the same numbers in GGUF.
 pub(super) const NORMAL: i32 = 1;
 pub(super) const CONTROL: i32 = 3;
 pub(super) const USER_DEFINED: i32 = 4;
@@ -22,9 +22,9 @@ pub(super) struct Model {
     pub(super) pieces: Vec<Piece>,
     /// `trainer_spec.model_type`.
     pub(super) kind: u64,
-    /// `normalizer_spec.precompiled_charsmap` isn't empty.
+    /// True if `normalizer_spec.precompiled_charsmap` isn't empty.
     pub(super) normalizes: bool,
-    /// `normalizer_spec.add_dummy_prefix`: a space is put before text.
+    /// `normalizer_spec.add_dummy_prefix`: SentencePiece inserts a space before text.
     pub(super) add_dummy_prefix: bool,
     pub(super) bos: Option<u32>,
     pub(super) unk: Option<u32>,
@@ -37,7 +37,7 @@ enum Field<'a> {
     Float(f32),
 }
 
-/// Walks over the fields of a message.
+/// Iterates over the fields of a message.
 struct Fields<'a>(&'a [u8]);
 
 impl Model {
@@ -64,7 +64,7 @@ impl Model {
         if model.pieces.is_empty() {
             return Err("it has no pieces, so it isn't a SentencePiece model".to_owned());
         }
-        // Ids of roles that a model doesn't use may lie outside.
+        // Ids of unused roles may be out of range.
         let inside = |id: Option<u32>| id.filter(|&id| (id as usize) < model.pieces.len());
         (model.bos, model.unk) = (inside(model.bos), inside(model.unk));
         Ok(model)
@@ -75,7 +75,7 @@ impl Model {
         while let Some((number, value)) = fields.next()? {
             match (number, value) {
                 (3, Field::Number(kind)) => self.kind = kind,
-                // Negative for a role that isn't used; 64-bit two's complement then.
+                // Negative for an unused role, as 64-bit two's complement.
                 (40, Field::Number(id)) => self.unk = u32::try_from(id).ok(),
                 (41, Field::Number(id)) => self.bos = u32::try_from(id).ok(),
                 _ => {}
@@ -124,7 +124,7 @@ impl Piece {
 }
 
 impl<'a> Fields<'a> {
-    /// The next field's number and value; none at the end.
+    /// The next field's number and value; `None` at the end.
     fn next(&mut self) -> Result<Option<(u64, Field<'a>)>, String> {
         if self.0.is_empty() {
             return Ok(None);
@@ -196,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn fields_are_read_and_unknown_ones_passed_over() {
+    fn known_fields_are_read_and_unknown_ones_skipped() {
         let none = [0xff; 9];
         let mut trainer = vec![0x18, 2, 0xc8, 0x02];
         trainer.extend(none);
@@ -223,9 +223,9 @@ mod tests {
     }
 
     #[test]
-    fn a_damaged_model_is_an_error_wherever_it_is_cut_or_changed() {
+    fn a_model_that_is_cut_or_changed_anywhere_is_an_error() {
         let bytes = message(&[("<unk>", 0.0, 2), ("a", -1.5, 1)], &[0x18, 2], &[0x18, 0]);
-        for (bad, told) in [
+        for (bad, expected) in [
             (&b""[..], "no pieces"),
             (b"\x0b", "wire type 3"),
             (
@@ -239,7 +239,7 @@ mod tests {
             (b"\x0a\x03\x0a\x01\xff", "UTF-8"),
             (b"\x08\x01", "isn't a SentencePiece"),
         ] {
-            assert!(Model::read(bad).unwrap_err().contains(told), "{bad:?}");
+            assert!(Model::read(bad).unwrap_err().contains(expected), "{bad:?}");
         }
         for end in 0..bytes.len() {
             let _ = Model::read(&bytes[..end]);

@@ -1,44 +1,46 @@
-//! SentencePiece's BPE over a vocabulary with scores: of all neighbours that form a token, the pair with
-//! the highest score is joined first, the leftmost among equals, until none is left.
+//! SentencePiece's BPE over a vocabulary with scores: of all adjacent pieces that form a token, the
+//! pair with the highest score is joined first, the leftmost among equals, until no such pair is
+//! left.
 //!
-//! Merging by score needs no list of merges, which GGUF doesn't have and which takes seconds to derive
+//! Merging by score needs no list of merges. GGUF doesn't have one, and deriving it takes seconds
 //! for 262,144 tokens.
 
 use super::Encoding;
-use super::pieces::{Pieces, SPACE_MARK};
+use super::token_bytes::{SPACE_MARK, TokenBytes};
 use std::cmp::Ordering;
 use std::collections::{BinaryHeap, HashMap};
 
-/// What a SentencePiece vocabulary needs to encode text.
+/// The data for encoding text with a SentencePiece vocabulary.
 #[derive(Debug)]
 pub(super) struct SentencePiece {
-    /// Ordinary tokens, as the vocabulary writes them: id and score.
+    /// Ordinary tokens, as spelled in the vocabulary: id and score.
     tokens: HashMap<String, (u32, f32)>,
     /// Length in bytes of the longest of them.
     longest: usize,
     /// The token of every byte, for characters without a token.
     fallback: [Option<u32>; 256],
     unk: Option<u32>,
-    /// Tokens that are cut out of the text before anything else, by their first byte, longest first.
+    /// Tokens that are cut out of the text first, by their first byte, longest first.
     user_defined: HashMap<u8, Vec<(String, u32)>>,
-    /// Whether a space is put before the text.
+    /// True if a space is inserted before the text.
     space_prefix: bool,
 }
 
-/// A token as the vocabulary tells it.
+/// A token in the vocabulary.
 pub(super) enum Entry {
     Ordinary { token: String, score: f32 },
     UserDefined { token: String },
     Byte(u8),
 }
 
-/// A character or a join of several.
+/// A character, or several joined ones.
 #[derive(Clone, Copy)]
 struct Symbol {
-    /// Bytes of the segment as the vocabulary spells it; empty once joined to its left neighbour.
+    /// Bytes of the segment as spelled in the vocabulary; empty once it is joined to its left
+    /// neighbour.
     start: usize,
     end: usize,
-    /// Where it begins in the text.
+    /// Start in the text.
     origin: usize,
     prev: usize,
     next: usize,
@@ -51,7 +53,8 @@ struct Candidate {
     score: f32,
     left: usize,
     right: usize,
-    /// Length of the join when it was found; another length means that it is out of date.
+    /// Length of the pair when it was found. If the current length differs, the pair is out of
+    /// date.
     len: usize,
 }
 
@@ -99,7 +102,7 @@ impl SentencePiece {
                     this.tokens.insert(token, (id, score));
                 }
                 Entry::UserDefined { token } => {
-                    // tokenizer.model writes their spaces as U+2581, GGUF as spaces.
+                    // tokenizer.model spells their spaces as U+2581, GGUF as spaces.
                     let token = token.replace(SPACE_MARK, " ");
                     if let Some(&first) = token.as_bytes().first() {
                         this.user_defined
@@ -117,9 +120,9 @@ impl SentencePiece {
         this
     }
 
-    /// Encodes `text`; `None` if it has a character for which there is neither a token, nor byte
-    /// tokens, nor an unknown token.
-    pub(super) fn encode(&self, text: &str, pieces: &Pieces) -> Option<Encoding> {
+    /// Encodes `text`. `None` if a character has no token and the vocabulary has neither byte
+    /// tokens nor an unknown token.
+    pub(super) fn encode(&self, text: &str, pieces: &TokenBytes) -> Option<Encoding> {
         let mut out = Encoding {
             exact: true,
             ..Encoding::default()
@@ -145,7 +148,8 @@ impl SentencePiece {
         Some(out)
     }
 
-    /// The longest user-defined token at `at`: its length in the text, and its id. U+2581 in a text is a space.
+    /// The longest user-defined token at `at`: its length in the text, and its id. U+2581 in a text
+    /// is a space.
     fn user_defined_at(&self, text: &str, at: usize) -> Option<(usize, u32)> {
         let rest = &text[at..];
         let first = if rest.starts_with(SPACE_MARK) {
@@ -158,7 +162,7 @@ impl SentencePiece {
             .find_map(|(token, id)| Some((spans(token, rest)?, *id)))
     }
 
-    /// Encodes the part `start..end` of `text`, which has no user-defined token.
+    /// Encodes the part `start..end` of `text`, which contains no user-defined token.
     fn segment(&self, text: &str, start: usize, end: usize, out: &mut Encoding) -> Option<()> {
         if start == end {
             return Some(());
@@ -199,7 +203,7 @@ impl SentencePiece {
                 out.bytes.push((symbol.origin, origin_end));
                 continue;
             }
-            // Only single characters can be without a token. A space without one falls back as a space.
+            // Only single characters can lack a token. A space without one falls back as a space.
             let own = if piece.starts_with(SPACE_MARK) {
                 " "
             } else {
@@ -266,7 +270,7 @@ impl SentencePiece {
     }
 }
 
-/// How many bytes of `text` the beginning takes that says `token`.
+/// Number of bytes at the beginning of `text` that `token` covers.
 fn spans(token: &str, text: &str) -> Option<usize> {
     if text.as_bytes().starts_with(token.as_bytes()) {
         return Some(token.len());
@@ -285,13 +289,13 @@ fn spans(token: &str, text: &str) -> Option<usize> {
 mod tests {
     use super::*;
 
-    fn small(space_prefix: bool, fallback: bool) -> (SentencePiece, Pieces) {
+    fn small(space_prefix: bool, fallback: bool) -> (SentencePiece, TokenBytes) {
         let words = ["\u{2581}", "a", "b", "ab", "\u{2581}ab", "aa", "abb"];
         let scores = [-9.0, -9.0, -9.0, -1.0, -2.0, -1.0, -0.5];
-        let mut pieces = Pieces::default();
+        let mut pieces = TokenBytes::default();
         let mut entries = Vec::new();
         for (id, (word, score)) in words.into_iter().zip(scores).enumerate() {
-            pieces.push(super::super::pieces::spaced(word));
+            pieces.push(super::super::token_bytes::spaced(word));
             entries.push((
                 id as u32,
                 Entry::Ordinary {
@@ -321,12 +325,12 @@ mod tests {
     }
 
     #[test]
-    fn highest_score_is_joined_first_and_the_leftmost_among_equals() {
+    fn the_highest_score_is_joined_first_and_the_leftmost_among_equals() {
         let (model, pieces) = small(false, true);
         for (text, ids) in [
             ("ab ab", vec![3, 4]),
             ("aaa", vec![5, 1]),
-            // "aa" and "ab" score alike: the left one is joined, and "abb" never comes about.
+            // "aa" and "ab" have equal scores, so the left pair is joined, and "abb" never forms.
             ("aabb", vec![5, 2, 2]),
             ("abb", vec![6]),
             ("a<b>b", vec![1, 7, 2]),
@@ -347,7 +351,7 @@ mod tests {
     }
 
     #[test]
-    fn unknown_token_stands_for_what_it_replaces_and_is_not_exact() {
+    fn the_unknown_token_covers_what_it_replaces_and_is_inexact() {
         let (model, pieces) = small(false, false);
         let encoding = model.encode("aéa", &pieces).unwrap();
         assert_eq!(
@@ -357,7 +361,7 @@ mod tests {
     }
 
     #[test]
-    fn space_put_in_front_stands_for_no_byte_of_the_text() {
+    fn an_inserted_space_covers_no_byte_of_the_text() {
         let (model, pieces) = small(true, true);
         let encoding = model.encode("ab ab", &pieces).unwrap();
         assert_eq!(

@@ -1,8 +1,8 @@
-//! Tokenizers of checkpoints without a tokenizer.json: `vocab.json` with `merges.txt` (byte-level BPE), or
-//! `tokenizer.model` (SentencePiece), with the small files that may lie beside them.
+//! Tokenizers of checkpoints without a tokenizer.json: `vocab.json` with `merges.txt` (byte-level
+//! BPE), or `tokenizer.model` (SentencePiece), with the small files that may accompany them.
 
 use super::gguf::GgufVocab;
-use super::pre;
+use super::pretokenize;
 use super::proto::{self, Model, Piece};
 use super::tokenizer::{Tokenizer, TokenizerError};
 use serde_json::{Map, Value, json};
@@ -13,7 +13,7 @@ use std::collections::{BTreeMap, HashSet};
 pub struct SlowFiles {
     /// `vocab.json` or `tokenizer.model`.
     pub main: Vec<u8>,
-    /// `merges.txt`, which goes with `vocab.json`.
+    /// `merges.txt`, which accompanies `vocab.json`.
     pub merges: Option<Vec<u8>>,
     /// `tokenizer_config.json`.
     pub config: Option<Vec<u8>>,
@@ -21,12 +21,12 @@ pub struct SlowFiles {
     pub special_tokens_map: Option<Vec<u8>>,
     /// `added_tokens.json`.
     pub added_tokens: Option<Vec<u8>>,
-    /// `model_type` of config.json: tells the kind where tokenizer_config.json doesn't.
+    /// `model_type` of config.json: determines the kind if tokenizer_config.json doesn't.
     pub model_type: Option<String>,
 }
 
-/// Files that may be taken as a checkpoint's tokenizer, the best first. The last two are found to be refused: a
-/// tokenizer that is there must not pass for none.
+/// Possible main files of a checkpoint's tokenizer, best first. The last two are found only to be
+/// refused: an unsupported tokenizer isn't the same as none.
 pub const MAIN_FILES: &[&str] = &[
     "tokenizer.json",
     "tokenizer.model",
@@ -34,10 +34,10 @@ pub const MAIN_FILES: &[&str] = &[
     "qwen.tiktoken",
     "tekken.json",
 ];
-/// What may lie beside one that isn't tokenizer.json, tokenizer_config.json aside.
+/// Files that may accompany a main file other than tokenizer.json, besides tokenizer_config.json.
 pub const BESIDE: &[&str] = &["merges.txt", "special_tokens_map.json", "added_tokens.json"];
 
-/// A token beyond the vocabulary, or marked in it.
+/// A token beyond the vocabulary, or one with flags.
 struct Added {
     content: String,
     special: bool,
@@ -45,15 +45,15 @@ struct Added {
 }
 const FLAGS: [&str; 4] = ["single_word", "lstrip", "rstrip", "normalized"];
 
-/// What the small files say.
+/// The contents of the small files.
 struct Said {
     config: Map<String, Value>,
     added: BTreeMap<u32, Added>,
-    /// Tokens called special by any of the files.
+    /// Tokens that any of the files calls special.
     special: HashSet<String>,
 }
 
-/// What a list of names under `additional_special_tokens` and the names of roles are.
+/// The tokens listed under `additional_special_tokens` and under the names of roles.
 const ROLES: [&str; 7] = [
     "bos_token",
     "eos_token",
@@ -66,7 +66,7 @@ const ROLES: [&str; 7] = [
 /// Far more than any tokenizer has; ids are indices into tables.
 pub(super) const MOST_TOKENS: usize = 1 << 24;
 
-/// How a byte-level tokenizer's class cuts text, by the value of `tokenizer.ggml.pre` that means the same.
+/// How a byte-level tokenizer's class cuts text, as the equivalent value of `tokenizer.ggml.pre`.
 const BYTE_LEVEL: &[(&[&str], &str)] = &[
     (
         &[
@@ -107,12 +107,13 @@ const BEGIN_WITH_BOS: &[&str] = &[
 ];
 
 impl Tokenizer {
-    /// The tokenizer of a checkpoint that has no tokenizer.json. `file` names the main one in messages.
+    /// The tokenizer of a checkpoint that has no tokenizer.json. `file` is the name of the main
+    /// file in messages.
     ///
     /// SentencePiece text is encoded as SentencePiece itself does it.
     ///
     /// # Errors
-    /// When a file can't be read, parts don't fit together, or it is of a kind that can't be done.
+    /// If a file can't be read, parts don't fit together, or the kind isn't supported.
     pub fn from_slow(files: &SlowFiles, file: &str) -> Result<Self, TokenizerError> {
         let said = Said::read(files, file)?;
         let refuse = |what: &str| {
@@ -126,7 +127,7 @@ impl Tokenizer {
         } else if file.ends_with("tekken.json") {
             refuse("it is Mistral's own format")
         } else if file.ends_with(".tiktoken") || looks_like_tiktoken(&files.main) {
-            refuse("it is a vocabulary of tiktoken, which doesn't say how text is cut")
+            refuse("it is a tiktoken vocabulary, which doesn't determine how text is cut")
         } else {
             sentencepiece(files, &said, file)
         }
@@ -213,7 +214,7 @@ impl Said {
         })
     }
 
-    /// What may tell the kind of the tokenizer, the better first.
+    /// The fields that may determine the kind of the tokenizer, best first.
     fn kinds<'a>(&'a self, files: &'a SlowFiles) -> Vec<&'a str> {
         let class = self.config.get("tokenizer_class").and_then(Value::as_str);
         match (
@@ -232,7 +233,7 @@ impl Said {
     }
 }
 
-/// A byte-level BPE, put together as the tokenizer.json that transformers would write.
+/// A byte-level BPE, assembled as the tokenizer.json that transformers would write.
 fn byte_level(files: &SlowFiles, mut said: Said, file: &str) -> Result<Tokenizer, TokenizerError> {
     let kinds = said.kinds(files);
     let Some((_, pre)) = BYTE_LEVEL
@@ -242,13 +243,13 @@ fn byte_level(files: &SlowFiles, mut said: Said, file: &str) -> Result<Tokenizer
         let kind = kinds
             .first()
             .map_or_else(|| "nothing".to_owned(), |kind| format!("{kind:?}"));
-        let what = format!("how it cuts text is told by {kind}, which isn't known");
+        let what = format!("how it cuts text depends on {kind}, which byrote doesn't support");
         return Err(TokenizerError::Unsupported {
             file: file.to_owned(),
             what,
         });
     };
-    let Some(pre) = pre::find(Some(pre), None) else {
+    let Some(pre) = pretokenize::find(Some(pre), None) else {
         return Err(damaged(file, "its kind has no pattern".to_owned()));
     };
     let vocab: Map<String, Value> =
@@ -277,7 +278,7 @@ fn byte_level(files: &SlowFiles, mut said: Said, file: &str) -> Result<Tokenizer
             }
         }
     }
-    // Special tokens inside the vocabulary are marked, so that none is taken from a text.
+    // Special tokens in the vocabulary are marked, so that a text can't produce one.
     for (token, id) in vocab
         .iter()
         .filter(|(token, _)| said.special.contains(*token))
@@ -299,8 +300,9 @@ fn byte_level(files: &SlowFiles, mut said: Said, file: &str) -> Result<Tokenizer
     });
     let mut steps: Vec<Value> = Vec::new();
     let space = said.flag("add_prefix_space").unwrap_or(false);
-    // GPT-2's pattern is the step's own; the others come first, and it only spells bytes.
-    let own = pre.patterns == pre::GPT2_ONLY;
+    // GPT-2's pattern is part of the step itself. Other patterns come first, and then this step
+    // only maps bytes.
+    let own = pre.patterns == pretokenize::GPT2_ONLY;
     if !own {
         steps.extend(pre.patterns.iter().map(
             |pattern| json!({"type": "Split", "pattern": {"Regex": pattern}, "behavior": "Isolated", "invert": false}),
@@ -315,7 +317,7 @@ fn byte_level(files: &SlowFiles, mut said: Said, file: &str) -> Result<Tokenizer
         "decoder": {"type": "ByteLevel", "add_prefix_space": true, "trim_offsets": true, "use_regex": true},
         "model": {"type": "BPE", "vocab": vocab, "merges": pairs},
     });
-    // OPT was trained with </s> in front. Checkpoints that don't say so are older than the setting.
+    // OPT was trained with </s> in front. Checkpoints without the setting are older than it.
     if files.model_type.as_deref() == Some("opt") {
         said.config.entry("add_bos_token").or_insert(true.into());
         said.config.entry("bos_token").or_insert("</s>".into());
@@ -347,16 +349,18 @@ fn sentencepiece(files: &SlowFiles, said: &Said, file: &str) -> Result<Tokenizer
     match model.kind {
         proto::BPE => {}
         proto::UNIGRAM => {
-            return refuse("it is a unigram model of SentencePiece; only its BPE models are known");
+            return refuse(
+                "it is a unigram model of SentencePiece; byrote supports only its BPE models",
+            );
         }
         _ => {
             return refuse(
-                "it is a word or character model of SentencePiece; only its BPE models are known",
+                "it is a word or character model of SentencePiece; byrote supports only its BPE models",
             );
         }
     }
     if model.normalizes {
-        return refuse("its SentencePiece model normalizes text by a table of its own");
+        return refuse("its SentencePiece model normalizes text with a custom table");
     }
     let Model {
         mut pieces,
@@ -380,7 +384,7 @@ fn sentencepiece(files: &SlowFiles, said: &Said, file: &str) -> Result<Tokenizer
                 );
                 return Err(damaged(file, what));
             }
-            // The unknown token is among the added ones, too, and stays what it is.
+            // The unknown token is also among the added tokens, and keeps its kind.
             if piece.kind == proto::NORMAL || piece.kind == proto::USER_DEFINED {
                 piece.kind = kind;
             }
@@ -424,7 +428,7 @@ fn sentencepiece(files: &SlowFiles, said: &Said, file: &str) -> Result<Tokenizer
             |kind| format!("{kind:?}"),
         );
         let reason = format!(
-            "whether text begins with BOS isn't told: no add_bos_token, and {kind}; use --bos always, or"
+            "it is unknown whether text begins with BOS: there is no add_bos_token, and {kind}; use --bos always, or"
         );
         tokenizer.forget_bos(reason);
     }
@@ -438,7 +442,7 @@ fn damaged(file: &str, what: String) -> TokenizerError {
     }
 }
 
-/// The spelling of a token that is given as such or with its flags.
+/// The spelling of a token that is given as a string or with its flags.
 fn content(token: &Value) -> Option<&str> {
     token.as_str().or_else(|| token.get("content")?.as_str())
 }

@@ -1,12 +1,13 @@
-//! A model's tokenizer, from `tokenizer.json` or from GGUF metadata, with byte ranges exact inside characters.
+//! A model's tokenizer, from `tokenizer.json` or from GGUF metadata, with byte ranges that are
+//! exact inside characters.
 
 mod special;
 
 use super::gguf::{GgufVocab, Made};
-use super::library::{has_run_of_space, no_panic_ahead, spell};
-use super::pieces::Pieces;
 use super::sentencepiece::SentencePiece;
 use super::slow::MOST_TOKENS;
+use super::token_bytes::TokenBytes;
+use super::workarounds::{has_run_of_space, no_panic_ahead, spell};
 use super::{BosChoice, Encoding};
 use byrote_core::digest::Digest;
 use byrote_core::tokens::{EncodeError, TextEncoder};
@@ -17,12 +18,10 @@ use std::fmt;
 use std::sync::OnceLock;
 use tokenizers::{ModelWrapper, PostProcessorWrapper};
 
-/// Why a tokenizer can't be had, or can't encode.
+/// The reason why a tokenizer is unusable, or can't encode a text.
 #[derive(Debug, thiserror::Error)]
 pub enum TokenizerError {
-    #[error(
-        "{file}: not a tokenizer.json that can be read: {reason}; fetch the model's files again"
-    )]
+    #[error("{file}: this tokenizer.json can't be read: {reason}; fetch the model's files again")]
     Json { file: String, reason: String },
     #[error(
         "{file}: its tokenizer_config.json can't be read: {source}; fetch the model's files again"
@@ -32,11 +31,11 @@ pub enum TokenizerError {
         source: serde_json::Error,
     },
     #[error(
-        "{file}: tokenizer.ggml.model is {model:?}; known are gpt2 and llama. Use the model's safetensors files"
+        "{file}: tokenizer.ggml.model is {model:?}; byrote supports gpt2 and llama. Use the model's safetensors files"
     )]
     UnknownModel { file: String, model: String },
     #[error(
-        "{file}: tokenizer.ggml.pre is {pre:?}, and how it cuts text isn't known; known are {known}. Use the model's safetensors files"
+        "{file}: tokenizer.ggml.pre is {pre:?}, which byrote doesn't support; it supports {known}. Use the model's safetensors files"
     )]
     UnknownPre {
         file: String,
@@ -44,13 +43,13 @@ pub enum TokenizerError {
         known: String,
     },
     #[error(
-        "{file}: it has no tokenizer.ggml.pre, as files had none before May 2024, and its architecture doesn't tell how text is cut; convert the model again with a newer llama.cpp, or use its safetensors files"
+        "{file}: it has no tokenizer.ggml.pre, like all files from before May 2024, and its architecture doesn't determine how text is cut; convert the model again with a newer llama.cpp, or use its safetensors files"
     )]
     NoPre { file: String },
     #[error("{file}: the tokenizer in it is damaged: {what}; fetch the file again")]
     Damaged { file: String, what: String },
     #[error(
-        "{file}: {what}; make a tokenizer.json from it with transformers, AutoTokenizer.from_pretrained(DIR).save_pretrained(DIR), and put that beside it"
+        "{file}: {what}; make a tokenizer.json from it with transformers, AutoTokenizer.from_pretrained(DIR).save_pretrained(DIR), and put it into the same folder"
     )]
     Unsupported { file: String, what: String },
     #[error("{file}: {reason}; use --bos never")]
@@ -59,21 +58,21 @@ pub enum TokenizerError {
     Encode { file: String, reason: String },
 }
 
-/// Characters of white space in a row that a pattern is sure to cut. At 1,000,000 the pattern engine gives up, and
-/// the library would leave the rest of the text uncut without a word.
+/// The longest run of white space that a pattern is sure to cut. At 1,000,000 characters the
+/// pattern engine gives up, and the library would silently leave the rest of the text uncut.
 pub const LONGEST_SPACE: usize = 900_000;
 
-/// What turns text into ids.
+/// The encoder.
 enum Engine {
     Library(Box<tokenizers::Tokenizer>),
     SentencePiece(Box<SentencePiece>),
 }
 
-/// What is known of the beginning-of-sequence token.
+/// The beginning-of-sequence token.
 #[derive(Debug)]
 struct BosRule {
     token: Option<u32>,
-    /// What the tokenizer itself puts before text, or why that can't be done.
+    /// The token that the tokenizer itself inserts before text, or why it is unknown.
     own: Result<Option<u32>, String>,
 }
 
@@ -81,8 +80,8 @@ struct BosRule {
 pub struct Tokenizer {
     file: String,
     engine: Engine,
-    pieces: Pieces,
-    /// The tokens' bytes are known; otherwise only the library can decode.
+    pieces: TokenBytes,
+    /// True if the tokens' bytes are known; otherwise only the library can decode.
     spelled: bool,
     fingerprint: Digest,
     bos: BosRule,
@@ -100,7 +99,7 @@ impl fmt::Debug for Tokenizer {
     }
 }
 
-/// The parts of tokenizer_config.json that say how text begins.
+/// The fields of tokenizer_config.json that determine how text begins.
 #[derive(Deserialize, Default)]
 struct Config {
     add_bos_token: Option<bool>,
@@ -115,11 +114,11 @@ impl Config {
 }
 
 impl Tokenizer {
-    /// The tokenizer of a `tokenizer.json`, with its `tokenizer_config.json` if there is one. `file` names
-    /// the former in messages.
+    /// The tokenizer of a `tokenizer.json`, with its `tokenizer_config.json` if there is one.
+    /// `file` is the name of the former in messages.
     ///
     /// # Errors
-    /// When either can't be read.
+    /// If either can't be read.
     pub fn from_json(
         json: &[u8],
         config: Option<&[u8]>,
@@ -147,7 +146,7 @@ impl Tokenizer {
         }
         let canonical = library.to_string(false).map_err(|e| bad(e.to_string()))?;
         let bos = bos_rule(&library, &config).map_err(|e| bad(e.to_string()))?;
-        // Texts are encoded whole, and the same text always the same way.
+        // Texts are encoded whole, and the same text always in the same way.
         library
             .with_padding(None)
             .with_truncation(None)
@@ -178,7 +177,7 @@ impl Tokenizer {
     /// The tokenizer inside the GGUF file named `file`.
     ///
     /// # Errors
-    /// When its kind isn't known or its parts don't fit together.
+    /// If its kind is unknown or its parts don't fit together.
     pub fn from_gguf(vocab: GgufVocab, file: &str) -> Result<Self, TokenizerError> {
         let fingerprint = vocab.digest();
         let vocab = vocab.with_defaults();
@@ -189,7 +188,7 @@ impl Tokenizer {
             (false, _) => Ok(None),
             (true, Some(bos)) => Ok(Some(bos)),
             (true, None) => Err(
-                "text is to begin with a BOS token, but tokenizer.ggml.bos_token_id is missing"
+                "text must begin with a BOS token, but tokenizer.ggml.bos_token_id is missing"
                     .to_owned(),
             ),
         };
@@ -212,16 +211,16 @@ impl Tokenizer {
         })
     }
 
-    /// Whether text gets a BOS isn't known, for this reason.
+    /// Records the reason why it is unknown whether text gets a BOS.
     pub(super) fn forget_bos(&mut self, reason: String) {
         self.bos.own = Err(reason);
     }
 
-    /// Encodes a text as plain text: no special token is added, and a special token's name in the text is
-    /// so many characters.
+    /// Encodes a text as plain text. No special token is added, and the name of a special token in
+    /// the text is encoded as ordinary characters.
     ///
     /// # Errors
-    /// When the vocabulary has no way to spell some character of it.
+    /// If the vocabulary can't spell a character of it.
     pub fn encode(&self, text: &str) -> Result<Encoding, TokenizerError> {
         let fail = |reason: String| TokenizerError::Encode {
             file: self.file.clone(),
@@ -229,12 +228,15 @@ impl Tokenizer {
         };
         match &self.engine {
             Engine::SentencePiece(model) => model.encode(text, &self.pieces).ok_or_else(|| {
-                fail("it has a character without token, and there is no unknown token".to_owned())
+                fail(
+                    "it contains a character without a token, and there is no unknown token"
+                        .to_owned(),
+                )
             }),
             Engine::Library(library) => {
                 if has_run_of_space(text) {
                     return Err(fail(format!(
-                        "it has more than {LONGEST_SPACE} characters of white space in a row; shorten that"
+                        "it has more than {LONGEST_SPACE} consecutive characters of white space; shorten them"
                     )));
                 }
                 let quick = library
@@ -260,8 +262,8 @@ impl Tokenizer {
         }
     }
 
-    /// The text of `ids`, U+FFFD where they begin or end inside a character. A space that the tokenizer
-    /// puts before a text stays.
+    /// The text of `ids`, with U+FFFD if they begin or end inside a character. Includes a space
+    /// that the tokenizer inserts before a text.
     pub fn decode(&self, ids: &[u32]) -> String {
         match &self.engine {
             Engine::Library(library) if !self.spelled => {
@@ -271,7 +273,7 @@ impl Tokenizer {
         }
     }
 
-    /// The bytes a token stands for: its name for a special token, none for an id that isn't taken.
+    /// The bytes of a token: the name of a special token, nothing for an unused id.
     pub fn token_bytes(&self, id: u32) -> &[u8] {
         self.pieces.get(id)
     }
@@ -281,16 +283,16 @@ impl Tokenizer {
         self.pieces.len()
     }
 
-    /// SHA-256 of all that decides about ids: vocabulary, merges or scores, normalization, special tokens,
-    /// BOS. The same tokenizer as `tokenizer.json` and as GGUF has two fingerprints.
+    /// SHA-256 of everything that affects ids: vocabulary, merges or scores, normalization, special
+    /// tokens, BOS. The fingerprints of the same tokenizer as `tokenizer.json` and as GGUF differ.
     pub fn fingerprint(&self) -> &Digest {
         &self.fingerprint
     }
 
-    /// The token to put before text under `choice`.
+    /// The token to insert before text under `choice`.
     ///
     /// # Errors
-    /// When one is wanted and it isn't known which.
+    /// If one is requested and it is unknown which.
     pub fn bos(&self, choice: BosChoice) -> Result<Option<u32>, TokenizerError> {
         let fail = |reason: String| TokenizerError::NoBos {
             file: self.file.clone(),
@@ -302,14 +304,15 @@ impl Tokenizer {
             BosChoice::Always => match self.bos.token {
                 Some(token) => Ok(Some(token)),
                 None => Err(fail(
-                    "--bos always was given, but the tokenizer names no BOS token".to_owned(),
+                    "--bos always was given, but the tokenizer has no BOS token".to_owned(),
                 )),
             },
         }
     }
 }
 
-/// What the tokenizer puts before text: `add_bos_token` where it is given, else what its post-processor does.
+/// The token that the tokenizer inserts before text: according to `add_bos_token` if present, else
+/// to its post-processor.
 fn bos_rule(
     library: &tokenizers::Tokenizer,
     config: &Config,
@@ -317,7 +320,7 @@ fn bos_rule(
     let plain = library.encode_fast("a", false)?;
     let with = library.encode_fast("a", true)?;
     let (plain, with) = (plain.get_ids(), with.get_ids());
-    // Where the text's own ids begin among the special ones.
+    // The position of the text's own ids among the special ones.
     let before = with
         .windows(plain.len().max(1))
         .position(|ids| ids == plain)
@@ -332,7 +335,7 @@ fn bos_rule(
         (Some(true), _) => match token {
             Some(token) => Ok(Some(token)),
             None => Err(
-                "add_bos_token is true in tokenizer_config.json, but no bos_token is named"
+                "add_bos_token is true in tokenizer_config.json, but bos_token is missing"
                     .to_owned(),
             ),
         },
@@ -369,7 +372,7 @@ impl TextEncoder for Tokenizer {
 
 #[cfg(test)]
 pub(crate) mod tests {
-    use super::super::pieces;
+    use super::super::token_bytes;
     use super::*;
     use candle_core::quantized::gguf_file::{self, Value as Gguf};
     use std::path::{Path, PathBuf};
@@ -396,7 +399,7 @@ pub(crate) mod tests {
         "don't WE'LL",
     ];
 
-    /// The folder of the checkpoints that tests on real tokenizers read.
+    /// The folder of the checkpoints for tests on real tokenizers.
     pub(crate) fn models() -> Option<PathBuf> {
         let folder = std::env::var_os("BYROTE_TEST_MODELS").map(PathBuf::from);
         if folder.is_none() {
@@ -448,7 +451,7 @@ pub(crate) mod tests {
     fn small_json(extra: &str) -> String {
         let alphabet: Vec<char> = (0u32..0x180)
             .filter_map(char::from_u32)
-            .filter(|&c| pieces::byte_of(c).is_some())
+            .filter(|&c| token_bytes::byte_of(c).is_some())
             .collect();
         let mut vocab = serde_json::Map::new();
         for c in alphabet {
@@ -501,7 +504,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn special_token_in_a_text_is_plain_text() {
+    fn the_name_of_a_special_token_in_a_text_is_plain_text() {
         let tokenizer = Tokenizer::from_json(small_json("").as_bytes(), None, "t.json").unwrap();
         let ids = tokenizer.encode("a<|end|>b").unwrap().ids;
         assert!(!ids.contains(&259), "{ids:?}");
@@ -509,7 +512,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn normalized_text_falls_back_to_whole_characters_and_says_so() {
+    fn normalized_text_falls_back_to_whole_characters_and_reports_it() {
         let json = small_json("").replace(r#""normalizer":null"#, r#""normalizer":{"type":"NFC"}"#);
         let tokenizer = Tokenizer::from_json(json.as_bytes(), None, "t.json").unwrap();
         let encoding = tokenizer.encode("e\u{301}a").unwrap();
@@ -519,7 +522,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn bos_is_what_the_configuration_says_else_what_the_post_processor_does() {
+    fn bos_follows_the_configuration_else_the_post_processor() {
         let bos = |extra: &str, config: Option<&str>, choice| {
             let json = small_json(extra);
             Tokenizer::from_json(json.as_bytes(), config.map(str::as_bytes), "t.json")
@@ -559,7 +562,7 @@ pub(crate) mod tests {
     #[test]
     fn fingerprint_depends_on_content_and_not_on_layout() {
         let json = small_json("");
-        let of = |json: &str| {
+        let fingerprint = |json: &str| {
             Tokenizer::from_json(json.as_bytes(), None, "t")
                 .unwrap()
                 .fingerprint()
@@ -568,12 +571,12 @@ pub(crate) mod tests {
         let laid_out =
             serde_json::to_string_pretty(&serde_json::from_str::<Value>(&json).unwrap()).unwrap();
         assert_ne!(json, laid_out);
-        assert_eq!(of(&json), of(&laid_out));
+        assert_eq!(fingerprint(&json), fingerprint(&laid_out));
         assert_ne!(
-            of(&json),
-            of(&json.replace(r#""t h","th e""#, r#""th e","t h""#))
+            fingerprint(&json),
+            fingerprint(&json.replace(r#""t h","th e""#, r#""th e","t h""#))
         );
-        assert_ne!(of(&json), of(&small_json(BOS_PROCESSOR)));
+        assert_ne!(fingerprint(&json), fingerprint(&small_json(BOS_PROCESSOR)));
     }
 
     #[test]
@@ -677,10 +680,10 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn every_known_pattern_compiles_and_cuts_text_into_all_its_bytes() {
+    fn every_known_pattern_compiles_and_covers_all_bytes_of_the_text() {
         let alphabet: Vec<String> = (0u32..0x180)
             .filter_map(char::from_u32)
-            .filter(|&c| pieces::byte_of(c).is_some())
+            .filter(|&c| token_bytes::byte_of(c).is_some())
             .map(String::from)
             .collect();
         let names = [
@@ -747,7 +750,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn real_checkpoints_spell_nasty_text_and_never_give_a_special_token() {
+    fn real_checkpoints_spell_difficult_text_and_never_produce_a_special_token() {
         let Some(folder) = models() else { return };
         for (name, specials, bos) in [
             (SMOLLM2, vec![0, 1, 2], None),

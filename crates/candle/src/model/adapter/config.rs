@@ -1,4 +1,4 @@
-//! adapter_config.json, read and checked: what can't be merged as asked is refused.
+//! Reads and checks adapter_config.json. A setting that can't be merged as requested is refused.
 
 use crate::model::ModelError;
 use regex::Regex;
@@ -6,7 +6,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 use std::path::Path;
 
-/// Fields that say how the adapter was trained, or repeat what its tensors show.
+/// Fields about the training, and fields that repeat the shapes of the tensors.
 const HARMLESS: &[&str] = &[
     "auto_mapping",
     "bias",
@@ -39,7 +39,7 @@ pub(super) struct Config {
     rank: usize,
     alpha: f64,
     use_rslora: bool,
-    /// In the order of the file: the first that matches a module holds for it.
+    /// In the order of the file: the first pattern that matches a module applies.
     ranks: Vec<(Regex, usize)>,
     alphas: Vec<(Regex, f64)>,
 }
@@ -82,17 +82,18 @@ impl Config {
             Some("LORA") => {}
             Some(other) => {
                 return Err(format!(
-                    "adapters of type \"{other}\" can't be merged here, only LORA; merge it with PEFT"
+                    "byrote can't merge adapters of type \"{other}\", only LORA; merge it with PEFT"
                 ));
             }
             None => {
                 return Err(
-                    "there is no \"peft_type\"; give the folder that PEFT's save_pretrained wrote"
+                    "\"peft_type\" is missing; use the folder that PEFT's save_pretrained wrote"
                         .to_owned(),
                 );
             }
         }
-        // These begin by changing the base model's weights, which the adapter's files don't show.
+        // These initializations change the base model's weights, which the adapter's files don't
+        // show.
         let init = raw.init_lora_weights.as_ref().and_then(Value::as_str);
         if let Some(kind) = init.filter(|kind| !["gaussian", "eva", "orthogonal"].contains(kind)) {
             return Err(format!(
@@ -106,10 +107,10 @@ impl Config {
             .find(|(field, value)| !HARMLESS.contains(&field.as_str()) && is_set(value))
         {
             return Err(format!(
-                "\"{field}\" is set, which byrote doesn't know how to merge; merge the adapter with PEFT and probe the result"
+                "\"{field}\" is set, which byrote can't merge; merge the adapter with PEFT and probe the result"
             ));
         }
-        let missing = |field: &str| format!("there is no number \"{field}\"; fetch it again");
+        let missing = |field: &str| format!("the number \"{field}\" is missing; fetch it again");
         let count = |value: &Value| value.as_u64().and_then(|n| usize::try_from(n).ok());
         Ok(Self {
             base_model_name_or_path: raw.base_model_name_or_path.filter(|name| !name.is_empty()),
@@ -127,15 +128,15 @@ impl Config {
         })
     }
 
-    /// The factor on a module's change, which has the rank `rank` by its tensors.
+    /// The factor on a module's change, whose tensors have the rank `rank`.
     ///
     /// # Errors
-    /// When the config gives it another rank.
+    /// If the config specifies another rank.
     pub(super) fn scale(&self, module: &str, rank: usize) -> Result<f64, String> {
-        let told = first(&self.ranks, module).unwrap_or(self.rank);
-        if told != rank || rank == 0 {
+        let stated = first(&self.ranks, module).unwrap_or(self.rank);
+        if stated != rank || rank == 0 {
             return Err(format!(
-                "\"{module}\" has rank {rank} where adapter_config.json tells of {told}"
+                "\"{module}\" has rank {rank} but adapter_config.json says {stated}"
             ));
         }
         let alpha = first(&self.alphas, module).unwrap_or(self.alpha);
@@ -148,7 +149,7 @@ impl Config {
     }
 }
 
-/// Whether a field holds more than its absence would.
+/// True if a field's value isn't the same as its absence.
 fn is_set(value: &Value) -> bool {
     match value {
         Value::Null | Value::Bool(false) => false,
@@ -159,7 +160,8 @@ fn is_set(value: &Value) -> bool {
     }
 }
 
-/// PEFT matches a pattern with the end of a module's name, from the beginning or from after a dot.
+/// PEFT compares a pattern with the end of a module's name: the whole name, or the part after a
+/// dot.
 fn patterns<T>(
     field: &str,
     raw: Map<String, Value>,
@@ -167,7 +169,7 @@ fn patterns<T>(
 ) -> Result<Vec<(Regex, T)>, String> {
     let one = |(pattern, value): (String, Value)| {
         let number =
-            of(&value).ok_or_else(|| format!("\"{field}\" gives \"{pattern}\" no number"))?;
+            of(&value).ok_or_else(|| format!("\"{field}\" has no number for \"{pattern}\""))?;
         match Regex::new(&format!(r"^(?:.*\.)?(?:{pattern})$")) {
             Ok(regex) => Ok((regex, number)),
             Err(_) => Err(format!(
@@ -196,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_pattern_that_matches_a_modules_end_gives_its_factor() {
+    fn the_first_pattern_that_matches_the_end_of_a_module_gives_its_factor() {
         let config =
             parse(r#", "rank_pattern": {"q_proj": 2}, "alpha_pattern": {"layers\\.1\\..*": 16, "q_proj": 1}"#).unwrap();
         for (module, rank, scale) in [
@@ -212,7 +214,7 @@ mod tests {
             config
                 .scale("q_proj", 4)
                 .unwrap_err()
-                .contains("rank 4 where adapter_config.json tells of 2")
+                .contains("rank 4 but adapter_config.json says 2")
         );
         assert_eq!(
             parse(r#", "use_rslora": true"#).unwrap().scale("m", 4),
@@ -221,8 +223,8 @@ mod tests {
     }
 
     #[test]
-    fn what_would_make_another_model_is_refused() {
-        for (fields, told) in [
+    fn settings_that_would_make_another_model_are_refused() {
+        for (fields, expected) in [
             (
                 r#", "init_lora_weights": "pissa_niter_4""#,
                 "\"pissa_niter_4\"",
@@ -244,16 +246,16 @@ mod tests {
             (r#", "alpha_pattern": {"(": 1}"#, "can't be read"),
             (r#", "rank_pattern": {"q": "x"}"#, "no number"),
         ] {
-            assert!(parse(fields).unwrap_err().contains(told), "{fields}");
+            assert!(parse(fields).unwrap_err().contains(expected), "{fields}");
         }
         assert!(
             parse(r#", "init_lora_weights": true, "layer_replication": null, "use_qalora": false"#)
                 .is_ok()
         );
-        let of = |json: &str| Config::parse(json.as_bytes()).unwrap_err();
-        assert!(of(r#"{"peft_type": "IA3"}"#).contains("type \"IA3\""));
-        assert!(of("{}").contains("no \"peft_type\""));
-        assert!(of(r#"{"peft_type": "LORA"}"#).contains("\"r\""));
-        assert!(of("{").contains("fetch it again"));
+        let parse_error = |json: &str| Config::parse(json.as_bytes()).unwrap_err();
+        assert!(parse_error(r#"{"peft_type": "IA3"}"#).contains("type \"IA3\""));
+        assert!(parse_error("{}").contains("\"peft_type\" is missing"));
+        assert!(parse_error(r#"{"peft_type": "LORA"}"#).contains("\"r\""));
+        assert!(parse_error("{").contains("fetch it again"));
     }
 }

@@ -1,14 +1,15 @@
-//! GGUF metadata as the config.json they were made from.
+//! Converts GGUF metadata back to the config.json that they were made from.
 //!
-//! What llama.cpp leaves to its code (an activation, a pattern of layers) isn't here: the families' own defaults are
-//! those. What a file says by the tensors it has (tied weights, biases, frequency factors) is.
+//! Settings that llama.cpp defines in its code (an activation, a pattern of layers) are missing
+//! here; the families' defaults supply them. Settings that follow from the presence of a tensor
+//! (tied weights, biases, frequency factors) are included.
 
 use super::Config;
 use crate::model::ModelError;
 use crate::model::gguf::{Gguf, Value as Meta};
 use serde_json::{Map, Value, json};
 
-/// Fields of config.json, and the metadata keys below the architecture's name that they come from.
+/// Fields of config.json, and the corresponding metadata keys without the architecture's name.
 const FIELDS: &[(&str, &str)] = &[
     ("hidden_size", "embedding_length"),
     ("intermediate_size", "feed_forward_length"),
@@ -43,7 +44,7 @@ const FIELDS: &[(&str, &str)] = &[
     ("norm_topk_prob", "expert_weights_norm"),
 ];
 
-/// Fields that are true where the file has a tensor.
+/// Fields that are true if the file has a tensor.
 const BY_TENSOR: &[(&str, &str)] = &[
     ("attn_norm_2", "blk.0.attn_norm_2.weight"),
     ("ffn_norm", "blk.0.ffn_norm.weight"),
@@ -51,10 +52,10 @@ const BY_TENSOR: &[(&str, &str)] = &[
 ];
 
 impl Config {
-    /// Reads the configuration out of a GGUF's metadata.
+    /// Reads the configuration from a GGUF's metadata.
     ///
     /// # Errors
-    /// When it names no architecture, or a small tensor that belongs to it can't be read.
+    /// If it doesn't name an architecture, or a small tensor that is part of it can't be read.
     pub fn from_gguf(gguf: &Gguf) -> Result<Self, ModelError> {
         let file = gguf.path().display().to_string();
         let kind = gguf
@@ -86,7 +87,7 @@ impl Config {
                 json!(gguf.tensors.contains_key(*tensor)),
             );
         }
-        // A flag a layer is a pattern written out, and a window of 0 is none.
+        // An array of one flag per layer is a pattern of layers; a window of 0 means none.
         if let Some(Meta::Bools(slides)) = gguf
             .metadata
             .get(&format!("{kind}.attention.sliding_window_pattern"))
@@ -122,7 +123,7 @@ fn plain(value: &Meta) -> Option<Value> {
         Meta::Float(x) => Some(json!(x)),
         Meta::Bool(b) => Some(json!(b)),
         Meta::Text(text) => Some(json!(text)),
-        // A number a layer; where all are the same it is that number.
+        // An array of one number per layer; if all are equal, they become that number.
         Meta::Ints(list) if list.windows(2).all(|pair| pair[0] == pair[1]) => {
             list.first().map(|n| json!(n))
         }
@@ -132,7 +133,7 @@ fn plain(value: &Meta) -> Option<Value> {
     }
 }
 
-/// Rotary scaling, by metadata and by the tensors of frequency factors.
+/// Rotary scaling, from metadata and from the tensors of frequency factors.
 fn scaling(gguf: &Gguf, kind: &str) -> Result<Option<Value>, ModelError> {
     let key = |key: &str| format!("{kind}.rope.scaling.{key}");
     let (float, int) = (
@@ -153,7 +154,7 @@ fn scaling(gguf: &Gguf, kind: &str) -> Result<Option<Value>, ModelError> {
     if let Some(by) = gguf.floats("rope_freqs.weight")? {
         return Ok(Some(json!({"rope_type": "divided", "factors": by})));
     }
-    // Older files have a factor alone, which is linear scaling.
+    // Older files contain only a factor, which means linear scaling.
     let scaling = match (gguf.text(&key("type")), float("factor")) {
         (Some("none"), _) | (None, None) => return Ok(None),
         (Some(scaling), _) => scaling,
@@ -163,7 +164,7 @@ fn scaling(gguf: &Gguf, kind: &str) -> Result<Option<Value>, ModelError> {
         "rope_type": scaling,
         "factor": float("factor"),
         "attention_factor": float("yarn_attn_factor").or_else(|| float("attn_factor")),
-        // gpt-oss is the one whose ramp isn't between whole components.
+        // gpt-oss is the only architecture whose ramp may end between whole components.
         "truncate": kind != "gpt-oss",
         "mscale": float("yarn_log_multiplier"),
         "mscale_all_dim": float("yarn_log_multiplier"),

@@ -1,16 +1,16 @@
-//! Activations of feed-forward blocks, over rows as products write them.
+//! Activations of feed-forward blocks, on rows as products write them.
 
 use crate::model::layers::mlp::{Activation, Gating};
 use byrote_core::simd::{exp, vectorized};
 
-/// `1 / (1 + e^-x)`, from whichever side the exponential is at most 1.
+/// `1 / (1 + e^-x)`, computed with an exponential of at most 1.
 #[inline(always)]
 fn sigmoid(x: f32) -> f32 {
     let e = exp(-x.abs());
     (if x < 0.0 { e } else { 1.0 }) / (1.0 + e)
 }
 
-/// Absolute error within 2e-7.
+/// The absolute error is at most 2e-7.
 #[inline(always)]
 fn tanh(x: f32) -> f32 {
     let e = exp(-2.0 * x.abs());
@@ -70,7 +70,8 @@ vectorized! {
     }
 }
 
-/// Joins gate and up, `[rows, 2 * inner]`, into `[rows, inner]`. False if that isn't done here.
+/// Joins gate and up, `[rows, 2 * inner]`, to `[rows, inner]`. False if this gating isn't supported
+/// here.
 pub fn join(gating: Gating, rows: &[f32], inner: usize, out: &mut [f32]) -> bool {
     match gating {
         Gating::Product(Activation::Silu) => silu_gated(rows, inner, out),
@@ -81,7 +82,7 @@ pub fn join(gating: Gating, rows: &[f32], inner: usize, out: &mut [f32]) -> bool
     true
 }
 
-/// Applies an activation in place. False if that isn't done here.
+/// Applies an activation in place. False if it isn't supported here.
 pub fn apply(activation: Activation, rows: &mut [f32]) -> bool {
     match activation {
         Activation::Silu => silus(rows),
@@ -153,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_a_number_stays_none() {
+    fn nan_stays_nan() {
         let mut out = [0.0];
         for gating in [
             Gating::Product(Activation::Silu),

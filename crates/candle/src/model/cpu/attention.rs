@@ -1,43 +1,44 @@
-//! Attention over keys and values as they lie in memory, a head and twelve positions at a time.
+//! Attention over keys and values in their memory layout, one head and twelve positions at a time.
 
 use super::packed::PANEL;
 use super::product::tiles;
 use byrote_core::simd::{exp, vectorized};
 use std::cell::RefCell;
 
-/// Positions that are attended together.
+/// Positions that are computed together.
 const TILE: usize = 12;
 
-/// Vectors of heads in memory: those of one head begin at `start` and are `step` apart.
+/// The vectors of heads in memory. Each head's vectors are `step` numbers apart.
 #[derive(Clone, Copy, Debug)]
 pub struct Heads<'a> {
     pub values: &'a [f32],
-    /// From one sequence of the batch to the next.
+    /// Distance between consecutive sequences of the batch.
     pub sequence: usize,
-    /// From one head to the next.
+    /// Distance between consecutive heads.
     pub head: usize,
-    /// From one position to the next.
+    /// Distance between consecutive positions.
     pub step: usize,
 }
 
 impl<'a> Heads<'a> {
-    fn of(&self, sequence: usize, head: usize) -> &'a [f32] {
+    fn head(&self, sequence: usize, head: usize) -> &'a [f32] {
         &self.values[sequence * self.sequence + head * self.head..]
     }
 }
 
-/// One layer's attention over a batch.
+/// The attention of one layer over a batch.
 #[derive(Clone, Copy, Debug)]
 pub struct Attend<'a> {
     pub batch: usize,
     pub heads: usize,
-    /// Heads of keys and values; each serves `heads / kv_heads` heads of queries.
+    /// Number of heads of keys and values; each serves `heads / kv_heads` query heads.
     pub kv_heads: usize,
     pub head_dim: usize,
-    /// Queries a sequence, the first of which stands at position `first` and may see keys up to there.
+    /// Queries per sequence. The first is at position `first` and may see the keys up to this
+    /// position.
     pub rows: usize,
     pub first: usize,
-    /// Keys a sequence.
+    /// Keys per sequence.
     pub keys: usize,
     /// Queries, already scaled.
     pub q: Heads<'a>,
@@ -45,11 +46,11 @@ pub struct Attend<'a> {
     pub v: Heads<'a>,
     /// Scores become `cap * tanh(score / cap)`.
     pub softcap: Option<f32>,
-    /// A position sees this many positions, itself included.
+    /// The number of positions that a position sees, including itself.
     pub window: Option<usize>,
     /// Added to the scores, `[heads, keys]`.
     pub bias: Option<&'a [f32]>,
-    /// A score for each head that takes part in the softmax without a value.
+    /// One score per head that takes part in the softmax without a value.
     pub sinks: Option<&'a [f32]>,
 }
 
@@ -67,7 +68,7 @@ thread_local! {
 /// Softmax of scores times values: `[batch, rows, heads * head_dim]`.
 ///
 /// # Panics
-/// When a slice is shorter than what is said of it.
+/// If a slice is shorter than its description says.
 pub fn attend(plan: &Attend<'_>, out: &mut [f32]) {
     let &Attend {
         batch,
@@ -91,21 +92,21 @@ pub fn attend(plan: &Attend<'_>, out: &mut [f32]) {
         for sequence in 0..batch {
             for group in 0..kv_heads {
                 keys_by_component(
-                    plan.k.of(sequence, group),
+                    plan.k.head(sequence, group),
                     plan.k.step,
                     keys,
                     head_dim,
                     &mut scratch.keys,
                 );
                 values_by_panel(
-                    plan.v.of(sequence, group),
+                    plan.v.head(sequence, group),
                     plan.v.step,
                     keys,
                     head_dim,
                     &mut scratch.values,
                 );
                 for head in group * heads / kv_heads..(group + 1) * heads / kv_heads {
-                    let q = plan.q.of(sequence, head);
+                    let q = plan.q.head(sequence, head);
                     for row in (0..rows).step_by(TILE) {
                         let count = TILE.min(rows - row);
                         let seen = seen(plan, first + row, count);
@@ -157,7 +158,7 @@ pub fn attend(plan: &Attend<'_>, out: &mut [f32]) {
     });
 }
 
-/// Keys that are seen from one of `count` positions from `at` on.
+/// The keys that are visible from at least one of `count` positions from `at` on.
 fn seen(plan: &Attend<'_>, at: usize, count: usize) -> std::ops::Range<usize> {
     let end = (at + count).min(plan.keys);
     plan.window
@@ -186,7 +187,7 @@ fn weigh(plan: &Attend<'_>, head: usize, first: usize, scores: &mut [f32]) {
 }
 
 vectorized! {
-    /// Softmax in place; `sink` is one more score, whose weight isn't kept.
+    /// Softmax in place. `sink` is an additional score whose weight is dropped.
     fn softmax(scores: &mut [f32], sink: f32) {
         let mut tops = [sink; 16];
         let mut lanes = scores.chunks_exact(16);
@@ -255,7 +256,7 @@ mod tests {
             .collect()
     }
 
-    /// One component of one position's outcome by the definition, in f64.
+    /// One component of the output at one position, by the definition, in f64.
     fn by_definition(
         plan: &Attend<'_>,
         sequence: usize,
@@ -266,7 +267,7 @@ mod tests {
         let at = plan.first + row;
         let group = head / (plan.heads / plan.kv_heads);
         let vector = |heads: &Heads<'_>, head: usize, position: usize, i: usize| {
-            f64::from(heads.of(sequence, head)[position * heads.step + i])
+            f64::from(heads.head(sequence, head)[position * heads.step + i])
         };
         let seen = (0..plan.keys)
             .filter(|key| *key <= at && plan.window.is_none_or(|window| key + window > at));
@@ -297,7 +298,7 @@ mod tests {
             (40, 25, 20, 45),
             (64, 3, 67, 70),
         ] {
-            // Queries as they lie beside keys and values; keys and values as a cache holds them.
+            // Queries in the layout of a fused product; keys and values in the layout of a cache.
             let width = heads * head_dim + 7;
             let q = numbers(batch * rows * width, 1);
             let (k, v) = (

@@ -4,7 +4,7 @@ use byrote_core::simd::vectorized;
 
 const LANES: usize = 16;
 
-/// Sum of `f` over the elements, in sixteen sums side by side.
+/// Sum of `f` over the elements, in sixteen parallel sums.
 #[inline(always)]
 fn sum(x: &[f32], f: impl Fn(f32) -> f32) -> f32 {
     let mut sums = [0f32; LANES];

@@ -1,22 +1,22 @@
-//! Matrices in panels, as products read them.
+//! Matrices in panels, in the order in which products read them.
 
 use half::bf16;
 
-/// Outputs that stand side by side.
+/// Number of adjacent outputs.
 pub const PANEL: usize = 32;
 
-/// In what numbers products are computed. Sums are f32 in either.
+/// Precision of the operands of products. Sums are always f32.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Arithmetic {
     /// Weights and activations in f32: the reference.
     #[default]
     F32,
-    /// Both rounded to bf16, where the processor multiplies those; f32 where it doesn't.
+    /// Both rounded to bf16 if the processor supports bf16 products; otherwise f32.
     Bf16,
 }
 
 impl Arithmetic {
-    /// As it stands in reports.
+    /// The name in reports.
     pub fn name(self) -> &'static str {
         match self {
             Self::F32 => "f32",
@@ -32,11 +32,11 @@ pub struct Packed {
     pub(super) panels: Panels,
 }
 
-/// Panels one after the other, the last one filled up with zeros.
+/// Consecutive panels. The last one is padded with zeros.
 pub(super) enum Panels {
-    /// For each input 32 weights.
+    /// 32 weights for each input.
     F32(Vec<f32>),
-    /// For each pair of inputs 32 pairs of weights, the first of a pair in the lower half.
+    /// 32 pairs of weights for each pair of inputs, with the first of a pair in the lower half.
     Bf16(Vec<u32>),
 }
 
@@ -51,7 +51,7 @@ impl std::fmt::Debug for Packed {
 }
 
 impl Packed {
-    /// A matrix of zeros, to be filled a few rows at a time; `kept` says in what.
+    /// A matrix of zeros in the precision `kept`, to be filled some rows at a time.
     pub fn zeros(outputs: usize, inputs: usize, kept: Arithmetic) -> Self {
         let lanes = outputs.next_multiple_of(PANEL);
         let panels = match kept {
@@ -65,10 +65,10 @@ impl Packed {
         }
     }
 
-    /// Writes rows in f32 from row `first` on, rounded where they are kept in bf16.
+    /// Writes rows of f32 from row `first` on, and rounds them if the matrix is bf16.
     ///
     /// # Panics
-    /// When the matrix has no such rows.
+    /// If the matrix doesn't have these rows.
     pub fn fill(&mut self, first: usize, rows: &[f32]) {
         let inputs = self.inputs;
         assert!(
@@ -89,14 +89,14 @@ impl Packed {
         }
     }
 
-    /// Packs a matrix in f32, row by row as it is stored.
+    /// Packs a row-major matrix in f32.
     pub fn from_f32(weights: &[f32], inputs: usize) -> Self {
         let mut packed = Self::zeros(weights.len() / inputs.max(1), inputs, Arithmetic::F32);
         packed.fill(0, weights);
         packed
     }
 
-    /// Packs a matrix in bf16.
+    /// Packs a row-major matrix in bf16.
     pub fn from_bf16(weights: &[bf16], inputs: usize) -> Self {
         let mut packed = Self::zeros(weights.len() / inputs.max(1), inputs, Arithmetic::Bf16);
         if let Panels::Bf16(panels) = &mut packed.panels {
@@ -109,20 +109,20 @@ impl Packed {
         packed
     }
 
-    /// Rows of the matrix: elements of a product's row.
+    /// Rows of the matrix: numbers per row of a product.
     pub fn outputs(&self) -> usize {
         self.outputs
     }
 
-    /// Columns of the matrix: elements of a row of activations.
+    /// Columns of the matrix: numbers per row of activations.
     pub fn inputs(&self) -> usize {
         self.inputs
     }
 
-    /// Writes row `index` of the matrix, in f32.
+    /// Copies row `index` of the matrix, in f32.
     ///
     /// # Panics
-    /// When there is no such row, or `row` is shorter than one.
+    /// If there is no such row, or `row` doesn't have the length of one.
     pub fn row(&self, index: usize, row: &mut [f32]) {
         assert!(
             index < self.outputs && row.len() == self.inputs,
@@ -152,8 +152,9 @@ impl Packed {
 }
 
 byrote_core::simd::vectorized! {
-    /// Rows of `inputs` numbers as pairs of bf16, the last one filled up with zero. Bit for bit [`bf16::from_f32`], which has
-    /// a branch for NaN and so takes one number at a time.
+    /// Rounds rows of `inputs` numbers to bf16 pairs and pads the last pair with zero. The bits
+    /// equal those of [`bf16::from_f32`], which handles one number at a time because of its branch
+    /// for NaN.
     fn round(rows: &[f32], inputs: usize, pairs: &mut [u32]) {
         for (row, pairs) in rows.chunks_exact(inputs).zip(pairs.chunks_exact_mut(inputs.div_ceil(2))) {
             let (whole, rest) = row.as_chunks::<2>();
@@ -165,7 +166,7 @@ byrote_core::simd::vectorized! {
     }
 }
 
-/// The bits of the nearest bf16, ties to the even one; NaN stays NaN.
+/// The bits of the nearest bf16, ties to even; NaN stays NaN.
 #[inline(always)]
 fn nearest(x: f32) -> u32 {
     let bits = x.to_bits();
@@ -177,7 +178,8 @@ fn nearest(x: f32) -> u32 {
     }
 }
 
-/// Packs rows of `inputs` weights as `steps` numbers each, as `read` gives them, from row `first` of the panels on.
+/// Packs rows of `inputs` weights from row `first` of the panels on. `read` returns a row's number
+/// at each of `steps` steps.
 fn pack<T, P: Copy>(
     panels: &mut [P],
     first: usize,
@@ -192,7 +194,8 @@ fn pack<T, P: Copy>(
         let lane = first % PANEL;
         let count = (PANEL - lane).min(rest.len() / inputs);
         let panel = &mut panels[first / PANEL * PANEL * steps..][..steps * PANEL];
-        // A few steps at a time, so that what is written stays in the cache while the rows take turns.
+        // A few steps at a time, so that the destination stays in the cache while all rows are
+        // written.
         for start in (0..steps).step_by(16) {
             for (i, row) in rest.chunks_exact(inputs).take(count).enumerate() {
                 for at in start..(start + 16).min(steps) {
@@ -210,7 +213,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn rows_of_a_packed_matrix_come_back_as_they_were() {
+    fn rows_of_a_packed_matrix_equal_the_original_rows() {
         let (inputs, outputs) = (7, 67);
         let w: Vec<f32> = (0..outputs * inputs)
             .map(|i| (i * 37 % 101) as f32 / 4.0 - 12.0)
@@ -229,7 +232,7 @@ mod tests {
     }
 
     #[test]
-    fn rounding_is_that_of_the_half_crate() {
+    fn rounding_equals_that_of_the_half_crate() {
         let some = (0..=u32::MAX).step_by(65_519).map(f32::from_bits);
         let ties = [
             0x3f80_8000,
@@ -257,7 +260,7 @@ mod tests {
     }
 
     #[test]
-    fn a_matrix_that_is_filled_in_pieces_is_the_one_packed_at_once() {
+    fn filling_a_matrix_in_pieces_equals_packing_it_at_once() {
         let (inputs, outputs) = (5, 70);
         let w: Vec<f32> = (0..outputs * inputs).map(|i| i as f32 / 8.0).collect();
         let narrow: Vec<bf16> = w.iter().map(|w| bf16::from_f32(*w)).collect();

@@ -1,26 +1,28 @@
 //! Products of activations with packed weights: f32 x f32, and bf16 x bf16 summed in f32.
 //!
-//! Weights are packed once, when they are loaded, into panels of [`PANEL`] outputs: for each input the 32 weights stand side
-//! by side, so that a kernel reads them as they lie. A kernel holds a tile of 12 rows by 32 outputs in registers and walks
-//! along the inputs, adding to every sum in their order. How the rows are cut into tiles and batches therefore changes no
-//! bit of any sum.
+//! Weights are packed once, at load time, into panels of [`PANEL`] outputs: for each input, the 32
+//! weights are adjacent, in the order in which a kernel reads them. A kernel holds a tile of 12
+//! rows by 32 outputs in registers, iterates over the inputs and adds to every sum in input order.
+//! Dividing the rows into other tiles or batches therefore changes no bit of any sum.
 //!
-//! Weights that are kept in bf16 can be multiplied either way: widened panel by panel to f32, which is exact, or as they
-//! are with activations rounded to bf16, at twice the rate.
+//! Weights in bf16 can be multiplied in two ways: widened panel by panel to f32, which is exact, or
+//! directly by activations rounded to bf16, at twice the speed.
 
 use super::packed::{Arithmetic, PANEL, Packed, Panels};
 use std::cell::RefCell;
 use std::ops::Range;
 
-/// Rows of a tile: with two vectors of outputs a row, 24 of the 32 registers are sums.
+/// Rows per tile: with two output vectors per row, the sums take 24 of the 32 registers.
 const TILE: usize = 12;
-/// Rows are multiplied in blocks of so many bytes of activations, which stay in the second-level cache while panels pass.
+/// Bytes of activations per block of rows. A block stays in the second-level cache while all panels
+/// are multiplied by it.
 const BLOCK_BYTES: usize = 256 << 10;
-/// Steps along the inputs that are summed before they are added to what was summed so far. Sums of sums lose less to rounding than
-/// one long sum, and a panel of that depth stays in the first-level cache from tile to tile.
+/// Inputs that are summed before the partial sum is added to the total. Sums of partial sums have a
+/// smaller rounding error than one long sum, and a panel of this depth stays in the first-level
+/// cache from tile to tile.
 const DEPTH: usize = 256;
 
-/// Where a product is written: row `r` of it begins at `r * stride + column`.
+/// Destination of a product: its row `r` begins at `r * stride + column`.
 #[derive(Debug)]
 pub struct Target<'a> {
     pub values: &'a mut [f32],
@@ -29,7 +31,8 @@ pub struct Target<'a> {
 }
 
 impl Target<'_> {
-    /// Where the outputs of a panel go, for the rows from `row` on, and how many of them there are out of `outputs` in all.
+    /// The destination of a panel's outputs from row `row` on, and the number of outputs in this
+    /// panel, given `outputs` in total.
     fn panel(&mut self, panel: usize, row: usize, outputs: usize) -> (&mut [f32], usize) {
         let done = panel * PANEL;
         (
@@ -49,19 +52,19 @@ struct Scratch {
     wide: Vec<f32>,
 }
 
-/// `x W^T`: rows of activations, one after the other, times the weights. What stood in the target is overwritten.
+/// `x W^T`: consecutive rows of activations times the weights. Overwrites the target.
 ///
 /// # Panics
-/// When `x` isn't whole rows or the target too small for them.
+/// If `x` isn't a whole number of rows or the target is too small for them.
 pub fn product(x: &[f32], weights: &Packed, arithmetic: Arithmetic, target: &mut Target<'_>) {
     product_of(x, weights, 0..weights.outputs, arithmetic, target);
 }
 
-/// The same for some of the outputs, from a multiple of [`PANEL`] on.
+/// As [`product`], but only for the outputs `wanted`, which must start at a multiple of [`PANEL`].
 ///
 /// # Panics
-/// As for [`product`], and when there are no such outputs.
-pub fn product_of(
+/// As for [`product`], and if the weights don't have these outputs.
+pub(in crate::model) fn product_of(
     x: &[f32],
     weights: &Packed,
     wanted: Range<usize>,
@@ -89,10 +92,19 @@ pub fn product_of(
         x.len()
     );
     let (rows, stride) = (x.len() / inputs, target.stride);
+    assert!(
+        target.column.checked_add(outputs).is_some_and(|width| fits(
+            target.values.len(),
+            rows,
+            stride,
+            width
+        )),
+        "the target is too small for {rows} rows of {outputs} outputs"
+    );
     SCRATCH.with_borrow_mut(|scratch| match (panels, arithmetic) {
         (Panels::Bf16(panels), Arithmetic::Bf16) if super::multiplies_bf16() => {
             let pairs = inputs.div_ceil(2);
-            let block = rows_a_block(pairs);
+            let block = rows_per_block(pairs);
             scratch.narrow.resize(block.min(rows) * pairs, 0);
             for (at, x) in x.chunks(block * inputs).enumerate() {
                 kernel::narrow(x, inputs, &mut scratch.narrow);
@@ -117,7 +129,7 @@ pub fn product_of(
             }
         }
         (Panels::F32(panels), _) => {
-            let block = rows_a_block(inputs);
+            let block = rows_per_block(inputs);
             for (at, x) in x.chunks(block * inputs).enumerate() {
                 for (panel, weights) in panels
                     .chunks_exact(inputs * PANEL)
@@ -133,7 +145,7 @@ pub fn product_of(
         (Panels::Bf16(panels), _) => {
             let pairs = inputs.div_ceil(2);
             scratch.wide.resize(2 * pairs * PANEL, 0.0);
-            // All rows pass a panel before the next is widened.
+            // Multiply all rows by a panel before widening the next one.
             for (panel, weights) in panels
                 .chunks_exact(pairs * PANEL)
                 .take(last)
@@ -156,13 +168,21 @@ pub fn product_of(
     });
 }
 
-/// Rows that are multiplied together, of so many 32-bit numbers each: whole tiles.
-fn rows_a_block(numbers: usize) -> usize {
+/// Whether `rows` rows of `width` numbers, whose beginnings are `stride` apart, fit into `len`
+/// numbers. False on overflow.
+fn fits(len: usize, rows: usize, stride: usize, width: usize) -> bool {
+    let last = rows.saturating_sub(1).checked_mul(stride);
+    let end = last.and_then(|last| last.checked_add(width));
+    end.is_some_and(|end| end <= len)
+}
+
+/// Number of rows per block, given the 32-bit numbers per row: a multiple of the tile height.
+fn rows_per_block(numbers: usize) -> usize {
     (BLOCK_BYTES / (4 * numbers)).max(TILE) / TILE * TILE
 }
 
 byrote_core::simd::vectorized! {
-    /// A panel of pairs as a panel of f32.
+    /// Widens a panel of bf16 pairs to f32.
     fn widen(pairs: &[u32], wide: &mut [f32]) {
         for (pairs, wide) in pairs.chunks_exact(PANEL).zip(wide.chunks_exact_mut(2 * PANEL)) {
             let (even, odd) = wide.split_at_mut(PANEL);
@@ -173,12 +193,13 @@ byrote_core::simd::vectorized! {
     }
 }
 
-/// Some rows of activations, `lead` apart, times one panel in f32 of any depth: `columns` of its outputs are written to
-/// `out`, rows `stride` apart.
+/// Multiplies `rows` rows of activations, whose beginnings are `lead` apart, by one f32 panel of
+/// any depth. Writes the first `columns` outputs of each row to `out`; output rows begin `stride`
+/// apart.
 ///
 /// # Panics
-/// When a slice is too short.
-pub fn tiles(
+/// If a slice is too short.
+pub(super) fn tiles(
     x: &[f32],
     lead: usize,
     rows: usize,
@@ -191,10 +212,10 @@ pub fn tiles(
     if rows == 0 || columns == 0 {
         return;
     }
+    assert!(fits(x.len(), rows, lead, depth), "too few activations");
     assert!(
-        x.len() >= (rows - 1) * lead + depth
-            && out.len() >= (rows - 1) * stride + columns
-            && columns <= PANEL
+        columns <= PANEL && fits(out.len(), rows, stride, columns),
+        "the target is too small"
     );
     if super::available() {
         return kernel::tiles_f32(x, lead, rows, panel, out, stride, columns);
@@ -213,13 +234,13 @@ pub fn tiles(
 #[cfg(target_arch = "x86_64")]
 #[expect(
     unsafe_code,
-    reason = "vector instructions by name, over pointers whose bounds are checked once a panel"
+    reason = "AVX-512 intrinsics on pointers whose bounds are checked once per panel"
 )]
 mod kernel {
-    use super::{DEPTH, PANEL, TILE};
+    use super::{DEPTH, PANEL, TILE, fits};
     use std::arch::x86_64::*;
 
-    /// Calls `$tile::<n>` for the n that is a number of rows from 1 to 12.
+    /// Calls `$tile::<n>` for a number of rows `n` from 1 to 12.
     macro_rules! by_rows {
         ($rows:expr, $tile:ident($($argument:expr),*)) => {
             match $rows {
@@ -239,8 +260,8 @@ mod kernel {
         };
     }
 
-    /// Which lanes of the two vectors of a panel are written.
-    fn masks(columns: usize) -> [u16; 2] {
+    /// The lanes to write in each of the two vectors of a panel row.
+    fn store_masks(columns: usize) -> [u16; 2] {
         let mask = |columns: usize| {
             if columns >= 16 {
                 u16::MAX
@@ -251,7 +272,8 @@ mod kernel {
         [mask(columns), mask(columns.saturating_sub(16))]
     }
 
-    /// Every tile of a product, a stretch of steps after the other: the first step of it and how many, the first row and how many.
+    /// Calls `tile` for every tile of a product, one range of inputs after the other, with the
+    /// first input, the number of inputs, the first row and the number of rows.
     fn each_tile(depth: usize, rows: usize, mut tile: impl FnMut(usize, usize, usize, usize)) {
         for start in (0..depth).step_by(DEPTH) {
             for row in (0..rows).step_by(TILE) {
@@ -260,7 +282,7 @@ mod kernel {
         }
     }
 
-    /// See [`super::tiles`], which has checked the slices' lengths and that the machine has AVX-512.
+    /// See [`super::tiles`], which checks the bounds and that the processor has AVX-512.
     pub(super) fn tiles_f32(
         x: &[f32],
         lead: usize,
@@ -270,10 +292,10 @@ mod kernel {
         stride: usize,
         columns: usize,
     ) {
-        let masks = masks(columns);
+        let masks = store_masks(columns);
         each_tile(panel.len() / PANEL, rows, |start, steps, row, count| {
-            // SAFETY: rows, depth and columns lie within the slices (asserted by the caller), and the caller has made sure
-            // of AVX-512.
+            // SAFETY: the caller has asserted that all rows, inputs and columns are within the
+            // slices, and has checked that the processor has AVX-512.
             unsafe {
                 let x = x.as_ptr().add(row * lead + start);
                 let panel = panel.as_ptr().add(start * PANEL);
@@ -286,10 +308,10 @@ mod kernel {
         });
     }
 
-    /// The same with `pairs` pairs of bf16 a row.
+    /// As [`tiles_f32`], with `pairs` pairs of bf16 per row.
     ///
     /// # Panics
-    /// When a slice is too short, or the machine has no AVX-512 BF16.
+    /// If a slice is too short, or the processor has no AVX-512 BF16.
     pub(super) fn tiles_bf16(
         x: &[u32],
         pairs: usize,
@@ -299,16 +321,12 @@ mod kernel {
         stride: usize,
         columns: usize,
     ) {
-        assert!(
-            crate::model::cpu::multiplies_bf16()
-                && panel.len() >= pairs * PANEL
-                && columns <= PANEL
-                && rows > 0
-        );
-        assert!(x.len() >= rows * pairs && out.len() >= (rows - 1) * stride + columns);
-        let masks = masks(columns);
+        assert!(crate::model::cpu::multiplies_bf16() && rows > 0);
+        assert!(fits(panel.len(), pairs, PANEL, PANEL) && fits(x.len(), rows, pairs, pairs));
+        assert!(columns <= PANEL && fits(out.len(), rows, stride, columns));
+        let masks = store_masks(columns);
         each_tile(pairs, rows, |start, steps, row, count| {
-            // SAFETY: asserted above.
+            // SAFETY: the assertions above check the instructions and all bounds.
             unsafe {
                 let x = x.as_ptr().add(row * pairs + start);
                 let panel = panel.as_ptr().add(start * PANEL);
@@ -321,33 +339,49 @@ mod kernel {
         });
     }
 
-    /// Writes a tile's sums, added to what is there already if it `goes_on`.
+    /// Writes a tile's sums to `out`, or adds them to its values if `accumulate` is set.
+    ///
+    /// # Safety
+    /// The processor must have AVX-512F. For each of the `ROWS` rows, `out` must be valid for reads
+    /// and writes of the lanes that `masks` selects, from `row * stride` on.
     #[target_feature(enable = "avx512f")]
-    unsafe fn end<const ROWS: usize>(
+    unsafe fn store_tile<const ROWS: usize>(
         sums: [[__m512; 2]; ROWS],
         out: *mut f32,
         stride: usize,
         masks: [u16; 2],
-        goes_on: bool,
+        accumulate: bool,
     ) {
         for (row, sums) in sums.into_iter().enumerate() {
-            for (half, sum) in sums.into_iter().enumerate() {
-                // SAFETY: `out` has room for these columns of so many rows; masked lanes aren't touched.
+            for (half, (sum, store_mask)) in sums.into_iter().zip(masks).enumerate() {
+                // SAFETY: `out` has room for the selected lanes of all rows; the other lanes are
+                // neither read nor written. The address of a vector without a selected lane may be
+                // past the end, hence `wrapping_add`.
                 unsafe {
-                    let out = out.add(row * stride + 16 * half);
-                    let before = if goes_on {
-                        _mm512_maskz_loadu_ps(masks[half], out)
+                    let out = out.wrapping_add(row * stride + 16 * half);
+                    let before = if accumulate {
+                        _mm512_maskz_loadu_ps(store_mask, out)
                     } else {
                         _mm512_setzero_ps()
                     };
-                    _mm512_mask_storeu_ps(out, masks[half], _mm512_add_ps(before, sum));
+                    _mm512_mask_storeu_ps(out, store_mask, _mm512_add_ps(before, sum));
                 }
             }
         }
     }
 
+    /// Multiplies `ROWS` rows of `x`, whose beginnings are `lead` apart, by `depth` inputs of a
+    /// panel, and stores the sums.
+    ///
+    /// # Safety
+    /// The processor must have AVX-512F. `x` must be valid for reads of `depth` numbers from the
+    /// beginning of each row, `panel` for reads of `depth * PANEL` numbers, and `out` as
+    /// [`store_tile`] requires.
     #[target_feature(enable = "avx512f")]
-    #[expect(clippy::too_many_arguments, reason = "what a product is")]
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "the operands of a strided product"
+    )]
     unsafe fn tile_f32<const ROWS: usize>(
         x: *const f32,
         lead: usize,
@@ -356,9 +390,9 @@ mod kernel {
         out: *mut f32,
         stride: usize,
         masks: [u16; 2],
-        goes_on: bool,
+        accumulate: bool,
     ) {
-        // SAFETY: the caller vouches for `depth` steps of panel and rows, and for the target.
+        // SAFETY: all accesses are within the bounds that the caller guarantees.
         unsafe {
             let mut sums = [[_mm512_setzero_ps(); 2]; ROWS];
             for at in 0..depth {
@@ -370,12 +404,19 @@ mod kernel {
                     sums[1] = _mm512_fmadd_ps(x, high, sums[1]);
                 }
             }
-            end(sums, out, stride, masks, goes_on);
+            store_tile(sums, out, stride, masks, accumulate);
         }
     }
 
+    /// As [`tile_f32`], with pairs of bf16 in place of f32 inputs.
+    ///
+    /// # Safety
+    /// As for [`tile_f32`], in pairs. The processor must also have AVX-512 BF16.
     #[target_feature(enable = "avx512f,avx512bf16")]
-    #[expect(clippy::too_many_arguments, reason = "what a product is")]
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "the operands of a strided product"
+    )]
     unsafe fn tile_bf16<const ROWS: usize>(
         x: *const u32,
         lead: usize,
@@ -384,9 +425,10 @@ mod kernel {
         out: *mut f32,
         stride: usize,
         masks: [u16; 2],
-        goes_on: bool,
+        accumulate: bool,
     ) {
-        // SAFETY: as for f32; a vector of pairs is a vector of 32-bit numbers.
+        // SAFETY: as in `tile_f32`; a vector of bf16 pairs has the layout of a vector of 32-bit
+        // numbers.
         unsafe {
             let mut sums = [[_mm512_setzero_ps(); 2]; ROWS];
             let vector =
@@ -403,21 +445,26 @@ mod kernel {
                     sums[1] = _mm512_dpbf16_ps(sums[1], pair, high);
                 }
             }
-            end(sums, out, stride, masks, goes_on);
+            store_tile(sums, out, stride, masks, accumulate);
         }
     }
 
-    /// Rows of f32 as rows of pairs of bf16, to the nearest, ties to even. An odd last number is paired with 0.
+    /// Rounds rows of f32 to rows of bf16 pairs, to nearest, ties to even. Pairs an odd last number
+    /// with 0.
     ///
     /// # Panics
-    /// When there is no room for them, or the machine has no AVX-512 BF16.
+    /// If `pairs` is too short, or the processor has no AVX-512 BF16.
     pub(super) fn narrow(x: &[f32], inputs: usize, pairs: &mut [u32]) {
         let rows = x.len() / inputs;
         assert!(crate::model::cpu::multiplies_bf16() && pairs.len() >= rows * inputs.div_ceil(2));
-        // SAFETY: asserted just now.
+        // SAFETY: the assertion above checks the instructions.
         unsafe { narrow_rows(x, inputs, pairs) }
     }
 
+    /// See [`narrow`].
+    ///
+    /// # Safety
+    /// The processor must have AVX-512F, AVX-512BW and AVX-512 BF16.
     #[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
     unsafe fn narrow_rows(x: &[f32], inputs: usize, pairs: &mut [u32]) {
         for (x, pairs) in x
@@ -426,7 +473,7 @@ mod kernel {
         {
             for (x, pairs) in x.chunks(32).zip(pairs.chunks_mut(16)) {
                 let lanes = u32::MAX >> (32 - x.len());
-                // SAFETY: masked lanes are neither read nor written.
+                // SAFETY: lanes outside of the slices are masked, and so neither read nor written.
                 unsafe {
                     let low = _mm512_maskz_loadu_ps(lanes as u16, x.as_ptr());
                     let high =
@@ -440,7 +487,7 @@ mod kernel {
     }
 }
 
-/// Never called: no other processor says that it is [`super::available`].
+/// Never called: [`super::available`] is false on other processors.
 #[cfg(not(target_arch = "x86_64"))]
 mod kernel {
     pub(super) fn tiles_f32(
@@ -481,7 +528,7 @@ mod tests {
         values.iter().map(|x| bf16::from_f32(*x).to_f32()).collect()
     }
 
-    /// By the definition, in f64.
+    /// The product by its definition, in f64.
     fn by_definition(x: &[f32], weights: &[f32], inputs: usize) -> Vec<f64> {
         let dot = |a: &[f32], b: &[f32]| {
             a.iter()
@@ -510,7 +557,7 @@ mod tests {
     }
 
     fn close(got: &[f32], want: &[f64], inputs: usize) -> bool {
-        // Each of so many sums is off by half a unit in the last place of at most their total size.
+        // Each addition has an error of at most half a unit in the last place of the total.
         let bound = 3e-7 * inputs as f64 * 3.0;
         got.iter()
             .zip(want)
@@ -518,7 +565,7 @@ mod tests {
     }
 
     #[test]
-    fn products_agree_with_their_definition_in_every_shape() {
+    fn products_of_every_shape_agree_with_the_definition() {
         let shapes = [
             (1, 1, 1),
             (1, 2, 3),
@@ -554,7 +601,7 @@ mod tests {
     }
 
     #[test]
-    fn a_row_has_the_same_bits_in_every_company() {
+    fn batching_does_not_change_a_rows_bits() {
         let (inputs, outputs) = (2_500, 50);
         let (x, w) = (numbers(30 * inputs, 1), numbers(outputs * inputs, 2));
         let narrow: Vec<bf16> = w.iter().map(|w| bf16::from_f32(*w)).collect();
@@ -572,7 +619,7 @@ mod tests {
     }
 
     #[test]
-    fn a_part_of_the_outputs_is_that_part_of_the_product() {
+    fn partial_products_equal_slices_of_the_full_product() {
         let (inputs, outputs) = (40, 131);
         let (x, w) = (numbers(5 * inputs, 1), numbers(outputs * inputs, 2));
         let packed = Packed::from_f32(&w, inputs);
@@ -595,7 +642,7 @@ mod tests {
     }
 
     #[test]
-    fn a_number_that_is_none_stays_none() {
+    fn nan_activations_give_nan_outputs() {
         let packed = Packed::from_bf16(&[bf16::ONE; 64], 2);
         for arithmetic in [Arithmetic::F32, Arithmetic::Bf16] {
             let got = multiplied(
@@ -608,7 +655,7 @@ mod tests {
     }
 
     #[test]
-    fn columns_beside_the_target_are_left_alone() {
+    fn columns_outside_the_target_are_not_written() {
         let packed = Packed::from_f32(&numbers(35 * 4, 1), 4);
         let mut values = vec![9.0; 3 * 40];
         product(
@@ -626,6 +673,42 @@ mod tests {
                 row[..3].iter().chain(&row[38..]).all(|x| *x == 9.0)
                     && row[3..38].iter().all(|x| *x != 9.0)
             );
+        }
+    }
+
+    #[test]
+    fn strides_that_would_overflow_are_refused() {
+        let half = 1usize << (usize::BITS - 1);
+        let refused = |work: fn(usize)| std::panic::catch_unwind(move || work(half)).is_err();
+        assert!(refused(|lead| tiles(
+            &[1.0; 8],
+            lead,
+            3,
+            &[1.0; PANEL],
+            &mut [0.0; 8],
+            1,
+            1
+        )));
+        assert!(refused(|stride| tiles(
+            &[1.0; 8],
+            1,
+            3,
+            &[1.0; PANEL],
+            &mut [0.0; 8],
+            stride,
+            1
+        )));
+        for (stride, column) in [(half, 0), (1, usize::MAX)] {
+            let multiply = || {
+                let mut target = Target {
+                    values: &mut [0.0; 8],
+                    stride,
+                    column,
+                };
+                let packed = Packed::from_f32(&[1.0; 2], 1);
+                product(&[1.0; 3], &packed, Arithmetic::F32, &mut target);
+            };
+            assert!(std::panic::catch_unwind(multiply).is_err());
         }
     }
 }

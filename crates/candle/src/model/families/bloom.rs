@@ -1,12 +1,12 @@
-//! BLOOM (arXiv 2211.05100): linear biases in place of positions, a norm of token vectors.
+//! BLOOM (arXiv 2211.05100): linear biases instead of positions, and a norm of token vectors.
 
 use crate::model::ModelError;
-use crate::model::blueprint::{
-    AttentionPlan, Blueprint, FeedPlan, HIDDEN, LAYERS, LayerPlan, NormKind, NormPlan, heads,
-};
 use crate::model::config::Config;
 use crate::model::layers::alibi::Alibi;
 use crate::model::layers::mlp::Activation;
+use crate::model::spec::{
+    AttentionSpec, FeedForwardSpec, HIDDEN, LAYERS, LayerSpec, ModelSpec, NormKind, NormSpec, heads,
+};
 use crate::model::weights::names::Names;
 use crate::model::weights::scope::{Layout, Rows};
 
@@ -32,14 +32,14 @@ pub(super) fn names(_: &Config) -> Names {
     }
 }
 
-pub(super) fn plan(c: &Config) -> Result<Blueprint, ModelError> {
+pub(super) fn spec(c: &Config) -> Result<ModelSpec, ModelError> {
     let (heads, head_dim) = heads(c)?;
     if c.or("apply_residual_connection_post_layernorm", false)? {
         return Err(c.error(
             "\"apply_residual_connection_post_layernorm\": true, which no published BLOOM has, is not supported",
         ));
     }
-    let attention = AttentionPlan {
+    let attention = AttentionSpec {
         qkv_bias: true,
         out_bias: true,
         qkv_layout: Layout {
@@ -51,28 +51,28 @@ pub(super) fn plan(c: &Config) -> Result<Blueprint, ModelError> {
         },
         rope: None,
         alibi: true,
-        ..AttentionPlan::new(heads, heads, head_dim)
+        ..AttentionSpec::new(heads, heads, head_dim)
     };
-    let feed = FeedPlan::Plain {
+    let feed = FeedForwardSpec::Plain {
         inner: 4 * c.count(HIDDEN)?,
         bias: true,
         activation: Activation::GeluTanh,
         layout: Layout::OUT_IN,
     };
-    let norm = NormPlan {
+    let norm = NormSpec {
         kind: NormKind::Layer { bias: true },
         eps: c.or("layer_norm_epsilon|layer_norm_eps", 1e-5)?,
     };
-    let mut plan = Blueprint::new(
+    let mut spec = ModelSpec::new(
         c,
         norm,
-        vec![LayerPlan::new(attention, feed); c.few(LAYERS)?],
+        vec![LayerSpec::new(attention, feed); c.few(LAYERS)?],
         true,
     )?;
-    plan.embedding.norm = true;
-    plan.alibi = Some(Alibi {
+    spec.embedding.norm = true;
+    spec.alibi = Some(Alibi {
         slopes: Alibi::slopes(heads, 8.0),
         rounded: None,
     });
-    Ok(plan)
+    Ok(spec)
 }

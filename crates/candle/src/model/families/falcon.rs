@@ -1,17 +1,18 @@
-//! Falcon, both generations (arXiv 2311.16867): the first with one head of keys for all (7B) or linear biases (RW), the
-//! second (40B, 180B, 11B) with groups of heads and one norm for each half, both beside each other.
+//! Falcon, both generations (arXiv 2311.16867). The first has one key head for all query heads (7B)
+//! or linear biases (RW); the second (40B, 180B, 11B) has groups of heads and one norm for each
+//! half. The halves are parallel.
 
 use super::bloom;
 use crate::model::ModelError;
-use crate::model::blueprint::{
-    AttentionPlan, Blueprint, FeedPlan, HIDDEN, LAYERS, LayerPlan, NormKind, NormPlan, NormsPlan,
-    heads,
-};
 use crate::model::config::Config;
 use crate::model::decoder::Residual;
 use crate::model::layers::alibi::Alibi;
 use crate::model::layers::mlp::Activation;
 use crate::model::layers::rope::Pairing;
+use crate::model::spec::{
+    AttentionSpec, FeedForwardSpec, HIDDEN, LAYERS, LayerSpec, ModelSpec, NormKind, NormSpec,
+    NormsSpec, heads,
+};
 use crate::model::weights::names::Names;
 use crate::model::weights::scope::{Layout, Rows};
 
@@ -24,7 +25,7 @@ const TWO_NORMS_GGUF: &[(&str, &str)] = &[
     ("blk.{}.ffn_norm", "blk.{}.attn_norm"),
 ];
 
-/// What tells the generations apart.
+/// The fields that distinguish the generations.
 struct Kind {
     second: bool,
     parallel: bool,
@@ -32,7 +33,8 @@ struct Kind {
 }
 
 fn kind(c: &Config) -> Result<Kind, ModelError> {
-    // llama.cpp has only models of parallel halves; those of the second generation have a second norm.
+    // llama.cpp only supports models with parallel halves. Those of the second generation have a
+    // second norm.
     let second = c.or(
         "new_decoder_architecture",
         c.gguf && c.or("attn_norm_2", false)?,
@@ -52,7 +54,7 @@ pub(super) fn names(c: &Config) -> Names {
         modules: &[bloom::MODULES],
         gguf: &[],
     };
-    // A configuration that can't be read is told of when the plan is made.
+    // An invalid configuration is reported when the spec is built.
     match kind(c) {
         Ok(Kind {
             two_norms: true, ..
@@ -65,7 +67,7 @@ pub(super) fn names(c: &Config) -> Names {
     }
 }
 
-pub(super) fn plan(c: &Config) -> Result<Blueprint, ModelError> {
+pub(super) fn spec(c: &Config) -> Result<ModelSpec, ModelError> {
     let ((heads, head_dim), kind) = (heads(c)?, kind(c)?);
     let (bias, alibi) = (c.or("bias", false)?, c.or("alibi", false)?);
     let one_key = c.or("multi_query", true)?;
@@ -82,7 +84,7 @@ pub(super) fn plan(c: &Config) -> Result<Blueprint, ModelError> {
             per: heads / kv_heads,
         }
     };
-    let attention = AttentionPlan {
+    let attention = AttentionSpec {
         qkv_bias: bias,
         out_bias: bias,
         qkv_layout: Layout {
@@ -91,40 +93,40 @@ pub(super) fn plan(c: &Config) -> Result<Blueprint, ModelError> {
         },
         rope: (!alibi).then_some(0),
         alibi,
-        ..AttentionPlan::new(heads, kv_heads, head_dim)
+        ..AttentionSpec::new(heads, kv_heads, head_dim)
     };
-    let feed = FeedPlan::Plain {
+    let feed = FeedForwardSpec::Plain {
         inner: c.count_or("ffn_hidden_size|intermediate_size", 4 * c.count(HIDDEN)?)?,
         bias,
         activation: c.or("activation", Activation::Gelu)?,
         layout: Layout::OUT_IN,
     };
-    let layer = LayerPlan {
+    let layer = LayerSpec {
         norms: if kind.two_norms || !kind.parallel {
-            NormsPlan::BEFORE
+            NormsSpec::BEFORE
         } else {
-            NormsPlan::SHARED
+            NormsSpec::SHARED
         },
         residual: if kind.parallel {
             Residual::Parallel
         } else {
             Residual::Sequential
         },
-        ..LayerPlan::new(attention, feed)
+        ..LayerSpec::new(attention, feed)
     };
-    let norm = NormPlan {
+    let norm = NormSpec {
         kind: NormKind::Layer { bias: true },
         eps: c.or("layer_norm_epsilon|layer_norm_eps", 1e-5)?,
     };
-    let mut plan = Blueprint::new(c, norm, vec![layer; c.few(LAYERS)?], true)?;
+    let mut spec = ModelSpec::new(c, norm, vec![layer; c.few(LAYERS)?], true)?;
     if alibi {
         let scale = (head_dim as f64).powf(-0.5);
-        plan.alibi = Some(Alibi {
+        spec.alibi = Some(Alibi {
             slopes: Alibi::slopes(heads, 8.0),
             rounded: Some(scale),
         });
     } else {
-        plan.ropes = vec![c.rope(head_dim, 10_000.0, Pairing::Halves)?];
+        spec.ropes = vec![c.rope(head_dim, 10_000.0, Pairing::Halves)?];
     }
-    Ok(plan)
+    Ok(spec)
 }

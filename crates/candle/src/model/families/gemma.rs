@@ -1,13 +1,13 @@
-//! Gemma 1, 2 and 3, text (arXiv 2403.08295, 2408.00118, 2503.19786): norms stored less one, scaled token vectors; from
-//! 2 on norms around each half, soft caps and sliding windows; in 3 norms of queries and keys, and a rotary base of
-//! their own for layers with a window.
+//! Gemma 1, 2 and 3, text (arXiv 2403.08295, 2408.00118, 2503.19786): norms stored minus one,
+//! scaled token vectors. Gemma 2 adds norms around each half, soft caps and sliding windows; Gemma
+//! 3 adds norms of queries and keys, and a separate rotary base for layers with a window.
 
 use super::llama::{self, base, windowed};
 use crate::model::ModelError;
-use crate::model::blueprint::{Blueprint, FeedPlan, NormKind, NormsPlan, QkNormPlan};
 use crate::model::config::Config;
 use crate::model::layers::mlp::{Activation, Gating};
 use crate::model::layers::rope::Pairing;
+use crate::model::spec::{FeedForwardSpec, ModelSpec, NormKind, NormsSpec, QkNormSpec};
 use crate::model::weights::names::Names;
 
 const AROUND: &[(&str, &str)] = &[
@@ -36,37 +36,37 @@ pub(super) fn names(_: &Config) -> Names {
     }
 }
 
-pub(super) fn gemma(c: &Config) -> Result<Blueprint, ModelError> {
-    let mut plan = base(c, Pairing::Halves, 10_000.0)?;
-    plan.norm.kind = NormKind::Rms { offset: 1.0 };
-    plan.embedding.scale = Some((plan.hidden_size as f64).sqrt());
-    plan.tied = c.or("tie_word_embeddings", true)?;
-    // Early configs say "gelu" under `hidden_act` and mean the tanh approximation.
+pub(super) fn gemma(c: &Config) -> Result<ModelSpec, ModelError> {
+    let mut spec = base(c, Pairing::Halves, 10_000.0)?;
+    spec.norm.kind = NormKind::Rms { offset: 1.0 };
+    spec.embedding.scale = Some((spec.hidden_size as f64).sqrt());
+    spec.tied = c.or("tie_word_embeddings", true)?;
+    // Early configs have "gelu" under `hidden_act` and mean the tanh approximation.
     let activation = match c.or("hidden_activation|hidden_act", Activation::GeluTanh)? {
         Activation::Gelu => Activation::GeluTanh,
         other => other,
     };
-    plan.each(|_, layer| {
-        if let FeedPlan::Gated { gating, .. } = &mut layer.feed {
+    spec.each(|_, layer| {
+        if let FeedForwardSpec::Gated { gating, .. } = &mut layer.feed {
             *gating = Gating::Product(activation);
         }
         Ok(())
     })
 }
 
-pub(super) fn gemma2(c: &Config) -> Result<Blueprint, ModelError> {
+pub(super) fn gemma2(c: &Config) -> Result<ModelSpec, ModelError> {
     let caps = (
         c.or_null("attn_logit_softcapping", 50.0)?,
         c.or_null("final_logit_softcapping", 30.0)?,
     );
-    // All but the 27B, of 46 layers, scale by the head's size.
-    let plan = around(c, caps, 46)?;
+    // All sizes scale by the size of a head, except the 27B, which has 46 layers.
+    let spec = around(c, caps, 46)?;
     let window = c.or_null("sliding_window", 4_096)?;
-    windowed(c, plan, window, |i| i % 2 == 0)
+    windowed(c, spec, window, |i| i % 2 == 0)
 }
 
-pub(super) fn gemma3(c: &Config) -> Result<Blueprint, ModelError> {
-    // The configs of the checkpoints that see pictures leave out what is as in transformers' own defaults.
+pub(super) fn gemma3(c: &Config) -> Result<ModelSpec, ModelError> {
+    // The configs of multimodal checkpoints omit fields that have the defaults of transformers.
     let c = &c.with_defaults(&[
         ("vocab_size", 262_208),
         ("num_attention_heads", 8),
@@ -79,44 +79,45 @@ pub(super) fn gemma3(c: &Config) -> Result<Blueprint, ModelError> {
         c.get("final_logit_softcapping")?,
     );
     let pattern = c.count_or("sliding_window_pattern", 6)?;
-    let plan = around(c, caps, 62)?;
-    let norm = plan.norm;
-    let mut plan = windowed(c, plan, Some(c.count_or("sliding_window", 4_096)?), |i| {
+    let spec = around(c, caps, 62)?;
+    let norm = spec.norm;
+    let mut spec = windowed(c, spec, Some(c.count_or("sliding_window", 4_096)?), |i| {
         !(i + 1).is_multiple_of(pattern)
     })?;
-    plan.architecture = "gemma3".to_owned();
-    let head_dim = plan.layers[0].attention.head_dim;
-    plan.ropes = c.ropes_by_layer(
+    spec.architecture = "gemma3".to_owned();
+    let head_dim = spec.layers[0].attention.head_dim;
+    spec.ropes = c.ropes_by_layer(
         head_dim,
         [1_000_000.0, 10_000.0],
         Some("rope_local_base_freq"),
         Pairing::Halves,
     )?;
-    plan.ignorable = &[
+    spec.ignorable = &[
         "vision_tower.",
         "multi_modal_projector.",
         "language_model.lm_head.weight",
     ];
-    plan.each(|_, layer| {
+    spec.each(|_, layer| {
         layer.attention.rope = Some(usize::from(layer.attention.window.is_some()));
-        layer.attention.qk_norm = Some((QkNormPlan::Head, norm));
+        layer.attention.qk_norm = Some((QkNormSpec::Head, norm));
         Ok(())
     })
 }
 
-/// What Gemma 2 and 3 share. GGUF files don't say by what scores are scaled: all sizes but the largest, which has
-/// `largest` layers, by the head's size, and that one by the hidden size a head.
+/// The common part of Gemma 2 and 3. GGUF files don't contain the scale of scores. The largest
+/// size, which has `largest` layers, scales by the hidden size per head; the others scale by the
+/// size of a head.
 fn around(
     c: &Config,
     (scores, logits): (Option<f64>, Option<f64>),
     largest: usize,
-) -> Result<Blueprint, ModelError> {
-    let mut plan = gemma(c)?;
-    plan.logit_softcap = logits;
-    let (hidden, layers) = (plan.hidden_size, plan.layers.len());
+) -> Result<ModelSpec, ModelError> {
+    let mut spec = gemma(c)?;
+    spec.logit_softcap = logits;
+    let (hidden, layers) = (spec.hidden_size, spec.layers.len());
     let scalar: Option<f64> = c.get("query_pre_attn_scalar")?;
-    plan.each(|_, layer| {
-        layer.norms = NormsPlan::AROUND;
+    spec.each(|_, layer| {
+        layer.norms = NormsSpec::AROUND;
         let attention = &mut layer.attention;
         let own = match (c.gguf, layers == largest) {
             (true, true) => hidden as f64 / attention.heads as f64,

@@ -1,12 +1,13 @@
-//! GPT-2 (Radford et al. 2019): learned positions, layer norms, fused and transposed projections. StarCoder
-//! (`gpt_bigcode`, arXiv 2305.06161) is the same with one head of keys for all, and without the transposition.
+//! GPT-2 (Radford et al. 2019): learned positions, layer norms, fused and transposed projections.
+//! StarCoder (`gpt_bigcode`, arXiv 2305.06161) differs in two points: one key head for all query
+//! heads, and no transposition.
 
 use crate::model::ModelError;
-use crate::model::blueprint::{
-    AttentionPlan, Blueprint, FeedPlan, HIDDEN, LAYERS, LayerPlan, NormKind, NormPlan, heads,
-};
 use crate::model::config::Config;
 use crate::model::layers::mlp::Activation;
+use crate::model::spec::{
+    AttentionSpec, FeedForwardSpec, HIDDEN, LAYERS, LayerSpec, ModelSpec, NormKind, NormSpec, heads,
+};
 use crate::model::weights::names::Names;
 use crate::model::weights::scope::{Layout, Rows};
 
@@ -30,14 +31,14 @@ pub(super) const NAMES: Names = Names {
     gguf: &[],
 };
 
-/// Causal masks that old checkpoints carry.
+/// Causal masks in old checkpoints.
 pub(super) const BUFFERS: &[&str] = &[".attn.bias", ".attn.masked_bias"];
 
 pub(super) fn names(_: &Config) -> Names {
     NAMES
 }
 
-pub(super) fn gpt2(c: &Config) -> Result<Blueprint, ModelError> {
+pub(super) fn gpt2(c: &Config) -> Result<ModelSpec, ModelError> {
     let by_layer = c.or("scale_attn_by_inverse_layer_idx", false)?;
     learned(c, Layout::IN_OUT)?.each(|i, layer| {
         if by_layer {
@@ -47,7 +48,7 @@ pub(super) fn gpt2(c: &Config) -> Result<Blueprint, ModelError> {
     })
 }
 
-pub(super) fn bigcode(c: &Config) -> Result<Blueprint, ModelError> {
+pub(super) fn bigcode(c: &Config) -> Result<ModelSpec, ModelError> {
     let one_key = c.or("multi_query", true)?;
     learned(c, Layout::OUT_IN)?.each(|_, layer| {
         let attention = &mut layer.attention;
@@ -63,10 +64,10 @@ pub(super) fn bigcode(c: &Config) -> Result<Blueprint, ModelError> {
     })
 }
 
-fn learned(c: &Config, layout: Layout) -> Result<Blueprint, ModelError> {
+fn learned(c: &Config, layout: Layout) -> Result<ModelSpec, ModelError> {
     let (heads, head_dim) = heads(c)?;
     let scaled = c.or("scale_attn_weights", true)?;
-    let attention = AttentionPlan {
+    let attention = AttentionSpec {
         qkv_bias: true,
         out_bias: true,
         qkv_layout: layout,
@@ -77,25 +78,25 @@ fn learned(c: &Config, layout: Layout) -> Result<Blueprint, ModelError> {
             1.0
         },
         rope: None,
-        ..AttentionPlan::new(heads, heads, head_dim)
+        ..AttentionSpec::new(heads, heads, head_dim)
     };
-    let feed = FeedPlan::Plain {
+    let feed = FeedForwardSpec::Plain {
         inner: c.count_or("n_inner|intermediate_size", 4 * c.count(HIDDEN)?)?,
         bias: true,
         activation: c.or("activation_function", Activation::GeluTanh)?,
         layout,
     };
-    let norm = NormPlan {
+    let norm = NormSpec {
         kind: NormKind::Layer { bias: true },
         eps: c.or("layer_norm_epsilon|layer_norm_eps", 1e-5)?,
     };
-    let mut plan = Blueprint::new(
+    let mut spec = ModelSpec::new(
         c,
         norm,
-        vec![LayerPlan::new(attention, feed); c.few(LAYERS)?],
+        vec![LayerSpec::new(attention, feed); c.few(LAYERS)?],
         true,
     )?;
-    plan.embedding.positions = Some((plan.context_length, 0));
-    plan.ignorable = BUFFERS;
-    Ok(plan)
+    spec.embedding.positions = Some((spec.context_length, 0));
+    spec.ignorable = BUFFERS;
+    Ok(spec)
 }

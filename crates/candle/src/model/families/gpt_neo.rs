@@ -1,13 +1,13 @@
-//! GPT-Neo (Black et al. 2021): GPT-2 with separate projections, scores that aren't scaled, and a local window in the
-//! layers that `attention_types` lists.
+//! GPT-Neo (Black et al. 2021): GPT-2 with separate projections, unscaled scores, and a local
+//! window in the layers that `attention_types` lists.
 
 use super::gpt2;
 use crate::model::ModelError;
-use crate::model::blueprint::{
-    AttentionPlan, Blueprint, FeedPlan, HIDDEN, LAYERS, LayerPlan, NormKind, NormPlan, heads,
-};
 use crate::model::config::Config;
 use crate::model::layers::mlp::Activation;
+use crate::model::spec::{
+    AttentionSpec, FeedForwardSpec, HIDDEN, LAYERS, LayerSpec, ModelSpec, NormKind, NormSpec, heads,
+};
 use crate::model::weights::names::Names;
 use crate::model::weights::scope::Layout;
 
@@ -25,34 +25,34 @@ pub(super) fn names(_: &Config) -> Names {
     }
 }
 
-pub(super) fn plan(c: &Config) -> Result<Blueprint, ModelError> {
+pub(super) fn spec(c: &Config) -> Result<ModelSpec, ModelError> {
     let ((heads, head_dim), window) = (heads(c)?, c.count_or("window_size", 256)?);
-    let attention = AttentionPlan {
+    let attention = AttentionSpec {
         out_bias: true,
         scale: 1.0,
         rope: None,
-        ..AttentionPlan::new(heads, heads, head_dim)
+        ..AttentionSpec::new(heads, heads, head_dim)
     };
-    let feed = FeedPlan::Plain {
+    let feed = FeedForwardSpec::Plain {
         inner: c.count_or("intermediate_size", 4 * c.count(HIDDEN)?)?,
         bias: true,
         activation: c.or("activation_function", Activation::GeluTanh)?,
         layout: Layout::OUT_IN,
     };
-    let norm = NormPlan {
+    let norm = NormSpec {
         kind: NormKind::Layer { bias: true },
         eps: c.or("layer_norm_epsilon", 1e-5)?,
     };
-    let mut plan = Blueprint::new(
+    let mut spec = ModelSpec::new(
         c,
         norm,
-        vec![LayerPlan::new(attention, feed); c.few(LAYERS)?],
+        vec![LayerSpec::new(attention, feed); c.few(LAYERS)?],
         true,
     )?;
-    plan.embedding.positions = Some((plan.context_length, 0));
-    plan.ignorable = &[".attention.bias", ".attention.masked_bias"];
+    spec.embedding.positions = Some((spec.context_length, 0));
+    spec.ignorable = &[".attention.bias", ".attention.masked_bias"];
     let kinds = kinds(c)?;
-    plan.each(|i, layer| {
+    spec.each(|i, layer| {
         layer.attention.window = match kinds.get(i).map(String::as_str) {
             Some("local") => Some(window),
             Some("global") => None,
@@ -66,7 +66,7 @@ pub(super) fn plan(c: &Config) -> Result<Blueprint, ModelError> {
     })
 }
 
-/// `global` or `local`, a layer each: `attention_types` is a list of (kinds, times).
+/// `global` or `local` for each layer. `attention_types` is a list of (kinds, repetitions).
 fn kinds(c: &Config) -> Result<Vec<String>, ModelError> {
     if let Some(list) = c.get("attention_layers")? {
         return Ok(list);

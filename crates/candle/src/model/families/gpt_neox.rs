@@ -1,15 +1,15 @@
-//! GPT-NeoX and Pythia (arXiv 2204.06745, 2304.01373): partly rotated heads, both halves of a block beside each other,
+//! GPT-NeoX and Pythia (arXiv 2204.06745, 2304.01373): partly rotated heads, parallel halves, and
 //! queries, keys and values interleaved by head.
 
 use super::phi::rotated;
 use crate::model::ModelError;
-use crate::model::blueprint::{
-    AttentionPlan, Blueprint, FeedPlan, LAYERS, LayerPlan, NormKind, NormPlan, heads,
-};
 use crate::model::config::Config;
 use crate::model::decoder::Residual;
 use crate::model::layers::mlp::Activation;
 use crate::model::layers::rope::Pairing;
+use crate::model::spec::{
+    AttentionSpec, FeedForwardSpec, LAYERS, LayerSpec, ModelSpec, NormKind, NormSpec, heads,
+};
 use crate::model::weights::names::Names;
 use crate::model::weights::scope::{Layout, Rows};
 
@@ -33,10 +33,10 @@ pub(super) fn names(_: &Config) -> Names {
     }
 }
 
-pub(super) fn plan(c: &Config) -> Result<Blueprint, ModelError> {
+pub(super) fn spec(c: &Config) -> Result<ModelSpec, ModelError> {
     let (heads, head_dim) = heads(c)?;
     let bias = c.or("attention_bias", true)?;
-    let attention = AttentionPlan {
+    let attention = AttentionSpec {
         qkv_bias: bias,
         out_bias: bias,
         qkv_layout: Layout {
@@ -46,9 +46,9 @@ pub(super) fn plan(c: &Config) -> Result<Blueprint, ModelError> {
             },
             ..Layout::OUT_IN
         },
-        ..AttentionPlan::new(heads, heads, head_dim)
+        ..AttentionSpec::new(heads, heads, head_dim)
     };
-    let feed = FeedPlan::Plain {
+    let feed = FeedForwardSpec::Plain {
         inner: c.count("intermediate_size")?,
         bias: true,
         activation: c.or("hidden_act", Activation::Gelu)?,
@@ -60,17 +60,17 @@ pub(super) fn plan(c: &Config) -> Result<Blueprint, ModelError> {
     } else {
         Residual::Sequential
     };
-    let layer = LayerPlan {
+    let layer = LayerSpec {
         residual,
-        ..LayerPlan::new(attention, feed)
+        ..LayerSpec::new(attention, feed)
     };
-    let norm = NormPlan {
+    let norm = NormSpec {
         kind: NormKind::Layer { bias: true },
         eps: c.or("layer_norm_eps", 1e-5)?,
     };
-    let mut plan = Blueprint::new(c, norm, vec![layer; c.few(LAYERS)?], false)?;
-    plan.architecture = "gpt_neox".to_owned();
-    plan.ropes = vec![c.rope(rotated(c, head_dim, 0.25)?, 10_000.0, Pairing::Halves)?];
-    plan.ignorable = &["attention.bias", "attention.masked_bias"];
-    Ok(plan)
+    let mut spec = ModelSpec::new(c, norm, vec![layer; c.few(LAYERS)?], false)?;
+    spec.architecture = "gpt_neox".to_owned();
+    spec.ropes = vec![c.rope(rotated(c, head_dim, 0.25)?, 10_000.0, Pairing::Halves)?];
+    spec.ignorable = &["attention.bias", "attention.masked_bias"];
+    Ok(spec)
 }

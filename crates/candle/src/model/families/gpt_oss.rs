@@ -1,12 +1,13 @@
-//! gpt-oss (arXiv 2508.10925): experts with a clamped gate, attention sinks, windows in every other layer.
+//! gpt-oss (arXiv 2508.10925): experts with a clamped gate, attention sinks, windows in every other
+//! layer.
 
 use super::llama::{self, base, windowed};
 use crate::model::ModelError;
-use crate::model::blueprint::{Blueprint, ExpertsPlan, FeedPlan};
 use crate::model::config::Config;
-use crate::model::layers::experts::Weighing;
+use crate::model::layers::experts::RouterWeights;
 use crate::model::layers::mlp::Gating;
 use crate::model::layers::rope::Pairing;
+use crate::model::spec::{ExpertsSpec, FeedForwardSpec, ModelSpec};
 use crate::model::weights::names::Names;
 use crate::model::weights::scope::{Layout, Rows};
 
@@ -40,20 +41,21 @@ pub(super) fn names(_: &Config) -> Names {
     }
 }
 
-pub(super) fn plan(c: &Config) -> Result<Blueprint, ModelError> {
-    let mut plan = base(c, Pairing::Halves, 150_000.0)?;
-    plan.norm.eps = c.or("rms_norm_eps", 1e-5)?;
+pub(super) fn spec(c: &Config) -> Result<ModelSpec, ModelError> {
+    let mut spec = base(c, Pairing::Halves, 150_000.0)?;
+    spec.norm.eps = c.or("rms_norm_eps", 1e-5)?;
     let alpha = c.or("swiglu_alpha", 1.702)?;
     if alpha != 1.702 {
         return Err(c.error(format!("\"swiglu_alpha\" is {alpha}; byrote knows 1.702")));
     }
     let bias = c.or("attention_bias", true)?;
-    let experts = ExpertsPlan {
+    let experts = ExpertsSpec {
         count: c.count_or("num_local_experts|num_experts", 128)?,
         chosen: c.count_or("num_experts_per_tok", 4)?,
         inner: c.count("moe_intermediate_size|intermediate_size")?,
-        // A softmax over the chosen is the softmax over all, made to sum to one over the chosen.
-        weighing: Weighing::Renormalized,
+        // A softmax over the chosen experts equals the softmax over all, renormalized over the
+        // chosen ones.
+        router_weights: RouterWeights::Renormalized,
         gating: Gating::Clamped {
             limit: c.or("swiglu_limit", 7.0)?,
         },
@@ -68,11 +70,11 @@ pub(super) fn plan(c: &Config) -> Result<Blueprint, ModelError> {
         shared: None,
     };
     let window = c.or_null("sliding_window", 128)?;
-    windowed(c, plan, window, |i| i % 2 == 0)?.each(|_, layer| {
+    windowed(c, spec, window, |i| i % 2 == 0)?.each(|_, layer| {
         layer.attention.qkv_bias = bias;
         layer.attention.out_bias = bias;
         layer.attention.sinks = true;
-        layer.feed = FeedPlan::Experts(experts);
+        layer.feed = FeedForwardSpec::Experts(experts);
         Ok(())
     })
 }

@@ -1,17 +1,17 @@
-//! GPT-J (Wang and Komatsuzaki 2021): both halves beside each other under one norm, neighbours rotated in the first
-//! components of each head, a head with a bias.
+//! GPT-J (Wang and Komatsuzaki 2021): parallel halves under one norm, rotation of neighbours in the
+//! first components of each head, an output matrix with a bias.
 
 use super::gpt2;
 use super::phi::rotated;
 use crate::model::ModelError;
-use crate::model::blueprint::{
-    AttentionPlan, Blueprint, FeedPlan, HIDDEN, LAYERS, LayerPlan, NormKind, NormPlan, NormsPlan,
-    heads,
-};
 use crate::model::config::Config;
 use crate::model::decoder::Residual;
 use crate::model::layers::mlp::Activation;
 use crate::model::layers::rope::Pairing;
+use crate::model::spec::{
+    AttentionSpec, FeedForwardSpec, HIDDEN, LAYERS, LayerSpec, ModelSpec, NormKind, NormSpec,
+    NormsSpec, heads,
+};
 use crate::model::weights::names::Names;
 use crate::model::weights::scope::Layout;
 
@@ -31,7 +31,7 @@ pub(super) fn names(_: &Config) -> Names {
     }
 }
 
-pub(super) fn plan(c: &Config) -> Result<Blueprint, ModelError> {
+pub(super) fn spec(c: &Config) -> Result<ModelSpec, ModelError> {
     let (heads, head_dim) = heads(c)?;
     let dims = c.or("rotary_dim", 64.min(head_dim as u64))?;
     let dims = rotated(
@@ -39,24 +39,24 @@ pub(super) fn plan(c: &Config) -> Result<Blueprint, ModelError> {
         head_dim,
         1.0,
     )?;
-    let feed = FeedPlan::Plain {
+    let feed = FeedForwardSpec::Plain {
         inner: c.count_or("n_inner", 4 * c.count(HIDDEN)?)?,
         bias: true,
         activation: c.or("activation_function", Activation::GeluTanh)?,
         layout: Layout::OUT_IN,
     };
-    let layer = LayerPlan {
-        norms: NormsPlan::SHARED,
+    let layer = LayerSpec {
+        norms: NormsSpec::SHARED,
         residual: Residual::Parallel,
-        ..LayerPlan::new(AttentionPlan::new(heads, heads, head_dim), feed)
+        ..LayerSpec::new(AttentionSpec::new(heads, heads, head_dim), feed)
     };
-    let norm = NormPlan {
+    let norm = NormSpec {
         kind: NormKind::Layer { bias: true },
         eps: c.or("layer_norm_epsilon", 1e-5)?,
     };
-    let mut plan = Blueprint::new(c, norm, vec![layer; c.few(LAYERS)?], false)?;
-    plan.ropes = vec![c.rope(dims, 10_000.0, Pairing::Neighbours)?];
-    plan.head_bias = true;
-    plan.ignorable = gpt2::BUFFERS;
-    Ok(plan)
+    let mut spec = ModelSpec::new(c, norm, vec![layer; c.few(LAYERS)?], false)?;
+    spec.ropes = vec![c.rope(dims, 10_000.0, Pairing::Neighbours)?];
+    spec.head_bias = true;
+    spec.ignorable = gpt2::BUFFERS;
+    Ok(spec)
 }

@@ -1,17 +1,18 @@
-//! Llama 1 to 3.x and what is the same by another name (SmolLM 1 and 2, TinyLlama, Yi, Vicuna), and what differs from it
-//! by little: Mistral and Ministral (sliding windows; Ministral 3: YaRN), Mixtral (experts), SmolLM 3 (layers without
-//! rotation), InternLM 2 (other names), Granite (multipliers) (arXiv 2302.13971, 2407.21783, 2310.06825, 2401.04088,
-//! 2403.17297).
+//! Llama 1 to 3.x, models with the same architecture under other names (SmolLM 1 and 2, TinyLlama,
+//! Yi, Vicuna), and models that differ slightly: Mistral and Ministral (sliding windows; Ministral
+//! 3: YaRN), Mixtral (experts), SmolLM 3 (layers without rotation), InternLM 2 (other names),
+//! Granite (multipliers) (arXiv 2302.13971, 2407.21783, 2310.06825, 2401.04088, 2403.17297).
 
 use super::phi::rotated;
 use crate::model::ModelError;
-use crate::model::blueprint::{
-    AttentionPlan, Blueprint, ExpertsPlan, FeedPlan, LAYERS, LayerPlan, NormKind, NormPlan, heads,
-};
 use crate::model::config::Config;
-use crate::model::layers::experts::Weighing;
+use crate::model::layers::experts::RouterWeights;
 use crate::model::layers::mlp::{Activation, Gating};
 use crate::model::layers::rope::{Pairing, Scaling};
+use crate::model::spec::{
+    AttentionSpec, ExpertsSpec, FeedForwardSpec, LAYERS, LayerSpec, ModelSpec, NormKind, NormSpec,
+    heads,
+};
 use crate::model::weights::names::Names;
 use crate::model::weights::scope::{Layout, Rows};
 
@@ -85,8 +86,8 @@ pub(super) fn internlm2_names(_: &Config) -> Names {
     }
 }
 
-/// How llama.cpp's converter leaves the queries and keys of families that it treats as Llama: reordered, so that
-/// neighbours are rotated.
+/// The layout in which llama.cpp's converter writes the queries and keys of families that it treats
+/// as Llama: reordered for the rotation of neighbours.
 fn reordered_by_gguf(c: &Config) -> Pairing {
     if c.gguf {
         Pairing::Neighbours
@@ -95,44 +96,46 @@ fn reordered_by_gguf(c: &Config) -> Pairing {
     }
 }
 
-/// What Llama and its likes share: root-mean-square norms before each half, gated feed-forward, rotation of whole heads.
-pub(super) fn base(c: &Config, pairing: Pairing, theta: f32) -> Result<Blueprint, ModelError> {
+/// The common part of Llama and similar models: root-mean-square norms before each half, gated
+/// feed-forward, rotation of whole heads.
+pub(super) fn base(c: &Config, pairing: Pairing, theta: f32) -> Result<ModelSpec, ModelError> {
     let (heads, head_dim) = heads(c)?;
     let bias = c.or("attention_bias|bias", false)?;
-    let attention = AttentionPlan {
+    let attention = AttentionSpec {
         qkv_bias: bias,
         out_bias: bias,
-        ..AttentionPlan::new(heads, c.count_or("num_key_value_heads", heads)?, head_dim)
+        ..AttentionSpec::new(heads, c.count_or("num_key_value_heads", heads)?, head_dim)
     };
-    let feed = FeedPlan::Gated {
+    let feed = FeedForwardSpec::Gated {
         inner: c.count("intermediate_size")?,
         bias: c.or("mlp_bias", false)?,
         gating: Gating::Product(c.or("hidden_act", Activation::Silu)?),
     };
-    let norm = NormPlan {
+    let norm = NormSpec {
         kind: NormKind::Rms { offset: 0.0 },
         eps: c.or("rms_norm_eps", 1e-6)?,
     };
-    let layers = vec![LayerPlan::new(attention, feed); c.few(LAYERS)?];
-    let mut plan = Blueprint::new(c, norm, layers, false)?;
+    let layers = vec![LayerSpec::new(attention, feed); c.few(LAYERS)?];
+    let mut spec = ModelSpec::new(c, norm, layers, false)?;
     let rope = c.rope(rotated(c, head_dim, 1.0)?, theta, pairing)?;
-    // Dynamic scaling grows with the sequence: it knows no end.
+    // Dynamic scaling grows with the sequence, so there is no maximum length.
     if let Scaling::Dynamic { .. } = rope.scaling {
-        plan.context_length = u32::MAX as usize;
+        spec.context_length = u32::MAX as usize;
     }
-    plan.ropes = vec![rope];
-    Ok(plan)
+    spec.ropes = vec![rope];
+    Ok(spec)
 }
 
-/// A sliding window where `layer_types` says so, or where `slides` does if there is none.
+/// A sliding window in the layers that `layer_types` lists, or, without that field, where `slides`
+/// is true.
 pub(super) fn windowed(
     c: &Config,
-    plan: Blueprint,
+    spec: ModelSpec,
     window: Option<usize>,
     slides: impl Fn(usize) -> bool,
-) -> Result<Blueprint, ModelError> {
+) -> Result<ModelSpec, ModelError> {
     let types: Option<Vec<String>> = c.get("layer_types")?;
-    plan.each(|i, layer| {
+    spec.each(|i, layer| {
         let slides =
             match &types {
                 Some(types) => match types.get(i).map(String::as_str) {
@@ -149,22 +152,22 @@ pub(super) fn windowed(
     })
 }
 
-pub(super) fn llama(c: &Config) -> Result<Blueprint, ModelError> {
-    let plan = base(c, reordered_by_gguf(c), 10_000.0)?;
+pub(super) fn llama(c: &Config) -> Result<ModelSpec, ModelError> {
+    let spec = base(c, reordered_by_gguf(c), 10_000.0)?;
     // llama.cpp writes Mistral and Mixtral as Llama.
-    let plan = if c.gguf {
-        windowed(c, plan, c.get("sliding_window")?, |_| true)?
+    let spec = if c.gguf {
+        windowed(c, spec, c.get("sliding_window")?, |_| true)?
     } else {
-        plan
+        spec
     };
     if c.gguf && c.or("num_experts", 0)? > 0 {
-        with_experts(c, plan)
+        with_experts(c, spec)
     } else {
-        Ok(plan)
+        Ok(spec)
     }
 }
 
-pub(super) fn mistral(c: &Config) -> Result<Blueprint, ModelError> {
+pub(super) fn mistral(c: &Config) -> Result<ModelSpec, ModelError> {
     windowed(
         c,
         base(c, reordered_by_gguf(c), 10_000.0)?,
@@ -173,14 +176,15 @@ pub(super) fn mistral(c: &Config) -> Result<Blueprint, ModelError> {
     )
 }
 
-pub(super) fn ministral(c: &Config) -> Result<Blueprint, ModelError> {
+pub(super) fn ministral(c: &Config) -> Result<ModelSpec, ModelError> {
     let window = c.get("sliding_window")?;
     windowed(c, base(c, Pairing::Halves, 10_000.0)?, window, |_| true)
 }
 
-/// Ministral 3 scales scores beyond its original context by position; up to there it is Mistral, and so far it is read.
-pub(super) fn ministral3(c: &Config) -> Result<Blueprint, ModelError> {
-    let mut plan = mistral(c)?;
+/// Ministral 3 scales scores by position beyond its original context. Up to there it equals
+/// Mistral, and byrote accepts no longer sequences.
+pub(super) fn ministral3(c: &Config) -> Result<ModelSpec, ModelError> {
+    let mut spec = mistral(c)?;
     let scaling: Option<serde_json::Value> = c.get("rope_parameters|rope_scaling")?;
     let field = |name: &str| {
         scaling
@@ -192,42 +196,42 @@ pub(super) fn ministral3(c: &Config) -> Result<Blueprint, ModelError> {
         original,
         field("llama_4_scaling_beta").is_some_and(|beta| beta != 0.0),
     ) {
-        plan.context_length = plan.context_length.min(original);
+        spec.context_length = spec.context_length.min(original);
     }
-    Ok(plan)
+    Ok(spec)
 }
 
-pub(super) fn mixtral(c: &Config) -> Result<Blueprint, ModelError> {
-    let plan = base(c, Pairing::Halves, 1_000_000.0)?;
-    with_experts(c, windowed(c, plan, c.get("sliding_window")?, |_| true)?)
+pub(super) fn mixtral(c: &Config) -> Result<ModelSpec, ModelError> {
+    let spec = base(c, Pairing::Halves, 1_000_000.0)?;
+    with_experts(c, windowed(c, spec, c.get("sliding_window")?, |_| true)?)
 }
 
-fn with_experts(c: &Config, mut plan: Blueprint) -> Result<Blueprint, ModelError> {
+fn with_experts(c: &Config, mut spec: ModelSpec) -> Result<ModelSpec, ModelError> {
     if !c.gguf {
-        plan.norm.eps = c.or("rms_norm_eps", 1e-5)?;
+        spec.norm.eps = c.or("rms_norm_eps", 1e-5)?;
     }
-    let experts = ExpertsPlan {
+    let experts = ExpertsSpec {
         count: c.count_or("num_local_experts|num_experts", 8)?,
         chosen: c.count_or("num_experts_per_tok", 2)?,
         inner: c.count("intermediate_size")?,
-        weighing: Weighing::Renormalized,
+        router_weights: RouterWeights::Renormalized,
         gating: Gating::Product(c.or("hidden_act", Activation::Silu)?),
         bias: false,
         layouts: (Layout::OUT_IN, Layout::OUT_IN),
         shared: None,
     };
-    plan.each(|_, layer| {
-        layer.feed = FeedPlan::Experts(experts);
+    spec.each(|_, layer| {
+        layer.feed = FeedForwardSpec::Experts(experts);
         Ok(())
     })
 }
 
-/// SmolLM 3 leaves every fourth layer without positions (arXiv 2501.18795).
-pub(super) fn smollm3(c: &Config) -> Result<Blueprint, ModelError> {
+/// SmolLM 3 has no positions in every fourth layer (arXiv 2501.18795).
+pub(super) fn smollm3(c: &Config) -> Result<ModelSpec, ModelError> {
     let interval = c.count_or("no_rope_layer_interval", 4)?;
     let listed: Option<Vec<u8>> = c.get("no_rope_layers")?;
     let rotated = |i: usize| match &listed {
-        // In spite of its name a 1 means rotation.
+        // Despite the field's name, 1 means rotation.
         Some(list) => list.get(i).is_none_or(|flag| *flag != 0),
         None => !(i + 1).is_multiple_of(interval),
     };
@@ -236,15 +240,15 @@ pub(super) fn smollm3(c: &Config) -> Result<Blueprint, ModelError> {
     } else {
         None
     };
-    let mut plan = base(c, reordered_by_gguf(c), 2_000_000.0)?;
-    plan.tied = c.or("tie_word_embeddings", true)?;
-    windowed(c, plan, window, |i| !rotated(i))?.each(|i, layer| {
+    let mut spec = base(c, reordered_by_gguf(c), 2_000_000.0)?;
+    spec.tied = c.or("tie_word_embeddings", true)?;
+    windowed(c, spec, window, |i| !rotated(i))?.each(|i, layer| {
         layer.attention.rope = rotated(i).then_some(0);
         Ok(())
     })
 }
 
-pub(super) fn internlm2(c: &Config) -> Result<Blueprint, ModelError> {
+pub(super) fn internlm2(c: &Config) -> Result<ModelSpec, ModelError> {
     base(c, reordered_by_gguf(c), 10_000.0)?.each(|_, layer| {
         let attention = &mut layer.attention;
         let kv_heads = attention.kv_heads;
@@ -256,18 +260,19 @@ pub(super) fn internlm2(c: &Config) -> Result<Blueprint, ModelError> {
     })
 }
 
-/// Granite's multipliers, of token vectors, scores, residuals and logits (those of muP, arXiv 2203.03466).
-pub(super) fn granite(c: &Config) -> Result<Blueprint, ModelError> {
-    let mut plan = base(c, reordered_by_gguf(c), 10_000.0)?;
-    plan.embedding.scale = c.get("embedding_multiplier")?;
+/// Granite's multipliers of token vectors, scores, residuals and logits (as in muP, arXiv
+/// 2203.03466).
+pub(super) fn granite(c: &Config) -> Result<ModelSpec, ModelError> {
+    let mut spec = base(c, reordered_by_gguf(c), 10_000.0)?;
+    spec.embedding.scale = c.get("embedding_multiplier")?;
     // llama.cpp calls the divisor of logits their scale.
     let divisor: Option<f64> = c.get("logits_scaling|logit_scale")?;
-    plan.logit_scale = divisor.map(|divisor| 1.0 / divisor);
+    spec.logit_scale = divisor.map(|divisor| 1.0 / divisor);
     let (scale, residual) = (
         c.or("attention_multiplier", 1.0)?,
         c.get("residual_multiplier")?,
     );
-    plan.each(|_, layer| {
+    spec.each(|_, layer| {
         layer.attention.scale = scale;
         layer.residual_scale = residual;
         Ok(())

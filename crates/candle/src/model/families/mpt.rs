@@ -1,12 +1,12 @@
-//! MPT (MosaicML 2023): linear biases in place of positions, no other biases.
+//! MPT (MosaicML 2023): linear biases instead of positions, no other biases.
 
 use crate::model::ModelError;
-use crate::model::blueprint::{
-    AttentionPlan, Blueprint, FeedPlan, HIDDEN, LAYERS, LayerPlan, NormKind, NormPlan, heads,
-};
 use crate::model::config::Config;
 use crate::model::layers::alibi::Alibi;
 use crate::model::layers::mlp::Activation;
+use crate::model::spec::{
+    AttentionSpec, FeedForwardSpec, HIDDEN, LAYERS, LayerSpec, ModelSpec, NormKind, NormSpec, heads,
+};
 use crate::model::weights::names::Names;
 use crate::model::weights::scope::Layout;
 use serde::Deserialize;
@@ -23,7 +23,7 @@ const MODULES: &[(&str, &str)] = &[
     ("output", "/lm_head"),
 ];
 
-/// `attn_config`, of which these fields change what is computed.
+/// The fields of `attn_config` that change the computation.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 struct AttnConfig {
@@ -43,7 +43,7 @@ pub(super) fn names(_: &Config) -> Names {
     }
 }
 
-pub(super) fn plan(c: &Config) -> Result<Blueprint, ModelError> {
+pub(super) fn spec(c: &Config) -> Result<ModelSpec, ModelError> {
     let ((heads, head_dim), own) = (heads(c)?, c.or("attn_config", AttnConfig::default())?);
     let unsupported = [
         (
@@ -60,37 +60,37 @@ pub(super) fn plan(c: &Config) -> Result<Blueprint, ModelError> {
         )));
     }
     let clip: Option<f64> = c.get("clip_qkv")?;
-    let attention = AttentionPlan {
+    let attention = AttentionSpec {
         scale: own
             .softmax_scale
             .unwrap_or_else(|| (head_dim as f64).powf(-0.5)),
         clip: own.clip_qkv.or(clip),
         rope: None,
         alibi: true,
-        ..AttentionPlan::new(heads, heads, head_dim)
+        ..AttentionSpec::new(heads, heads, head_dim)
     };
-    let feed = FeedPlan::Plain {
+    let feed = FeedForwardSpec::Plain {
         inner: c.count_or("expansion_ratio", 4)? * c.count(HIDDEN)?,
         bias: false,
         activation: Activation::Gelu,
         layout: Layout::OUT_IN,
     };
-    let norm = NormPlan {
+    let norm = NormSpec {
         kind: NormKind::Layer { bias: false },
         eps: c.or("layer_norm_epsilon|layer_norm_eps", 1e-5)?,
     };
-    let mut plan = Blueprint::new(
+    let mut spec = ModelSpec::new(
         c,
         norm,
-        vec![LayerPlan::new(attention, feed); c.few(LAYERS)?],
+        vec![LayerSpec::new(attention, feed); c.few(LAYERS)?],
         true,
     )?;
     let max = own
         .alibi_bias_max
         .map_or_else(|| c.or("alibi_bias_max", 8.0), Ok)?;
-    plan.alibi = Some(Alibi {
+    spec.alibi = Some(Alibi {
         slopes: Alibi::slopes_of_mpt(heads, max),
         rounded: None,
     });
-    Ok(plan)
+    Ok(spec)
 }

@@ -1,18 +1,18 @@
-//! OPT (arXiv 2205.01068): learned positions that begin at row 2, ReLU; the 350M has its norms after each sum and
-//! narrower token vectors.
+//! OPT (arXiv 2205.01068): learned positions that begin at row 2, and ReLU. The 350M has its norms
+//! after each sum, and narrower token vectors.
 
 use crate::model::ModelError;
-use crate::model::blueprint::{
-    AttentionPlan, Blueprint, FeedPlan, HIDDEN, LAYERS, LayerPlan, NormKind, NormPlan, NormsPlan,
-    heads,
-};
 use crate::model::config::Config;
 use crate::model::decoder::Residual;
 use crate::model::layers::mlp::Activation;
+use crate::model::spec::{
+    AttentionSpec, FeedForwardSpec, HIDDEN, LAYERS, LayerSpec, ModelSpec, NormKind, NormSpec,
+    NormsSpec, heads,
+};
 use crate::model::weights::names::Names;
 use crate::model::weights::scope::Layout;
 
-/// Row of the table of positions that position 0 has.
+/// Row of position 0 in the table of positions.
 const FIRST: u32 = 2;
 
 const BEFORE: &[(&str, &str)] = &[
@@ -48,27 +48,27 @@ pub(super) fn names(_: &Config) -> Names {
     }
 }
 
-pub(super) fn plan(c: &Config) -> Result<Blueprint, ModelError> {
+pub(super) fn spec(c: &Config) -> Result<ModelSpec, ModelError> {
     let (heads, head_dim) = heads(c)?;
     let (bias, before) = (
         c.or("enable_bias", true)?,
         c.or("do_layer_norm_before", true)?,
     );
-    let attention = AttentionPlan {
+    let attention = AttentionSpec {
         qkv_bias: bias,
         out_bias: bias,
         rope: None,
-        ..AttentionPlan::new(heads, heads, head_dim)
+        ..AttentionSpec::new(heads, heads, head_dim)
     };
-    let feed = FeedPlan::Plain {
+    let feed = FeedForwardSpec::Plain {
         inner: c.count("ffn_dim")?,
         bias,
         activation: c.or("activation_function", Activation::Relu)?,
         layout: Layout::OUT_IN,
     };
-    let mut layer = LayerPlan::new(attention, feed);
+    let mut layer = LayerSpec::new(attention, feed);
     if !before {
-        layer.norms = NormsPlan::AFTER;
+        layer.norms = NormsSpec::AFTER;
         layer.residual = Residual::Normed;
     }
     let affine = c.or("layer_norm_elementwise_affine", true)?;
@@ -77,14 +77,14 @@ pub(super) fn plan(c: &Config) -> Result<Blueprint, ModelError> {
     } else {
         NormKind::Bare
     };
-    let mut plan = Blueprint::new(
+    let mut spec = ModelSpec::new(
         c,
-        NormPlan { kind, eps: 1e-5 },
+        NormSpec { kind, eps: 1e-5 },
         vec![layer; c.few(LAYERS)?],
         true,
     )?;
-    plan.final_norm = before && !c.or("_remove_final_layer_norm", false)?;
-    plan.embedding.positions = Some((plan.context_length + FIRST as usize, FIRST));
-    plan.embedding.width = Some(c.count_or("word_embed_proj_dim", c.count(HIDDEN)?)?);
-    Ok(plan)
+    spec.final_norm = before && !c.or("_remove_final_layer_norm", false)?;
+    spec.embedding.positions = Some((spec.context_length + FIRST as usize, FIRST));
+    spec.embedding.width = Some(c.count_or("word_embed_proj_dim", c.count(HIDDEN)?)?);
+    Ok(spec)
 }

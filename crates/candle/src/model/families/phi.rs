@@ -1,16 +1,17 @@
-//! Phi 1, 1.5 and 2 (both halves beside each other under one norm, partly rotated heads, biases everywhere) and Phi 3,
-//! 3.5 and 4 (Llama with fused projections, LongRoPE) (arXiv 2306.11644, 2309.05463, 2404.14219, 2412.08905).
+//! Phi 1, 1.5 and 2 (parallel halves under one norm, partly rotated heads, biases everywhere), and
+//! Phi 3, 3.5 and 4 (Llama with fused projections, LongRoPE) (arXiv 2306.11644, 2309.05463,
+//! 2404.14219, 2412.08905).
 
 use super::llama::{self, base, windowed};
 use crate::model::ModelError;
-use crate::model::blueprint::{
-    AttentionPlan, Blueprint, FeedPlan, LAYERS, LayerPlan, NormKind, NormPlan, NormsPlan,
-    QkNormPlan, heads,
-};
 use crate::model::config::Config;
 use crate::model::decoder::Residual;
 use crate::model::layers::mlp::Activation;
 use crate::model::layers::rope::Pairing;
+use crate::model::spec::{
+    AttentionSpec, FeedForwardSpec, LAYERS, LayerSpec, ModelSpec, NormKind, NormSpec, NormsSpec,
+    QkNormSpec, heads,
+};
 use crate::model::weights::names::Names;
 use crate::model::weights::scope::Layout;
 
@@ -42,44 +43,44 @@ pub(super) fn phi3_names(_: &Config) -> Names {
     }
 }
 
-pub(super) fn phi(c: &Config) -> Result<Blueprint, ModelError> {
+pub(super) fn phi(c: &Config) -> Result<ModelSpec, ModelError> {
     let (heads, head_dim) = heads(c)?;
-    let norm = NormPlan {
+    let norm = NormSpec {
         kind: NormKind::Layer { bias: true },
         eps: c.or("layer_norm_eps", 1e-5)?,
     };
-    let attention = AttentionPlan {
+    let attention = AttentionSpec {
         qkv_bias: true,
         out_bias: true,
         qk_norm: c
             .or("qk_layernorm", false)?
-            .then_some((QkNormPlan::Head, norm)),
-        ..AttentionPlan::new(heads, c.count_or("num_key_value_heads", heads)?, head_dim)
+            .then_some((QkNormSpec::Head, norm)),
+        ..AttentionSpec::new(heads, c.count_or("num_key_value_heads", heads)?, head_dim)
     };
-    let feed = FeedPlan::Plain {
+    let feed = FeedForwardSpec::Plain {
         inner: c.count("intermediate_size")?,
         bias: true,
         activation: c.or("hidden_act", Activation::GeluTanh)?,
         layout: Layout::OUT_IN,
     };
-    let layer = LayerPlan {
-        norms: NormsPlan::SHARED,
+    let layer = LayerSpec {
+        norms: NormsSpec::SHARED,
         residual: Residual::Parallel,
-        ..LayerPlan::new(attention, feed)
+        ..LayerSpec::new(attention, feed)
     };
-    let mut plan = Blueprint::new(c, norm, vec![layer; c.few(LAYERS)?], false)?;
-    plan.ropes = vec![c.rope(rotated(c, head_dim, 0.5)?, 10_000.0, Pairing::Halves)?];
-    plan.head_bias = true;
-    Ok(plan)
+    let mut spec = ModelSpec::new(c, norm, vec![layer; c.few(LAYERS)?], false)?;
+    spec.ropes = vec![c.rope(rotated(c, head_dim, 0.5)?, 10_000.0, Pairing::Halves)?];
+    spec.head_bias = true;
+    Ok(spec)
 }
 
-pub(super) fn phi3(c: &Config) -> Result<Blueprint, ModelError> {
-    let mut plan = base(c, Pairing::Halves, 10_000.0)?;
-    plan.norm.eps = c.or("rms_norm_eps", 1e-5)?;
-    windowed(c, plan, c.get("sliding_window")?, |_| true)
+pub(super) fn phi3(c: &Config) -> Result<ModelSpec, ModelError> {
+    let mut spec = base(c, Pairing::Halves, 10_000.0)?;
+    spec.norm.eps = c.or("rms_norm_eps", 1e-5)?;
+    windowed(c, spec, c.get("sliding_window")?, |_| true)
 }
 
-/// Components of a head that are rotated: GGUF files say the number, config.json the share.
+/// Number of rotated components per head. GGUF files contain the number, config.json the share.
 pub(super) fn rotated(c: &Config, head_dim: usize, share: f32) -> Result<usize, ModelError> {
     let dims = match c.get("rope_dimension_count")? {
         Some(dims) => dims,

@@ -1,13 +1,13 @@
-//! Qwen 2 and 2.5 (biases on queries, keys and values), Qwen 3 (norms of queries and keys in their place), and the
-//! mixtures of experts of both (arXiv 2407.10671, 2412.15115, 2505.09388).
+//! Qwen 2 and 2.5 (biases on queries, keys and values), Qwen 3 (norms of queries and keys instead),
+//! and the mixtures of experts of both (arXiv 2407.10671, 2412.15115, 2505.09388).
 
 use super::llama::{self, base, windowed};
 use crate::model::ModelError;
-use crate::model::blueprint::{Blueprint, ExpertsPlan, FeedPlan, QkNormPlan};
 use crate::model::config::Config;
-use crate::model::layers::experts::Weighing;
+use crate::model::layers::experts::RouterWeights;
 use crate::model::layers::mlp::{Activation, Gating};
 use crate::model::layers::rope::Pairing;
+use crate::model::spec::{ExpertsSpec, FeedForwardSpec, ModelSpec, QkNormSpec};
 use crate::model::weights::names::Names;
 use crate::model::weights::scope::Layout;
 
@@ -39,7 +39,7 @@ pub(super) fn moe_names(_: &Config) -> Names {
     }
 }
 
-pub(super) fn qwen2(c: &Config) -> Result<Blueprint, ModelError> {
+pub(super) fn qwen2(c: &Config) -> Result<ModelSpec, ModelError> {
     sliding(c)?.each(|_, layer| {
         layer.attention.qkv_bias = true;
         layer.attention.out_bias = false;
@@ -47,33 +47,33 @@ pub(super) fn qwen2(c: &Config) -> Result<Blueprint, ModelError> {
     })
 }
 
-pub(super) fn qwen3(c: &Config) -> Result<Blueprint, ModelError> {
-    let plan = sliding(c)?;
-    let norm = plan.norm;
-    plan.each(|_, layer| {
-        layer.attention.qk_norm = Some((QkNormPlan::Head, norm));
+pub(super) fn qwen3(c: &Config) -> Result<ModelSpec, ModelError> {
+    let spec = sliding(c)?;
+    let norm = spec.norm;
+    spec.each(|_, layer| {
+        layer.attention.qk_norm = Some((QkNormSpec::Head, norm));
         Ok(())
     })
 }
 
-pub(super) fn qwen2_moe(c: &Config) -> Result<Blueprint, ModelError> {
+pub(super) fn qwen2_moe(c: &Config) -> Result<ModelSpec, ModelError> {
     let bias = c.or("qkv_bias", true)?;
-    let plan = sliding(c)?.each(|_, layer| {
+    let spec = sliding(c)?.each(|_, layer| {
         layer.attention.qkv_bias = bias;
         layer.attention.out_bias = false;
         Ok(())
     })?;
     let shared = c.count_or("shared_expert_intermediate_size", 5_632)?;
-    with_experts(c, plan, 60, 4, Some((shared, true)))
+    with_experts(c, spec, 60, 4, Some((shared, true)))
 }
 
-pub(super) fn qwen3_moe(c: &Config) -> Result<Blueprint, ModelError> {
-    let plan = qwen3(c)?;
-    with_experts(c, plan, 128, 8, None)
+pub(super) fn qwen3_moe(c: &Config) -> Result<ModelSpec, ModelError> {
+    let spec = qwen3(c)?;
+    with_experts(c, spec, 128, 8, None)
 }
 
-/// Windows only where they are asked for, and then from a certain layer on.
-fn sliding(c: &Config) -> Result<Blueprint, ModelError> {
+/// Windows only if the config enables them, from a certain layer on.
+fn sliding(c: &Config) -> Result<ModelSpec, ModelError> {
     let from = c.or("max_window_layers", 28)?;
     let window = if c.or("use_sliding_window", false)? {
         c.get("sliding_window")?
@@ -85,24 +85,25 @@ fn sliding(c: &Config) -> Result<Blueprint, ModelError> {
     })
 }
 
-/// Puts experts into every `decoder_sparse_step`th layer but those that are to stay dense.
+/// Adds experts to every `decoder_sparse_step`th layer, except those listed as dense.
 pub(super) fn with_experts(
     c: &Config,
-    plan: Blueprint,
+    spec: ModelSpec,
     count: usize,
     chosen: usize,
     shared: Option<(usize, bool)>,
-) -> Result<Blueprint, ModelError> {
-    // llama.cpp has these in its code: Qwen 3 makes weights sum to one, Qwen 2 and OLMoE don't.
+) -> Result<ModelSpec, ModelError> {
+    // llama.cpp defines this in its code: Qwen 3 renormalizes the weights to a sum of one, Qwen 2
+    // and OLMoE don't.
     let renormalized = c.or("norm_topk_prob", c.gguf && c.kind == "qwen3moe")?;
-    let experts = ExpertsPlan {
+    let experts = ExpertsSpec {
         count: c.count_or("num_experts", count)?,
         chosen: c.count_or("num_experts_per_tok", chosen)?,
         inner: c.count("moe_intermediate_size|intermediate_size")?,
-        weighing: if renormalized {
-            Weighing::Renormalized
+        router_weights: if renormalized {
+            RouterWeights::Renormalized
         } else {
-            Weighing::Share
+            RouterWeights::Share
         },
         gating: Gating::Product(c.or("hidden_act", Activation::Silu)?),
         bias: false,
@@ -111,9 +112,9 @@ pub(super) fn with_experts(
     };
     let dense: Vec<usize> = c.or("mlp_only_layers", Vec::new())?;
     let step = c.count_or("decoder_sparse_step", 1)?;
-    plan.each(|i, layer| {
+    spec.each(|i, layer| {
         if !dense.contains(&i) && (i + 1).is_multiple_of(step) {
-            layer.feed = FeedPlan::Experts(experts);
+            layer.feed = FeedForwardSpec::Experts(experts);
         }
         Ok(())
     })

@@ -1,10 +1,11 @@
-//! Split GGUF: one model in several files called `NAME-00001-of-00003.gguf`. The first holds all metadata, every part its
-//! own share of the tensors, and each says which part it is (`split.no`, from 0) of how many (`split.count`).
+//! Split GGUF: one model in several files called `NAME-00001-of-00003.gguf`. The first contains all
+//! metadata, and every part contains some of the tensors. Each part states its number (`split.no`,
+//! from 0) and the number of parts (`split.count`).
 
 use super::{Gguf, ModelError};
 use std::path::Path;
 
-/// What the name of a part tells.
+/// The parsed name of a part.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PartName {
     stem: String,
@@ -14,7 +15,7 @@ pub struct PartName {
 }
 
 impl PartName {
-    /// Takes `name` apart, if it is that of one of several parts.
+    /// Parses `name`, if it is the name of one of several parts.
     pub fn parse(name: &str) -> Option<Self> {
         let (rest, count) = name.strip_suffix(".gguf")?.rsplit_once("-of-")?;
         let (stem, number) = rest.rsplit_once('-')?;
@@ -37,7 +38,7 @@ impl PartName {
     }
 }
 
-/// Joins all parts of the split file that `one`, read from `path`, is a part of.
+/// Joins all parts of the split file that `one`, read from `path`, belongs to.
 pub(super) fn join(path: &Path, one: Gguf) -> Result<Gguf, ModelError> {
     let bad = |path: &Path, what: String| ModelError::BadFile {
         path: path.to_owned(),
@@ -50,8 +51,8 @@ pub(super) fn join(path: &Path, one: Gguf) -> Result<Gguf, ModelError> {
         .unwrap_or_default();
     let Some(named) = PartName::parse(&name).filter(|named| u64::from(named.count) == count) else {
         let what = format!(
-            "it is one of {count} parts of a model, but isn't called NAME-00001-of-{count:05}.gguf or so, by which the others \
-             would be found; give it its name back"
+            "it is one of {count} parts of a model, but its name isn't like NAME-00001-of-{count:05}.gguf, from which the names of the others \
+             follow; restore its original name"
         );
         return Err(bad(path, what));
     };
@@ -62,17 +63,17 @@ pub(super) fn join(path: &Path, one: Gguf) -> Result<Gguf, ModelError> {
         if !path.is_file() {
             return Err(bad(
                 &path,
-                format!("this part of the {count} is missing; fetch it too"),
+                format!("this part of {count} is missing; fetch it, too"),
             ));
         }
         let part = Gguf::open_one(&path)?;
-        let told = (part.int("split.no"), part.int("split.count"));
-        if told != (Some(number as u64), Some(count)) {
-            let said = |n: Option<u64>| n.map_or("none".to_owned(), |n| n.to_string());
+        let found = (part.int("split.no"), part.int("split.count"));
+        if found != (Some(number as u64), Some(count)) {
+            let shown = |n: Option<u64>| n.map_or("none".to_owned(), |n| n.to_string());
             let what = format!(
-                "its metadata says part {} (from 0) of {}, its name part {number} of {count}; fetch all parts again",
-                said(told.0),
-                said(told.1)
+                "its metadata say part {} (from 0) of {}, but its name says part {number} of {count}; fetch all parts again",
+                shown(found.0),
+                shown(found.1)
             );
             return Err(bad(&path, what));
         }
@@ -85,9 +86,7 @@ pub(super) fn join(path: &Path, one: Gguf) -> Result<Gguf, ModelError> {
             if whole.tensors.insert(tensor.clone(), entry).is_some() {
                 return Err(bad(
                     &path,
-                    format!(
-                        "tensor \"{tensor}\" stands in another part too; fetch all parts again"
-                    ),
+                    format!("tensor \"{tensor}\" is also in another part; fetch all parts again"),
                 ));
             }
         }
@@ -95,10 +94,10 @@ pub(super) fn join(path: &Path, one: Gguf) -> Result<Gguf, ModelError> {
     }
     let whole = whole.ok_or_else(|| bad(path, "it has no parts".to_owned()))?;
     match whole.int("split.tensors.count") {
-        Some(told) if told != whole.tensors.len() as u64 => Err(bad(
+        Some(found) if found != whole.tensors.len() as u64 => Err(bad(
             whole.path(),
             format!(
-                "it tells of {told} tensors where all parts have {}; fetch them again",
+                "its metadata say {found} tensors, but all parts together have {}; fetch them again",
                 whole.tensors.len()
             ),
         )),
@@ -111,7 +110,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_of_parts_are_taken_apart() {
+    fn names_of_parts_are_parsed() {
         for (name, expected) in [
             ("m-q4-00002-of-00003.gguf", Some((2, 3))),
             ("q4/m-00001-of-00002.gguf", Some((1, 2))),

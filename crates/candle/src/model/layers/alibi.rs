@@ -1,19 +1,21 @@
-//! Attention with linear biases in place of positions (ALiBi, arXiv 2108.12409).
+//! Attention with linear biases instead of positions (ALiBi, arXiv 2108.12409).
 
 use candle_core::{DType, Device, Result, Tensor};
 
-/// A bias that grows with a key's position, steeper or flatter by head.
+/// A bias that grows with the position of the key, with a different slope per head.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Alibi {
-    /// One a head.
+    /// One slope per head.
     pub slopes: Vec<f32>,
-    /// Slopes and biases are rounded to bf16, as the reference code of Falcon does, and the bias is scaled by this.
+    /// Factor on the bias. If present, slopes and biases are rounded to bf16, as in Falcon's
+    /// reference code.
     pub rounded: Option<f64>,
 }
 
 impl Alibi {
-    /// The published slopes: a geometric sequence from `2^(-max/heads)`, and where the number of heads is no power of two
-    /// every other one of the next longer sequence behind those of the next shorter. `max` is 8 in the paper.
+    /// The published slopes: a geometric sequence from `2^(-max/heads)`. If the number of heads
+    /// isn't a power of two, the slopes of the next smaller power of two, followed by every other
+    /// slope of the next larger one. `max` is 8 in the paper.
     pub fn slopes(heads: usize, max: f64) -> Vec<f32> {
         let shorter = 1usize << heads.max(1).ilog2();
         let sequence =
@@ -24,7 +26,7 @@ impl Alibi {
         sequence(shorter).chain(rest).collect()
     }
 
-    /// The same in MPT's order: every other one of the next longer sequence first.
+    /// The same slopes in MPT's order: every other slope of the next larger power of two first.
     pub fn slopes_of_mpt(heads: usize, max: f64) -> Vec<f32> {
         let longer = heads.next_power_of_two();
         let all: Vec<f32> = (1..=longer)
@@ -42,10 +44,11 @@ impl Alibi {
             .collect()
     }
 
-    /// `[heads, 1, keys]`. Only differences between keys matter to a softmax, so the bias is that of the key's position.
+    /// `[heads, 1, keys]`. A softmax depends only on differences between keys, so the bias is a
+    /// function of the key's position.
     ///
     /// # Errors
-    /// When the device has no memory for it.
+    /// If the device is out of memory.
     pub fn bias(&self, keys: usize, device: &Device) -> Result<Tensor> {
         let slopes =
             Tensor::new(self.slopes.as_slice(), device)?.reshape((self.slopes.len(), 1, 1))?;
@@ -65,11 +68,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn slopes_are_those_of_the_paper() {
+    fn slopes_equal_those_of_the_paper() {
         let eight: Vec<f32> = (1..=8).map(|i| 0.5f32.powi(i)).collect();
         assert_eq!(Alibi::slopes(8, 8.0), eight);
         assert_eq!(Alibi::slopes_of_mpt(8, 8.0), eight);
-        // Three heads: those of two, then the first of four.
+        // Three heads: the slopes of two heads, then the first of four.
         assert_eq!(Alibi::slopes(3, 8.0), [1.0 / 16.0, 1.0 / 256.0, 0.25]);
         assert_eq!(
             Alibi::slopes_of_mpt(3, 8.0),

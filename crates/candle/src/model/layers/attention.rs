@@ -10,30 +10,30 @@ use crate::model::cpu::{self, with_scratch, with_slice};
 use candle_core::{D, Device, Result, Tensor};
 use std::ops::Range;
 
-/// One layer's attention.
+/// The attention of one layer.
 #[derive(Debug)]
 pub struct Attention {
-    /// Queries, keys and values in one product: all heads' queries, then keys, then values.
+    /// Queries, keys and values in one product: the queries of all heads, then keys, then values.
     pub qkv: Linear,
     pub out: Linear,
     pub heads: usize,
-    /// Heads of keys and values; each serves `heads / kv_heads` heads of queries.
+    /// Number of heads of keys and values; each serves `heads / kv_heads` query heads.
     pub kv_heads: usize,
     pub head_dim: usize,
     /// Factor on the scores, usually `head_dim^-0.5`.
     pub scale: f64,
     /// Scores become `cap * tanh(score / cap)`.
     pub softcap: Option<f64>,
-    /// A position sees this many positions, itself included; all earlier ones if absent.
+    /// The number of positions that a position sees, including itself; all earlier ones if absent.
     pub window: Option<usize>,
-    /// Which of the decoder's rotary embeddings; none where positions are learned.
+    /// Index of one of the decoder's rotary embeddings; `None` if positions are learned.
     pub rope: Option<usize>,
     pub qk_norm: Option<QkNorm>,
-    /// Queries, keys and values, normalized where they are, are held between minus this and this (OLMo, MPT).
+    /// Clamps queries, keys and values to plus or minus this value, after any norm (OLMo, MPT).
     pub clip: Option<f64>,
     /// Adds the decoder's linear biases to the scores.
     pub alibi: bool,
-    /// A score for each head that takes part in the softmax without a value, `[heads]` (gpt-oss).
+    /// One score per head that takes part in the softmax without a value, `[heads]` (gpt-oss).
     pub sinks: Option<Tensor>,
 }
 
@@ -42,14 +42,14 @@ pub struct Attention {
 pub struct QkNorm {
     pub q: Norm,
     pub k: Norm,
-    /// Over all heads at once (OLMo 2) in place of each head (Qwen 3).
+    /// Over all heads at once (OLMo 2) instead of each head (Qwen 3).
     pub whole: bool,
 }
 
-/// What all layers of a pass share.
+/// Values that all layers of a forward pass share.
 #[derive(Debug)]
 pub struct Surroundings {
-    /// Position of the pass's first token.
+    /// Position of the first token that is fed.
     pub start: usize,
     /// One set of tables for each of the decoder's rotary embeddings.
     pub tables: Vec<Tables>,
@@ -60,12 +60,12 @@ pub struct Surroundings {
     pub arithmetic: Arithmetic,
 }
 
-/// Keys and values of the tokens seen so far, `[batch, kv_heads, tokens, head_dim]`.
+/// Keys and values of the tokens so far, `[batch, kv_heads, tokens, head_dim]`.
 #[derive(Clone, Debug, Default)]
 pub struct LayerCache(Option<(Tensor, Tensor)>);
 
 impl LayerCache {
-    /// Puts further keys and values behind those that are held; gives all of them.
+    /// Appends keys and values, and returns all of them.
     fn extend(&mut self, mut keys: Tensor, mut values: Tensor) -> Result<(Tensor, Tensor)> {
         if let Some((old_keys, old_values)) = self.0.take() {
             keys = Tensor::cat(&[&old_keys, &keys], 2)?;
@@ -78,7 +78,7 @@ impl LayerCache {
     /// Keeps these sequences of the batch, in this order.
     ///
     /// # Errors
-    /// When the device has no memory for it.
+    /// If the device is out of memory.
     pub fn select(&mut self, sequences: &Tensor) -> Result<()> {
         if let Some((keys, values)) = &mut self.0 {
             *keys = keys.index_select(sequences, 0)?;
@@ -89,10 +89,10 @@ impl LayerCache {
 }
 
 impl Attention {
-    /// `x` is `[batch, len, hidden]`; the outcome has only the positions `rows`.
+    /// `x` is `[batch, len, hidden]`; the result contains only the positions `rows`.
     ///
     /// # Errors
-    /// On a shape mismatch or want of memory.
+    /// On a shape mismatch, or if memory runs out.
     pub fn forward(
         &self,
         x: &Tensor,
@@ -138,7 +138,8 @@ impl Attention {
         self.out.forward(&self.mix(&scores, &v)?, around.arithmetic)
     }
 
-    /// The same by [`cpu`], over slices: no key, value or score is copied but for what a product wants side by side.
+    /// As [`Attention::forward`], by [`cpu`] on slices. Copies keys, values and scores only where a
+    /// product needs them adjacent.
     fn on_cpu(
         &self,
         x: &Tensor,
@@ -209,7 +210,8 @@ impl Attention {
         Tensor::from_vec(y, (batch, rows.len(), self.out.outputs()?), x.device())
     }
 
-    /// Normalizes, holds, rotates and scales queries, keys and values of sequences of `len` positions, in place.
+    /// Normalizes, clamps, rotates and scales queries, keys and values of sequences of `len`
+    /// positions, in place.
     fn prepare(&self, qkv: &mut [f32], len: usize, around: &Surroundings) -> Result<()> {
         let (heads, d) = (self.heads, self.head_dim);
         let scale = self.scale as f32;
@@ -244,7 +246,7 @@ impl Attention {
         }
     }
 
-    /// Attention and the product behind it: `[batch, rows, hidden]`.
+    /// Attention and the output projection: `[batch, rows, hidden]`.
     fn attended(
         &self,
         batch: usize,
@@ -287,8 +289,8 @@ impl Attention {
         })
     }
 
-    /// `[batch, heads, rows, d]` and `[batch, kv_heads, keys, d]` to `[batch, heads, rows, keys]`, masked. Heads that share
-    /// keys are stacked along the rows, so that no key is copied.
+    /// `[batch, heads, rows, d]` and `[batch, kv_heads, keys, d]` to `[batch, heads, rows, keys]`,
+    /// masked. Heads that share keys are stacked along the rows, so that no key is copied.
     fn scores(
         &self,
         q: &Tensor,
@@ -351,10 +353,10 @@ impl Surroundings {
     }
 }
 
-/// 0 where position `start + i` sees position `j`, minus infinity elsewhere: `[len, start + len]`.
+/// 0 if position `start + i` sees position `j`, otherwise minus infinity: `[len, start + len]`.
 ///
 /// # Errors
-/// When the device has no memory for it.
+/// If the device is out of memory.
 pub fn mask(start: usize, len: usize, window: Option<usize>, device: &Device) -> Result<Tensor> {
     let keys = start + len;
     let sees =
@@ -378,7 +380,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_position_sees_itself_and_what_came_before_within_the_window() {
+    fn a_position_sees_itself_and_earlier_positions_within_the_window() {
         let seen = |start, len, window| -> Vec<String> {
             let rows = mask(start, len, window, &Device::Cpu)
                 .unwrap()

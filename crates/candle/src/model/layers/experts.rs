@@ -1,16 +1,17 @@
-//! Mixtures of experts: a router chooses a few feed-forward blocks for each token (arXiv 1701.06538, 2101.03961).
+//! Mixtures of experts: a router chooses a few feed-forward blocks for each token (arXiv
+//! 1701.06538, 2101.03961).
 
 use super::linear::Linear;
 use super::mlp::Mlp;
 use crate::model::cpu::packed::Arithmetic;
 use candle_core::{D, Result, Tensor};
 
-/// How the chosen experts are weighed.
+/// How the outputs of the chosen experts are weighted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Weighing {
+pub enum RouterWeights {
     /// By their share of the softmax over all experts.
     Share,
-    /// The same, made to sum to one over the chosen.
+    /// By these shares, renormalized to a sum of one over the chosen experts.
     Renormalized,
 }
 
@@ -19,10 +20,10 @@ pub enum Weighing {
 pub struct Experts {
     pub router: Linear,
     pub experts: Vec<Mlp>,
-    /// Experts a token.
+    /// Number of experts per token.
     pub chosen: usize,
-    pub weighing: Weighing,
-    /// One that every token passes, and the gate whose sigmoid weighs it.
+    pub router_weights: RouterWeights,
+    /// An expert that every token passes, and the gate whose sigmoid is its weight.
     pub shared: Option<(Mlp, Option<Linear>)>,
 }
 
@@ -30,7 +31,7 @@ impl Experts {
     /// `[..., hidden]` to `[..., hidden]`.
     ///
     /// # Errors
-    /// On a shape mismatch or want of memory.
+    /// On a shape mismatch, or if memory runs out.
     pub fn forward(&self, x: &Tensor, arithmetic: Arithmetic) -> Result<Tensor> {
         let width = x.dim(D::Minus1)?;
         let rows = x.reshape(((), width))?;
@@ -70,14 +71,15 @@ impl Experts {
         y.reshape(x.shape())
     }
 
-    /// The experts of a token by their shares, with weights. Of equal shares the first counts as the larger.
+    /// Chooses the experts of a token by their shares, and returns them with their weights. Among
+    /// equal shares, the first counts as the largest.
     fn choose(&self, shares: &[f32]) -> Vec<(usize, f32)> {
         let mut order: Vec<usize> = (0..shares.len()).collect();
         order.sort_by(|a, b| shares[*b].total_cmp(&shares[*a]));
         order.truncate(self.chosen);
-        let sum: f32 = match self.weighing {
-            Weighing::Share => 1.0,
-            Weighing::Renormalized => order.iter().map(|i| shares[*i]).sum(),
+        let sum: f32 = match self.router_weights {
+            RouterWeights::Share => 1.0,
+            RouterWeights::Renormalized => order.iter().map(|i| shares[*i]).sum(),
         };
         order.into_iter().map(|i| (i, shares[i] / sum)).collect()
     }

@@ -1,4 +1,4 @@
-//! Matrix products with weights in whatever form they are kept, and embeddings.
+//! Products with matrices in any form, and embeddings.
 
 use crate::model::cpu;
 use crate::model::cpu::packed::{Arithmetic, PANEL, Packed};
@@ -8,10 +8,11 @@ use candle_core::{DType, Device, Result, Tensor, bail};
 use half::bf16;
 use std::ops::Range;
 
-/// Rows of a quantized matrix are widened in panels of at most this many elements (64 MiB in f32), so
-/// that a large vocabulary never stands in memory as a whole.
+/// Quantized matrices are widened in panels of at most this many elements (64 MiB in f32), so that
+/// no large vocabulary is in memory as a whole.
 const PANEL_ELEMENTS: usize = 16 << 20;
-/// The same where they are packed for one product (4 MiB): what is just written is still in the cache when it is multiplied.
+/// The same limit for panels that are packed for one product (4 MiB): small enough to be in the
+/// cache when they are multiplied.
 const PACKED_ELEMENTS: usize = 1 << 20;
 
 /// `y = x W^T + b`, f32 in and out.
@@ -41,7 +42,7 @@ impl Linear {
     /// `[..., in]` to `[..., out]`.
     ///
     /// # Errors
-    /// On a shape mismatch or want of memory.
+    /// On a shape mismatch, or if memory runs out.
     pub fn forward(&self, x: &Tensor, arithmetic: Arithmetic) -> Result<Tensor> {
         let dims = x.dims();
         let (lead, width) = dims.split_at(dims.len() - 1);
@@ -66,23 +67,24 @@ impl Linear {
         y.reshape(shape)
     }
 
-    /// Rows of the weight: elements of a row that comes out.
+    /// Rows of the weight: numbers per output row.
     ///
     /// # Errors
-    /// When the weight is no matrix.
+    /// If the weight isn't a matrix.
     pub fn outputs(&self) -> Result<usize> {
         self.weight.outputs()
     }
 
-    /// Whether a product of a few rows costs less than one of many: a weight that isn't packed is unpacked for each.
+    /// True if a product of few rows costs less than one of many. False for a weight that isn't
+    /// packed, because each product unpacks it.
     pub(in crate::model) fn is_packed(&self) -> bool {
         matches!(self.weight, Matrix::Packed(_))
     }
 
-    /// On the CPU: rows of `in` numbers to rows of `out`, one after the other.
+    /// On the CPU: multiplies consecutive rows of `in` numbers to rows of `out` numbers.
     ///
     /// # Errors
-    /// When `x` isn't whole rows, or `y` not as many.
+    /// If `x` isn't a whole number of rows, or `y` doesn't have the same number of rows.
     pub(in crate::model) fn multiply(
         &self,
         x: &[f32],
@@ -96,7 +98,7 @@ impl Linear {
             || y.len() != x.len() / inputs * outputs
         {
             bail!(
-                "{} activations and {} outcomes for a matrix of {outputs} rows of {inputs}",
+                "{} activations and {} outputs for a matrix of {outputs} rows of {inputs}",
                 x.len(),
                 y.len()
             );
@@ -128,10 +130,11 @@ impl Linear {
         self.add_bias(0..outputs, y)
     }
 
-    /// The same for some of the outputs, from a multiple of [`PANEL`] on. False where the weight isn't packed.
+    /// As [`Linear::multiply`], but only for some outputs, from a multiple of [`PANEL`] on. False
+    /// if the weight isn't packed.
     ///
     /// # Errors
-    /// As for [`Linear::multiply`], and when there are no such outputs.
+    /// As for [`Linear::multiply`], and if the weight doesn't have these outputs.
     pub(in crate::model) fn multiply_part(
         &self,
         x: &[f32],
@@ -150,7 +153,7 @@ impl Linear {
             || y.len() != x.len() / inputs * count
         {
             bail!(
-                "{} activations and {} outcomes for rows {wanted:?} of {packed:?}",
+                "{} activations and {} outputs for rows {wanted:?} of {packed:?}",
                 x.len(),
                 y.len()
             );
@@ -186,7 +189,7 @@ impl Linear {
     }
 }
 
-/// Multiplies by some rows of a matrix, in f32, and moves the target's column behind what is written.
+/// Multiplies by some rows of a matrix, in f32, and advances the target's column.
 fn multiply_panel(
     x: &[f32],
     panel: &Tensor,
@@ -210,10 +213,10 @@ fn multiply_panel(
 }
 
 impl Matrix {
-    /// A matrix in f32, bf16 or f16, packed where it will be multiplied by the CPU's own products.
+    /// A matrix in f32, bf16 or f16, packed if the CPU's own products will multiply it.
     ///
     /// # Errors
-    /// When it is no matrix.
+    /// If it isn't a matrix.
     pub fn dense(weight: Tensor) -> Result<Self> {
         let (_, inputs) = weight.dims2()?;
         if !cpu::available() || !weight.device().is_cpu() {
@@ -237,11 +240,12 @@ impl Matrix {
         Ok(packed.map_or(Self::Dense(weight), Self::Packed))
     }
 
-    /// Quantized matrices one below another, written out in f32 or bf16 and packed a panel at a time, so that memory never holds
-    /// them as a whole but packed. None where the CPU has no products of its own, or `dtype` is another.
+    /// Stacks quantized matrices, dequantized to f32 or bf16 and packed one panel at a time, so
+    /// that memory never holds the whole matrix unpacked. `None` if the CPU has no products of its
+    /// own, or `dtype` is another.
     ///
     /// # Errors
-    /// When they aren't of one width.
+    /// If they differ in width.
     pub fn written_out(parts: &[QTensor], dtype: DType, device: &Device) -> Result<Option<Self>> {
         let kept = match dtype {
             DType::F32 => Arithmetic::F32,
@@ -301,7 +305,7 @@ impl Matrix {
         match self {
             Self::Packed(packed) => bail!("{packed:?} is for activations in f32 on the CPU"),
             Self::Dense(w) if w.dtype() == DType::F32 => x.matmul(&w.t()?),
-            // Widening costs little beside a product over many rows, and it is exact.
+            // Widening is exact, and cheap compared to a product over many rows.
             Self::Dense(w) if w.device().is_cpu() => x.matmul(&w.to_dtype(DType::F32)?.t()?),
             Self::Dense(w) => x.to_dtype(w.dtype())?.matmul(&w.t()?)?.to_dtype(DType::F32),
             Self::Quantized(parts) => {
@@ -347,7 +351,7 @@ impl Matrix {
     }
 }
 
-/// A quantized matrix as f32 panels of at most so many elements, top to bottom.
+/// A quantized matrix as f32 panels of at most this many elements, from top to bottom.
 fn panels(matrix: &QTensor, elements: usize) -> Result<impl Iterator<Item = Result<Tensor>> + '_> {
     let (rows, width) = matrix.shape().dims2()?;
     let step = (elements / width.max(1)).clamp(1, rows.max(1));
@@ -362,7 +366,7 @@ fn panels(matrix: &QTensor, elements: usize) -> Result<impl Iterator<Item = Resu
     }))
 }
 
-/// A table of token vectors, which may serve as the output matrix too.
+/// A table of token vectors, which may also serve as the output matrix.
 #[derive(Debug)]
 pub struct Embedding {
     table: Linear,
@@ -379,7 +383,7 @@ impl Embedding {
     /// Vectors of `ids` (`[n]`, u32), f32, shape `[n, hidden]`.
     ///
     /// # Errors
-    /// When an id is outside the vocabulary.
+    /// If an id is outside the vocabulary.
     pub fn vectors(&self, ids: &Tensor) -> Result<Tensor> {
         self.table.weight.rows(ids)
     }
@@ -443,7 +447,7 @@ mod tests {
     }
 
     #[test]
-    fn a_quantized_matrix_in_panels_equals_itself_in_one_piece() {
+    fn a_quantized_matrix_in_panels_equals_the_matrix_in_one_piece() {
         let w = ramp((1 << 10, 1 << 15));
         let q = QTensor::quantize(&w, GgmlDType::Q4_0).unwrap();
         let whole = q.dequantize(&Device::Cpu).unwrap();

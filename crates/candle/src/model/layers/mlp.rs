@@ -7,15 +7,15 @@ use crate::model::cpu::{self, activation};
 use candle_core::{D, Result, Tensor};
 use serde::Deserialize;
 
-/// The nonlinearity, by the names that config.json uses.
+/// The activation, by its names in config.json.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 pub enum Activation {
     #[serde(rename = "silu", alias = "swish")]
     Silu,
-    /// The exact one, with the error function.
+    /// The exact function, with the error function.
     #[serde(rename = "gelu")]
     Gelu,
-    /// The tanh approximation under its several names.
+    /// The tanh approximation, under its several names.
     #[serde(
         rename = "gelu_new",
         alias = "gelu_pytorch_tanh",
@@ -33,13 +33,13 @@ pub enum Activation {
     ReluSquared,
 }
 
-/// How a gated block puts its two halves together.
+/// How a gated block joins its two halves.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Gating {
     /// `act(gate) * up` (arXiv 2002.05202).
     Product(Activation),
-    /// gpt-oss: `gate * sigmoid(1.702 gate) * (up + 1)`, the gate at most `limit`, `up` between `-limit` and `limit`
-    /// (arXiv 2508.10925).
+    /// gpt-oss: `gate * sigmoid(1.702 gate) * (up + 1)`, with the gate clamped to at most `limit`
+    /// and `up` to `-limit..limit` (arXiv 2508.10925).
     Clamped { limit: f64 },
 }
 
@@ -68,7 +68,7 @@ impl Activation {
     }
 }
 
-/// Rows that go through both products of a block before the next ones do.
+/// Number of rows that pass both products of a block before the next rows do.
 const BLOCK_ROWS: usize = 192;
 
 /// A feed-forward block.
@@ -86,7 +86,7 @@ pub enum Mlp {
         down: Linear,
         activation: Activation,
     },
-    /// A few of many, chosen for each token.
+    /// A few experts of many, chosen for each token.
     Experts(Box<Experts>),
 }
 
@@ -94,7 +94,7 @@ impl Mlp {
     /// `[..., hidden]` to `[..., hidden]`.
     ///
     /// # Errors
-    /// On a shape mismatch or want of memory.
+    /// On a shape mismatch, or if memory runs out.
     pub fn forward(&self, x: &Tensor, arithmetic: Arithmetic) -> Result<Tensor> {
         if cpu::available()
             && x.device().is_cpu()
@@ -123,8 +123,8 @@ impl Mlp {
         }
     }
 
-    /// The same a few rows at a time, so that what stands between the products never leaves the cache. None where it isn't
-    /// for [`cpu`] to do.
+    /// As [`Mlp::forward`], a few rows at a time, so that intermediate values stay in the cache.
+    /// `None` if [`cpu`] can't compute this block.
     fn on_cpu(&self, x: &Tensor, arithmetic: Arithmetic) -> Result<Option<Tensor>> {
         let (up, down) = match self {
             Self::Gated { gate_up, down, .. } => (gate_up, down),

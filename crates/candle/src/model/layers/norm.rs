@@ -14,8 +14,8 @@ pub enum Norm {
         bias: Tensor,
         eps: f32,
     },
-    /// A layer norm without bias for each head: `weight` is `[heads, head_dim]`, and the last two dimensions of what is
-    /// normalized are these (Cohere, StableLM). `ones` and `zeros` are `[head_dim]`.
+    /// A layer norm without bias for each head. `weight` is `[heads, head_dim]`, the last two
+    /// dimensions of the input (Cohere, StableLM). `ones` and `zeros` are `[head_dim]`.
     Heads {
         weight: Tensor,
         ones: Tensor,
@@ -25,10 +25,10 @@ pub enum Norm {
 }
 
 impl Norm {
-    /// Normalizes each vector of the last dimension; shape and dtype (f32) stay.
+    /// Normalizes each vector of the last dimension; shape and dtype (f32) don't change.
     ///
     /// # Errors
-    /// When the last dimension isn't the weight's.
+    /// If the last dimension differs from the weight's.
     pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
         let x = x.contiguous()?;
         if cpu::available() && x.device().is_cpu() {
@@ -53,10 +53,10 @@ impl Norm {
         }
     }
 
-    /// The same on the CPU, over vectors one after the other.
+    /// As [`Norm::forward`], on the CPU, over consecutive vectors.
     ///
     /// # Errors
-    /// When they aren't whole vectors of the weight's length.
+    /// If they aren't whole vectors of the weight's length.
     pub(in crate::model) fn in_place(&self, x: &mut [f32]) -> Result<()> {
         let (weight, bias, eps) = match self {
             Self::Rms { weight, eps } => (weight, None, *eps),
@@ -65,7 +65,7 @@ impl Norm {
                 weight, zeros, eps, ..
             } => (weight, Some(zeros), *eps),
         };
-        // Of several heads' weights each has its turn.
+        // Cycle through the weights of the heads.
         let len = weight.dims().last().copied().unwrap_or_default();
         if len == 0 || !x.len().is_multiple_of(weight.elem_count()) {
             candle_core::bail!(

@@ -1,7 +1,7 @@
 //! Rotary position embeddings (arXiv 2104.09864) and their scalings, in f32.
 //!
-//! Tables are made for each pass, since some scalings depend on the sequence's length. They are
-//! computed as the reference implementations do: inverse frequencies and angles in f32.
+//! Tables are computed for each pass, since some scalings depend on the sequence's length. As in
+//! the reference implementations, inverse frequencies and angles are f32.
 
 use crate::model::cpu;
 use byrote_core::simd::vectorized;
@@ -10,16 +10,16 @@ use serde::Deserialize;
 use std::f32::consts::PI;
 use std::ops::Range;
 
-/// Which components of a head are rotated together.
+/// The components of a head that are rotated together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Pairing {
-    /// Component i with i + d/2, as Hugging Face checkpoints have it.
+    /// Component i with i + d/2, as in Hugging Face checkpoints.
     Halves,
-    /// Component 2i with 2i + 1, as llama.cpp lays out Llama's queries and keys.
+    /// Component 2i with 2i + 1, as llama.cpp arranges Llama's queries and keys.
     Neighbours,
 }
 
-/// How rotary frequencies are stretched for longer contexts.
+/// How rotary frequencies are scaled for longer contexts.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Scaling {
     None,
@@ -27,36 +27,38 @@ pub enum Scaling {
     Linear {
         factor: f32,
     },
-    /// NTK-aware: beyond `original` tokens the base grows with the sequence's length.
+    /// NTK-aware: beyond `original` tokens, the base grows with the sequence's length.
     Dynamic {
         factor: f32,
         original: usize,
     },
-    /// Llama 3.1: low frequencies divided by `factor`, high ones kept, a ramp between (arXiv 2407.21783).
+    /// Llama 3.1: low frequencies divided by `factor`, high ones unchanged, with a ramp between
+    /// them (arXiv 2407.21783).
     Llama3 {
         factor: f32,
         low: f32,
         high: f32,
         original: usize,
     },
-    /// LongRoPE: a factor a frequency, one set up to `original` tokens and one beyond (arXiv 2402.13753).
+    /// LongRoPE: one factor per frequency, with one set of factors up to `original` tokens and
+    /// another beyond (arXiv 2402.13753).
     LongRope {
         short: Vec<f32>,
         long: Vec<f32>,
         original: usize,
         attention: f32,
     },
-    /// YaRN: interpolation by frequency, and warmer attention (arXiv 2309.00071).
+    /// YaRN: interpolation by frequency, and a factor on attention scores (arXiv 2309.00071).
     Yarn {
         factor: f32,
         fast: f32,
         slow: f32,
         original: usize,
         attention: f32,
-        /// The ramp's ends are whole components.
+        /// True if the ramp's ends are whole components.
         truncate: bool,
     },
-    /// Frequencies divided by given factors, as GGUF's `rope_freqs.weight` has them.
+    /// Frequencies divided by given factors, as in GGUF's `rope_freqs.weight`.
     Divided {
         by: Vec<f32>,
     },
@@ -66,7 +68,7 @@ pub enum Scaling {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Rope {
     pub base: f32,
-    /// How many components of each head are rotated: all of them, or the first few.
+    /// The number of rotated components per head: all of them, or the first few.
     pub dims: usize,
     pub scaling: Scaling,
     pub pairing: Pairing,
@@ -85,7 +87,7 @@ impl Rope {
     /// Tables for positions `start..start + len` of a sequence of `sequence_len` tokens.
     ///
     /// # Errors
-    /// When the device has no memory for them.
+    /// If the device is out of memory.
     pub fn tables(
         &self,
         start: usize,
@@ -189,7 +191,7 @@ impl Rope {
         truncate: bool,
     ) -> Vec<f32> {
         let d = self.dims as f32;
-        // The component that turns `rotations` times within the original context.
+        // The component that makes `rotations` turns within the original context.
         let component = |rotations: f32| {
             d * (original as f32 / (rotations * 2.0 * PI)).ln() / (2.0 * self.base.ln())
         };
@@ -217,10 +219,10 @@ fn divided(plain: Vec<f32>, by: &[f32]) -> Vec<f32> {
 }
 
 impl Tables {
-    /// The tables of some positions only, counted in the pass.
+    /// The tables of some positions only, relative to the pass.
     ///
     /// # Errors
-    /// When `rows` are not positions of the pass.
+    /// If `rows` aren't positions of the pass.
     pub fn at(&self, rows: &Range<usize>) -> Result<Self> {
         let cut = |table: &Tensor| table.narrow(0, rows.start, rows.len());
         Ok(Self {
@@ -230,11 +232,11 @@ impl Tables {
         })
     }
 
-    /// On the CPU: `turn` is given a function that rotates one head's components in place, as those of a position of the
-    /// pass.
+    /// On the CPU: calls `turn` with a function that rotates the components of one head in place,
+    /// given a position of the pass.
     ///
     /// # Errors
-    /// When the tables lie elsewhere, or `turn` fails.
+    /// If the tables are on another device, or `turn` fails.
     pub(in crate::model) fn with_rotation<R>(
         &self,
         turn: impl FnOnce(&dyn Fn(usize, &mut [f32])) -> Result<R>,
@@ -259,7 +261,7 @@ impl Tables {
     /// Rotates queries or keys of shape `[batch, heads, len, head_dim]`.
     ///
     /// # Errors
-    /// On a shape mismatch or want of memory.
+    /// On a shape mismatch, or if memory runs out.
     pub fn rotate(&self, x: &Tensor) -> Result<Tensor> {
         let rotate = match self.pairing {
             Pairing::Halves => candle_nn::rotary_emb::rope,
@@ -290,7 +292,7 @@ vectorized! {
 }
 
 vectorized! {
-    /// The same with components that are neighbours.
+    /// As [`rotate_halves`], with adjacent components as pairs.
     fn rotate_neighbours(x: &mut [f32], cos: &[f32], sin: &[f32]) {
         for ((pair, cos), sin) in x.chunks_exact_mut(2).zip(cos).zip(sin) {
             (pair[0], pair[1]) = (pair[0] * cos - pair[1] * sin, pair[0] * sin + pair[1] * cos);
@@ -303,15 +305,15 @@ vectorized! {
 pub struct RawScaling {
     #[serde(alias = "type")]
     rope_type: Option<String>,
-    /// Newer configs put the base here.
+    /// Newer configs contain the base here.
     pub rope_theta: Option<f32>,
-    /// Newer configs of partly rotated heads put the share here.
+    /// Newer configs of partly rotated heads contain the share here.
     pub partial_rotary_factor: Option<f32>,
     factor: Option<f32>,
     low_freq_factor: Option<f32>,
     high_freq_factor: Option<f32>,
     original_max_position_embeddings: Option<usize>,
-    /// As GGUF has them: what each frequency is divided by.
+    /// The divisors of the frequencies, as in GGUF.
     factors: Option<Vec<f32>>,
     short_factor: Option<Vec<f32>>,
     long_factor: Option<Vec<f32>>,
@@ -324,11 +326,12 @@ pub struct RawScaling {
 }
 
 impl RawScaling {
-    /// The checked scaling. `context` is the config's `max_position_embeddings`; `original` its own
-    /// `original_max_position_embeddings`, which some families keep outside the table; `dims` as in [`Rope`].
+    /// The checked scaling. `context` is the config's `max_position_embeddings`; `original` is its
+    /// own `original_max_position_embeddings`, which some families store outside the table; `dims`
+    /// is as in [`Rope`].
     ///
     /// # Errors
-    /// Says which field is missing or which type is unknown.
+    /// The error says which field is missing or which type is unknown.
     pub fn check(
         &self,
         context: usize,
@@ -370,7 +373,8 @@ impl RawScaling {
             },
             "longrope" | "su" => {
                 let original = original.unwrap_or(context);
-                // Newer configs state the factor; older ones leave it to the two context lengths.
+                // Newer configs contain the factor; in older ones, it follows from the two context
+                // lengths.
                 let factor = self.factor.unwrap_or(context as f32 / original as f32);
                 let attention = self.attention_factor.unwrap_or(if factor <= 1.0 {
                     1.0
@@ -434,7 +438,7 @@ mod tests {
     }
 
     #[test]
-    fn tables_agree_with_double_precision_far_out() {
+    fn tables_agree_with_double_precision_at_far_positions() {
         let tables = rope(Scaling::None)
             .tables(1_000, 1, 1_001, &Device::Cpu)
             .unwrap();
@@ -449,7 +453,7 @@ mod tests {
     }
 
     #[test]
-    fn scalings_leave_high_frequencies_and_slow_low_ones() {
+    fn scalings_keep_high_frequencies_and_lower_low_ones() {
         let plain = rope(Scaling::None).frequencies(100).0;
         let llama3 = rope(Scaling::Llama3 {
             factor: 8.0,
@@ -474,7 +478,7 @@ mod tests {
     }
 
     #[test]
-    fn a_rotation_keeps_lengths_and_leaves_unrotated_components_alone() {
+    fn rotation_preserves_lengths_and_unrotated_components() {
         let x = Tensor::arange(0f32, 32.0, &Device::Cpu)
             .unwrap()
             .reshape((1, 1, 2, 16))
@@ -503,7 +507,7 @@ mod tests {
     }
 
     #[test]
-    fn an_unknown_or_incomplete_scaling_says_what_is_wrong() {
+    fn an_unknown_or_incomplete_scaling_is_an_error_with_the_reason() {
         let raw = |json: &str| {
             serde_json::from_str::<RawScaling>(json)
                 .unwrap()

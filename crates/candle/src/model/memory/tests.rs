@@ -11,8 +11,8 @@ fn header(name: &str, dtype: &str, shape: &[usize], bytes: u64) -> Header {
     }
 }
 
-/// Of 77 million parameters: a vocabulary of 8,000 and 20 layers 512 wide, in bf16.
-fn model() -> Outline {
+/// A model of 77 million parameters: a vocabulary of 8,000 and 20 layers of width 512, in bf16.
+fn model() -> MemoryEstimate {
     let mut headers = vec![
         header("embed", "bf16", &[8_000, 512], 2 * 8_000 * 512),
         header("norm", "f32", &[512], 2_048),
@@ -46,7 +46,7 @@ fn model() -> Outline {
         inner: 5 * 2_048,
         ..Widths::default()
     };
-    Outline::new(
+    MemoryEstimate::new(
         "m/model.safetensors".to_owned(),
         headers,
         Some(widths),
@@ -55,8 +55,8 @@ fn model() -> Outline {
     )
 }
 
-fn room(limit: u64) -> Room {
-    Room {
+fn budget(limit: u64) -> MemoryBudget {
+    MemoryBudget {
         limit: Some(limit),
         asked: true,
         held: 0,
@@ -68,7 +68,7 @@ fn room(limit: u64) -> Room {
 }
 
 #[test]
-fn weights_take_what_their_form_takes() {
+fn weights_take_the_memory_of_their_form() {
     use Packing::{None, Panels};
     let matrix = header("m", "bf16", &[100, 64], 12_800);
     for (precision, packing, bytes) in [
@@ -80,7 +80,7 @@ fn weights_take_what_their_form_takes() {
         (Precision::Bf16, Panels, 2 * 128 * 64),
         (Precision::F16, Panels, 2 * 6_400),
         (Precision::AtLoad(Quant::Q8_0), Panels, 6_400 / 32 * 34),
-        // Rows of 64 hold no block of 256: q5_0 in its place.
+        // Rows of 64 contain no block of 256, so q5_0 is used instead.
         (Precision::AtLoad(Quant::Q4K), None, 6_400 / 32 * 22),
     ] {
         assert_eq!(
@@ -111,7 +111,7 @@ fn weights_take_what_their_form_takes() {
 }
 
 #[test]
-fn names_of_types_are_those_of_gguf() {
+fn type_names_equal_those_of_gguf() {
     assert_eq!(
         ["Q4K", "Q4_0", "BF16", "F32"].map(stored_name),
         ["q4_k", "q4_0", "bf16", "f32"]
@@ -121,13 +121,13 @@ fn names_of_types_are_those_of_gguf() {
 #[test]
 fn batches_shrink_first_then_threads_then_weights() {
     let model = model();
-    let whole = model.plan(Precision::F32, Packing::None, &room(0));
+    let whole = model.plan(Precision::F32, Packing::None, &budget(0));
     assert_eq!((whole.batch, whole.threads), (16, 4));
     assert!(whole.weights > 300 * MB && whole.total() > whole.weights + 4 * whole.thread());
     let mut last = (usize::MAX, usize::MAX, u64::MAX);
     let mut seen = Vec::new();
     for limit in (100..2_000).rev().map(|mb| mb * MB) {
-        let Ok(plan) = model.choose(None, Packing::None, &room(limit)) else {
+        let Ok(plan) = model.choose(None, Packing::None, &budget(limit)) else {
             continue;
         };
         assert!(plan.total() <= limit, "{plan:?}");
@@ -162,16 +162,19 @@ fn batches_shrink_first_then_threads_then_weights() {
 }
 
 #[test]
-fn of_what_is_merely_free_f32_takes_half() {
-    let (model, free) = (model(), |limit| Room {
+fn f32_takes_at_most_half_of_the_free_memory() {
+    let (model, free) = (model(), |limit| MemoryBudget {
         asked: false,
-        ..room(limit)
+        ..budget(limit)
     });
-    let whole = model.plan(Precision::F32, Packing::None, &room(0)).total();
-    let chosen = |room: &Room| model.choose(None, Packing::None, room).unwrap().precision;
+    let whole = model
+        .plan(Precision::F32, Packing::None, &budget(0))
+        .total();
+    let chosen =
+        |budget: &MemoryBudget| model.choose(None, Packing::None, budget).unwrap().precision;
     assert_eq!(chosen(&free(2 * whole)), Precision::F32);
     assert_eq!(chosen(&free(600 * MB)), Precision::Bf16);
-    assert_eq!(chosen(&room(600 * MB)), Precision::F32);
+    assert_eq!(chosen(&budget(600 * MB)), Precision::F32);
     assert_eq!(
         model
             .choose(Some(Precision::F32), Packing::None, &free(600 * MB))
@@ -179,20 +182,20 @@ fn of_what_is_merely_free_f32_takes_half() {
             .precision,
         Precision::F32
     );
-    // Where nobody knows how much there is, nothing is refused.
-    let unknown = Room {
+    // If the amount of memory is unknown, nothing is refused.
+    let unknown = MemoryBudget {
         limit: None,
-        ..room(0)
+        ..budget(0)
     };
     assert_eq!(chosen(&unknown), Precision::F32);
 }
 
 #[test]
-fn what_does_not_fit_says_what_would() {
+fn the_error_says_which_precision_would_fit() {
     let model = model();
     let refused = |asked, limit| {
         model
-            .choose(asked, Packing::None, &room(limit))
+            .choose(asked, Packing::None, &budget(limit))
             .unwrap_err()
             .to_string()
     };
@@ -215,60 +218,68 @@ fn what_does_not_fit_says_what_would() {
         said.contains("no --dtype would fit, not even q4_0"),
         "{said}"
     );
-    let bound = Outline {
+    let bound = MemoryEstimate {
         f32_only: true,
         ..model.clone()
     };
     let said = bound
-        .choose(None, Packing::None, &room(300 * MB))
+        .choose(None, Packing::None, &budget(300 * MB))
         .unwrap_err()
         .to_string();
     assert!(said.contains("no narrower --dtype would fit"), "{said}");
 }
 
 #[test]
-fn packing_spares_the_widening() {
+fn packed_matrices_are_not_widened() {
     let model = model();
-    let of = |packing| model.plan(Precision::Bf16, packing, &room(0));
-    assert_eq!(of(Packing::None).widened, 4 * 8_000 * 512);
-    assert_eq!(of(Packing::Panels).widened, 0);
-    assert!(of(Packing::Panels).weights >= of(Packing::None).weights);
+    let plan_with = |packing| model.plan(Precision::Bf16, packing, &budget(0));
+    assert_eq!(plan_with(Packing::None).widened, 4 * 8_000 * 512);
+    assert_eq!(plan_with(Packing::Panels).widened, 0);
+    assert!(plan_with(Packing::Panels).weights >= plan_with(Packing::None).weights);
 }
 
 #[test]
-fn where_nothing_is_kept_there_are_neither_caches_nor_whole_rows_of_logits() {
-    let of =
-        |keeps, precision, packing| model().plan(precision, packing, &Room { keeps, ..room(0) });
-    let once = of(false, Precision::Bf16, Packing::Panels);
-    let kept = of(true, Precision::Bf16, Packing::Panels);
+fn without_continuation_there_are_no_caches_and_no_whole_rows_of_logits() {
+    let plan_with = |keeps, precision, packing| {
+        model().plan(precision, packing, &MemoryBudget { keeps, ..budget(0) })
+    };
+    let once = plan_with(false, Precision::Bf16, Packing::Panels);
+    let kept = plan_with(true, Precision::Bf16, Packing::Panels);
     assert_eq!(once.logits, 4 * 1_600 * 1_024);
     assert_eq!(
         kept.activations - once.activations,
         4 * 1_600 * 2 * 20 * 512
     );
     assert!(kept.logits > once.logits);
-    // Quantized as it is stored, or computed by Candle: whole rows.
+    // Quantized as stored, or computed by Candle: whole rows.
     assert_eq!(
-        of(false, Precision::Quantized, Packing::Panels).logits,
+        plan_with(false, Precision::Quantized, Packing::Panels).logits,
         kept.logits
     );
     assert_eq!(
-        of(false, Precision::Bf16, Packing::None).logits,
+        plan_with(false, Precision::Bf16, Packing::None).logits,
         2 * kept.logits
     );
 }
 
 #[test]
-fn long_windows_make_small_batches_here_as_when_they_are_scored() {
+fn long_windows_make_small_batches_as_in_scoring() {
     let model = model();
     for (window, batch) in [(100, 16), (128, 16), (512, 4), (1_024, 2), (4_096, 1)] {
-        let plan = model.plan(Precision::F32, Packing::None, &Room { window, ..room(0) });
+        let plan = model.plan(
+            Precision::F32,
+            Packing::None,
+            &MemoryBudget {
+                window,
+                ..budget(0)
+            },
+        );
         assert_eq!(plan.batch, batch, "{window}");
     }
 }
 
 #[test]
-fn sizes_of_a_damaged_configuration_are_not_believed() {
+fn sizes_of_a_damaged_configuration_are_ignored() {
     let headers = vec![header("embed", "f32", &[1_000, 64], 256_000)];
     let wild = Widths {
         vocab: 1 << 28,
@@ -279,16 +290,16 @@ fn sizes_of_a_damaged_configuration_are_not_believed() {
         inner: 1 << 30,
         ..Widths::default()
     };
-    let outline = Outline::new("m".to_owned(), headers, Some(wild), false, false);
+    let estimate = MemoryEstimate::new("m".to_owned(), headers, Some(wild), false, false);
     assert!(
-        outline
-            .choose(None, Packing::None, &room(3_000 * MB))
+        estimate
+            .choose(None, Packing::None, &budget(3_000 * MB))
             .is_ok()
     );
 }
 
 #[test]
-fn amounts_are_read_as_people_write_them() {
+fn sizes_are_read_in_common_units() {
     for (text, bytes) in [
         ("6GiB", 6 << 30),
         ("800MB", 800 * MB),

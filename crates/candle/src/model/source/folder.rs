@@ -1,4 +1,5 @@
-//! Which files of a folder are the model: the same rules for local folders and for hub repositories.
+//! Determines which files of a folder are the model, with the same rules for local folders and hub
+//! repositories.
 
 use super::{Format, Located, SourceError, builtin};
 use crate::model::gguf::split::PartName;
@@ -11,7 +12,7 @@ use std::path::{Path, PathBuf};
 const SINGLE: &str = "model.safetensors";
 const INDEX: &str = "model.safetensors.index.json";
 
-/// The weights that a folder's file names offer.
+/// The weights among a folder's files.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Choice {
     /// One `.safetensors` file.
@@ -22,11 +23,11 @@ pub(crate) enum Choice {
     Gguf(Vec<String>),
 }
 
-/// The weights to take from the files called `names`: `file` where it is given, else `model.safetensors`, else its
-/// index, else the only GGUF. `place` is what errors call the folder or repository.
+/// Chooses the weights among the files `names`: `file` if given, else `model.safetensors`, else its
+/// index, else the only GGUF. Errors call the folder or repository `place`.
 ///
 /// # Errors
-/// When there are none that can be loaded, or several GGUF files.
+/// If there are none that byrote can load, or several GGUF files.
 pub(crate) fn choose(
     names: &[String],
     file: Option<&str>,
@@ -85,7 +86,7 @@ pub(crate) fn choose(
         }
         [] => {
             let found = if has("adapter_model.safetensors") {
-                "; adapter_model.safetensors holds only changes to another model: name that one with --model and this folder \
+                "; adapter_model.safetensors contains only changes to another model: name that model with --model and this folder \
                  with --adapter"
                     .to_owned()
             } else {
@@ -119,7 +120,7 @@ pub(crate) fn config_missing(place: &str) -> SourceError {
 /// The shards that an index names, in order of their names.
 ///
 /// # Errors
-/// When it can't be read, names none, or names something outside its folder.
+/// If it can't be read, names no shard, or names a file outside its folder.
 pub(crate) fn shards(index: &Path) -> Result<Vec<String>, SourceError> {
     #[derive(Deserialize)]
     struct Index {
@@ -140,13 +141,14 @@ pub(crate) fn shards(index: &Path) -> Result<Vec<String>, SourceError> {
         .find(|name| !is_inside(name) || name.contains('/') || !name.ends_with(".safetensors"))
     {
         Some(name) => Err(bad(format!(
-            "weight_map names {name:?}, which is no .safetensors file of this folder"
+            "weight_map names {name:?}, which isn't a .safetensors file in this folder"
         ))),
         None => Ok(names.into_iter().collect()),
     }
 }
 
-/// The model at `path`: a folder, a repository of a hub cache, a `.gguf` file or a `.safetensors` file.
+/// The model at `path`: a folder, a repository of a hub cache, a `.gguf` file or a `.safetensors`
+/// file.
 pub(super) fn from_path(path: &Path, file: Option<&str>) -> Result<Located, SourceError> {
     if !path.exists() {
         return Err(SourceError::NoPath {
@@ -197,12 +199,12 @@ pub(super) fn read(folder: &Path, file: Option<&str>) -> Result<Located, SourceE
     let mut names = Vec::new();
     for entry in std::fs::read_dir(folder).map_err(|error| SourceError::io(folder, error))? {
         let entry = entry.map_err(|error| SourceError::io(folder, error))?;
-        // A link to a blob that is gone is no file.
+        // A link to a missing blob isn't a file.
         if entry.path().is_file() {
             names.push(entry.file_name().to_string_lossy().into_owned());
         }
     }
-    // `file` may stand in a folder below this one, and so do its other parts.
+    // `file` and its other parts may be in a subfolder.
     if let Some(file) = file.filter(|file| file.contains('/')) {
         let parts = PartName::parse(file)
             .map_or_else(|| vec![file.to_owned()], |part| part.all().collect());
@@ -263,8 +265,8 @@ fn take(folder: &Path, choice: &Choice) -> Result<Located, SourceError> {
     Ok(located)
 }
 
-/// The snapshot to take when `path` is a whole repository of a hub cache (`models--org--name`): that of `main`,
-/// else the only one.
+/// The snapshot to use if `path` is a whole repository of a hub cache (`models--org--name`): that
+/// of `main`, else the only one.
 fn snapshot_in(path: &Path) -> Result<Option<PathBuf>, SourceError> {
     let snapshots = path.join("snapshots");
     if path.join("config.json").exists() || !snapshots.is_dir() {
@@ -297,7 +299,7 @@ fn snapshot_in(path: &Path) -> Result<Option<PathBuf>, SourceError> {
     }
 }
 
-/// The commit, where `folder` is `.../models--org--name/snapshots/<commit>`.
+/// The commit, if `folder` is `.../models--org--name/snapshots/<commit>`.
 fn snapshot_commit(folder: &Path) -> Option<String> {
     let folder = folder.canonicalize().ok()?;
     let commit = folder.file_name()?.to_str()?;
@@ -309,7 +311,7 @@ fn snapshot_commit(folder: &Path) -> Option<String> {
     known.then(|| commit.to_owned())
 }
 
-/// Whether `text` is a full commit id of git.
+/// True if `text` is a full commit id of git.
 pub(crate) fn is_commit(text: &str) -> bool {
     text.len() == 40
         && text
@@ -339,7 +341,7 @@ fn gguf(name: &str, has: impl Fn(&str) -> bool, place: &str) -> Result<Choice, S
     })
 }
 
-/// Names for an error, not too many of them.
+/// Names for an error message, limited in number.
 fn some_of(names: &[&str]) -> String {
     match names.len() {
         0 => "none".to_owned(),
@@ -379,7 +381,7 @@ mod tests {
     const SHARDS: &str = r#"{"metadata": {}, "weight_map": {"b": "m-2.safetensors", "a": "m-1.safetensors", "c": "m-2.safetensors"}}"#;
 
     #[test]
-    fn a_folder_gives_its_weights_config_and_tokenizer() {
+    fn a_folder_provides_its_weights_config_and_tokenizer() {
         for (files, format, weights) in [
             (
                 vec![
@@ -474,14 +476,14 @@ mod tests {
     }
 
     #[test]
-    fn a_folder_that_cant_be_loaded_says_why_and_what_to_do() {
+    fn errors_say_why_a_folder_cannot_be_loaded_and_how_to_fix_it() {
         let outside = r#"{"weight_map": {"a": "../../secret.safetensors"}}"#;
         let below = r#"{"weight_map": {"a": "sub/m.safetensors"}}"#;
         let pickled = r#"{"weight_map": {"a": "pytorch_model.bin"}}"#;
-        for (files, told) in [
+        for (files, expected) in [
             (
                 vec![("pytorch_model.bin", ""), ("config.json", "{}")],
-                "only as pickles (pytorch_model.bin)",
+                "only pickled weights (pytorch_model.bin)",
             ),
             (
                 vec![("consolidated.00.pth", "")],
@@ -489,11 +491,11 @@ mod tests {
             ),
             (
                 vec![("a.gguf", ""), ("b.gguf", "")],
-                "several GGUF files (a.gguf, b.gguf); name one with file",
+                "several GGUF files (a.gguf, b.gguf); choose one with file",
             ),
             (
                 vec![("a-00001-of-00003.gguf", "")],
-                "lacks of the 3 parts of a GGUF: a-00002-of-00003.gguf, a-00003-of",
+                "has only some of the 3 parts of a GGUF; missing: a-00002-of-00003.gguf, a-00003-of",
             ),
             (
                 vec![
@@ -504,7 +506,7 @@ mod tests {
                 "several GGUF files (a-00001-of-00002.gguf, b.gguf)",
             ),
             (vec![("model.safetensors", "")], "has no config.json"),
-            (vec![("config.json", "{}")], "neither model.safetensors nor"),
+            (vec![("config.json", "{}")], "no model.safetensors, no"),
             (
                 vec![("adapter_model.safetensors", ""), ("config.json", "{}")],
                 "this folder with --adapter",
@@ -515,31 +517,31 @@ mod tests {
             ),
             (
                 vec![(INDEX, outside)],
-                "no .safetensors file of this folder",
+                "isn't a .safetensors file in this folder",
             ),
             (
                 vec![(INDEX, below), ("sub/m.safetensors", "")],
-                "no .safetensors file of this folder",
+                "isn't a .safetensors file in this folder",
             ),
             (
                 vec![(INDEX, pickled), ("pytorch_model.bin", "")],
-                "no .safetensors file of this folder",
+                "isn't a .safetensors file in this folder",
             ),
             (vec![(INDEX, "{\"weight_map\": {}}")], "weight_map is empty"),
             (vec![(INDEX, "{\"weight_")], "line 1 column"),
         ] {
             let folder = folder_with(&files);
             let message = from_path(folder.path(), None).unwrap_err().to_string();
-            assert!(message.contains(told), "{files:?}: {message}");
+            assert!(message.contains(expected), "{files:?}: {message}");
             assert!(
-                message.contains(&folder.path().display().to_string()) || told.contains("gguf"),
+                message.contains(&folder.path().display().to_string()) || expected.contains("gguf"),
                 "{message}"
             );
         }
     }
 
     #[test]
-    fn a_file_of_an_entry_is_taken_from_among_several() {
+    fn the_file_of_an_entry_is_chosen_among_several() {
         let folder = folder_with(&[("a.gguf", ""), ("b.gguf", ""), ("q4/c.gguf", "")]);
         for file in ["b.gguf", "q4/c.gguf"] {
             assert_eq!(
@@ -572,7 +574,7 @@ mod tests {
     }
 
     #[test]
-    fn a_single_file_is_a_model_if_it_needs_nothing_more_or_has_its_config() {
+    fn a_single_file_is_a_model_if_it_is_complete_or_has_its_config() {
         let folder = folder_with(&[
             ("a.gguf", ""),
             ("b.gguf", ""),
@@ -597,7 +599,7 @@ mod tests {
 
     #[cfg(unix)]
     #[test]
-    fn a_hub_cache_is_read_through_its_links_and_tells_the_commit() {
+    fn a_hub_cache_is_read_through_its_links_and_gives_the_commit() {
         let (old, new) = ("1".repeat(40), "2".repeat(40));
         let folder = folder_with(&[
             ("blobs/aa", "weights"),

@@ -1,4 +1,4 @@
-//! What a model's files hold: SHA-256 of each, and of them all.
+//! The content of a model's files: SHA-256 of each file, and of all files together.
 
 use super::{Format, Located, SourceError};
 use crate::model::adapter::Adapter;
@@ -6,13 +6,14 @@ use byrote_core::digest::{Digest, FileDigest};
 use rayon::prelude::*;
 use std::path::{Path, PathBuf};
 
-/// Size and SHA-256 of every file of the model, in order of their names, which are relative to its folder.
-/// Files are read side by side.
+/// Size and SHA-256 of every file of the model, in order of their names, which are relative to its
+/// folder. Files are read in parallel.
 ///
-/// A digest that `models.toml` gives, and the one by which the hub cache names a blob, are checked on the way.
+/// Each digest is compared to the one in `models.toml` and to the name of the blob in the hub
+/// cache, if any.
 ///
 /// # Errors
-/// When a file can't be read or isn't what it should be, and for the built-in model, which has no files.
+/// If a file can't be read or doesn't match, and for the built-in model, which has no files.
 pub fn digests(model: &Located) -> Result<Vec<FileDigest>, SourceError> {
     if model.format == Format::Builtin {
         return Err(SourceError::NoFilesOfBuiltin);
@@ -23,10 +24,11 @@ pub fn digests(model: &Located) -> Result<Vec<FileDigest>, SourceError> {
     Ok(found)
 }
 
-/// The files of a model's adapter, named `adapter/...`: with it, it is another model. Empty if it has none.
+/// The files of a model's adapter, named `adapter/...`. A model with an adapter is another model.
+/// Empty if it has none.
 ///
 /// # Errors
-/// When a file can't be read.
+/// If a file can't be read.
 pub fn of_adapter(model: &Located) -> Result<Vec<FileDigest>, SourceError> {
     let Some(folder) = &model.adapter else {
         return Ok(Vec::new());
@@ -54,7 +56,7 @@ fn of_model(model: &Located) -> Result<Vec<FileDigest>, SourceError> {
     ];
     let several = model.weights.iter().chain(&model.tokenizer_parts);
     let mut paths: Vec<&PathBuf> = several.chain(single.into_iter().flatten()).collect();
-    // The biggest first, so that no thread begins with it at the end.
+    // The largest first, so that no thread starts it last.
     paths.sort_by_key(|path| std::cmp::Reverse(path.metadata().map_or(0, |data| data.len())));
     let mut found: Vec<FileDigest> = paths
         .par_iter()
@@ -81,8 +83,8 @@ fn of_model(model: &Located) -> Result<Vec<FileDigest>, SourceError> {
     Ok(found)
 }
 
-/// One digest for all files: SHA-256 over the 32 raw bytes of each file's SHA-256, one after another in the byte
-/// order of the files' names, nothing between them. The names themselves don't enter.
+/// One digest for all files: SHA-256 over the 32 raw bytes of each file's SHA-256, concatenated in
+/// the byte order of the files' names. The names themselves aren't included.
 pub fn root_digest(files: &[FileDigest]) -> Digest {
     let mut files: Vec<&FileDigest> = files.iter().collect();
     files.sort_by(|a, b| a.name.cmp(&b.name));
@@ -95,7 +97,7 @@ pub(super) fn digests_digest<'a>(digests: impl IntoIterator<Item = &'a Digest>) 
     Digest::of_bytes(&bytes)
 }
 
-/// A file's name relative to its folder, with `/` between its parts.
+/// A file's name relative to its folder, with `/` as separator.
 pub(super) fn relative(folder: &Path, path: &Path) -> String {
     let inside = path.strip_prefix(folder).unwrap_or(path);
     inside
@@ -105,7 +107,7 @@ pub(super) fn relative(folder: &Path, path: &Path) -> String {
         .join("/")
 }
 
-/// The bytes that a digest's hexadecimal digits write.
+/// The bytes of a hexadecimal digest.
 fn raw(digest: &Digest) -> Vec<u8> {
     let value = |digit: u8| {
         if digit.is_ascii_digit() {
@@ -169,7 +171,7 @@ fn digest_of(model: &Located, path: &Path) -> Result<FileDigest, SourceError> {
     })
 }
 
-/// The blob that a link of a hub cache leads to.
+/// The blob that a link of a hub cache points to.
 fn blob_behind(path: &Path) -> Option<PathBuf> {
     let blob = path.canonicalize().ok()?;
     (blob.parent()?.file_name()? == "blobs").then_some(blob)
@@ -193,7 +195,7 @@ mod tests {
         }
     }
 
-    /// A registry with one entry for `folder`, with the digests given.
+    /// A registry with one entry for `folder`, with the given digests.
     fn registry(folder: &Path, digests: &str) -> Registry {
         let file = folder.join("models.toml");
         fs::create_dir_all(folder.join("m")).unwrap();
@@ -213,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn every_file_is_named_and_the_root_digest_can_be_made_by_hand() {
+    fn every_file_is_listed_and_the_root_digest_can_be_recomputed_by_hand() {
         let folder = tempfile::tempdir().unwrap();
         let located = locate("m", &registry(folder.path(), ""), &options()).unwrap();
         let mut files = digests(&located).unwrap();
@@ -237,7 +239,7 @@ mod tests {
     }
 
     #[test]
-    fn an_adapter_makes_it_another_model() {
+    fn an_adapter_changes_the_root_digest() {
         let folder = tempfile::tempdir().unwrap();
         let mut located = locate("m", &registry(folder.path(), ""), &options()).unwrap();
         let base = digests(&located).unwrap();
@@ -261,7 +263,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_isnt_the_registrys_is_refused_with_both_digests() {
+    fn a_file_that_differs_from_the_registry_is_refused_with_both_digests() {
         let folder = tempfile::tempdir().unwrap();
         let (right, wrong) = (
             Digest::of_bytes(b"weights"),
@@ -277,13 +279,13 @@ mod tests {
         let message = digests(&locate("m", &given(&wrong), &options()).unwrap())
             .unwrap_err()
             .to_string();
-        for told in [
+        for expected in [
             "model.safetensors",
             wrong.as_str(),
             right.as_str(),
             "models.toml:2",
         ] {
-            assert!(message.contains(told), "{message}");
+            assert!(message.contains(expected), "{message}");
         }
         let of_nothing = registry(
             folder.path(),
@@ -293,7 +295,7 @@ mod tests {
             .unwrap_err()
             .to_string();
         assert!(
-            message.contains("\"model-1.safetensors\", which is none of its files"),
+            message.contains("\"model-1.safetensors\", which isn't one of its files"),
             "{message}"
         );
     }
@@ -323,7 +325,7 @@ mod tests {
     }
 
     #[test]
-    fn the_built_in_model_has_no_files_to_be_taken_for_none() {
+    fn digests_of_the_built_in_model_are_an_error() {
         let located = locate("builtin", &Registry::builtin().unwrap(), &options()).unwrap();
         assert!(matches!(
             digests(&located),

@@ -1,9 +1,10 @@
-//! The root digest by which OpenSSF model-signing names a model: what a signature of it is made over.
+//! The root digest by which OpenSSF model-signing identifies a model, and which a signature covers.
 //!
-//! By model-signing 1.1, serialized file by file with SHA-256 and links allowed: every file below the folder but for
-//! `.git`, `.gitattributes`, `.github`, `.gitignore` and the signature `model.sig` at its top, in the order of their paths
-//! part by part; SHA-256 over the raw digests of them all. The names don't enter. A folder behind a link isn't entered.
-//! It covers files that byrote never opens, so it changes when a README does.
+//! It follows model-signing 1.1, serialized file by file with SHA-256 and with links allowed. It
+//! covers every file below the folder, in the order of their path components, except `.git`,
+//! `.gitattributes`, `.github`, `.gitignore` and the signature `model.sig` at the top level. The
+//! digest is SHA-256 over the raw digests of all files, without their names. Folders behind links
+//! aren't included. It covers files that byrote never opens, so it changes when a README does.
 
 use super::identity::{digests_digest, relative};
 use super::{Format, Located, SourceError};
@@ -11,7 +12,7 @@ use byrote_core::digest::{Digest, FileDigest};
 use rayon::prelude::*;
 use std::path::{Path, PathBuf};
 
-/// Not covered when they stand at the top of the folder.
+/// Not covered at the top level of the folder.
 const IGNORED: [&str; 5] = [
     ".git",
     ".gitattributes",
@@ -20,12 +21,12 @@ const IGNORED: [&str; 5] = [
     "model.sig",
 ];
 
-/// The root digest of a model's folder, or of its one file where that file is what was given. `known` are digests taken
-/// already, by names relative to the folder. `None` for the built-in model, which has no folder, and for a single part of
-/// a split GGUF.
+/// The root digest of a model's folder, or of its one file if a single file was given. `known` are
+/// digests that were computed before, by names relative to the folder. `None` for the built-in
+/// model, which has no folder, and for a single part of a split GGUF.
 ///
 /// # Errors
-/// When a file can't be read, or is neither file nor folder, such as a link to nothing.
+/// If a file can't be read, or is neither a file nor a folder, such as a dangling link.
 pub fn root(model: &Located, known: &[FileDigest]) -> Result<Option<Digest>, SourceError> {
     if model.format == Format::Builtin {
         return Ok(None);
@@ -45,7 +46,7 @@ pub fn root(model: &Located, known: &[FileDigest]) -> Result<Option<Digest>, Sou
     of_folder(&model.folder, known).map(Some)
 }
 
-/// The root digest of everything in `folder`.
+/// The root digest of all files in `folder`.
 ///
 /// # Errors
 /// As for [`root`].
@@ -93,7 +94,8 @@ mod tests {
     use super::*;
     use std::fs;
 
-    /// The files of `tests/fixtures/make_signing.py`, which gives their root digest by model-signing itself.
+    /// The files of `tests/fixtures/make_signing.py`, which computes their root digest with
+    /// model-signing itself.
     fn sample() -> tempfile::TempDir {
         let dir = tempfile::tempdir().unwrap();
         for (name, text) in [
@@ -120,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn the_root_digest_is_the_one_of_model_signing() {
+    fn the_root_digest_equals_that_of_model_signing() {
         let dir = sample();
         let golden = include_str!("../../../../../tests/fixtures/signing.txt").trim();
         assert_eq!(of_folder(dir.path(), &[]).unwrap().as_str(), golden);
@@ -137,7 +139,7 @@ mod tests {
 
     #[cfg(unix)]
     #[test]
-    fn links_to_files_are_followed_and_links_to_nothing_are_errors() {
+    fn links_to_files_are_followed_and_dangling_links_are_errors() {
         let dir = sample();
         let golden = of_folder(dir.path(), &[]).unwrap();
         let elsewhere = tempfile::tempdir().unwrap();

@@ -1,11 +1,12 @@
-//! MXFP4, in which gpt-oss' experts are stored: floats of 4 bits (E2M1) in blocks of 32 with a power of two for each block
-//! (OCP Microscaling Formats 1.0, arXiv 2310.10537).
+//! MXFP4, the type of gpt-oss' experts: floats of 4 bits (E2M1) in blocks of 32 with one power of
+//! two per block (OCP Microscaling Formats 1.0, arXiv 2310.10537).
 //!
-//! Candle has no such type. Its Q8_0 holds the very same numbers wherever the power of two is one of f16's, so blocks become
-//! that, at twice the size; tensors with a block beyond become bf16, which holds them all.
+//! Candle has no such type. Its Q8_0 represents exactly the same numbers if the power of two is in
+//! the range of f16, so blocks are converted to it, at twice the size. Tensors with a block outside
+//! of this range are converted to bf16, which represents all of them.
 
 use super::scope::Layout;
-use super::{Part, Slot, Source, Stored, Weights};
+use super::{Part, Source, Stored, TensorLocation, Weights};
 use crate::model::ModelError;
 use candle_core::quantized::{GgmlDType, QStorage, QTensor};
 use candle_core::{Device, Result};
@@ -13,19 +14,19 @@ use safetensors::tensor::Dtype;
 use std::borrow::Cow;
 use std::sync::PoisonError;
 
-/// Elements of a block, and its bytes in a GGUF file: the power of two, then the codes.
+/// Number of elements per block, and bytes in a GGUF file: the power of two, then the codes.
 pub const ELEMENTS: usize = 32;
 pub const BYTES: usize = 17;
 
-/// What the 16 codes say, doubled.
+/// The values of the 16 codes, doubled.
 const DOUBLED: [i8; 16] = [0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12];
 
-/// In what order a block's 16 bytes hold its codes.
+/// The order of the codes in a block's 16 bytes.
 #[derive(Clone, Copy, Debug)]
 enum Order {
-    /// Low halves are the first 16 elements, high halves the rest (ggml).
+    /// Low halves are the first 16 elements, high halves the others (ggml).
     LowFirst,
-    /// Element 2i in the low half of byte i, 2i + 1 in the high one (the hub).
+    /// Element 2i in the low half of byte i, 2i + 1 in the high half (the hub).
     InTurns,
 }
 
@@ -40,7 +41,7 @@ pub(super) fn of_ggml(bytes: &[u8], shape: Vec<usize>, device: &Device) -> Resul
     kept(blocks, Order::LowFirst, shape, device)
 }
 
-/// A tensor in the hub's form: `blocks` has 16 bytes a block, `scales` one.
+/// A tensor in the hub's form: `blocks` has 16 bytes per block, `scales` has one.
 fn of_hub(blocks: &[u8], scales: &[u8], shape: Vec<usize>, device: &Device) -> Result<QTensor> {
     let blocks = scales.iter().copied().zip(blocks.chunks_exact(BYTES - 1));
     kept(blocks, Order::InTurns, shape, device)
@@ -68,7 +69,7 @@ fn kept<'a>(
             bytes.extend(numbers.map(i8::cast_unsigned));
         } else {
             let unit = 2f64.powi(i32::from(exponent) - 128);
-            // A bf16 is the upper half of an f32, and the lower half of these is zero.
+            // A bf16 is the upper half of an f32, and the lower half of these numbers is zero.
             bytes.extend(
                 numbers
                     .iter()
@@ -101,7 +102,7 @@ fn numbers(codes: &[u8], order: Order) -> [i8; ELEMENTS] {
     out
 }
 
-/// Half of the block's power of two in the bits of an f16, if there is such a number.
+/// Half of the block's power of two in the bits of an f16, if f16 can represent it.
 fn f16(exponent: u8) -> Option<u16> {
     match i16::from(exponent) - 128 {
         e @ -14..=15 => Some(((e + 15) as u16) << 10),
@@ -111,18 +112,20 @@ fn f16(exponent: u8) -> Option<u16> {
 }
 
 impl Weights {
-    /// Where the hub's form of this tensor lies: its codes and their powers of two. It is always stored `[.., out, in]`.
-    pub(super) fn hub_mxfp4(&self, stored: &str) -> Option<(&Slot, &Slot)> {
+    /// The locations of this tensor in the hub's form: its codes and their powers of two. It is
+    /// always stored as `[.., out, in]`.
+    pub(super) fn hub_mxfp4(&self, stored: &str) -> Option<(&TensorLocation, &TensorLocation)> {
         match &self.source {
-            Source::Safetensors(slots) => Some((
-                slots.get(&format!("{stored}_blocks"))?,
-                slots.get(&format!("{stored}_scales"))?,
+            Source::Safetensors(locations) => Some((
+                locations.get(&format!("{stored}_blocks"))?,
+                locations.get(&format!("{stored}_scales"))?,
             )),
             Source::Gguf(_) => None,
         }
     }
 
-    /// How this matrix relates to `[out, in]`, where other forms of the checkpoint have it so.
+    /// The layout of this matrix in relation to `[out, in]`, if other forms of the checkpoint use
+    /// `layout`.
     pub(super) fn layout(&self, name: &str, layout: Layout) -> Layout {
         let packed = self
             .stored_name(name)
@@ -137,8 +140,8 @@ impl Weights {
     pub(super) fn read_hub_mxfp4(
         &self,
         stored: &str,
-        (blocks, scales): (&Slot, &Slot),
-        slab: Option<usize>,
+        (blocks, scales): (&TensorLocation, &TensorLocation),
+        expert_index: Option<usize>,
     ) -> std::result::Result<Stored, ModelError> {
         let bad = |what: String| ModelError::BadFile {
             path: blocks.file.path(),
@@ -147,16 +150,18 @@ impl Weights {
         let fits = blocks.shape.split_last() == Some((&(BYTES - 1), scales.shape.as_slice()));
         if !fits || scales.shape.is_empty() || [blocks.dtype, scales.dtype] != [Dtype::U8; 2] {
             return Err(bad(format!(
-                "tensors \"{stored}_blocks\" {:?} and \"{stored}_scales\" {:?} are not what MXFP4 is stored in: 16 bytes a block \
-                 and one; fetch the checkpoint again",
+                "tensors \"{stored}_blocks\" {:?} and \"{stored}_scales\" {:?} aren't those of MXFP4, which has 16 bytes per block \
+                 and 1 byte; fetch the checkpoint again",
                 blocks.shape, scales.shape
             )));
         }
-        let bytes = |slot: &Slot| {
-            let part = Part::of(slot.bytes, &slot.shape, slab)
-                .ok_or_else(|| self.bad_slab(stored, &slot.shape, slab))?;
+        let bytes = |location: &TensorLocation| {
+            let part = Part::locate(location.bytes, &location.shape, expert_index)
+                .ok_or_else(|| self.bad_expert_index(stored, &location.shape, expert_index))?;
             Ok::<_, ModelError>((
-                slot.file.read(slot.offset + part.offset, part.bytes)?,
+                location
+                    .file
+                    .read(location.offset + part.offset, part.bytes)?,
                 part.shape,
             ))
         };
@@ -195,7 +200,8 @@ mod tests {
         let in_turns: Vec<u8> = (0..16)
             .map(|i| (2 * i % 16) | (((2 * i + 1) % 16) << 4))
             .collect();
-        // Powers of two that an f16 holds, the least and the greatest of them, and one beyond on either side.
+        // Powers of two that f16 can represent, the smallest and the largest of them, and one
+        // beyond on either side.
         for (exponent, kept) in [
             (127, GgmlDType::Q8_0),
             (120, GgmlDType::Q8_0),
@@ -217,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn a_block_of_zeros_has_no_need_of_its_power_of_two() {
+    fn the_power_of_two_of_a_zero_block_is_ignored() {
         let block = [vec![0u8], vec![0x80; 16]].concat();
         let zeros = of_ggml(&block, vec![32], &Device::Cpu).unwrap();
         assert_eq!(

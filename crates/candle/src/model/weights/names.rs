@@ -1,23 +1,26 @@
-//! What a checkpoint calls its tensors.
+//! The names of tensors in checkpoints.
 //!
-//! Everywhere in byrote a tensor goes by GGUF's name for it, such as `blk.3.ffn_up.weight`: one vocabulary for all
-//! families. A family says what Hugging Face's checkpoints call the same.
+//! In byrote, a tensor has the name that GGUF gives it, such as `blk.3.ffn_up.weight`, so all
+//! families share one set of names. A family maps them to the names in Hugging Face's checkpoints.
 
 /// A family's names.
 #[derive(Clone, Copy, Debug)]
 pub struct Names {
-    /// What may stand before the names of the body in safetensors. The first under which the token table is found holds.
+    /// Possible prefixes of the body's names in safetensors. The first one under which the token
+    /// table is found applies.
     pub bodies: &'static [&'static str],
-    /// Tables of (GGUF's name, Hugging Face's name below the body), `{}` for the number of a layer or an expert. A later
-    /// table goes before an earlier one. A Hugging Face name that begins with `/` stands beside the body. A name with
-    /// its `.weight` or `.bias` means that tensor alone, and then both names are given in full.
+    /// Tables of (GGUF's name, Hugging Face's name below the body), with `{}` for the number of a
+    /// layer or an expert. A later table overrides an earlier one. A Hugging Face name that begins
+    /// with `/` is outside of the body. A name with `.weight` or `.bias` refers to that tensor
+    /// only, and then both names are complete.
     pub modules: &'static [&'static [(&'static str, &'static str)]],
-    /// Where llama.cpp calls a module of this family otherwise than it usually does: (the usual name, this one).
+    /// Modules with an unusual name in llama.cpp's files of this family: (the usual name, the
+    /// unusual one).
     pub gguf: &'static [(&'static str, &'static str)],
 }
 
 impl Names {
-    /// Tensors go by the names under which they are stored.
+    /// Tensors have the names under which they are stored.
     pub const AS_STORED: Self = Self {
         bodies: &[],
         modules: &[],
@@ -35,7 +38,7 @@ impl Names {
         translated(name, find).unwrap_or_else(|| name.to_owned())
     }
 
-    /// The name in safetensors whose body stands under `body`.
+    /// The name in safetensors whose body has the prefix `body`.
     pub(super) fn in_safetensors(&self, name: &str, body: &str) -> Option<String> {
         if self.modules.is_empty() {
             return Some(name.to_owned());
@@ -54,7 +57,8 @@ impl Names {
     }
 }
 
-/// `name` by the table that `find` looks templates up in: as a whole, else without its `.weight` or `.bias`.
+/// Translates `name` with the table that `find` searches: as a whole, else without its `.weight` or
+/// `.bias`.
 fn translated(name: &str, find: impl Fn(&str) -> Option<&'static str>) -> Option<String> {
     let (template, numbers) = template(name);
     if let Some(whole) = find(&template) {
@@ -64,7 +68,7 @@ fn translated(name: &str, find: impl Fn(&str) -> Option<&'static str>) -> Option
     Some(format!("{}.{leaf}", filled(find(module)?, &numbers)))
 }
 
-/// A name with `{}` for its numbers, and the numbers.
+/// A name with `{}` in place of its numbers, and the numbers.
 fn template(name: &str) -> (String, Vec<&str>) {
     let is_number = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit());
     let parts: Vec<&str> = name

@@ -1,62 +1,64 @@
-//! Taking layers out of a checkpoint: matrices, norms and vectors by name, checked, in the form that was asked for.
+//! Reads layers from a checkpoint: matrices, norms and vectors by name, checked and in the
+//! requested form.
 
 use super::{Precision, Stored, Weights};
 use crate::model::ModelError;
 use crate::model::layers::linear::{Linear, Matrix};
 use candle_core::{DType, Tensor};
 
-/// A place in the tree of names.
+/// A position in the tree of tensor names.
 #[derive(Clone, Debug)]
-pub struct Scope<'a> {
+pub struct TensorScope<'a> {
     pub(super) weights: &'a Weights,
     prefix: String,
-    /// Only this entry of each tensor's first dimension: one expert of many that are stored as one tensor.
-    slab: Option<usize>,
+    /// If set, only this entry of each tensor's first dimension: one expert of several in one
+    /// tensor.
+    expert_index: Option<usize>,
 }
 
-/// How a stored matrix relates to `[out, in]`.
+/// The layout of a stored matrix in relation to `[out, in]`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Layout {
-    /// Stored `[in, out]`, as GPT-2's safetensors are.
+    /// Stored as `[in, out]`, as in GPT-2's safetensors.
     pub transposed: bool,
     pub rows: Rows,
 }
 
-/// In what order the outputs of a fused matrix are stored.
+/// The order of the outputs of a fused matrix.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Rows {
-    /// All queries, then keys, then values; or all gates, then the rest.
+    /// All queries, then keys, then values; or all gates, then the ups.
     Parts,
-    /// By heads of keys: for each its `per` heads of queries, its key, its value (GPT-NeoX and BLOOM with one query each,
-    /// Falcon, InternLM 2).
+    /// By key heads: for each one, its `per` query heads, its key, its value (GPT-NeoX and BLOOM
+    /// with one query each, Falcon, InternLM 2).
     ByKey { kv_heads: usize, per: usize },
-    /// Gate and up in turns (gpt-oss).
+    /// Gate and up alternate (gpt-oss).
     InTurns,
 }
 
 impl Layout {
-    /// As Candle has it.
+    /// The layout that Candle uses.
     pub const OUT_IN: Self = Self {
         transposed: false,
         rows: Rows::Parts,
     };
-    /// The other way round.
+    /// Transposed.
     pub const IN_OUT: Self = Self {
         transposed: true,
         rows: Rows::Parts,
     };
 }
 
-impl<'a> Scope<'a> {
+impl<'a> TensorScope<'a> {
     pub(super) fn root(weights: &'a Weights) -> Self {
         Self {
             weights,
             prefix: String::new(),
-            slab: None,
+            expert_index: None,
         }
     }
 
-    /// The place `child` below this one.
+    /// The scope `child` below this one.
     #[must_use]
     pub fn at(&self, child: impl std::fmt::Display) -> Self {
         Self {
@@ -65,11 +67,11 @@ impl<'a> Scope<'a> {
         }
     }
 
-    /// One entry of the first dimension of every tensor here.
+    /// One entry of the first dimension of every tensor in this scope.
     #[must_use]
-    pub fn slab(&self, entry: usize) -> Self {
+    pub fn expert_index(&self, entry: usize) -> Self {
         Self {
-            slab: Some(entry),
+            expert_index: Some(entry),
             ..self.clone()
         }
     }
@@ -82,45 +84,45 @@ impl<'a> Scope<'a> {
         }
     }
 
-    /// Whether the checkpoint has the tensor `leaf` here.
+    /// True if the checkpoint has the tensor `leaf` in this scope.
     pub fn has(&self, leaf: &str) -> bool {
         self.weights.stored_name(&self.name(leaf)).is_some()
     }
 
-    /// A tensor in f32, in whatever shape it is stored.
+    /// A tensor in f32 with its stored shape.
     ///
     /// # Errors
-    /// When it is missing.
+    /// If it is missing.
     pub fn any(&self, leaf: &str) -> Result<Tensor, ModelError> {
         Ok(self
             .weights
-            .read(&self.name(leaf), self.slab)?
+            .read(&self.name(leaf), self.expert_index)?
             .dense(DType::F32, &self.weights.device)?)
     }
 
-    /// A tensor in f32 of this very shape.
+    /// A tensor in f32 of this shape.
     ///
     /// # Errors
-    /// When it is missing or of another shape.
+    /// If it is missing or of another shape.
     pub fn tensor(&self, leaf: &str, shape: &[usize]) -> Result<Tensor, ModelError> {
         let name = self.name(leaf);
-        let stored = self.weights.read(&name, self.slab)?;
+        let stored = self.weights.read(&name, self.expert_index)?;
         self.weights.check(&name, stored.shape(), shape)?;
         Ok(stored.dense(DType::F32, &self.weights.device)?)
     }
 
-    /// A matrix `[rows, width]` in the precision that was asked for.
+    /// A matrix `[rows, width]` in the requested precision.
     ///
     /// # Errors
-    /// When it is missing or of another shape.
+    /// If it is missing or of another shape.
     pub fn matrix(&self, module: &str, rows: usize, width: usize) -> Result<Matrix, ModelError> {
         self.stacked(&[(module, rows)], width, Layout::OUT_IN)
     }
 
-    /// A linear layer, of one module or several stacked along their outputs.
+    /// A linear layer, of one module or of several stacked along their outputs.
     ///
     /// # Errors
-    /// When a tensor is missing or of another shape.
+    /// If a tensor is missing or of another shape.
     pub fn linear(
         &self,
         modules: &[(&str, usize)],
@@ -152,7 +154,7 @@ impl<'a> Scope<'a> {
             precision, device, ..
         } = self.weights;
         let at_load = matches!(precision, Precision::AtLoad(_));
-        if layout == Layout::OUT_IN && self.slab.is_none() && !at_load {
+        if layout == Layout::OUT_IN && self.expert_index.is_none() && !at_load {
             let named: Vec<_> = modules
                 .iter()
                 .map(|(module, rows)| (self.name(&format!("{module}.weight")), *rows))
@@ -163,7 +165,7 @@ impl<'a> Scope<'a> {
         }
         for (module, rows) in modules {
             let name = self.name(&format!("{module}.weight"));
-            let stored = self.weights.read(&name, self.slab)?;
+            let stored = self.weights.read(&name, self.expert_index)?;
             let layout = self.weights.layout(&name, layout);
             let wanted = if layout.transposed {
                 [width, *rows]
@@ -172,7 +174,7 @@ impl<'a> Scope<'a> {
             };
             self.weights.check(&name, stored.shape(), &wanted)?;
             match (stored, *precision) {
-                // Written out below, a panel at a time.
+                // Dequantized below, one panel at a time.
                 (Stored::Quantized(q), _)
                     if layout == Layout::OUT_IN && dense.is_empty() && !at_load =>
                 {
@@ -201,7 +203,7 @@ impl<'a> Scope<'a> {
                 return Ok(packed);
             }
         }
-        // Of several matrices some may be quantized and others not.
+        // Some of the matrices may be quantized and others not.
         for q in quantized.into_iter().rev() {
             dense.insert(0, Stored::Quantized(q).dense(precision.dense(), device)?);
         }
@@ -213,7 +215,7 @@ impl<'a> Scope<'a> {
     }
 }
 
-/// A stored matrix or bias as `[out, in]` or `[out]`, with its parts one after the other.
+/// Reorders a stored matrix or bias to `[out, in]` or `[out]`, with its parts one after the other.
 pub(super) fn reordered(tensor: &Tensor, layout: Layout) -> candle_core::Result<Tensor> {
     let tensor = if layout.transposed && tensor.rank() == 2 {
         tensor.t()?.contiguous()?
@@ -249,8 +251,8 @@ mod tests {
     use candle_core::Device;
 
     #[test]
-    fn fused_rows_become_queries_then_keys_then_values() {
-        let said = |rows: &[f32], layout| {
+    fn fused_rows_are_reordered_to_queries_then_keys_then_values() {
+        let reordered_rows = |rows: &[f32], layout| {
             reordered(&Tensor::new(rows, &Device::Cpu).unwrap(), layout)
                 .unwrap()
                 .to_vec1::<f32>()
@@ -262,19 +264,22 @@ mod tests {
         };
         // Heads of one component: q0 k0 v0 q1 k1 v1.
         assert_eq!(
-            said(&[0., 10., 20., 1., 11., 21.], by_key(2, 1)),
+            reordered_rows(&[0., 10., 20., 1., 11., 21.], by_key(2, 1)),
             [0., 1., 10., 11., 20., 21.]
         );
-        // Two queries a key: q0 q1 k0 v0 q2 q3 k1 v1.
+        // Two queries per key: q0 q1 k0 v0 q2 q3 k1 v1.
         let grouped = [0., 1., 10., 20., 2., 3., 11., 21.];
         assert_eq!(
-            said(&grouped, by_key(2, 2)),
+            reordered_rows(&grouped, by_key(2, 2)),
             [0., 1., 2., 3., 10., 11., 20., 21.]
         );
         let turns = Layout {
             rows: Rows::InTurns,
             ..Layout::OUT_IN
         };
-        assert_eq!(said(&[0., 10., 1., 11.], turns), [0., 1., 10., 11.]);
+        assert_eq!(
+            reordered_rows(&[0., 10., 1., 11.], turns),
+            [0., 1., 10., 11.]
+        );
     }
 }

@@ -1,15 +1,15 @@
-//! Encoding words in which a special token's spelling is that token, as chat templates have them.
+//! Encodes text in which the spelling of a special token is that token, as in chat templates.
 
 use super::{Encoding, Engine, Tokenizer, TokenizerError};
 use crate::tokens::gguf::GgufVocab;
 use std::fmt;
 use std::sync::OnceLock;
 
-/// What knows a tokenizer's special tokens.
+/// The source of a tokenizer's special tokens.
 pub(super) enum Specials {
-    /// The library does, once it is told to: a copy of it, made when it is first asked.
+    /// The library, in a copy that recognizes special tokens, made on first use.
     Library(OnceLock<Box<tokenizers::Tokenizer>>),
-    /// Spellings and ids, the longest first.
+    /// Spellings and ids, longest first.
     Table(Vec<(String, u32)>),
 }
 
@@ -59,15 +59,17 @@ impl Tokenizer {
         }
     }
 
-    /// Encodes words put together of stretches: in those marked true the spelling of a special token is that token; in
-    /// the others it is so many characters, as in [`Tokenizer::encode`]. Nothing is added. `bytes` are those of the whole.
+    /// Encodes text that consists of several parts. In parts marked true, the spelling of a special
+    /// token is that token; in the others it is ordinary text, as in [`Tokenizer::encode`]. Nothing
+    /// is added. Byte ranges refer to the whole text.
     ///
     /// # Errors
-    /// When the vocabulary has no way to spell some character of it.
+    /// If the vocabulary can't spell a character of it.
     pub fn encode_template(&self, parts: &[(&str, bool)]) -> Result<Encoding, TokenizerError> {
         let mut out = Encoding::default();
         let mut at = 0;
-        // A run of stretches is encoded as one as long as no plain one of them could be taken for special tokens.
+        // Adjacent parts are encoded together as long as no plain one could be mistaken for special
+        // tokens.
         let mut rest = parts;
         while !rest.is_empty() {
             let safe = rest
@@ -133,7 +135,8 @@ impl Tokenizer {
         }
     }
 
-    /// Takes out special tokens, the leftmost first and the longest of those, and encodes what is between them.
+    /// Cuts out special tokens, the leftmost first and the longest among those, and encodes the
+    /// text between them.
     fn encode_around(
         &self,
         text: &str,
@@ -143,12 +146,12 @@ impl Tokenizer {
         let mut at = 0;
         while at < text.len() {
             let rest = &text[at..];
-            // Of those that begin at one place the longest stands first in the table.
+            // Among those that begin at the same index, the longest is first in the table.
             let next = table
                 .iter()
                 .filter_map(|(token, id)| Some((rest.find(token)?, token.len(), *id)));
-            let next = next.min_by_key(|(place, len, _)| (*place, std::cmp::Reverse(*len)));
-            let plain = next.map_or(rest.len(), |(place, ..)| place);
+            let next = next.min_by_key(|(index, len, _)| (*index, std::cmp::Reverse(*len)));
+            let plain = next.map_or(rest.len(), |(index, ..)| index);
             if plain > 0 {
                 let encoding = self.encode(&rest[..plain])?;
                 out.ids.extend(encoding.ids);

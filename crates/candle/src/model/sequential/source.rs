@@ -1,4 +1,5 @@
-//! Feeds candle-transformers' models from our checked reader, so that damaged files, missing and unused tensors are found.
+//! Reads the weights of candle-transformers' models with byrote's checked reader, so that damaged
+//! files and missing or unused tensors are detected.
 
 use crate::model::ModelError;
 use crate::model::weights::Weights;
@@ -7,8 +8,8 @@ use candle_nn::var_builder::SimpleBackend;
 use candle_nn::{Init, VarBuilder};
 use std::sync::{Mutex, PoisonError};
 
-/// Where a tensor of candle-transformers' name is in the checkpoint: one name, or several to be stacked along the first
-/// dimension.
+/// The tensors of the checkpoint that make up one tensor of candle-transformers: one name, or
+/// several to stack along the first dimension.
 pub type Stored = Vec<String>;
 
 struct Source<'a, N, C> {
@@ -18,10 +19,11 @@ struct Source<'a, N, C> {
     failed: &'a Mutex<Option<ModelError>>,
 }
 
-/// Builds a model in f32. `names` finds a tensor in the checkpoint, `change` may alter it before the model sees it.
+/// Builds a model in f32. `names` maps a tensor to those in the checkpoint; `change` may alter it
+/// before the model receives it.
 ///
 /// # Errors
-/// When a tensor is missing, of another shape, or in a damaged file.
+/// If a tensor is missing, of another shape, or in a damaged file.
 pub fn build<M>(
     weights: &Weights,
     names: impl Fn(&str) -> Stored + Send + Sync,
@@ -76,14 +78,15 @@ impl<N: Fn(&str) -> Stored + Send + Sync, C: Fn(&str, Tensor) -> Result<Tensor> 
         Ok(tensor)
     }
 
-    /// Keeps our error, which names file and tensor, for [`build`]; candle passes on its own kind only.
+    /// Saves byrote's error, which names file and tensor, for [`build`]; Candle only passes on its
+    /// own error type.
     fn keep(&self, error: ModelError) -> Error {
-        let told = Error::Msg(error.to_string());
+        let named = Error::Msg(error.to_string());
         self.failed
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .get_or_insert(error);
-        told
+        named
     }
 }
 
@@ -115,9 +118,6 @@ pub fn same(name: &str) -> Stored {
 }
 
 /// The checkpoint's own values.
-///
-/// # Errors
-/// Never.
 pub fn unchanged(_: &str, tensor: Tensor) -> Result<Tensor> {
     Ok(tensor)
 }

@@ -1,15 +1,17 @@
-//! Fetching models from the Hugging Face hub.
+//! Downloads models from the Hugging Face hub.
 //!
-//! Addresses, answers and the names of folders are those of `hf-hub`. Its downloads are not used: it would return a stale
-//! `main` when the hub can't be reached, keep a body with a flipped bit, and ignore `HF_HUB_OFFLINE`. So here
+//! Addresses, responses and folder names follow `hf-hub`. Its downloads are not used: they return a
+//! stale `main` if the hub can't be reached, keep a body with a flipped bit, and ignore
+//! `HF_HUB_OFFLINE`. This module differs:
 //!
-//! 1. a moving revision is resolved to a commit first, and fails if that fails; all else is asked of the commit;
-//! 2. only the files of the model are fetched, never pickles;
-//! 3. they are fetched in chunks, and chunks that arrived are kept;
-//! 4. a file enters the cache only if it is what the commit says (see `cache`).
+//! 1. it first resolves a moving revision to a commit, fails if that fails, and requests everything
+//!    else by commit;
+//! 2. it downloads only the files of the model, never pickles;
+//! 3. it downloads in chunks and keeps the chunks that arrived;
+//! 4. it adds a file to the cache only if it matches the commit (see `cache`).
 //!
-//! The token goes to the endpoint and nowhere else: the client drops it when it is redirected to another host or port,
-//! and every text that comes from below is searched for it before it enters an error.
+//! The token is sent to the endpoint only: the client drops it on a redirect to another host or
+//! port, and removes it from every text from outside before that text becomes part of an error.
 
 mod cache;
 mod client;
@@ -26,12 +28,12 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use ureq::http::StatusCode;
 
-/// Why the hub didn't give a model. Holds texts only, from which the token has been removed.
+/// The reason why the hub didn't provide a model. Contains texts only, with the token removed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum HubError {
     #[error(
         "can't reach the hub at {endpoint} to look up {what}: {detail}; check the network or HF_ENDPOINT, \
-         or take what is in the cache with --offline"
+         or use cached files with --offline"
     )]
     Unreachable {
         endpoint: String,
@@ -39,8 +41,8 @@ pub enum HubError {
         detail: String,
     },
     #[error(
-        "the hub doesn't give access to {repo} (HTTP {status}){detail}; if it exists and is gated or private, accept its \
-         licence at {endpoint}/{repo}, then run `hf auth login` or set HF_TOKEN to a token of that account that may read \
+        "the hub denies access to {repo} (HTTP {status}){detail}; if it exists and is gated or private, accept its \
+         licence at {endpoint}/{repo}, then run `hf auth login` or set HF_TOKEN to a token of that account with permission to read \
          gated repositories ({token})"
     )]
     Denied {
@@ -55,7 +57,7 @@ pub enum HubError {
     )]
     NoRepo { endpoint: String, repo: String },
     #[error(
-        "{repo} has no revision \"{revision}\"; give a branch, a tag or a whole commit id of {endpoint}/{repo}"
+        "{repo} has no revision \"{revision}\"; use a branch, a tag or a full commit id of {endpoint}/{repo}"
     )]
     NoRevision {
         endpoint: String,
@@ -63,8 +65,8 @@ pub enum HubError {
         revision: String,
     },
     #[error(
-        "{file} of {repo} at {commit} came damaged and was removed: {detail}; run again, and if that doesn't help, \
-         look for a proxy that changes what it passes on"
+        "{file} of {repo} at {commit} arrived damaged and was removed: {detail}; run again, and if that doesn't help, \
+         look for a proxy that alters downloads"
     )]
     Damaged {
         repo: String,
@@ -73,7 +75,7 @@ pub enum HubError {
         detail: String,
     },
     #[error(
-        "{file} of {repo}: the connection broke {done} of {total} bytes on: {detail}; run again to go on from there"
+        "{file} of {repo}: the connection broke after {done} of {total} bytes: {detail}; run again to continue from there"
     )]
     Broken {
         repo: String,
@@ -83,7 +85,7 @@ pub enum HubError {
         detail: String,
     },
     #[error(
-        "{repo} at \"{revision}\" isn't complete in the cache {}, and the hub isn't asked (--offline or HF_HUB_OFFLINE): \
+        "{repo} at \"{revision}\" isn't complete in the cache {}, and downloads are disabled (--offline or HF_HUB_OFFLINE): \
          {missing}; fetch it with `byrote models pull {repo}@{revision}`", .cache.display()
     )]
     NotCached {
@@ -93,14 +95,14 @@ pub enum HubError {
         missing: String,
     },
     #[error(
-        "the hub's token holds characters that no HTTP header may have; check HF_TOKEN or the token file"
+        "the hub's token contains characters that aren't allowed in an HTTP header; check HF_TOKEN or the token file"
     )]
     BadToken,
     #[error(
-        "the hub's address holds a user name or password; give the address alone and the token in HF_TOKEN"
+        "the hub's address contains a user name or password; remove them and set the token in HF_TOKEN"
     )]
     BadEndpoint,
-    #[error("the hub at {endpoint} answered about {what} with something unusable: {detail}")]
+    #[error("the hub at {endpoint} returned an unusable response about {what}: {detail}")]
     Answer {
         endpoint: String,
         what: String,
@@ -115,11 +117,12 @@ pub(crate) struct Snapshot {
     pub(crate) commit: String,
 }
 
-/// Brings the model of a repository into the cache, or finds it there.
+/// Downloads the model of a repository into the cache, unless it is there already.
 ///
 /// # Errors
-/// When the hub can't be reached, doesn't know it, doesn't allow it or sends damaged files; when it isn't in the cache
-/// and the hub may not be asked; and when the repository has no weights that can be loaded.
+/// If the hub can't be reached, doesn't have the model, denies access or sends damaged files; if
+/// the model isn't in the cache and downloads are disabled; and if the repository has no weights
+/// that byrote can load.
 pub(crate) fn fetch(
     repo: &str,
     revision: Option<&str>,
@@ -131,7 +134,7 @@ pub(crate) fn fetch(
     if options.offline {
         return from_cache(&cache, repo, revision, file, options);
     }
-    // A commit never moves, so a complete snapshot of it needs no question.
+    // A commit never changes, so a complete snapshot of it needs no request.
     if is_commit(revision) && check_folder(&cache.snapshot(revision), file).is_ok() {
         return Ok(Snapshot {
             folder: cache.snapshot(revision),
@@ -218,7 +221,7 @@ fn from_cache(
     Ok(Snapshot { folder, commit })
 }
 
-/// Files of one commit on their way into the cache.
+/// Files of one commit that are being added to the cache.
 struct Download<'a> {
     hub: &'a Hub<'a>,
     cache: &'a RepoCache,
@@ -226,7 +229,7 @@ struct Download<'a> {
 }
 
 impl Download<'_> {
-    /// Brings those of `names` that the snapshot lacks.
+    /// Downloads those of `names` that are missing from the snapshot.
     fn bring(&self, names: &[String]) -> Result<(), SourceError> {
         let snapshot = self.cache.snapshot(self.commit);
         let lacking: Vec<String> = names
@@ -251,7 +254,7 @@ impl Download<'_> {
         Ok(())
     }
 
-    /// Downloads a file and gives the name of its blob.
+    /// Downloads a file and returns the name of its blob.
     fn blob(&self, file: &Announced) -> Result<String, SourceError> {
         let part = self
             .cache
@@ -268,7 +271,7 @@ impl Download<'_> {
                 }
                 Err(detail) => {
                     fs::remove_file(&part).map_err(io)?;
-                    // What was kept from an earlier run may be the damaged half.
+                    // The part from an earlier run may be damaged.
                     if kept == 0 {
                         let (repo, commit) = (self.hub.repo.to_owned(), self.commit.to_owned());
                         return Err(HubError::Damaged {
@@ -284,7 +287,7 @@ impl Download<'_> {
         }
     }
 
-    /// Appends to `part` until it is as long as the file.
+    /// Appends to `part` until it has the length of the file.
     fn fill(&self, file: &Announced, part: &Path) -> Result<(), SourceError> {
         let io = |error| SourceError::io(part, error);
         let mut out = OpenOptions::new()
@@ -306,7 +309,8 @@ impl Download<'_> {
         Ok(())
     }
 
-    /// Appends to `out` the next bytes of a file, from `start` on, and gives their number. All of them arrive or none.
+    /// Appends the next bytes of a file, from `start` on, to `out` and returns their number.
+    /// Appends all of them or none.
     fn chunk(
         &self,
         file: &Announced,
@@ -346,7 +350,7 @@ impl Download<'_> {
         let mut body = response.into_body().into_reader();
         match range {
             Some(range) if is_part => copy(&mut body, out, range.end - start),
-            // A server without ranges sends the whole file.
+            // A server without support for ranges sends the whole file.
             _ => {
                 copy(&mut body, &mut io::sink(), start)?;
                 copy(&mut body, out, file.size - start)
@@ -355,7 +359,7 @@ impl Download<'_> {
     }
 }
 
-/// Copies `wanted` bytes of a body, and gives their number.
+/// Copies `wanted` bytes of a body and returns their number.
 fn copy(body: &mut impl Read, out: &mut impl io::Write, wanted: u64) -> Result<u64, Failure> {
     let mut block = vec![0u8; 1 << 16];
     let mut copied = 0;
@@ -366,7 +370,7 @@ fn copy(body: &mut impl Read, out: &mut impl io::Write, wanted: u64) -> Result<u
             .read(&mut block[..room])
             .map_err(|error| Failure::Connection(error.to_string()))?;
         if n == 0 {
-            let detail = format!("{copied} bytes came where {wanted} were asked for");
+            let detail = format!("{copied} bytes arrived instead of {wanted}");
             return Err(Failure::Connection(detail));
         }
         out.write_all(&block[..n]).map_err(Failure::Disk)?;

@@ -1,7 +1,9 @@
-//! Mamba 1 (arXiv 2312.00752), Falcon-Mamba (arXiv 2410.05355) and Mamba 2 (arXiv 2405.21060), by our own code.
+//! Mamba 1 (arXiv 2312.00752), Falcon-Mamba (arXiv 2410.05355) and Mamba 2 (arXiv 2405.21060),
+//! implemented by byrote.
 //!
-//! candle-transformers has Mamba 1 for one shape only, without an output matrix of its own and without Falcon's norms; its
-//! Mamba 2 normalizes over all groups at once, and both lose small time steps to `log(exp(x) + 1)`.
+//! candle-transformers supports only one shape of Mamba 1, without a separate output matrix and
+//! without Falcon's norms. Its Mamba 2 normalizes over all groups at once, and both lose small time
+//! steps in `log(exp(x) + 1)`.
 
 mod heads;
 mod selective;
@@ -11,14 +13,14 @@ use crate::model::Arithmetic;
 use crate::model::layers::linear::{Embedding, Linear};
 use crate::model::layers::norm::Norm;
 use crate::model::weights::Weights;
-use crate::model::weights::scope::{Layout, Scope};
-use crate::model::{Facts, ModelError};
+use crate::model::weights::scope::{Layout, TensorScope};
+use crate::model::{ModelError, ModelInfo};
 use candle_core::{Device, Result, Tensor};
 
-/// Tokens whose states are held at once.
+/// Number of tokens whose states are in memory at once.
 const CHUNK: usize = 32;
 
-/// What config.json says.
+/// The checked config.json.
 #[derive(Clone, Debug)]
 pub struct Config {
     kind: String,
@@ -38,9 +40,10 @@ pub struct Config {
 
 #[derive(Clone, Debug)]
 enum Form {
-    /// Mamba 1: a state a channel. `norms` is the epsilon of Falcon's norms.
+    /// Mamba 1: one state per channel. `norms` is the epsilon of Falcon's norms.
     Selective { rank: usize, norms: Option<f64> },
-    /// Mamba 2: a decay a head; heads of a group share their inputs and outputs to the state.
+    /// Mamba 2: one decay per head. The heads of a group share the projections into and out of the
+    /// state.
     Heads {
         heads: usize,
         width: usize,
@@ -53,15 +56,15 @@ impl Config {
     /// Reads and checks config.json.
     ///
     /// # Errors
-    /// When a field is missing or asks for what isn't done here.
+    /// If a field is missing or asks for something that isn't supported here.
     pub fn read(fields: &Fields, kind: &str) -> std::result::Result<Self, ModelError> {
         let second = kind == "mamba2";
         fields.only(
             "hidden_act",
             &["silu".to_owned()],
-            "no other activation is known in a Mamba",
+            "Mamba has no other activation",
         )?;
-        fields.only("rms_norm", &[true], "no other norm is known in a Mamba 2")?;
+        fields.only("rms_norm", &[true], "Mamba 2 has no other norm")?;
         let hidden = fields.size("hidden_size")?;
         let inner = match fields.or("expand", 2.0)? {
             expand if (1.0..=64.0).contains(&expand) => (expand * hidden as f64) as usize,
@@ -75,7 +78,7 @@ impl Config {
             let groups = fields.size_or("n_groups", 8)?;
             if heads.saturating_mul(width) != inner || heads % groups != 0 {
                 return Err(fields.wrong(format!(
-                    "{heads} heads of {width} in {groups} groups don't make up the width {inner} that \"expand\" asks for"
+                    "{heads} heads of {width} in {groups} groups don't add up to the width {inner} given by \"expand\""
                 )));
             }
             Form::Heads {
@@ -129,12 +132,12 @@ enum Mixer {
     Heads(heads::Mixer),
 }
 
-/// What a layer keeps of a sequence.
+/// The state of a sequence in one layer.
 #[derive(Clone, Debug)]
 pub struct Layer {
     /// The last inputs of the convolution, `[kernel - 1, channels]`.
     inputs: Tensor,
-    /// The recurrence's state.
+    /// The state of the recurrence.
     state: Tensor,
 }
 
@@ -142,11 +145,14 @@ impl Mamba {
     /// Loads the weights.
     ///
     /// # Errors
-    /// When a tensor is missing, of another shape, or has no place.
-    pub fn load(c: &Config, weights: &Weights) -> std::result::Result<(Self, Facts), ModelError> {
+    /// If a tensor is missing, unexpected, or of another shape.
+    pub fn load(
+        c: &Config,
+        weights: &Weights,
+    ) -> std::result::Result<(Self, ModelInfo), ModelError> {
         let root = weights.root();
         let body = root.at("backbone");
-        // The first releases say "embedding".
+        // The first releases call it "embedding".
         let table = if body.has("embedding.weight") {
             "embedding"
         } else {
@@ -201,20 +207,20 @@ impl Mamba {
                 )?),
             },
         };
-        let facts = Facts {
+        let info = ModelInfo {
             architecture: c.kind.clone(),
             vocab_size: c.vocab_size,
-            // A recurrence knows no end.
+            // A recurrence has no maximum length.
             context_length: u32::MAX as usize,
             parameters: weights.finish(if c.tied { &["lm_head.weight"] } else { &[] })?,
         };
-        Ok((mamba, facts))
+        Ok((mamba, info))
     }
 
     /// The state before the first token.
     ///
     /// # Errors
-    /// When the device has no memory for it.
+    /// If the device is out of memory.
     pub fn start(&self) -> Result<Vec<Layer>> {
         let start = |(_, mixer): &(Norm, Mixer)| match mixer {
             Mixer::Selective(mixer) => mixer.start(),
@@ -223,10 +229,10 @@ impl Mamba {
         self.layers.iter().map(start).collect()
     }
 
-    /// Hidden states after the final norm of tokens that continue a sequence: `[ids, hidden]`.
+    /// Hidden states, after the final norm, of tokens that continue a sequence: `[ids, hidden]`.
     ///
     /// # Errors
-    /// When a tensor operation fails.
+    /// If a tensor operation fails.
     pub fn forward(&self, ids: &Tensor, layers: &mut [Layer]) -> Result<Tensor> {
         let mut x = self.embedding.vectors(ids)?;
         for ((norm, mixer), layer) in self.layers.iter().zip(layers) {
@@ -252,7 +258,7 @@ impl Mamba {
     }
 }
 
-/// A causal convolution, each channel by itself.
+/// A causal convolution of each channel.
 #[derive(Debug)]
 struct Convolution {
     /// `[kernel, channels]`.
@@ -261,7 +267,11 @@ struct Convolution {
 }
 
 impl Convolution {
-    fn load(c: &Config, channels: usize, at: &Scope<'_>) -> std::result::Result<Self, ModelError> {
+    fn load(
+        c: &Config,
+        channels: usize,
+        at: &TensorScope<'_>,
+    ) -> std::result::Result<Self, ModelError> {
         let weight = at
             .tensor("conv1d.weight", &[channels, 1, c.kernel])?
             .squeeze(1)?
@@ -283,7 +293,8 @@ impl Convolution {
         )
     }
 
-    /// `[n, channels]` to the same, with SiLU; `before` are the inputs that came before, and is brought up to date.
+    /// `[n, channels]` to the same shape, with SiLU. `before` are the preceding inputs, which are
+    /// updated.
     fn forward(&self, x: &Tensor, before: &mut Tensor) -> Result<Tensor> {
         let (n, kernel) = (x.dim(0)?, self.weight.dim(0)?);
         let inputs = Tensor::cat(&[&*before, x], 0)?;
@@ -304,10 +315,11 @@ impl Convolution {
     }
 }
 
-/// `ln(1 + e^x)`, also where it is small: time steps are, and a sum with 1 would round them to 1e-7.
+/// `ln(1 + e^x)`, accurate for small results, too: time steps are small, and adding 1 would round
+/// them to 1e-7.
 fn softplus(x: &Tensor) -> Result<Tensor> {
     let small = x.abs()?.neg()?.exp()?;
-    // ln(1 + u) = u * ln(w) / (w - 1) with w = 1 + u as rounded (Kahan); u itself where w is 1.
+    // ln(1 + u) = u * ln(w) / (w - 1) with w = 1 + u as rounded (Kahan), or u itself if w is 1.
     let w = (&small + 1.0)?;
     let off = (&w - 1.0)?;
     let none = off.eq(0f64)?;
@@ -329,7 +341,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn softplus_is_right_where_it_is_small_and_where_it_is_large() {
+    fn softplus_is_accurate_for_small_and_large_values() {
         let x = [-80f32, -30.0, -12.5, -5.0, -0.1, 0.0, 3.0, 30.0, 200.0];
         let got = softplus(&Tensor::new(&x, &Device::Cpu).unwrap())
             .unwrap()

@@ -1,19 +1,21 @@
-//! DeepSeek-V2 (arXiv 2405.04434), by candle-transformers, for what it routes right: V2-Lite and its kin.
+//! DeepSeek-V2 (arXiv 2405.04434), by candle-transformers, for the models that it routes correctly:
+//! V2-Lite and similar ones.
 
 use super::fields::Fields;
 use super::source;
 use crate::model::weights::Weights;
-use crate::model::{Facts, ModelError};
+use crate::model::{ModelError, ModelInfo};
 use candle_core::{DType, Device, Result, Tensor};
 use candle_nn::VarBuilder;
 use candle_transformers::models::deepseek2::{DeepSeekV2, DeepSeekV2Config};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// The reference's epsilon of the norms inside attention, which no config sets; candle-transformers has one for all.
+/// The reference's epsilon of the norms inside attention, which isn't part of the config.
+/// candle-transformers has one epsilon for all norms.
 const INNER_EPS: f64 = 1e-6;
 
-/// What config.json says.
+/// The checked config.json.
 #[derive(Clone, Debug)]
 pub struct Config {
     theirs: DeepSeekV2Config,
@@ -26,18 +28,18 @@ impl Config {
     /// Reads and checks config.json.
     ///
     /// # Errors
-    /// When a field is missing or asks for what candle-transformers does otherwise.
+    /// If a field is missing or asks for something that candle-transformers doesn't support.
     pub fn read(mut fields: Fields) -> std::result::Result<Self, ModelError> {
         let text = |t: &str| t.to_owned();
         fields.only(
             "topk_method",
             &[text("greedy")],
-            "candle-transformers picks groups by single experts' scores",
+            "candle-transformers chooses groups by the scores of single experts",
         )?;
         fields.only(
             "scoring_func",
             &[text("softmax")],
-            "candle-transformers has no other",
+            "candle-transformers supports no other",
         )?;
         fields.only("norm_topk_prob", &[false], "the references differ on it")?;
         fields.only("moe_layer_freq", &[1], "the references differ on it")?;
@@ -45,7 +47,7 @@ impl Config {
         fields.only(
             "rms_norm_eps",
             &[INNER_EPS],
-            "the norms inside attention have 1e-6 whatever it is",
+            "the norms inside attention always use 1e-6",
         )?;
         for key in [
             "num_attention_heads",
@@ -62,7 +64,7 @@ impl Config {
             if fields.size("num_experts_per_tok")? > experts
                 || fields.size("n_shared_experts")? > experts
             {
-                return Err(fields.wrong("there are fewer experts than a token is sent to"));
+                return Err(fields.wrong("there are fewer experts than each token uses"));
             }
         }
         if fields.head("qk_rope_head_dim")? % 2 == 1 {
@@ -85,8 +87,8 @@ impl Config {
     /// Loads the weights.
     ///
     /// # Errors
-    /// When a tensor is missing, of another shape, or has no place.
-    pub fn load(&self, weights: &Weights) -> std::result::Result<(Models, Facts), ModelError> {
+    /// If a tensor is missing, unexpected, or of another shape.
+    pub fn load(&self, weights: &Weights) -> std::result::Result<(Models, ModelInfo), ModelError> {
         let taken: Mutex<HashMap<String, Tensor>> = Mutex::default();
         let keep = |name: &str, tensor: Tensor| {
             taken
@@ -103,7 +105,7 @@ impl Config {
         } else {
             &["rotary_emb.inv_freq"]
         };
-        let facts = Facts {
+        let info = ModelInfo {
             architecture: "deepseek_v2".to_owned(),
             vocab_size: self.vocab_size,
             context_length: self.positions,
@@ -115,11 +117,12 @@ impl Config {
             device: weights.device().clone(),
             idle: Arc::new(Mutex::new(vec![first])),
         };
-        Ok((models, facts))
+        Ok((models, info))
     }
 }
 
-/// Models over the same weights. Theirs can't be copied and holds its sequence itself, so each sequence gets one of its own.
+/// Models over the same weights. candle-transformers' model can't be copied and contains its
+/// sequence, so each sequence gets its own model.
 pub struct Models {
     config: DeepSeekV2Config,
     tensors: HashMap<String, Tensor>,
@@ -145,7 +148,7 @@ impl Models {
     /// A model before its first token.
     ///
     /// # Errors
-    /// When the device has no memory for its rotary tables.
+    /// If the device is out of memory.
     pub fn one(&self) -> Result<Model> {
         let idle = self
             .idle
@@ -167,17 +170,17 @@ impl Models {
     }
 }
 
-/// A model with one sequence; it goes back to the idle ones when it is no longer needed.
+/// A model with one sequence. It becomes idle again when it is dropped.
 pub struct Model {
     model: Option<DeepSeekV2>,
     home: Arc<Mutex<Vec<DeepSeekV2>>>,
 }
 
 impl Model {
-    /// Logits of what follows the last token.
+    /// Logits of the token after the last one.
     ///
     /// # Errors
-    /// When a tensor operation fails.
+    /// If a tensor operation fails.
     pub fn forward(&mut self, ids: &Tensor, seen: usize) -> Result<Tensor> {
         match &mut self.model {
             Some(model) => model.forward(ids, seen),

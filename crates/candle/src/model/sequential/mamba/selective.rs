@@ -1,25 +1,25 @@
-//! The mixer of Mamba 1: a selective state space, a state of its own for every channel.
+//! The mixer of Mamba 1: a selective state space with a separate state for every channel.
 
 use super::{CHUNK, Config, Convolution, Layer, plain_norm, softplus};
 use crate::model::Arithmetic;
 use crate::model::ModelError;
 use crate::model::layers::linear::Linear;
 use crate::model::layers::norm::Norm;
-use crate::model::weights::scope::{Layout, Scope};
+use crate::model::weights::scope::{Layout, TensorScope};
 use candle_core::{DType, Device, Result, Tensor};
 
 #[derive(Debug)]
 pub(super) struct Mixer {
     input: Linear,
     conv: Convolution,
-    /// To the time step's low rank, and to what goes into and out of the state.
+    /// Projects to the time step's low rank and to the vectors into and out of the state.
     select: Linear,
     step: Linear,
     /// `-exp(A_log)`, `[inner, state]`.
     a: Tensor,
     d: Tensor,
     output: Linear,
-    /// Falcon's norms of time step, and of what goes into and out of the state.
+    /// Falcon's norms of the time step and of the vectors into and out of the state.
     norms: Option<[Norm; 2]>,
     rank: usize,
 }
@@ -29,10 +29,10 @@ impl Mixer {
         c: &Config,
         rank: usize,
         eps: Option<f64>,
-        at: &Scope<'_>,
+        at: &TensorScope<'_>,
         device: &Device,
     ) -> std::result::Result<Self, ModelError> {
-        // After the tensors whose shapes show that these sizes are true.
+        // This comes after the tensors whose shapes confirm these sizes.
         let norms = |eps| {
             Ok::<_, ModelError>([
                 plain_norm(rank, eps, device)?,
@@ -70,7 +70,7 @@ impl Mixer {
         })
     }
 
-    /// `[n, hidden]` to the same.
+    /// `[n, hidden]` to the same shape.
     pub(super) fn forward(&self, x: &Tensor, layer: &mut Layer) -> Result<Tensor> {
         let (inner, state) = self.a.dims2()?;
         let both = self.input.forward(x, Arithmetic::F32)?;
@@ -113,11 +113,11 @@ impl Mixer {
         let mut outputs = Vec::new();
         for start in (0..n).step_by(CHUNK) {
             let len = CHUNK.min(n - start);
-            let of = |t: &Tensor| t.narrow(0, start, len);
-            let decay = of(step)?.unsqueeze(2)?.broadcast_mul(&self.a)?.exp()?;
-            let added = (of(step)? * of(x)?)?
+            let at_step = |t: &Tensor| t.narrow(0, start, len);
+            let decay = at_step(step)?.unsqueeze(2)?.broadcast_mul(&self.a)?.exp()?;
+            let added = (at_step(step)? * at_step(x)?)?
                 .unsqueeze(2)?
-                .broadcast_mul(&of(b)?.unsqueeze(1)?)?;
+                .broadcast_mul(&at_step(b)?.unsqueeze(1)?)?;
             let mut states = Vec::with_capacity(len);
             for i in 0..len {
                 *state = ((&*state * decay.get(i)?)? + added.get(i)?)?;
@@ -126,7 +126,7 @@ impl Mixer {
             let states = Tensor::stack(&states, 0)?;
             outputs.push(
                 states
-                    .matmul(&of(c)?.unsqueeze(2)?.contiguous()?)?
+                    .matmul(&at_step(c)?.unsqueeze(2)?.contiguous()?)?
                     .squeeze(2)?,
             );
         }

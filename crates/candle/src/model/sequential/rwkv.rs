@@ -1,19 +1,20 @@
-//! RWKV 5 and 6 (arXiv 2404.05892) in the layout of their Hugging Face releases, by candle-transformers.
+//! RWKV 5 and 6 (arXiv 2404.05892) in the layout of their Hugging Face releases, by
+//! candle-transformers.
 //!
-//! candle-transformers leaves out the divisor before the norm of each head. The receptance is the one factor of what that
-//! norm sees, so its weights take the divisor, which is a power of two.
+//! candle-transformers omits the divisor before the norm of each head. The receptance is a factor
+//! of that norm's input, so its weights are divided instead. The divisor is a power of two.
 
 use super::fields::Fields;
 use super::source;
 use crate::model::weights::Weights;
-use crate::model::{Facts, ModelError};
+use crate::model::{ModelError, ModelInfo};
 use candle_core::{DType, Device, Result, Tensor};
 use candle_transformers::models::rwkv_v5::{
     Config as Theirs, Model as Fifth, State as TheirState, StatePerLayer,
 };
 use candle_transformers::models::rwkv_v6::Model as Sixth;
 
-/// What config.json says.
+/// The checked config.json.
 #[derive(Clone, Debug)]
 pub struct Config {
     kind: String,
@@ -39,7 +40,7 @@ impl Config {
     /// Reads and checks config.json.
     ///
     /// # Errors
-    /// When a field is missing or asks for what candle-transformers doesn't do.
+    /// If a field is missing or asks for something that candle-transformers doesn't support.
     pub fn read(fields: &Fields, kind: &str) -> std::result::Result<Self, ModelError> {
         let (hidden, head_size) = (
             fields.size("hidden_size")?,
@@ -48,16 +49,16 @@ impl Config {
         fields.only(
             "tie_word_embeddings",
             &[false],
-            "candle-transformers has an output matrix of its own here",
+            "candle-transformers always has a separate output matrix here",
         )?;
         fields.only(
             "layer_norm_epsilon",
             &[1e-5],
-            "candle-transformers has 1e-5 in its last norm whatever it is",
+            "candle-transformers always uses 1e-5 in its last norm",
         )?;
         let attention = fields.size_or("attention_hidden_size", hidden)?;
         if hidden % head_size != 0 || attention != hidden {
-            return Err(fields.wrong("its heads don't make up the hidden size"));
+            return Err(fields.wrong("its heads don't add up to the hidden size"));
         }
         let width = match fields.get("intermediate_size")? {
             Some(width) => width,
@@ -88,8 +89,8 @@ impl Config {
     /// Loads the weights.
     ///
     /// # Errors
-    /// When a tensor is missing, of another shape, or has no place.
-    pub fn load(&self, weights: &Weights) -> std::result::Result<(Model, Facts), ModelError> {
+    /// If a tensor is missing, unexpected, or of another shape.
+    pub fn load(&self, weights: &Weights) -> std::result::Result<(Model, ModelInfo), ModelError> {
         let (c, sixth) = (&self.theirs, self.kind == "rwkv6");
         if sixth {
             self.check_ranks(weights)?;
@@ -106,10 +107,10 @@ impl Config {
                 Version::Fifth(Fifth::new(c, vb)?)
             })
         })?;
-        let facts = Facts {
+        let info = ModelInfo {
             architecture: self.kind.clone(),
             vocab_size: c.vocab_size,
-            // A recurrence knows no end.
+            // A recurrence has no maximum length.
             context_length: u32::MAX as usize,
             parameters: weights.finish(&[])?,
         };
@@ -119,11 +120,12 @@ impl Config {
                 config: c.clone(),
                 device: weights.device().clone(),
             },
-            facts,
+            info,
         ))
     }
 
-    /// candle-transformers takes the low ranks from the number of heads, which holds for 1.6B and 7B, not for 3B.
+    /// candle-transformers derives the low ranks from the number of heads, which is correct for
+    /// 1.6B and 7B but not for 3B.
     fn check_ranks(&self, weights: &Weights) -> std::result::Result<(), ModelError> {
         let heads = self.theirs.hidden_size / self.theirs.head_size;
         let found = weights
@@ -137,7 +139,7 @@ impl Config {
         Err(ModelError::Config {
             file: "config.json".to_owned(),
             what: format!(
-                "the low rank of its time decay is {found:?}, and candle-transformers reads RWKV 6 only where it is twice the \
+                "the low rank of its time decay is {found:?}, but candle-transformers supports RWKV 6 only if it is twice the \
                  number of heads, {}",
                 2 * heads
             ),
@@ -145,7 +147,7 @@ impl Config {
     }
 }
 
-/// What a sequence has left behind.
+/// The state of a sequence.
 pub struct State(TheirState);
 
 impl Clone for State {
@@ -174,7 +176,7 @@ impl Model {
     /// The state before the first token.
     ///
     /// # Errors
-    /// When the device has no memory for it.
+    /// If the device is out of memory.
     pub fn start(&self) -> Result<State> {
         let (hidden, size) = (self.config.hidden_size, self.config.head_size);
         let zeros = |shape: &[usize]| Tensor::zeros(shape, DType::F32, &self.device);
@@ -193,10 +195,10 @@ impl Model {
         }))
     }
 
-    /// Logits of what follows the last of `ids`, shape `[1, n]`.
+    /// Logits of the token after the last of `ids`, shape `[1, n]`.
     ///
     /// # Errors
-    /// When a tensor operation fails.
+    /// If a tensor operation fails.
     pub fn forward(&self, ids: &Tensor, state: &mut State) -> Result<Tensor> {
         let mut logits = None;
         for i in 0..ids.dim(1)? {

@@ -1,11 +1,12 @@
-//! The mixer of Mamba 2: one decay a head, and groups of heads that share what goes into and out of the state.
+//! The mixer of Mamba 2: one decay per head, and groups of heads that share the projections into
+//! and out of the state.
 
 use super::{CHUNK, Config, Convolution, Layer, plain_norm, softplus};
 use crate::model::Arithmetic;
 use crate::model::ModelError;
 use crate::model::layers::linear::Linear;
 use crate::model::layers::norm::Norm;
-use crate::model::weights::scope::{Layout, Scope};
+use crate::model::weights::scope::{Layout, TensorScope};
 use candle_core::{DType, Device, Result, Tensor};
 
 #[derive(Debug)]
@@ -17,7 +18,7 @@ pub(super) struct Mixer {
     d: Tensor,
     step_bias: Tensor,
     step_limit: (f64, f64),
-    /// Over the width of a group, as it was trained.
+    /// Over the width of a group, as in training.
     norm: Norm,
     norm_weight: Tensor,
     output: Linear,
@@ -32,7 +33,7 @@ impl Mixer {
         c: &Config,
         [heads, width, groups]: [usize; 3],
         step_limit: (f64, f64),
-        at: &Scope<'_>,
+        at: &TensorScope<'_>,
         device: &Device,
     ) -> std::result::Result<Self, ModelError> {
         let mixed = c.inner + 2 * groups * c.state;
@@ -70,7 +71,7 @@ impl Mixer {
         })
     }
 
-    /// `[n, hidden]` to the same.
+    /// `[n, hidden]` to the same shape.
     pub(super) fn forward(&self, x: &Tensor, layer: &mut Layer) -> Result<Tensor> {
         let n = x.dim(0)?;
         let (inner, shared) = (self.heads * self.width, self.groups * self.state);
@@ -90,7 +91,7 @@ impl Mixer {
         let x = mixed
             .narrow(1, 0, inner)?
             .reshape((n, self.heads, self.width))?;
-        // A group's vector once for each of its heads: `[n, heads, state]`.
+        // Repeats a group's vector for each of its heads: `[n, heads, state]`.
         let spread = |start: usize| {
             let part = mixed
                 .narrow(1, start, shared)?
@@ -116,7 +117,8 @@ impl Mixer {
         self.output.forward(&y, Arithmetic::F32)
     }
 
-    /// `h = exp(step * a) * h + step * x b^T` and `y = h c` a head, token by token; `y` is `[n, heads, width]`.
+    /// `h = exp(step * a) * h + step * x b^T` and `y = h c` per head, token by token; `y` is `[n,
+    /// heads, width]`.
     fn scan(
         &self,
         x: &Tensor,
@@ -134,8 +136,10 @@ impl Mixer {
         let mut outputs = Vec::new();
         for start in (0..n).step_by(CHUNK) {
             let len = CHUNK.min(n - start);
-            let of = |t: &Tensor| t.narrow(0, start, len);
-            let added = of(&x)?.unsqueeze(3)?.broadcast_mul(&of(b)?.unsqueeze(2)?)?;
+            let at_step = |t: &Tensor| t.narrow(0, start, len);
+            let added = at_step(&x)?
+                .unsqueeze(3)?
+                .broadcast_mul(&at_step(b)?.unsqueeze(2)?)?;
             let mut states = Vec::with_capacity(len);
             for i in 0..len {
                 *state = (state.broadcast_mul(&decay.get(start + i)?)? + added.get(i)?)?;
@@ -144,7 +148,7 @@ impl Mixer {
             let states = Tensor::stack(&states, 0)?;
             outputs.push(
                 states
-                    .matmul(&of(c)?.unsqueeze(3)?.contiguous()?)?
+                    .matmul(&at_step(c)?.unsqueeze(3)?.contiguous()?)?
                     .squeeze(3)?,
             );
         }

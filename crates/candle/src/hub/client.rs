@@ -1,7 +1,8 @@
 //! Requests to the hub about one repository.
 //!
-//! Addresses and the shape of answers are those of `hf-hub`. The requests are sent from here, because its own client
-//! never times out, and sends the token along when it is redirected to another port of the same host.
+//! Addresses and the format of responses follow `hf-hub`. Its client isn't used for requests
+//! because it never times out, and sends the token along on a redirect to another port of the same
+//! host.
 
 use super::HubError;
 use super::cache::Announced;
@@ -17,34 +18,34 @@ use std::time::Duration;
 use ureq::http::{HeaderMap, Request, Response, StatusCode, Uri, header};
 use ureq::{Agent, Body};
 
-/// How often a request is sent when connections break.
+/// Attempts per request if connections break.
 const ATTEMPTS: u32 = 4;
-/// How many redirects are followed, one after the other.
+/// Maximum number of consecutive redirects.
 const REDIRECTS: usize = 10;
-/// The longest answer about a repository that is read.
+/// Maximum size of a response about a repository.
 const ANSWER_BYTES: u64 = 64 << 20;
-/// The longest explanation of an error that is read.
+/// Maximum size of an error's explanation.
 const EXPLANATION_BYTES: u64 = 64 << 10;
 
-/// Why a request failed. Texts may hold the token.
+/// The reason why a request failed. Texts may contain the token.
 #[derive(Debug)]
 pub(super) enum Failure {
     /// There is no connection, or it broke.
     Connection(String),
-    /// The hub answered with an error.
+    /// The hub responded with an error.
     Refused {
         status: StatusCode,
         code: Option<String>,
         message: Option<String>,
     },
-    /// The answer is of no use.
+    /// The response is invalid.
     Answer(String),
-    /// What arrived couldn't be written to the disk.
+    /// The data couldn't be written to disk.
     Disk(io::Error),
 }
 
 impl Failure {
-    /// Whether the same request may succeed a moment later.
+    /// True if the same request may succeed later.
     fn is_transient(&self) -> bool {
         match self {
             Self::Connection(_) => true,
@@ -60,7 +61,7 @@ impl From<ureq::Error> for Failure {
     }
 }
 
-/// Tries again, after a pause, what failed for a reason that may pass.
+/// Repeats `attempt` after a pause if the failure may be temporary.
 pub(super) fn retry<T>(mut attempt: impl FnMut() -> Result<T, Failure>) -> Result<T, Failure> {
     for round in 1..ATTEMPTS {
         match attempt() {
@@ -96,7 +97,7 @@ impl<'a> Hub<'a> {
             return Err(HubError::Answer {
                 endpoint: options.endpoint.clone(),
                 what: "HF_ENDPOINT".to_owned(),
-                detail: "this isn't the address of a web server".to_owned(),
+                detail: "this isn't a web address".to_owned(),
             });
         }
         Ok(Self {
@@ -107,7 +108,7 @@ impl<'a> Hub<'a> {
         })
     }
 
-    /// The commit that `revision` leads to, and the names of its files.
+    /// The commit that `revision` resolves to, and the names of its files.
     pub(super) fn resolve(&self, revision: &str) -> Result<(String, Vec<String>), HubError> {
         let what = format!("{}@{revision}", self.repo);
         let address = format!("{}/api/{}", self.endpoint, self.at(revision).api_url());
@@ -123,7 +124,7 @@ impl<'a> Hub<'a> {
             Err(failure) => return Err(self.explain(failure, &what, revision)),
         };
         if !is_commit(&info.sha) {
-            return Err(self.answer(&what, "it names no commit"));
+            return Err(self.answer(&what, "it doesn't name a commit"));
         }
         if is_commit(revision) && info.sha != revision {
             return Err(self.answer(&what, &format!("it names another commit, {}", info.sha)));
@@ -132,7 +133,7 @@ impl<'a> Hub<'a> {
         Ok((info.sha, names.collect()))
     }
 
-    /// What the commit says of the files `names`.
+    /// The commit's information about the files `names`.
     pub(super) fn announced(
         &self,
         commit: &str,
@@ -150,7 +151,7 @@ impl<'a> Hub<'a> {
             .map_err(|failure| self.explain(failure, &what, commit))?;
         let mut found: Vec<Announced> = Vec::new();
         for entry in entries.into_iter().filter(|entry| entry.kind == "file") {
-            // The id becomes the name of a file.
+            // The id becomes a file name.
             if !is_commit(&entry.oid) {
                 let detail = format!("{} has no git object id", entry.path);
                 return Err(self.answer(&what, &detail));
@@ -164,7 +165,7 @@ impl<'a> Hub<'a> {
         names.iter().map(pick).collect()
     }
 
-    /// Asks for the content of a file, or for a range of its bytes.
+    /// Requests the content of a file, or a range of its bytes.
     pub(super) fn open(
         &self,
         commit: &str,
@@ -185,7 +186,7 @@ impl<'a> Hub<'a> {
         Repo::with_revision(self.repo.to_owned(), RepoType::Model, encoded(revision))
     }
 
-    /// Asks, with `question` as a body if there is one, for an answer in JSON.
+    /// Sends a request for JSON, with `question` as its body if given.
     fn ask<T: DeserializeOwned>(
         &self,
         address: &str,
@@ -199,7 +200,7 @@ impl<'a> Hub<'a> {
         })
     }
 
-    /// Sends a request to `address` and wherever it is redirected to.
+    /// Sends a request to `address` and follows redirects.
     fn send(
         &self,
         address: &str,
@@ -217,7 +218,7 @@ impl<'a> Hub<'a> {
             }
             address = header_text(response.headers(), header::LOCATION.as_str())
                 .and_then(|location| redirected(&address, &location))
-                .ok_or_else(|| Failure::Answer("it redirects to no address".to_owned()))?;
+                .ok_or_else(|| Failure::Answer("it redirects without an address".to_owned()))?;
         }
         Err(Failure::Answer(format!(
             "it redirects more than {REDIRECTS} times"
@@ -259,7 +260,7 @@ impl<'a> Hub<'a> {
         }
     }
 
-    /// Whether it is the repository or only its revision that the hub doesn't have.
+    /// Determines whether the repository or only its revision is missing on the hub.
     fn not_found(&self, revision: &str) -> HubError {
         let address = format!("{}/api/models/{}", self.endpoint, self.at(revision).url());
         let (endpoint, repo) = (self.options.endpoint.clone(), self.repo.to_owned());
@@ -277,7 +278,7 @@ impl<'a> Hub<'a> {
         }
     }
 
-    /// What a failure means to the user.
+    /// The meaning of a failure for the user.
     pub(super) fn explain(&self, failure: Failure, what: &str, revision: &str) -> HubError {
         let (endpoint, repo) = (self.options.endpoint.clone(), self.repo.to_owned());
         let unreachable = |detail: String| HubError::Unreachable {
@@ -320,13 +321,13 @@ impl<'a> Hub<'a> {
 
     fn token_state(&self) -> &'static str {
         if self.options.token.is_some() {
-            "the one that is set isn't enough"
+            "the token that is set isn't sufficient"
         } else {
-            "none is set: not in HF_TOKEN, and not in the file that HF_TOKEN_PATH names, else HF_HOME/token"
+            "no token is set, neither in HF_TOKEN nor in the file named by HF_TOKEN_PATH (default: HF_HOME/token)"
         }
     }
 
-    /// `text` without the token: a server may send back what it was sent.
+    /// `text` without the token: a server may echo what it received.
     pub(super) fn clean(&self, text: &str) -> String {
         match &self.options.token {
             Some(token) => text.replace(token.secret(), "[token]"),
@@ -335,12 +336,12 @@ impl<'a> Hub<'a> {
     }
 }
 
-/// A client that gives up on hubs that fall silent, and leaves errors and redirects to `Hub`.
+/// A client with time-outs that leaves errors and redirects to `Hub`.
 fn agent() -> Agent {
     let tls = ureq::tls::TlsConfig::builder().root_certs(ureq::tls::RootCerts::PlatformVerifier);
     let config = Agent::config_builder()
         .user_agent(concat!("byrote/", env!("CARGO_PKG_VERSION")))
-        // A range of a compressed body would be of no use.
+        // A range of a compressed body would be useless.
         .accept_encoding("identity")
         .timeout_resolve(Some(Duration::from_secs(20)))
         .timeout_connect(Some(Duration::from_secs(20)))
@@ -353,7 +354,7 @@ fn agent() -> Agent {
     config.build().into()
 }
 
-/// A file or folder as the hub lists it.
+/// A file or folder in the hub's listing.
 #[derive(Deserialize)]
 struct Entry {
     #[serde(rename = "type")]
@@ -388,7 +389,7 @@ impl Entry {
     }
 }
 
-/// What the hub says about an error: in headers, else in the body.
+/// The hub's explanation of an error, from headers or else from the body.
 fn refused(response: &mut Response<Body>) -> Failure {
     let header = |name| header_text(response.headers(), name).filter(|text| !text.is_empty());
     let (code, mut message) = (header("x-error-code"), header("x-error-message"));
@@ -423,7 +424,7 @@ fn origin(address: &str) -> Option<(&str, &str)> {
     Some((scheme, rest.split(['/', '?', '#']).next()?))
 }
 
-/// The address that the one at `address` redirects to.
+/// The address that a response from `address` redirects to.
 fn redirected(address: &str, location: &str) -> Option<String> {
     if let Some(("http" | "https", _)) = origin(location) {
         return Some(location.to_owned());
@@ -438,7 +439,7 @@ fn redirected(address: &str, location: &str) -> Option<String> {
     }
 }
 
-/// `text` as a part of an address, its slashes kept.
+/// `text` encoded as a part of an address, with its slashes unchanged.
 fn encoded(text: &str) -> String {
     let mut encoded = String::new();
     for byte in text.bytes() {
@@ -456,7 +457,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_are_encoded_but_for_their_slashes() {
+    fn names_are_encoded_except_for_slashes() {
         assert_eq!(
             encoded("q4/file name #1.gguf"),
             "q4/file%20name%20%231.gguf"
@@ -465,7 +466,7 @@ mod tests {
     }
 
     #[test]
-    fn redirects_lead_to_absolute_addresses() {
+    fn redirects_resolve_to_absolute_addresses() {
         let from = "https://hub.example:8443/api/models/old?x=1";
         for (location, address) in [
             (

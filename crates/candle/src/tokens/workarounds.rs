@@ -1,14 +1,14 @@
-//! What has to be done around the library `tokenizers`: damage over which it panics, texts it cuts wrongly without a
-//! word, and the bytes its tokens stand for.
+//! Workarounds for the library `tokenizers`: damaged files on which it panics, texts that it
+//! silently cuts wrongly, and the bytes of its tokens.
 
-use super::pieces::{self, Pieces};
+use super::token_bytes::{self, TokenBytes};
 use super::tokenizer::LONGEST_SPACE;
 use serde::Deserialize;
 use serde_json::Value;
 use tokenizers::normalizers::Precompiled;
 
-/// Reads what the library can only read or panic: a decoder that isn't JSON, a normalizer with a damaged table, and
-/// merges whose right side lacks the prefix that is to be cut off it.
+/// Rejects files on which the library would panic: a decoder that isn't JSON, a normalizer with a
+/// damaged table, and merges whose right side lacks the prefix that is to be cut off it.
 pub(super) fn no_panic_ahead(json: &[u8]) -> serde_json::Result<()> {
     #[derive(Deserialize)]
     struct Shape {
@@ -60,7 +60,7 @@ pub(super) fn no_panic_ahead(json: &[u8]) -> serde_json::Result<()> {
     tables(&shape.normalizer)
 }
 
-/// Whether a run of white space in `text` is longer than [`LONGEST_SPACE`].
+/// True if a run of white space in `text` is longer than [`LONGEST_SPACE`].
 pub(super) fn has_run_of_space(text: &str) -> bool {
     let mut run = 0;
     // Most texts are shorter than that altogether.
@@ -71,8 +71,8 @@ pub(super) fn has_run_of_space(text: &str) -> bool {
         })
 }
 
-/// The bytes of every token of a library tokenizer, and whether they are known for sure.
-pub(super) fn spell(library: &tokenizers::Tokenizer) -> (Pieces, bool) {
+/// The bytes of every token of a library tokenizer, and whether they are certain.
+pub(super) fn spell(library: &tokenizers::Tokenizer) -> (TokenBytes, bool) {
     let mut steps = Vec::new();
     for part in [
         serde_json::to_value(library.get_decoder()),
@@ -83,7 +83,7 @@ pub(super) fn spell(library: &tokenizers::Tokenizer) -> (Pieces, bool) {
     }
     let has = |name: &str| steps.iter().any(|step| step == name);
     let byte_level = has("ByteLevel");
-    // Replace is how the fast tokenizers of SentencePiece models turn U+2581 into spaces.
+    // Fast tokenizers of SentencePiece models turn U+2581 into spaces with a Replace step.
     let spaced = has("Metaspace") || has("Replace");
     let fallback = has("ByteFallback");
 
@@ -93,22 +93,23 @@ pub(super) fn spell(library: &tokenizers::Tokenizer) -> (Pieces, bool) {
         .into_values()
         .max()
         .map_or(0, |id| id as usize + 1);
-    let mut pieces = Pieces::default();
+    let mut pieces = TokenBytes::default();
     for id in 0..size as u32 {
         if let Some(token) = added.get(&id) {
-            // Gemma's runs of spaces are added tokens, and are found in text as it is after normalization.
+            // Gemma's runs of spaces are added tokens, which the library searches in the text after
+            // normalization.
             pieces.push(if spaced && !token.special {
-                pieces::spaced(&token.content)
+                token_bytes::spaced(&token.content)
             } else {
                 token.content.clone().into()
             });
             continue;
         }
         let token = library.id_to_token(id).unwrap_or_default();
-        match pieces::fallback_byte(&token) {
+        match token_bytes::fallback_byte(&token) {
             Some(byte) if fallback => pieces.push([byte]),
-            _ if byte_level => pieces.push(pieces::byte_level(&token)),
-            _ if spaced => pieces.push(pieces::spaced(&token)),
+            _ if byte_level => pieces.push(token_bytes::byte_level(&token)),
+            _ if spaced => pieces.push(token_bytes::spaced(&token)),
             _ => pieces.push(token.into_bytes()),
         }
     }

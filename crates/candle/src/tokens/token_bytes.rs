@@ -1,16 +1,17 @@
-//! The bytes every token stands for.
+//! The bytes of every token.
 
 /// U+2581, which SentencePiece vocabularies write for a space.
 pub(super) const SPACE_MARK: char = '\u{2581}';
 
-/// The bytes of every token of a vocabulary, by id, in one block: a vocabulary has up to 262,144 of them.
+/// The bytes of every token of a vocabulary, by id, in one block: a vocabulary has up to 262,144 of
+/// them.
 #[derive(Debug, Default)]
-pub(super) struct Pieces {
+pub(super) struct TokenBytes {
     block: Vec<u8>,
     ends: Vec<usize>,
 }
 
-impl Pieces {
+impl TokenBytes {
     pub(super) fn push(&mut self, piece: impl IntoIterator<Item = u8>) {
         self.block.extend(piece);
         self.ends.push(self.block.len());
@@ -31,14 +32,15 @@ impl Pieces {
         &self.block[start..end]
     }
 
-    /// The bytes of `text` each token stands for, if the tokens spell `text` byte for byte.
-    /// A space the tokenizer put before the text stands for no byte of it.
+    /// The bytes of `text` that each token covers, if the tokens spell `text` byte for byte. A
+    /// space that the tokenizer inserted before the text covers no byte of it.
     pub(super) fn ranges(&self, ids: &[u32], text: &str) -> Option<Vec<(usize, usize)>> {
         self.ranges_from(ids, text, 0)
             .or_else(|| self.ranges_from(ids, text, 1))
     }
 
-    /// As [`Pieces::ranges`], where the first `added` bytes the tokens spell are spaces that aren't in the text.
+    /// As [`TokenBytes::ranges`], for tokens whose first `added` bytes are spaces that aren't in
+    /// the text.
     fn ranges_from(&self, ids: &[u32], text: &str, added: usize) -> Option<Vec<(usize, usize)>> {
         let text = text.as_bytes();
         let mut ranges = Vec::with_capacity(ids.len());
@@ -58,14 +60,14 @@ impl Pieces {
         (at == text.len()).then_some(ranges)
     }
 
-    /// The text of `ids`, U+FFFD where they don't end with a whole character.
+    /// The text of `ids`, with U+FFFD if they don't end with a whole character.
     pub(super) fn decode(&self, ids: &[u32]) -> String {
         let bytes: Vec<u8> = ids.iter().flat_map(|&id| self.get(id)).copied().collect();
         String::from_utf8_lossy(&bytes).into_owned()
     }
 }
 
-/// The byte a byte-fallback token such as `<0x0A>` stands for.
+/// The byte of a byte-fallback token such as `<0x0A>`.
 pub(super) fn fallback_byte(token: &str) -> Option<u8> {
     let hex = token.strip_prefix("<0x")?.strip_suffix('>')?;
     (hex.len() == 2)
@@ -73,9 +75,10 @@ pub(super) fn fallback_byte(token: &str) -> Option<u8> {
         .flatten()
 }
 
-/// The byte each character of the byte-level alphabet stands for (GPT-2's printable spelling of bytes).
+/// The byte of each character of the byte-level alphabet (GPT-2's printable spelling of bytes).
 pub(super) fn byte_of(spelled: char) -> Option<u8> {
-    // Printable bytes spell themselves; the other 68 are numbered from U+0100 on in order of their value.
+    // Printable bytes represent themselves; the other 68 are numbered from U+0100 on in order of
+    // their value.
     let code = u32::from(spelled);
     match code {
         0x21..=0x7e | 0xa1..=0xac | 0xae..=0xff => u8::try_from(code).ok(),
@@ -86,7 +89,7 @@ pub(super) fn byte_of(spelled: char) -> Option<u8> {
     }
 }
 
-/// The bytes of a token spelled in the byte-level alphabet; its own UTF-8 if it isn't.
+/// The bytes of a token spelled in the byte-level alphabet; otherwise its own UTF-8.
 pub(super) fn byte_level(token: &str) -> Vec<u8> {
     token
         .chars()
@@ -117,7 +120,7 @@ mod tests {
 
     #[test]
     fn ranges_follow_tokens_that_end_inside_a_character() {
-        let mut pieces = Pieces::default();
+        let mut pieces = TokenBytes::default();
         for piece in [&b"a\xf0\x9f"[..], b"\x98\x80", b" a"] {
             pieces.push(piece.iter().copied());
         }
@@ -128,7 +131,7 @@ mod tests {
         assert_eq!(
             pieces.ranges(&[2, 2], "a a"),
             Some(vec![(0, 1), (1, 3)]),
-            "a space was put in front"
+            "a space was inserted in front"
         );
         assert_eq!(pieces.ranges(&[2, 2], " a a"), Some(vec![(0, 2), (2, 4)]));
         assert_eq!(

@@ -3,12 +3,12 @@
 use super::fields::Fields;
 use super::source;
 use crate::model::weights::Weights;
-use crate::model::{Facts, ModelError};
+use crate::model::{ModelError, ModelInfo};
 use candle_core::DType;
 pub use candle_transformers::models::lfm2::Cache;
 use candle_transformers::models::lfm2::{Config as Theirs, LayerType, Model as TheirModel};
 
-/// What config.json says.
+/// The checked config.json.
 #[derive(Clone, Debug)]
 pub struct Config {
     theirs: Theirs,
@@ -22,11 +22,11 @@ pub struct Model {
 }
 
 impl Config {
-    /// Reads and checks config.json. The width of the feed-forward part is computed as transformers does:
-    /// candle-transformers leaves out a field.
+    /// Reads and checks config.json. The width of the feed-forward part is computed as in
+    /// transformers, because candle-transformers ignores one field.
     ///
     /// # Errors
-    /// When a field is missing or asks for what candle-transformers doesn't do.
+    /// If a field is missing or asks for something that candle-transformers doesn't support.
     pub fn read(fields: &Fields) -> Result<Self, ModelError> {
         fields.no_rope_scaling()?;
         fields.only(
@@ -71,9 +71,7 @@ impl Config {
             || (hidden / heads) % 2 == 1
             || heads % kv_heads != 0
         {
-            return Err(
-                fields.wrong("its numbers of layers, heads and widths don't fit each other")
-            );
+            return Err(fields.wrong("its numbers of layers, heads and widths don't match"));
         }
         let tied = fields
             .get("tie_embedding")?
@@ -103,14 +101,14 @@ impl Config {
     /// Loads the weights.
     ///
     /// # Errors
-    /// When a tensor is missing, of another shape, or has no place.
-    pub fn load(&self, weights: &Weights) -> Result<(Model, Facts), ModelError> {
+    /// If a tensor is missing, unexpected, or of another shape.
+    pub fn load(&self, weights: &Weights) -> Result<(Model, ModelInfo), ModelError> {
         let c = &self.theirs;
         let model = source::build(weights, source::same, source::unchanged, |vb| {
             TheirModel::new(c, vb)
         })?;
         let cache = Cache::new(true, DType::F32, c, weights.device())?;
-        let facts = Facts {
+        let info = ModelInfo {
             architecture: "lfm2".to_owned(),
             vocab_size: c.vocab_size,
             context_length: c.max_position_embeddings,
@@ -120,6 +118,6 @@ impl Config {
                 &[]
             })?,
         };
-        Ok((Model { model, cache }, facts))
+        Ok((Model { model, cache }, info))
     }
 }

@@ -1,44 +1,45 @@
 //! How byte-level BPE tokenizers cut text into words before merging: one entry for each value of
-//! `tokenizer.ggml.pre`, as the published tokenizer.json of that family does it.
+//! `tokenizer.ggml.pre`, according to the published tokenizer.json of that family.
 //!
-//! Patterns are those of the published tokenizers, not llama.cpp's rewritings of them, which differ where its own
-//! pattern engine can't do what they ask. llama.cpp also never normalizes; Unicode's NFC is done here where the
-//! published tokenizer does it, since that is what the model was trained on.
+//! The patterns are those of the published tokenizers, not llama.cpp's rewritten versions, which
+//! differ where its own pattern engine lacks a feature. llama.cpp also never normalizes. This
+//! module applies Unicode's NFC if the published tokenizer does, since the model was trained that
+//! way.
 
 /// How a byte-level BPE cuts text before merging.
 #[derive(Debug)]
 pub(super) struct Pre {
-    /// The values of `tokenizer.ggml.pre` that mean it.
+    /// The values of `tokenizer.ggml.pre` for this entry.
     names: &'static [&'static str],
-    /// Values of `general.architecture` that mean it where a file has no `pre`, or says `default`.
+    /// The values of `general.architecture` for this entry, if a file has no `pre` or `default`.
     architectures: &'static [&'static str],
-    /// Applied one after another, each to what the ones before it cut.
+    /// Applied in order, each to the pieces that the earlier ones produced.
     pub(super) patterns: &'static [&'static str],
-    /// Whether text is brought to Unicode's composed form first.
+    /// True if text is first normalized to Unicode's composed form.
     pub(super) nfc: bool,
-    /// Whether a word that is a token as a whole is taken without merging.
+    /// True if a word that is a whole token is not merged from parts.
     pub(super) ignore_merges: bool,
-    /// Whether text gets a BOS where the file doesn't say.
+    /// Whether text gets a BOS if the file doesn't say so.
     pub(super) bos: bool,
 }
 
 /// GPT-2.
 const GPT2: &str = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+";
-/// The patterns of a tokenizer that has no other.
+/// The patterns of a tokenizer that has no others.
 pub(super) const GPT2_ONLY: &[&str] = &[GPT2];
-/// GPT-3.5 and 4, taken over by Llama 3 and many more.
+/// GPT-3.5 and 4, also used by Llama 3 and many others.
 const CL100K: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
-/// The same, with each digit alone.
+/// As [`CL100K`], with each digit separate.
 const QWEN2: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
 /// GPT-4o.
 const O200K: &str = r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+(?i:'s|'t|'re|'ve|'m|'ll|'d)?|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*(?i:'s|'t|'re|'ve|'m|'ll|'d)?|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+";
 /// Mistral Nemo and later.
 const TEKKEN: &str = r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+";
-/// The letters that DeepSeek-LLM's pattern lists: those with case, as Unicode had them.
+/// The letters in DeepSeek-LLM's pattern: the cased letters of a Unicode version.
 const DEEPSEEK_LETTERS: &str = "\\s?[A-Za-z\u{b5}\u{c0}-\u{d6}\u{d8}-\u{f6}\u{f8}-\u{1ba}\u{1bc}-\u{1bf}\u{1c4}-\u{293}\u{295}-\u{2af}\u{370}-\u{373}\u{376}\u{377}\u{37b}-\u{37d}\u{37f}\u{386}\u{388}-\u{38a}\u{38c}\u{38e}-\u{3a1}\u{3a3}-\u{3f5}\u{3f7}-\u{481}\u{48a}-\u{52f}\u{531}-\u{556}\u{10a0}-\u{10c5}\u{13a0}-\u{13f5}\u{13f8}-\u{13fd}\u{1c90}-\u{1cba}\u{1cbd}-\u{1cbf}\u{1d00}-\u{1d2b}\u{1d6b}-\u{1d77}\u{1d79}-\u{1d9a}\u{1e00}-\u{1f15}\u{1f18}-\u{1f1d}\u{1f20}-\u{1f45}\u{1f48}-\u{1f4d}\u{1f50}-\u{1f57}\u{1f59}\u{1f5b}\u{1f5d}\u{1f5f}-\u{1f7d}\u{1f80}-\u{1fb4}\u{1fb6}-\u{1fbc}\u{1fbe}\u{1fc2}-\u{1fc4}\u{1fc6}-\u{1fcc}\u{1fd0}-\u{1fd3}\u{1fd6}-\u{1fdb}\u{1fe0}-\u{1fec}\u{1ff2}-\u{1ff4}\u{1ff6}-\u{1ffc}\u{2102}\u{2107}\u{210a}-\u{2113}\u{2115}\u{2119}-\u{211d}\u{2124}\u{2126}\u{2128}\u{212a}-\u{212d}\u{212f}-\u{2134}\u{2139}\u{213c}-\u{213f}\u{2145}-\u{2149}\u{214e}\u{2183}\u{2184}\u{2c00}-\u{2c7b}\u{2c7e}-\u{2ce4}\u{2ceb}-\u{2cee}\u{2cf2}\u{2cf3}\u{a640}-\u{a66d}\u{a680}-\u{a69b}\u{a722}-\u{a76f}\u{a771}-\u{a787}\u{a78b}-\u{a78e}\u{ab70}-\u{abbf}\u{fb00}-\u{fb06}\u{fb13}-\u{fb17}\u{ff21}-\u{ff3a}\u{ff41}-\u{ff5a}\u{10400}-\u{1044f}\u{104b0}-\u{104d3}\u{104d8}-\u{104fb}\u{10c80}-\u{10cb2}\u{10cc0}-\u{10cf2}\u{118a0}-\u{118df}\u{1e900}-\u{1e943}]+";
 const DEEPSEEK_MARKS: &str =
     "\\s?[!-/:-~\u{ff01}-\u{ff0f}\u{ff1a}-\u{ff5e}\u{2018}-\u{201f}\u{3000}-\u{3002}]+";
-/// Not only Han: the second range runs from U+0800 to U+4E00, as it does in the published file.
+/// Not only Han: the second range is U+0800 to U+4E00, as in the published file.
 const DEEPSEEK_CJK: &str = "[\u{4e00}-\u{9fa5}\u{800}-\u{4e00}\u{ac00}-\u{d7ff}]+";
 const DEEPSEEK3_CJK: &str = "[\u{4e00}-\u{9fa5}\u{3040}-\u{309f}\u{30a0}-\u{30ff}]+";
 const DEEPSEEK3: &str = r##"[!"#$%&'()*+,\-./:;<=>?@\[\\\]^_`{|}~][A-Za-z]+|[^\r\n\p{L}\p{P}\p{S}]?[\p{L}\p{M}]+| ?[\p{P}\p{S}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"##;
@@ -61,7 +62,7 @@ const PRES: &[Pre] = &[
         patterns: &[GPT2],
         ..PLAIN
     },
-    // The GPT-NeoX tokenizer, which Pythia, MPT and OLMo took over, normalizes.
+    // The GPT-NeoX tokenizer, which Pythia, MPT and OLMo use, too, normalizes text.
     Pre {
         names: &["olmo", "mpt", "gpt-neox", "gptneox", "pythia"],
         architectures: &["olmo", "mpt", "gptneox"],
@@ -177,18 +178,18 @@ const PRES: &[Pre] = &[
         bos: true,
         ..PLAIN
     },
-    // What llama.cpp does where it was told nothing: Falcon's steps and one for runs of digits.
+    // llama.cpp's default: Falcon's patterns and one for runs of digits.
     Pre {
         names: &["default"],
         patterns: &[FALCON_DEFAULT, GPT2, r"\p{N}+", "[0-9][0-9][0-9]"],
         ..PLAIN
     },
 ];
-/// llama.cpp's default leaves the backtick out.
+/// llama.cpp's default omits the backtick.
 const FALCON_DEFAULT: &str = r"[\p{P}\$\+<=>\^~\|]+";
 
-/// How the tokenizer of a file cuts text: by `tokenizer.ggml.pre`, and by `general.architecture` where that is
-/// missing or `default`. None if neither tells.
+/// Finds how a file's tokenizer cuts text, by `tokenizer.ggml.pre`, or by `general.architecture` if
+/// that is missing or `default`. `None` if both are unknown.
 pub(super) fn find(pre: Option<&str>, architecture: Option<&str>) -> Option<&'static Pre> {
     let named = |name: &str| PRES.iter().find(|pre| pre.names.contains(&name));
     match pre.filter(|&name| name != "default") {
@@ -202,7 +203,7 @@ pub(super) fn find(pre: Option<&str>, architecture: Option<&str>) -> Option<&'st
     }
 }
 
-/// The names of all, for messages.
+/// All known names, for messages.
 pub(super) fn known() -> String {
     PRES.iter()
         .flat_map(|pre| pre.names)
@@ -217,7 +218,7 @@ mod tests {
     use std::collections::BTreeSet;
 
     #[test]
-    fn every_name_and_architecture_stands_once() {
+    fn every_name_and_architecture_occurs_once() {
         let mut seen = BTreeSet::new();
         for pre in PRES {
             pre.names
@@ -230,7 +231,7 @@ mod tests {
     }
 
     #[test]
-    fn a_missing_or_default_name_is_told_by_the_architecture_and_nothing_else_is_guessed() {
+    fn a_missing_or_default_name_follows_the_architecture_and_nothing_else_is_guessed() {
         for (pre, architecture, patterns) in [
             (Some("falcon"), Some("llama"), Some(3)),
             (None, Some("falcon"), Some(3)),

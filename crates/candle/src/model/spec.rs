@@ -1,53 +1,54 @@
-//! What a family says of a checkpoint before its weights are read: widths, norms, attention, feed-forward blocks.
+//! A family's description of a checkpoint before its weights are read: widths, norms, attention,
+//! feed-forward blocks.
 //!
-//! A family turns a configuration into a [`Blueprint`], and [`super::build`] joins the shared layers by it. So a family
-//! is a table of names and a function, and no layer is written twice.
+//! A family turns a configuration into a [`ModelSpec`], from which [`super::build`] joins the
+//! shared layers. So a family is a table of names and a function, and no layer is written twice.
 
 use super::ModelError;
 use super::config::Config;
 use super::decoder::Residual;
 use super::layers::alibi::Alibi;
-use super::layers::experts::Weighing;
+use super::layers::experts::RouterWeights;
 use super::layers::mlp::{Activation, Gating};
 use super::layers::rope::Rope;
 use super::weights::scope::Layout;
 
 /// A model without its weights.
 #[derive(Clone, Debug)]
-pub struct Blueprint {
+pub struct ModelSpec {
     pub architecture: String,
     pub vocab_size: usize,
     pub hidden_size: usize,
     /// Longest sequence in tokens.
     pub context_length: usize,
-    pub norm: NormPlan,
-    pub embedding: EmbeddingPlan,
-    /// Rotary embeddings that layers refer to by index.
+    pub norm: NormSpec,
+    pub embedding: EmbeddingSpec,
+    /// Rotary embeddings, which layers refer to by index.
     pub ropes: Vec<Rope>,
     pub alibi: Option<Alibi>,
-    pub layers: Vec<LayerPlan>,
+    pub layers: Vec<LayerSpec>,
     /// A norm after the last layer.
     pub final_norm: bool,
-    /// The token table is the output matrix.
+    /// True if the token table is also the output matrix.
     pub tied: bool,
     pub head_bias: bool,
     pub logit_scale: Option<f64>,
     pub logit_softcap: Option<f64>,
-    /// Parts of the names of tensors that may stand in the checkpoint without being read: buffers, and the other halves
-    /// of models that see pictures.
+    /// Parts of the names of tensors that may remain unread: buffers, and the vision parts of
+    /// multimodal models.
     pub ignorable: &'static [&'static str],
 }
 
-impl Blueprint {
-    /// Rotary or no positions, an untied head, no factors. `tied` is what the family takes where the configuration
-    /// doesn't say.
+impl ModelSpec {
+    /// A spec with an untied head, without rotary embeddings, positions and factors. `tied` is the
+    /// family's default.
     ///
     /// # Errors
-    /// When a size is missing.
+    /// If a size is missing.
     pub fn new(
         c: &Config,
-        norm: NormPlan,
-        layers: Vec<LayerPlan>,
+        norm: NormSpec,
+        layers: Vec<LayerSpec>,
         tied: bool,
     ) -> Result<Self, ModelError> {
         Ok(Self {
@@ -59,7 +60,7 @@ impl Blueprint {
                 2_048,
             )?,
             norm,
-            embedding: EmbeddingPlan::default(),
+            embedding: EmbeddingSpec::default(),
             ropes: Vec::new(),
             alibi: None,
             layers,
@@ -72,13 +73,13 @@ impl Blueprint {
         })
     }
 
-    /// Changes every layer, each by its number.
+    /// Changes every layer, given its index.
     ///
     /// # Errors
-    /// The first that `change` gives.
+    /// The first error of `change`.
     pub fn each(
         mut self,
-        mut change: impl FnMut(usize, &mut LayerPlan) -> Result<(), ModelError>,
+        mut change: impl FnMut(usize, &mut LayerSpec) -> Result<(), ModelError>,
     ) -> Result<Self, ModelError> {
         self.layers
             .iter_mut()
@@ -88,17 +89,18 @@ impl Blueprint {
     }
 }
 
-/// The hidden size under its several names.
+/// The hidden size, under its several names.
 pub const HIDDEN: &str = "hidden_size|n_embd|d_model";
-/// The number of layers likewise.
+/// The number of layers, under its several names.
 pub const LAYERS: &str = "num_hidden_layers|n_layer|n_layers|num_layers";
-/// The number of heads likewise.
+/// The number of heads, under its several names.
 pub const HEADS: &str = "num_attention_heads|n_head|n_heads|num_heads";
 
-/// Heads, and components of one: the configuration's, or their share of the hidden size.
+/// The number of heads and of components per head: from the configuration, or the hidden size
+/// divided by the heads.
 ///
 /// # Errors
-/// When a size is missing, or heads don't divide the hidden size.
+/// If a size is missing, or the heads don't divide the hidden size.
 pub fn heads(c: &Config) -> Result<(usize, usize), ModelError> {
     let (hidden, heads) = (c.count(HIDDEN)?, c.few(HEADS)?);
     match c.get::<usize>("head_dim")? {
@@ -112,7 +114,7 @@ pub fn heads(c: &Config) -> Result<(usize, usize), ModelError> {
 
 /// The norms of a model.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct NormPlan {
+pub struct NormSpec {
     pub kind: NormKind,
     pub eps: f64,
 }
@@ -120,48 +122,49 @@ pub struct NormPlan {
 /// Kinds of norms.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum NormKind {
-    /// Root mean square; `offset` is added to the stored weights (Gemma stores them less one; its GGUF files don't).
+    /// Root mean square; `offset` is added to the stored weights (Gemma stores them minus one; its
+    /// GGUF files don't).
     Rms { offset: f64 },
-    /// With mean, and with a bias or not.
+    /// With mean, and with or without bias.
     Layer { bias: bool },
-    /// With mean, and without any weights (OLMo).
+    /// With mean, and without weights (OLMo).
     Bare,
 }
 
-/// Token vectors and what is done to them.
+/// Token vectors and their transformations.
 #[derive(Clone, Debug, Default)]
-pub struct EmbeddingPlan {
+pub struct EmbeddingSpec {
     pub scale: Option<f64>,
     pub norm: bool,
     /// Rows of the table of positions, and the row of position 0.
     pub positions: Option<(usize, u32)>,
-    /// Width of the token vectors where it isn't the hidden size.
+    /// Width of the token vectors, if it isn't the hidden size.
     pub width: Option<usize>,
 }
 
 /// One layer.
 #[derive(Clone, Debug)]
-pub struct LayerPlan {
-    pub attention: AttentionPlan,
-    pub feed: FeedPlan,
-    pub norms: NormsPlan,
+pub struct LayerSpec {
+    pub attention: AttentionSpec,
+    pub feed: FeedForwardSpec,
+    pub norms: NormsSpec,
     pub residual: Residual,
     pub residual_scale: Option<f64>,
 }
 
-/// Which norms a layer has.
+/// The norms that a layer has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct NormsPlan {
+pub struct NormsSpec {
     pub attention: bool,
     pub attention_post: bool,
     pub mlp: bool,
     pub mlp_post: bool,
 }
 
-impl LayerPlan {
+impl LayerSpec {
     /// A layer whose feed-forward half follows the attention, each with a norm before it.
-    pub fn new(attention: AttentionPlan, feed: FeedPlan) -> Self {
-        let (norms, residual) = (NormsPlan::BEFORE, Residual::Sequential);
+    pub fn new(attention: AttentionSpec, feed: FeedForwardSpec) -> Self {
+        let (norms, residual) = (NormsSpec::BEFORE, Residual::Sequential);
         Self {
             attention,
             feed,
@@ -172,7 +175,7 @@ impl LayerPlan {
     }
 }
 
-impl NormsPlan {
+impl NormsSpec {
     /// One before each half.
     pub const BEFORE: Self = Self {
         attention: true,
@@ -194,7 +197,7 @@ impl NormsPlan {
         mlp: false,
         mlp_post: true,
     };
-    /// One for both halves, which stand beside each other (GPT-J).
+    /// One for both halves, which are parallel (GPT-J).
     pub const SHARED: Self = Self {
         attention: true,
         attention_post: false,
@@ -203,44 +206,44 @@ impl NormsPlan {
     };
 }
 
-/// A layer's attention.
+/// The attention of a layer.
 #[derive(Clone, Debug)]
-pub struct AttentionPlan {
+pub struct AttentionSpec {
     pub heads: usize,
     pub kv_heads: usize,
     pub head_dim: usize,
-    /// Bias of queries, keys and values, in safetensors. In GGUF files a bias is there or not.
+    /// Bias of queries, keys and values, in safetensors. In GGUF files, a bias is optional.
     pub qkv_bias: bool,
     pub out_bias: bool,
-    /// How a fused matrix of queries, keys and values is stored in safetensors.
+    /// The layout of a fused matrix of queries, keys and values in safetensors.
     pub qkv_layout: Layout,
     pub out_layout: Layout,
     /// Factor on scores.
     pub scale: f64,
     pub softcap: Option<f64>,
     pub window: Option<usize>,
-    /// Which of the blueprint's rotary embeddings.
+    /// Index of one of the spec's rotary embeddings.
     pub rope: Option<usize>,
-    pub qk_norm: Option<(QkNormPlan, NormPlan)>,
+    pub qk_norm: Option<(QkNormSpec, NormSpec)>,
     pub clip: Option<f64>,
     pub alibi: bool,
     pub sinks: bool,
 }
 
-/// Over what queries and keys are normalized.
+/// The extent of the norms of queries and keys.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum QkNormPlan {
-    /// Each head, all with the same weights.
+pub enum QkNormSpec {
+    /// Each head, with the same weights for all heads.
     Head,
-    /// Each head, each with weights of its own, stored as one tensor `[heads, head_dim]` (Cohere).
+    /// Each head with its own weights, stored as one tensor `[heads, head_dim]` (Cohere).
     OwnWeights,
-    /// As [`QkNormPlan::OwnWeights`], a tensor for each head (StableLM).
+    /// As [`QkNormSpec::OwnWeights`], with one tensor per head (StableLM).
     OwnTensors,
     /// All heads at once.
     Whole,
 }
 
-impl AttentionPlan {
+impl AttentionSpec {
     /// Full causal attention without biases, rotated by the first rotary embedding.
     pub fn new(heads: usize, kv_heads: usize, head_dim: usize) -> Self {
         Self {
@@ -263,9 +266,9 @@ impl AttentionPlan {
     }
 }
 
-/// A layer's feed-forward block.
+/// The feed-forward block of a layer.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub enum FeedPlan {
+pub enum FeedForwardSpec {
     /// Gate and up may be stored as one module, `ffn_up`.
     Gated {
         inner: usize,
@@ -278,22 +281,24 @@ pub enum FeedPlan {
         activation: Activation,
         layout: Layout,
     },
-    Experts(ExpertsPlan),
+    Experts(ExpertsSpec),
 }
 
 /// A mixture of experts.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct ExpertsPlan {
+pub struct ExpertsSpec {
     pub count: usize,
-    /// Experts a token.
+    /// Number of experts per token.
     pub chosen: usize,
     pub inner: usize,
-    pub weighing: Weighing,
+    pub router_weights: RouterWeights,
     pub gating: Gating,
     /// Biases of router and experts (gpt-oss).
     pub bias: bool,
-    /// How matrices that hold all experts as one tensor are stored in safetensors; gate and up, then down.
+    /// The layouts in safetensors of the tensors that contain a matrix per expert; gate and up,
+    /// then down.
     pub layouts: (Layout, Layout),
-    /// Inner width of the expert that every token passes, and whether a gate weighs it (Qwen 2).
+    /// Inner width of the shared expert, which every token passes, and whether it has a gate (Qwen
+    /// 2).
     pub shared: Option<(usize, bool)>,
 }

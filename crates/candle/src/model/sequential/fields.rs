@@ -1,4 +1,5 @@
-//! config.json as a table of fields, read with care: a field that changes the numbers is either followed or refused.
+//! A checked reader of config.json: a field that changes the numbers is either supported or
+//! refused.
 
 use crate::model::ModelError;
 use serde::de::DeserializeOwned;
@@ -6,13 +7,14 @@ use serde_json::{Map, Value};
 use std::borrow::Cow;
 use std::fmt::Debug;
 
-/// More layers than any model has; a damaged config must not reserve memory for more.
+/// Upper limit for the number of layers, so that a damaged config can't reserve much memory.
 const MOST_LAYERS: usize = 10_000;
 
-/// More positions than any rotary table is made for.
+/// Upper limit for the positions of rotary tables.
 const MOST_POSITIONS: usize = 1 << 22;
 
-/// More components than any head has: rotary tables are made before a tensor's shape shows the truth.
+/// Upper limit for the components of a head: rotary tables are computed before the shape of a
+/// tensor can disprove the config.
 const MOST_OF_A_HEAD: usize = 4_096;
 
 /// A config.json.
@@ -23,10 +25,11 @@ pub struct Fields {
 }
 
 impl Fields {
-    /// Reads a JSON object. What transformers 5 keeps in `rope_parameters` is put where it stood before.
+    /// Reads a JSON object. Fields that transformers 5 stores in `rope_parameters` are moved to
+    /// their older places.
     ///
     /// # Errors
-    /// When it isn't one.
+    /// If it isn't an object.
     pub fn read(json: &[u8], file: &str) -> Result<Self, ModelError> {
         let mut map: Map<String, Value> =
             serde_json::from_slice(json).map_err(|e| ModelError::Config {
@@ -60,10 +63,10 @@ impl Fields {
         }
     }
 
-    /// A field, if it is there and not null.
+    /// A field, if it is present and not null.
     ///
     /// # Errors
-    /// When it is of another type.
+    /// If it is of another type.
     pub fn get<T: DeserializeOwned>(&self, key: &str) -> Result<Option<T>, ModelError> {
         match self.map.get(key) {
             None | Some(Value::Null) => Ok(None),
@@ -73,7 +76,7 @@ impl Fields {
         }
     }
 
-    /// A field, or what transformers takes where it is missing.
+    /// A field, or the default of transformers if it is missing.
     ///
     /// # Errors
     /// As for [`Fields::get`].
@@ -81,27 +84,27 @@ impl Fields {
         Ok(self.get(key)?.unwrap_or(default))
     }
 
-    /// A field that must be there.
+    /// A required field.
     ///
     /// # Errors
-    /// When it isn't.
+    /// If it is missing.
     pub fn need<T: DeserializeOwned>(&self, key: &str) -> Result<T, ModelError> {
         self.get(key)?
-            .ok_or_else(|| self.wrong(format!("there is no \"{key}\"")))
+            .ok_or_else(|| self.wrong(format!("\"{key}\" is missing")))
     }
 
-    /// A size that must be there and be at least 1.
+    /// A required size of at least 1.
     ///
     /// # Errors
-    /// When it isn't.
+    /// If it is missing or 0.
     pub fn size(&self, key: &str) -> Result<usize, ModelError> {
         self.positive(key, self.need(key)?)
     }
 
-    /// A size of at least 1, or what transformers takes where it is missing.
+    /// A size of at least 1, or the default of transformers if it is missing.
     ///
     /// # Errors
-    /// When it is 0.
+    /// If it is 0.
     pub fn size_or(&self, key: &str, default: usize) -> Result<usize, ModelError> {
         self.positive(key, self.or(key, default)?)
     }
@@ -117,7 +120,7 @@ impl Fields {
     /// The number of layers.
     ///
     /// # Errors
-    /// When it is missing or can't be meant.
+    /// If it is missing or implausible.
     pub fn layers(&self, key: &str) -> Result<usize, ModelError> {
         match self.size(key)? {
             n if n > MOST_LAYERS => Err(self.wrong(format!("\"{key}\" is {n}"))),
@@ -125,10 +128,10 @@ impl Fields {
         }
     }
 
-    /// The number of a head's components.
+    /// The number of components per head.
     ///
     /// # Errors
-    /// When it is missing or can't be meant.
+    /// If it is missing or implausible.
     pub fn head(&self, key: &str) -> Result<usize, ModelError> {
         match self.size(key)? {
             n if n > MOST_OF_A_HEAD => Err(self.wrong(format!("\"{key}\" is {n}"))),
@@ -136,10 +139,10 @@ impl Fields {
         }
     }
 
-    /// The number of positions that rotary tables are made for.
+    /// The number of positions of the rotary tables.
     ///
     /// # Errors
-    /// When it is missing or can't be meant.
+    /// If it is missing or implausible.
     pub fn positions(&self, key: &str) -> Result<usize, ModelError> {
         match self.size(key)? {
             n if n > MOST_POSITIONS => Err(self.wrong(format!("\"{key}\" is {n}"))),
@@ -147,10 +150,10 @@ impl Fields {
         }
     }
 
-    /// Refuses every value of a field but one; a missing field is that one.
+    /// Refuses every value of a field except one, which is also the value of a missing field.
     ///
     /// # Errors
-    /// Says which values would be read, and why not this one.
+    /// The error names the supported values and the reason.
     pub fn only<T: DeserializeOwned + PartialEq + Debug>(
         &self,
         key: &str,
@@ -159,7 +162,7 @@ impl Fields {
     ) -> Result<(), ModelError> {
         match self.get::<T>(key)? {
             Some(value) if !allowed.contains(&value) => Err(self.wrong(format!(
-                "\"{key}\" is {value:?}, and byrote can read {allowed:?} only: {why}"
+                "\"{key}\" is {value:?}, but byrote supports only {allowed:?}: {why}"
             ))),
             _ => Ok(()),
         }
@@ -168,7 +171,7 @@ impl Fields {
     /// Refuses scaled rotary embeddings.
     ///
     /// # Errors
-    /// When there is a scaling.
+    /// If there is a scaling.
     pub fn no_rope_scaling(&self) -> Result<(), ModelError> {
         match self.map.get("rope_scaling") {
             None | Some(Value::Null) => Ok(()),
@@ -178,7 +181,7 @@ impl Fields {
         }
     }
 
-    /// Sets a field where it is missing or null.
+    /// Sets a field if it is missing or null.
     pub fn default(&mut self, key: &str, value: impl Into<Value>) {
         let at = self.map.entry(key).or_insert(Value::Null);
         if at.is_null() {
@@ -189,13 +192,14 @@ impl Fields {
     /// All fields as a config of candle-transformers.
     ///
     /// # Errors
-    /// When a field is missing or wrong.
+    /// If a field is missing or wrong.
     pub fn parsed<T: DeserializeOwned>(&self) -> Result<T, ModelError> {
         T::deserialize(Value::Object(self.map.clone())).map_err(|e| self.wrong(e.to_string()))
     }
 }
 
-/// Python writes `Infinity` into JSON (Mamba 2 has it in every config); a number no float reaches stands for it.
+/// Python writes `Infinity` into JSON (every config of Mamba 2 contains it). A number beyond the
+/// range of floats replaces it.
 pub fn finite(json: &[u8]) -> Cow<'_, [u8]> {
     const WORD: &[u8] = b"Infinity";
     if !json.windows(WORD.len()).any(|at| at == WORD) {
@@ -225,7 +229,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn infinity_becomes_a_number_but_not_within_texts() {
+    fn infinity_becomes_a_number_except_inside_strings() {
         let json = br#"{"a": [0.0, Infinity], "b\"Infinity": "Infinity", "c": -Infinity}"#;
         let read: Value = serde_json::from_slice(&finite(json)).unwrap();
         assert_eq!(read["a"][1], 1e308);
@@ -235,7 +239,7 @@ mod tests {
     }
 
     #[test]
-    fn fields_that_cannot_be_meant_are_refused_by_name() {
+    fn implausible_fields_are_refused_by_name() {
         let json = br#"{"a": 0, "b": "x", "n": 99999999, "act": "relu", "rope_parameters": {"rope_type": "yarn", "rope_theta": 5.0}}"#;
         let fields = Fields::read(json, "m/config.json").unwrap();
         for (error, said) in [

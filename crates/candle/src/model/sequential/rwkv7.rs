@@ -1,17 +1,17 @@
-//! RWKV 7 (arXiv 2503.14456) in the layout of flash-linear-attention, which its Hugging Face releases have, by
-//! candle-transformers.
+//! RWKV 7 (arXiv 2503.14456) by candle-transformers, in the layout of flash-linear-attention, which
+//! its Hugging Face releases use.
 
 use super::fields::Fields;
 use super::source::{self, Stored};
 use crate::model::weights::Weights;
-use crate::model::{Facts, ModelError};
+use crate::model::{ModelError, ModelInfo};
 use candle_core::{Device, Result, Tensor};
 use candle_transformers::models::rwkv_v7::State as TheirState;
 use candle_transformers::models::rwkv_v7::{
     Config as Theirs, Model as TheirModel, ModelVersion, StatePerLayer,
 };
 
-/// What config.json says.
+/// The checked config.json.
 #[derive(Clone, Debug)]
 pub struct Config {
     theirs: Theirs,
@@ -29,14 +29,14 @@ impl Config {
     /// Reads and checks config.json.
     ///
     /// # Errors
-    /// When a field is missing or asks for what candle-transformers doesn't do.
+    /// If a field is missing or asks for something that candle-transformers doesn't support.
     pub fn read(fields: &Fields) -> std::result::Result<Self, ModelError> {
         let hidden = fields.size("hidden_size")?;
         let text = |t: &str| t.to_owned();
         fields.only(
             "head_dim",
             &[64],
-            "candle-transformers has the epsilon of heads of 64 in their norm",
+            "candle-transformers uses the epsilon for heads of 64 in their norm",
         )?;
         fields.only("norm_eps", &[1e-5], "candle-transformers has 1e-5")?;
         fields.only("norm_bias", &[true], "candle-transformers has biases there")?;
@@ -48,15 +48,15 @@ impl Config {
         fields.only(
             "hidden_act",
             &[text("sqrelu")],
-            "no other activation is known in an RWKV 7",
+            "RWKV 7 has no other activation",
         )?;
         fields.only(
             "tie_word_embeddings",
             &[false],
-            "candle-transformers has an output matrix of its own here",
+            "candle-transformers always has a separate output matrix here",
         )?;
         if fields.get::<serde_json::Value>("attn")?.is_some() {
-            return Err(fields.wrong("a hybrid with attention is another architecture than RWKV 7"));
+            return Err(fields.wrong("a hybrid with attention isn't RWKV 7"));
         }
         if hidden % 64 != 0 || fields.layers("num_hidden_layers")? < 2 {
             return Err(fields.wrong("an RWKV 7 has at least two layers and heads of 64"));
@@ -67,9 +67,9 @@ impl Config {
             None => false,
         };
         if widened {
-            return Err(fields.wrong(
-                "\"value_dim\" isn't the hidden size, which candle-transformers takes it for",
-            ));
+            return Err(
+                fields.wrong("\"value_dim\" must be the hidden size in candle-transformers")
+            );
         }
         let width = match fields.get("intermediate_size")? {
             Some(width) => width,
@@ -93,16 +93,17 @@ impl Config {
     /// Loads the weights.
     ///
     /// # Errors
-    /// When a tensor is missing, of another shape, or has no place.
-    pub fn load(&self, weights: &Weights) -> std::result::Result<(Model, Facts), ModelError> {
+    /// If a tensor is missing, unexpected, or of another shape.
+    pub fn load(&self, weights: &Weights) -> std::result::Result<(Model, ModelInfo), ModelError> {
         let c = &self.theirs;
         let model = source::build(weights, stored, shaped, |vb| TheirModel::new(c, vb))?;
-        let facts = Facts {
+        let info = ModelInfo {
             architecture: "rwkv7".to_owned(),
             vocab_size: c.vocab_size,
-            // A recurrence knows no end.
+            // A recurrence has no maximum length.
             context_length: u32::MAX as usize,
-            // The first layer has no values to mix in; some checkpoints hold weights for it all the same.
+            // The first layer has no earlier values to mix in, but some checkpoints contain weights
+            // for it.
             parameters: weights.finish(&["layers.0.attn.v_lora."])?,
         };
         Ok((
@@ -111,15 +112,15 @@ impl Config {
                 config: c.clone(),
                 device: weights.device().clone(),
             },
-            facts,
+            info,
         ))
     }
 }
 
-/// A low-rank map's parts by candle-transformers' digit: bias, down, up.
+/// The parts of a low-rank map by the digit that candle-transformers uses: bias, down, up.
 const LORA: [&str; 3] = ["2.bias", "0.weight", "2.weight"];
 
-/// flash-linear-attention's names of RWKV's tensors.
+/// flash-linear-attention's names for RWKV's tensors.
 fn stored(name: &str) -> Stored {
     let Some((layer, leaf)) = name
         .strip_prefix("blocks.")
@@ -139,7 +140,7 @@ fn stored(name: &str) -> Stored {
         Some(leaf) => match (leaf.as_bytes(), leaf.split_once('.')) {
             (&[map @ (b'w' | b'a' | b'v' | b'g'), digit @ b'0'..=b'2'], _) => {
                 let part = LORA[usize::from(digit - b'0')];
-                // The first layer's is looked at for its rank only, and needn't be there.
+                // In the first layer it is read for its rank only, and may be missing.
                 let layer = if map == b'v' && layer == "0" {
                     "1"
                 } else {
@@ -158,7 +159,7 @@ fn stored(name: &str) -> Stored {
     vec![format!("model.layers.{layer}.{found}")]
 }
 
-/// Low-rank maps lie transposed, and vectors in three dimensions.
+/// Low-rank maps are stored transposed, and vectors in three dimensions.
 fn shaped(name: &str, tensor: Tensor) -> Result<Tensor> {
     let leaf = name.rsplit('.').next().unwrap_or_default();
     match (leaf.as_bytes(), tensor.rank()) {
@@ -168,7 +169,7 @@ fn shaped(name: &str, tensor: Tensor) -> Result<Tensor> {
     }
 }
 
-/// What a sequence has left behind.
+/// The state of a sequence.
 pub struct State(TheirState);
 
 impl Clone for State {
@@ -198,15 +199,15 @@ impl Model {
     /// The state before the first token.
     ///
     /// # Errors
-    /// When the device has no memory for it.
+    /// If the device is out of memory.
     pub fn start(&self) -> Result<State> {
         TheirState::new(&self.config, &self.device).map(State)
     }
 
-    /// Logits of what follows the last of `ids`.
+    /// Logits of the token after the last of `ids`.
     ///
     /// # Errors
-    /// When a tensor operation fails.
+    /// If a tensor operation fails.
     pub fn forward(&self, ids: &[u32], state: &mut State) -> Result<Tensor> {
         self.model.forward_seq(ids, &mut state.0)
     }
@@ -217,7 +218,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_are_found_in_the_layout_of_flash_linear_attention() {
+    fn names_are_mapped_from_the_layout_of_flash_linear_attention() {
         for (theirs, found) in [
             ("emb.weight", "model.embeddings.weight"),
             ("ln_out.bias", "model.norm.bias"),

@@ -1,14 +1,15 @@
-//! The hub cache on disk, in the layout that other tools share, and what it takes to trust a blob.
+//! The hub cache on disk, in the layout that other tools share, and the checks of its blobs.
 //!
 //! ```text
-//! <cache>/models--org--name/refs/<revision>               the commit it led to
+//! <cache>/models--org--name/refs/<revision>               the commit it resolved to
 //!                           blobs/<id>                    the content
 //!                           snapshots/<commit>/<file>     a link to the blob
 //! <cache>/.locks/models--org--name/<id>.lock
 //! ```
 //!
-//! A commit says what a file holds by the name of a git object: SHA-1 over the content, or over a pointer that gives
-//! the SHA-256 and size of a big file. So whatever arrives is checked against the commit it is said to belong to.
+//! A commit identifies a file's content by the name of a git object: the SHA-1 of the content, or
+//! of a pointer that contains the SHA-256 and size of a large file. So every download can be
+//! checked against its commit.
 
 use byrote_core::digest::Digest;
 use byrote_core::registry::is_inside;
@@ -18,33 +19,34 @@ use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
-/// What a commit says of one file.
+/// The properties of one file according to a commit.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Announced {
     /// Name in the repository.
     pub(super) name: String,
-    /// Size in bytes of the content.
+    /// Size of the content in bytes.
     pub(super) size: u64,
-    /// Name of its git object: of the content, or of the pointer if `lfs`.
+    /// Name of its git object: of the content, or of the pointer if `lfs` is set.
     pub(super) object: String,
-    /// Whether git holds only a pointer to the content.
+    /// True if git contains only a pointer to the content.
     pub(super) lfs: bool,
-    /// SHA-256 of the content, where the hub's listing gives it.
+    /// SHA-256 of the content, if the hub's listing contains it.
     pub(super) sha256: Option<Digest>,
 }
 
 impl Announced {
-    /// The name under which this content is kept, if `content` of `self.size` bytes is what was announced.
+    /// The cache's name for this content, if `content` of `self.size` bytes matches the
+    /// announcement.
     fn accepts(&self, content: &Digest) -> Option<String> {
         let pointed = self.lfs && pointer_object(content, self.size) == self.object;
         let given = self.sha256.as_ref().is_none_or(|sha256| sha256 == content);
         (pointed && given).then(|| content.as_str().to_owned())
     }
 
-    /// Reads `file` and gives the name under which the cache keeps it.
+    /// Reads `file` and returns the cache's name for it.
     ///
     /// # Errors
-    /// The inner one tells how it differs from what was announced.
+    /// The inner error says how the file differs from the announcement.
     pub(super) fn check(&self, file: &Path) -> io::Result<Result<String, String>> {
         let size = file.metadata()?.len();
         if size != self.size {
@@ -55,7 +57,7 @@ impl Announced {
             let expected = match &self.sha256 {
                 Some(sha256) => format!("SHA-256 {sha256} expected, {found} found"),
                 None => format!(
-                    "its SHA-256 is {found}, which isn't that of the commit's pointer {}",
+                    "its SHA-256 is {found}, but the commit's pointer says {}",
                     self.object
                 ),
             };
@@ -87,18 +89,18 @@ impl RepoCache {
         }
     }
 
-    /// The folder that a commit's files are linked into.
+    /// The folder with the links to a commit's files.
     pub(super) fn snapshot(&self, commit: &str) -> PathBuf {
         self.root.join("snapshots").join(commit)
     }
 
-    /// The commit that `revision` led to when it was last fetched.
+    /// The commit that `revision` resolved to when it was last fetched.
     pub(super) fn commit_of(&self, revision: &str) -> Option<String> {
         let text = fs::read_to_string(self.root.join("refs").join(revision)).ok()?;
         Some(text.trim().to_owned())
     }
 
-    /// Keeps the commit that `revision` leads to.
+    /// Saves the commit that `revision` resolves to.
     pub(super) fn keep_commit(&self, revision: &str, commit: &str) -> io::Result<()> {
         let path = self.root.join("refs").join(revision);
         let folder = parent(&path)?;
@@ -109,7 +111,7 @@ impl RepoCache {
         Ok(())
     }
 
-    /// Holds other processes off one blob until the file is dropped.
+    /// Locks one blob against other processes until the returned file is dropped.
     pub(super) fn lock(&self, id: &str) -> io::Result<File> {
         fs::create_dir_all(&self.locks)?;
         let file = File::create(self.locks.join(format!("{id}.lock")))?;
@@ -117,15 +119,15 @@ impl RepoCache {
         Ok(file)
     }
 
-    /// Where the first bytes of a download are kept.
+    /// The path of an incomplete download.
     pub(super) fn part(&self, file: &Announced) -> io::Result<PathBuf> {
         let blobs = self.root.join("blobs");
         fs::create_dir_all(&blobs)?;
         Ok(blobs.join(format!("{}.incomplete", file.object)))
     }
 
-    /// The name of a blob with the announced content that came with another commit, or through another tool.
-    /// Blobs are believed by their names here; that these don't lie is checked whenever they are read.
+    /// The name of a blob with the announced content, from another commit or another tool. This
+    /// function trusts the names of blobs; every read checks them against the content.
     pub(super) fn known_blob(&self, file: &Announced) -> Option<String> {
         let blobs = self.root.join("blobs");
         let has_size = |path: &Path| {
@@ -144,13 +146,13 @@ impl RepoCache {
             .find_map(|name| file.accepts(&name))
     }
 
-    /// Makes a checked download the blob `id`.
+    /// Turns a checked download into the blob `id`.
     pub(super) fn keep_blob(&self, part: &Path, id: &str) -> io::Result<()> {
         File::open(part)?.sync_all()?;
         fs::rename(part, self.root.join("blobs").join(id))
     }
 
-    /// Makes the blob `id` the file `name` of a commit.
+    /// Links the blob `id` as the file `name` of a commit.
     pub(super) fn link(&self, commit: &str, name: &str, id: &str) -> io::Result<()> {
         if !is_inside(name) {
             return Err(io::Error::other(format!(
@@ -182,7 +184,8 @@ fn parent(path: &Path) -> io::Result<&Path> {
         .ok_or_else(|| io::Error::other(format!("{} has no folder", path.display())))
 }
 
-/// The name of the git object that points to a big file (the pointer format of Git LFS, version 1).
+/// The name of the git object that points to a large file (the pointer format of Git LFS, version
+/// 1).
 fn pointer_object(content: &Digest, size: u64) -> String {
     let pointer =
         format!("version https://git-lfs.github.com/spec/v1\noid sha256:{content}\nsize {size}\n");
@@ -221,7 +224,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn git_objects_have_the_names_that_git_gives_them() {
+    fn git_object_names_equal_those_of_git() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("x");
         fs::write(&file, "hello\n").unwrap();
@@ -238,7 +241,7 @@ mod tests {
     }
 
     #[test]
-    fn content_is_accepted_only_as_announced() {
+    fn only_announced_content_is_accepted() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("x");
         let good = Digest::of_bytes(b"hello\n");

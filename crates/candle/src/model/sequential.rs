@@ -1,8 +1,10 @@
-//! Models whose sequences are walked one by one: the prefix in one call where the architecture can, then a token a call.
+//! Models that run one sequence at a time: the prefix in one call if the architecture allows it,
+//! then one token per call.
 //!
-//! Every decoder in candle-transformers gives the logits of its last position only, and a recurrence has no other order
-//! than the tokens'. Slower than a decoder of our own, and right: each architecture is held against its reference, and
-//! what candle-transformers computes otherwise is refused.
+//! Every decoder in candle-transformers returns the logits of the last position only, and a
+//! recurrence must follow the order of the tokens. This is slower than a decoder built from
+//! byrote's layers, but equally correct: each architecture is tested against its reference, and
+//! configurations that candle-transformers computes differently are refused.
 
 pub mod deepseek;
 pub mod fields;
@@ -16,12 +18,12 @@ pub mod source;
 
 use super::decoder::Cache;
 use super::weights::{Precision, Weights};
-use super::{Arithmetic, CausalLm, Facts, ModelError, Pass};
+use super::{Arithmetic, CausalLm, ForwardInput, ModelError, ModelInfo};
 use candle_core::{Device, Result, Tensor};
 use fields::Fields;
 use std::ops::Range;
 
-/// `model_type`s of config.json that are read here.
+/// The supported `model_type`s of config.json.
 pub const ARCHITECTURES: &[&str] = &[
     "mamba",
     "mamba2",
@@ -37,7 +39,7 @@ pub const ARCHITECTURES: &[&str] = &[
     "rwkv7",
 ];
 
-/// What config.json says, checked.
+/// A checked config.json.
 #[derive(Clone, Debug)]
 pub enum Config {
     Mamba(mamba::Config),
@@ -53,7 +55,7 @@ impl Config {
     /// Reads and checks config.json.
     ///
     /// # Errors
-    /// When a field is missing, wrong, or asks for what can't be computed right.
+    /// If a field is missing or wrong, or asks for something that can't be computed correctly.
     pub fn from_json(json: &[u8], file: &str, kind: &str) -> std::result::Result<Self, ModelError> {
         let fields = Fields::read(json, file)?;
         Ok(match kind {
@@ -67,15 +69,16 @@ impl Config {
         })
     }
 
-    /// Whether the model is candle-transformers' own, whose activations are as narrow as its weights: f32 only.
+    /// True if candle-transformers implements the model. Its activations have the precision of the
+    /// weights, so these must be f32.
     pub fn f32_only(&self) -> bool {
         !matches!(self, Self::Mamba(_))
     }
 
-    /// Refuses weights narrower than f32 where [`Config::f32_only`].
+    /// Refuses weights narrower than f32 if [`Config::f32_only`].
     ///
     /// # Errors
-    /// Says what to do instead.
+    /// The error says what to do instead.
     pub fn check(&self, precision: Precision, file: &str) -> std::result::Result<(), ModelError> {
         if precision == Precision::F32 || !self.f32_only() {
             return Ok(());
@@ -83,7 +86,7 @@ impl Config {
         Err(ModelError::Config {
             file: file.to_owned(),
             what: format!(
-                "\"--dtype {}\" would narrow this architecture's activations and rotary tables too, for it is computed by \
+                "\"--dtype {}\" would also narrow this architecture's activations and rotary tables, because it is computed by \
                  candle-transformers; use --dtype f32",
                 precision.name()
             ),
@@ -93,9 +96,9 @@ impl Config {
     /// Loads the weights.
     ///
     /// # Errors
-    /// When a tensor is missing, of another shape, or has no place.
-    pub fn load(&self, weights: &Weights) -> std::result::Result<Stepwise, ModelError> {
-        let (model, facts) = match self {
+    /// If a tensor is missing, unexpected, or of another shape.
+    pub fn load(&self, weights: &Weights) -> std::result::Result<Sequential, ModelError> {
+        let (model, info) = match self {
             Self::Mamba(config) => {
                 mamba::Mamba::load(config, weights).map(|(m, f)| (Model::Mamba(m), f))?
             }
@@ -112,22 +115,22 @@ impl Config {
             Self::Rwkv(config) => config.load(weights).map(|(m, f)| (Model::Rwkv(m), f))?,
             Self::Rwkv7(config) => config.load(weights).map(|(m, f)| (Model::Rwkv7(m), f))?,
         };
-        Ok(Stepwise {
-            facts,
+        Ok(Sequential {
+            info,
             device: weights.device().clone(),
             model,
         })
     }
 }
 
-/// A model that is walked.
-pub struct Stepwise {
-    facts: Facts,
+/// A model that runs one token at a time.
+pub struct Sequential {
+    info: ModelInfo,
     device: Device,
     model: Model,
 }
 
-/// Weights, and where they hold a state too, one before its first token.
+/// The weights. Models that contain their own state are kept in the state before the first token.
 enum Model {
     Mamba(mamba::Mamba),
     RecurrentGemma(Box<recurrent_gemma::Model>),
@@ -138,15 +141,15 @@ enum Model {
     Rwkv7(rwkv7::Model),
 }
 
-/// What a model has of one sequence.
+/// The state of one sequence.
 #[derive(Default)]
 pub struct State {
-    /// Its tokens so far.
+    /// The tokens so far.
     seen: Vec<u32>,
     live: Option<Live>,
 }
 
-/// What the tokens so far have left behind.
+/// The state after these tokens.
 enum Live {
     Mamba(Vec<mamba::Layer>),
     RecurrentGemma(Box<recurrent_gemma::Model>),
@@ -165,16 +168,17 @@ impl std::fmt::Debug for State {
     }
 }
 
-impl std::fmt::Debug for Stepwise {
+impl std::fmt::Debug for Sequential {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Stepwise")
-            .field("facts", &self.facts)
+        f.debug_struct("Sequential")
+            .field("info", &self.info)
             .finish_non_exhaustive()
     }
 }
 
 impl Clone for State {
-    /// A state that can't be copied is left out: the tokens are fed again when the sequence goes on.
+    /// A clone doesn't contain a state that can't be copied. Its tokens are fed again when the
+    /// sequence continues.
     fn clone(&self) -> Self {
         let live = match &self.live {
             Some(Live::Mamba(layers)) => Some(Live::Mamba(layers.clone())),
@@ -182,7 +186,7 @@ impl Clone for State {
             Some(Live::Lfm2(cache)) => Some(Live::Lfm2(cache.clone())),
             Some(Live::Rwkv(state)) => Some(Live::Rwkv(state.clone())),
             Some(Live::Rwkv7(state)) => Some(Live::Rwkv7(state.clone())),
-            // Its copies would write into one buffer.
+            // A copy would write to the same buffer.
             Some(Live::Glm(model)) => model.copies().then(|| Live::Glm(model.clone())),
             Some(Live::DeepSeek(_)) | None => None,
         };
@@ -193,7 +197,7 @@ impl Clone for State {
     }
 }
 
-/// Goes on with these of the states, in this order; one may stand several times.
+/// Keeps these states, in this order; a state may occur several times.
 pub(super) fn select(states: &mut Vec<State>, sequences: &[u32]) {
     if states.is_empty() {
         return;
@@ -208,9 +212,9 @@ pub(super) fn select(states: &mut Vec<State>, sequences: &[u32]) {
     }
 }
 
-impl CausalLm for Stepwise {
-    fn facts(&self) -> &Facts {
-        &self.facts
+impl CausalLm for Sequential {
+    fn info(&self) -> &ModelInfo {
+        &self.info
     }
 
     fn device(&self) -> &Device {
@@ -221,30 +225,31 @@ impl CausalLm for Stepwise {
         Cache::default()
     }
 
-    fn stepwise(&self) -> bool {
+    fn sequential(&self) -> bool {
         true
     }
 
-    fn hidden(&self, pass: &Pass<'_>, cache: Option<&mut Cache>) -> Result<Tensor> {
+    fn hidden(&self, input: &ForwardInput<'_>, cache: Option<&mut Cache>) -> Result<Tensor> {
         let mut fresh = Cache::default();
-        // Without a cache nothing follows: what comes after the last row asked for needn't be fed.
+        // Without a cache, the sequence doesn't continue, so tokens after the last requested row
+        // aren't fed.
         let fed = if cache.is_some() {
-            pass.len
+            input.len
         } else {
-            pass.rows.end.min(pass.len)
+            input.rows.end.min(input.len)
         };
         let states = &mut cache.unwrap_or(&mut fresh).sequences;
         if states.is_empty() {
-            states.resize_with(pass.batch, State::default);
+            states.resize_with(input.batch, State::default);
         }
-        let rows = pass.ids.chunks(pass.len).zip(states).map(|(ids, state)| {
+        let rows = input.ids.chunks(input.len).zip(states).map(|(ids, state)| {
             let ids = ids.get(..fed).unwrap_or(ids);
-            self.walk(state, ids, &pass.rows)
+            self.walk(state, ids, &input.rows)
         });
         Tensor::cat(&rows.collect::<Result<Vec<_>>>()?, 0)
     }
 
-    /// Most architectures give logits at once, and these stand for the hidden states.
+    /// Most architectures return logits directly. These take the place of hidden states.
     fn logits(&self, hidden: &Tensor, _: Arithmetic) -> Result<Tensor> {
         match &self.model {
             Model::Mamba(model) => model.logits(hidden),
@@ -253,8 +258,9 @@ impl CausalLm for Stepwise {
     }
 }
 
-impl Stepwise {
-    /// Feeds `ids` after what the state has; what is wanted of `rows`, `[rows, hidden]` or `[rows, vocab]`.
+impl Sequential {
+    /// Feeds `ids` to the state and returns the requested `rows`: `[rows, hidden]` or `[rows,
+    /// vocab]`.
     fn walk(&self, state: &mut State, ids: &[u32], rows: &Range<usize>) -> Result<Tensor> {
         let mut live = match state.live.take() {
             Some(live) => live,
@@ -276,7 +282,8 @@ impl Stepwise {
         let mut found = Vec::with_capacity(rows.len());
         let mut at = 0;
         while at < ids.len() {
-            // Only an empty state takes several tokens at once: some models restart their convolutions at every call.
+            // Only an empty state takes several tokens at once: some models restart their
+            // convolutions at every call.
             let end = if before + at == 0 {
                 rows.start.min(ids.len() - 1) + 1
             } else {
@@ -308,7 +315,7 @@ impl Stepwise {
         })
     }
 
-    /// Logits of what follows the last of `ids`, `[vocab]`.
+    /// Logits of the token after the last of `ids`, `[vocab]`.
     fn feed(&self, live: &mut Live, ids: &[u32], seen: usize) -> Result<Tensor> {
         let input = self.tensor(ids)?.unsqueeze(0)?;
         let logits = match (&self.model, live) {
@@ -331,7 +338,7 @@ impl Stepwise {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::weights::Place;
+    use crate::model::weights::WeightSource;
     use crate::model::weights::names::Names;
     use std::path::{Path, PathBuf};
 
@@ -352,21 +359,21 @@ mod tests {
         Config::from_json(json.to_string().as_bytes(), "m/config.json", &kind)
     }
 
-    fn load(name: &str, config: &Config) -> std::result::Result<Stepwise, ModelError> {
-        let file = Place::File(fixture(name).join("model.safetensors"));
+    fn load(name: &str, config: &Config) -> std::result::Result<Sequential, ModelError> {
+        let file = WeightSource::File(fixture(name).join("model.safetensors"));
         config.load(
             &Weights::safetensors(&[file], Names::AS_STORED, Precision::F32, &Device::Cpu).unwrap(),
         )
     }
 
     fn logits(
-        model: &Stepwise,
+        model: &Sequential,
         ids: &[u32],
         batch: usize,
         cache: Option<&mut Cache>,
     ) -> Vec<Vec<f32>> {
         let len = ids.len() / batch;
-        let pass = Pass {
+        let input = ForwardInput {
             ids,
             batch,
             len,
@@ -375,19 +382,19 @@ mod tests {
             arithmetic: Arithmetic::F32,
         };
         model
-            .logits(&model.hidden(&pass, cache).unwrap(), Arithmetic::F32)
+            .logits(&model.hidden(&input, cache).unwrap(), Arithmetic::F32)
             .unwrap()
             .to_vec2()
             .unwrap()
     }
 
     #[test]
-    fn sequences_that_part_ways_don_t_disturb_each_other() {
+    fn diverging_sequences_do_not_affect_each_other() {
         for name in ARCHITECTURES {
             let model = load(name, &config(name, |_| ()).unwrap()).unwrap();
             let mut cache = model.cache();
             logits(&model, &[5, 6, 7, 50, 60, 70], 2, Some(&mut cache));
-            // The second goes on twice, the first is dropped; one copy is left behind.
+            // The second sequence continues twice, the first is dropped, and one copy stays behind.
             cache.select(&[1, 1], &Device::Cpu).unwrap();
             let mut copy = cache.clone();
             let parted = logits(&model, &[8, 9], 2, Some(&mut cache));
@@ -413,7 +420,7 @@ mod tests {
     }
 
     #[test]
-    fn what_would_be_computed_otherwise_is_refused_with_the_reason() {
+    fn unsupported_configurations_are_refused_with_the_reason() {
         let cases: [(&str, &str, serde_json::Value, &str); 12] = [
             ("mamba", "hidden_act", "relu".into(), "\"silu\""),
             ("mamba2", "n_groups", 3.into(), "in 3 groups"),
@@ -427,7 +434,7 @@ mod tests {
                 "deepseek_v2",
                 "topk_method",
                 "group_limited_greedy".into(),
-                "picks groups",
+                "chooses groups",
             ),
             ("deepseek_v2", "rms_norm_eps", 1e-5.into(), "1e-6"),
             ("glm", "rope_theta", 12_345.0.into(), "multiple of 10000"),
@@ -471,7 +478,7 @@ mod tests {
     }
 
     #[test]
-    fn tensors_that_are_missing_left_over_or_of_another_shape_are_named() {
+    fn missing_unexpected_and_misshapen_tensors_are_named() {
         for (name, layers) in [
             ("mamba", "num_hidden_layers"),
             ("lfm2", "num_hidden_layers"),
@@ -485,12 +492,12 @@ mod tests {
                 load(name, &config.unwrap()).unwrap_err().to_string()
             };
             assert!(
-                with(4).contains("there is no tensor") && with(4).contains("layers.3."),
+                with(4).contains("is missing") && with(4).contains("layers.3."),
                 "{}",
                 with(4)
             );
             assert!(
-                with(2).contains("has no place") && with(2).contains("layers.2."),
+                with(2).contains("isn't used") && with(2).contains("layers.2."),
                 "{}",
                 with(2)
             );
@@ -498,7 +505,7 @@ mod tests {
         let wider = config("glm4", |json| json["intermediate_size"] = 65.into()).unwrap();
         let error = load("glm4", &wider).unwrap_err().to_string();
         assert!(
-            error.contains("has shape [128, 48] where the config asks for [130, 48]"),
+            error.contains("has shape [128, 48], but the config requires [130, 48]"),
             "{error}"
         );
     }

@@ -1,17 +1,17 @@
-//! GLM-4 and ChatGLM, by candle-transformers: `chatglm` as first released, `glm` (the same in Hugging Face's layout), and
-//! `glm4` (GLM-4-0414, with norms after each half of a block).
+//! GLM-4 and ChatGLM, by candle-transformers: `chatglm` as first released, `glm` (the same in
+//! Hugging Face's layout), and `glm4` (GLM-4-0414, with norms after each half of a block).
 
 use super::fields::Fields;
 use super::source::{self, Stored};
 use crate::model::weights::Weights;
-use crate::model::{Facts, ModelError};
+use crate::model::{ModelError, ModelInfo};
 use candle_core::{Result, Tensor};
 use candle_transformers::models::{glm4 as first, glm4_new as second};
 
 /// The vocabulary of ChatGLM 2 and 3.
 const EARLY_VOCABULARY: usize = 65_024;
 
-/// What config.json says.
+/// The checked config.json.
 #[derive(Clone, Debug)]
 pub struct Config {
     kind: String,
@@ -35,10 +35,10 @@ pub enum Model {
 }
 
 impl Model {
-    /// Logits of what follows the last token.
+    /// Logits of the token after the last one.
     ///
     /// # Errors
-    /// When a tensor operation fails.
+    /// If a tensor operation fails.
     pub fn forward(&mut self, ids: &Tensor, seen: usize) -> Result<Tensor> {
         match self {
             Self::First(model) => model.forward(ids),
@@ -46,7 +46,7 @@ impl Model {
         }
     }
 
-    /// Whether a copy has its own sequence; the later one writes keys and values in place.
+    /// True if a copy has its own sequence; the newer model writes keys and values in place.
     pub fn copies(&self) -> bool {
         matches!(self, Self::First(_))
     }
@@ -56,7 +56,7 @@ impl Config {
     /// Reads and checks config.json.
     ///
     /// # Errors
-    /// When a field is missing or asks for what candle-transformers doesn't do.
+    /// If a field is missing or asks for something that candle-transformers doesn't support.
     pub fn read(mut fields: Fields, kind: &str) -> std::result::Result<Self, ModelError> {
         if kind == "chatglm" {
             return Self::chatglm(&fields);
@@ -65,7 +65,7 @@ impl Config {
         fields.only(
             "hidden_act",
             &["silu".to_owned()],
-            "no other activation is known in a GLM",
+            "GLM has no other activation",
         )?;
         fields.layers("num_hidden_layers")?;
         fields.default("head_dim", 128);
@@ -89,21 +89,19 @@ impl Config {
         );
         let rotated = (fields.need::<f32>("partial_rotary_factor")? * head_dim as f32) as usize;
         if rotated == 0 || rotated % 2 == 1 || rotated > head_dim || heads % kv_heads != 0 {
-            return Err(
-                fields.wrong("its numbers of heads and rotated components don't fit each other")
-            );
+            return Err(fields.wrong("its numbers of heads and rotated components don't match"));
         }
         let theirs = if kind == "glm4" {
             fields.default("hidden_act", "silu");
             let mut theirs: second::Config = fields.parsed()?;
-            // A tied one has no output matrix of its own, and theirs knows no window.
+            // A tied model has no output matrix, and candle-transformers' model has no window.
             theirs.sliding_window = None;
             Theirs::Second(Box::new(theirs))
         } else {
             fields.only(
                 "tie_word_embeddings",
                 &[false],
-                "candle-transformers' GLM has an output matrix of its own",
+                "candle-transformers' GLM always has a separate output matrix",
             )?;
             fields.only(
                 "partial_rotary_factor",
@@ -118,7 +116,7 @@ impl Config {
                 || ratio.fract() != 0.0
             {
                 return Err(fields.wrong(
-                    "candle-transformers' GLM has heads that make up the hidden size, and a \"rope_theta\" that is a whole \
+                    "in candle-transformers' GLM, the heads must add up to the hidden size, and \"rope_theta\" must be a whole \
                      multiple of 10000",
                 ));
             }
@@ -173,11 +171,11 @@ impl Config {
             || heads % kv_heads != 0
             || heads.checked_mul(head_dim) != Some(fields.size("hidden_size")?)
         {
-            return Err(fields.wrong("its numbers of heads and widths don't fit each other"));
+            return Err(fields.wrong("its numbers of heads and widths don't match"));
         }
         if theirs.rope_ratio != 1 && theirs.padded_vocab_size == EARLY_VOCABULARY {
             return Err(fields.wrong(
-                "\"rope_ratio\" means another thing in the long versions of ChatGLM 2 and 3 than in GLM-4, and \
+                "\"rope_ratio\" has another meaning in the long versions of ChatGLM 2 and 3 than in GLM-4, and \
                  candle-transformers does GLM-4's",
             ));
         }
@@ -194,8 +192,8 @@ impl Config {
     /// Loads the weights.
     ///
     /// # Errors
-    /// When a tensor is missing, of another shape, or has no place.
-    pub fn load(&self, weights: &Weights) -> std::result::Result<(Model, Facts), ModelError> {
+    /// If a tensor is missing, unexpected, or of another shape.
+    pub fn load(&self, weights: &Weights) -> std::result::Result<(Model, ModelInfo), ModelError> {
         let model = match &self.theirs {
             Theirs::First(c) if self.kind == "chatglm" => Model::First(source::build(
                 weights,
@@ -217,17 +215,17 @@ impl Config {
         };
         let mut ignorable = vec!["rotary_emb.inv_freq", "rotary_pos_emb.inv_freq"];
         ignorable.extend(self.tied.then_some("lm_head.weight"));
-        let facts = Facts {
+        let info = ModelInfo {
             architecture: self.kind.clone(),
             vocab_size: self.vocab_size,
             context_length: self.positions,
             parameters: weights.finish(&ignorable)?,
         };
-        Ok((model, facts))
+        Ok((model, info))
     }
 }
 
-/// Hugging Face's names of ChatGLM's tensors.
+/// Hugging Face's names for ChatGLM's tensors.
 fn stored(name: &str) -> Stored {
     let name = name
         .trim_start_matches("transformer.")
@@ -257,7 +255,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn chatglm_names_are_found_in_hugging_faces_layout() {
+    fn chatglm_names_are_mapped_to_hugging_faces_layout() {
         let layer = "transformer.encoder.layers.7.";
         for (theirs, found) in [
             (

@@ -1,20 +1,21 @@
 //! RecurrentGemma (arXiv 2404.07839), by candle-transformers.
 //!
-//! Two things it does otherwise than the reference. It scales embeddings by the root of the hidden size where the reference
-//! rounds that to bf16: made up for in the weights. And it has no attention window: sequences are held to the window's length.
+//! candle-transformers differs from the reference in two points. It scales embeddings by the square
+//! root of the hidden size, which the reference rounds to bf16; adjusted weights compensate for
+//! that. And it has no attention window, so sequences are limited to the window's length.
 
 use super::fields::Fields;
 use super::source;
 use crate::model::weights::Weights;
-use crate::model::{Facts, ModelError};
+use crate::model::{ModelError, ModelInfo};
 use candle_core::{DType, Tensor};
 pub use candle_transformers::models::recurrent_gemma::Model;
 use candle_transformers::models::recurrent_gemma::{Config as Theirs, TemporalBlockType};
 
-/// Rotary tables of candle-transformers end here.
+/// The last position of candle-transformers' rotary tables.
 const POSITIONS: usize = 8192;
 
-/// What config.json says.
+/// The checked config.json.
 #[derive(Clone, Debug)]
 pub struct Config {
     theirs: Theirs,
@@ -24,7 +25,7 @@ impl Config {
     /// Reads and checks config.json.
     ///
     /// # Errors
-    /// When a field is missing or asks for what candle-transformers doesn't do.
+    /// If a field is missing or asks for something that candle-transformers doesn't support.
     pub fn read(mut fields: Fields) -> Result<Self, ModelError> {
         let (hidden, heads) = (
             fields.size("hidden_size")?,
@@ -33,7 +34,7 @@ impl Config {
         fields.only(
             "tie_word_embeddings",
             &[true],
-            "candle-transformers has no output matrix of its own here",
+            "candle-transformers has no separate output matrix here",
         )?;
         fields.no_rope_scaling()?;
         let types = vec!["recurrent", "recurrent", "attention"];
@@ -85,9 +86,7 @@ impl Config {
             || !split
             || (attends && !whole)
         {
-            return Err(
-                fields.wrong("its numbers of heads, widths and blocks don't fit each other")
-            );
+            return Err(fields.wrong("its numbers of heads, widths and blocks don't match"));
         }
         Ok(Self { theirs })
     }
@@ -95,16 +94,16 @@ impl Config {
     /// Loads the weights.
     ///
     /// # Errors
-    /// When a tensor is missing, of another shape, or has no place.
-    pub fn load(&self, weights: &Weights) -> Result<(Model, Facts), ModelError> {
+    /// If a tensor is missing, unexpected, or of another shape.
+    pub fn load(&self, weights: &Weights) -> Result<(Model, ModelInfo), ModelError> {
         let c = &self.theirs;
         let root = (c.hidden_size as f64).sqrt();
         let rounded = Tensor::new(root, &candle_core::Device::Cpu)?
             .to_dtype(DType::BF16)?
             .to_dtype(DType::F64)?;
         let factor = rounded.to_scalar::<f64>()? / root;
-        // Token vectors are what the embedding's scale falls on. The tied output matrix grows with them, so the final norm,
-        // whose weights are stored less one, shrinks as much.
+        // The embedding's scale applies to token vectors. The tied output matrix grows with them,
+        // so the weights of the final norm, stored minus one, shrink by the same factor.
         let change = |name: &str, tensor: Tensor| match name {
             "embed_tokens.weight" => tensor * factor,
             "final_norm.weight" => ((tensor + 1.0)? / factor)? - 1.0,
@@ -116,12 +115,12 @@ impl Config {
             change,
             |vb| Model::new(c, vb),
         )?;
-        let facts = Facts {
+        let info = ModelInfo {
             architecture: "recurrent_gemma".to_owned(),
             vocab_size: c.vocab_size,
             context_length: c.attention_window_size.min(POSITIONS),
             parameters: weights.finish(&["lm_head.weight"])?,
         };
-        Ok((model, facts))
+        Ok((model, info))
     }
 }
