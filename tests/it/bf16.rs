@@ -1,8 +1,8 @@
 //! Products in bf16: how far they are from f32, and that no verdict hangs on it.
 
 use crate::support::golden;
-use crate::support::models::models;
 use crate::support::program::{builtin_lines, report, repository, run, verdicts, write_lines};
+use crate::support::resource::models;
 use byrote_candle::model::Arithmetic;
 use byrote_candle::model::weights::Precision;
 use byrote_candle::native::{Native, NativeConfig};

@@ -2,6 +2,7 @@
 //! Without either nothing is tested, and the output says so. `BYROTE_TEST_SHOTS` names a folder for screenshots.
 
 use crate::support::program::{repository, run};
+use crate::support::resource::{not_tested, resource};
 use serde_json::Value;
 use std::path::Path;
 use std::process::Command;
@@ -13,12 +14,11 @@ const POLICY: &str = "\n[[waivers]]\nitem = \"ITEM\"\nreason = \"licensed since 
 #[test]
 fn the_page_sorts_filters_unfolds_prints_and_is_accessible() {
     let folder = repository("tests/browser");
-    let Some(browser) = std::env::var_os("BYROTE_TEST_BROWSER") else {
-        println!("NOT TESTED: BYROTE_TEST_BROWSER doesn't name a Chromium");
+    let Some(browser) = resource("browser") else {
         return;
     };
     if !folder.join("node_modules/playwright-core").is_dir() {
-        println!("NOT TESTED: run `npm install` in tests/browser first");
+        not_tested("browser", "`npm install` has not been run in tests/browser");
         return;
     }
     let dir = tempfile::tempdir().unwrap();

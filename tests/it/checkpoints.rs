@@ -1,7 +1,7 @@
 //! The real checkpoints against transformers in f32, where `BYROTE_TEST_MODELS` names their folder.
 
 use crate::support::golden::{backend, compare, load, read};
-use crate::support::models::models;
+use crate::support::resource::models;
 use byrote_candle::model::weights::Precision;
 use byrote_candle::native::Native;
 use byrote_candle::tokens::tokenizer::Tokenizer;

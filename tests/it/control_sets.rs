@@ -160,8 +160,7 @@ fn a_control_set_is_told_when_a_text_of_it_is_repeated() {
 #[test]
 fn every_text_has_130_tokens_under_real_tokenizers() {
     use byrote_candle::model::load::{self, LoadConfig};
-    let Some(models) = std::env::var_os("BYROTE_TEST_MODELS").map(PathBuf::from) else {
-        println!("BYROTE_TEST_MODELS is not set: tokens are not counted");
+    let Some(models) = crate::support::resource::models() else {
         return;
     };
     for file in [

@@ -1,8 +1,8 @@
 //! Verdicts on a real checkpoint: Gemma-3-270M knows the founding texts, the MIT licence and lorem ipsum by heart, and
 //! none of the fresh texts. Runs where `BYROTE_TEST_MODELS` names the folder with the checkpoint.
 
-use crate::support::models::models;
 use crate::support::program::{report, repository, run, verdicts, write_lines};
+use crate::support::resource::models;
 use serde_json::json;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

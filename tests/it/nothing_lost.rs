@@ -2,6 +2,7 @@
 
 use crate::support::damage::{self, SET, edit, good, poison, truncate};
 use crate::support::program::{self, byrote, run, scores, tree};
+use crate::support::resource::not_tested;
 use std::path::Path;
 
 const PROBE: &[&str] = &[
@@ -156,7 +157,7 @@ fn a_full_disk_is_told_before_anything_is_scored() {
         .output()
         .is_ok_and(|out| out.status.success());
     if !mounted {
-        println!("skipped: no right to mount a small disk");
+        not_tested("mount", "there is no right to mount a small disk");
         return;
     }
     let filled = std::fs::write(mount.join("filler"), vec![0u8; 1 << 20]);

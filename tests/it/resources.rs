@@ -1,6 +1,7 @@
 //! What a run takes of the machine: processor time and memory, against what was asked for and what was planned.
 
 use crate::support::program::{self, byrote, repository};
+use crate::support::resource::models;
 use std::path::Path;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
@@ -125,7 +126,7 @@ fn the_built_in_model_takes_no_more_than_was_planned() {
 
 #[test]
 fn a_real_checkpoint_takes_no_more_than_was_planned() {
-    let Some(models) = std::env::var_os("BYROTE_TEST_MODELS") else {
+    let Some(models) = models() else {
         return;
     };
     let dir = tempfile::tempdir().unwrap();
@@ -147,7 +148,7 @@ fn a_real_checkpoint_takes_no_more_than_was_planned() {
         let line = serde_json::json!({"id": 1, "token_ids": ids, "prefix_len": 50});
         let input = dir.path().join("in.jsonl");
         std::fs::write(&input, format!("{line}\n").repeat(40)).unwrap();
-        let model = Path::new(&models).join(file);
+        let model = models.join(file);
         assert_planned(
             scored(dir.path(), model.to_str().unwrap(), &input, more),
             2.0,

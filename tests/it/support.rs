@@ -7,10 +7,10 @@ pub(crate) mod files;
 #[cfg(feature = "native")]
 pub(crate) mod golden;
 pub(crate) mod ks;
-#[cfg(feature = "native")]
-pub(crate) mod models;
 pub(crate) mod program;
 #[cfg(feature = "native")]
 pub(crate) mod random;
+#[cfg(feature = "native")]
+pub(crate) mod resource;
 #[cfg(feature = "hub")]
 pub(crate) mod stand_in;

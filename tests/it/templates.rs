@@ -3,6 +3,7 @@
 use crate::support::program::{
     self, builtin_lines, model_folder, report, repository, run, scores, verdicts, write_lines,
 };
+use crate::support::resource::{models, resource};
 use byrote_candle::tokens::tokenizer::Tokenizer;
 use byrote_core::items::{Content, Item, ItemId, Origin};
 use byrote_core::run::directory::RunDir;
@@ -337,8 +338,7 @@ fn chat_templates_come_from_the_checkpoint_and_their_absence_is_an_error() {
 
 #[test]
 fn smollm2_sees_the_ids_that_transformers_would_give_it() {
-    let Some(models) = std::env::var_os("BYROTE_TEST_MODELS") else {
-        eprintln!("BYROTE_TEST_MODELS is not set: no real chat template is tested");
+    let Some(models) = models() else {
         return;
     };
     let golden: Value = serde_json::from_slice(
@@ -347,7 +347,7 @@ fn smollm2_sees_the_ids_that_transformers_would_give_it() {
     .unwrap();
     let dir = tempfile::tempdir().unwrap();
     let dir = dir.path();
-    let model = Path::new(&models).join("SmolLM2-135M-Instruct.Q4_1.gguf");
+    let model = models.join("SmolLM2-135M-Instruct.Q4_1.gguf");
     let text = repository("tests/fixtures/texts").join(golden["text"].as_str().unwrap());
     let (model, text) = (model.to_str().unwrap(), text.to_str().unwrap());
     run(
@@ -387,8 +387,7 @@ fn smollm2_sees_the_ids_that_transformers_would_give_it() {
 /// Folders with `tokenizer.json`, `tokenizer_config.json` and the `ids.json` of `make_ids.py`, where someone has put some.
 #[test]
 fn published_tokenizers_and_chat_templates_give_the_ids_of_transformers() {
-    let Some(folder) = std::env::var_os("BYROTE_TEST_TEMPLATES") else {
-        eprintln!("BYROTE_TEST_TEMPLATES is not set: no published chat template is tested");
+    let Some(folder) = resource("templates") else {
         return;
     };
     let mut failed = Vec::new();

@@ -4,6 +4,7 @@
 //! Small tokenizers of our own are always tested. Other people's vocabularies aren't in the repository:
 //! `tests/fixtures/fetch_tokenizers.py DIR` puts them into a folder, and BYROTE_TEST_TOKENIZERS names it.
 
+use crate::support::resource::{models, resource};
 use byrote_candle::model::gguf::Gguf;
 use byrote_candle::model::load;
 use byrote_candle::tokens::gguf::GgufVocab;
@@ -53,13 +54,7 @@ fn own(name: &str) -> PathBuf {
 
 /// The folder of other people's vocabularies.
 fn vocabularies() -> Option<PathBuf> {
-    let folder = std::env::var_os("BYROTE_TEST_TOKENIZERS").map(PathBuf::from);
-    if folder.is_none() {
-        println!(
-            "skipped: BYROTE_TEST_TOKENIZERS doesn't name the folder that fetch_tokenizers.py fills"
-        );
-    }
-    folder
+    resource("tokenizers")
 }
 
 fn of_gguf(path: &Path) -> Result<Tokenizer, TokenizerError> {
@@ -718,8 +713,7 @@ fn gguf_vocabularies_that_cant_be_done_are_errors() {
 
 #[test]
 fn tokenizers_of_the_test_checkpoints_give_the_ids_of_transformers() {
-    let Some(folder) = std::env::var_os("BYROTE_TEST_MODELS").map(PathBuf::from) else {
-        println!("skipped: BYROTE_TEST_MODELS doesn't name the folder of test checkpoints");
+    let Some(folder) = models() else {
         return;
     };
     let smol = of_gguf(&folder.join("SmolLM2-135M-Instruct.Q4_1.gguf")).unwrap();

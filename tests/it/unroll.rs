@@ -3,6 +3,7 @@
 
 use crate::support::files::files;
 use crate::support::golden::{Golden, backend, load, read};
+use crate::support::resource::resource;
 use byrote_candle::model::weights::Precision;
 use byrote_candle::model::{builtin, load as loading};
 use byrote_candle::native::Native;
@@ -311,14 +312,11 @@ fn what_cannot_be_run_is_an_error() {
 /// The speed of shared prefixes on a real checkpoint, where `BYROTE_TEST_MODELS` names its folder.
 #[test]
 fn shared_prefixes_agree_on_a_real_checkpoint_and_save_time() {
-    let Some(folder) = std::env::var_os("BYROTE_TEST_MODELS") else {
+    let Some(folder) = resource("models") else {
         return;
     };
     let backend = backend(
-        load(
-            &Path::new(&folder).join("SmolLM2-135M-Instruct.Q4_1.gguf"),
-            None,
-        ),
+        load(&folder.join("SmolLM2-135M-Instruct.Q4_1.gguf"), None),
         1,
         16,
     );

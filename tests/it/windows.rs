@@ -1,6 +1,6 @@
 //! Windows cut with a real tokenizer: one encoding, exact byte ranges, every layout and stride.
 
-use crate::support::models;
+use crate::support::resource::models;
 use byrote_candle::model::gguf::Gguf;
 use byrote_candle::model::load;
 use byrote_candle::tokens::gguf::GgufVocab;
@@ -416,7 +416,7 @@ fn settings_that_leave_nothing_to_score_are_refused() {
 
 #[test]
 fn windows_from_cursors_equal_the_encoding_of_the_rest_on_real_vocabularies() {
-    let Some(folder) = models::models() else {
+    let Some(folder) = models() else {
         return;
     };
     let running = "It was a long way down to the harbour, and 1234567 lamps burned. ".repeat(20);
