@@ -1,6 +1,7 @@
 //! Every format of a report, from the real program: what is decided doesn't depend on how it is shown, and files are whole
 //! or not there.
 
+use crate::support::finished::canaries_and_60_controls;
 use crate::support::program::{builtin_lines, byrote, run, tree, write_lines};
 use byrote_core::report::formats::FORMATS;
 use serde_json::Value;
@@ -34,9 +35,8 @@ fn guessable(lines: &[String]) -> Vec<String> {
 fn every_format_of_every_outcome_and_verdict_has_the_same_exit_code() {
     let dir = tempfile::tempdir().unwrap();
     let dir = dir.path();
-    let lines = builtin_lines(60);
-    probed(dir, "run", &lines);
-    probed(dir, "guessable", &guessable(&lines));
+    canaries_and_60_controls().copy_to(&dir.join("run"));
+    probed(dir, "guessable", &guessable(&builtin_lines(60)));
     let policies = [
         // Name, policy, and the exit code for each of the two runs.
         ("as built in", "", [1, 0]),
@@ -248,7 +248,7 @@ fn formats_go_where_they_are_asked_to_and_files_are_whole() {
 fn a_report_by_a_policy_is_what_the_gate_gives() {
     let dir = tempfile::tempdir().unwrap();
     let dir = dir.path();
-    probed(dir, "run", &builtin_lines(60));
+    canaries_and_60_controls().copy_to(&dir.join("run"));
     for (policy, code) in [("default", 1), ("research", 0)] {
         for format in FORMATS {
             let args = [
@@ -276,7 +276,7 @@ fn a_report_by_a_policy_is_what_the_gate_gives() {
 fn who_listens_changes_no_exit_code() {
     let dir = tempfile::tempdir().unwrap();
     let dir = dir.path();
-    probed(dir, "run", &builtin_lines(60));
+    canaries_and_60_controls().copy_to(&dir.join("run"));
     for format in ["text", "json", "html"] {
         let mut gate = byrote(
             dir,

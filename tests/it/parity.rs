@@ -1,12 +1,12 @@
 //! Every family against transformers in f32, found by folder: a new fixture needs no code here.
 
-use crate::support::files::files;
+use crate::support::fixtures::{folders, ggufs};
 use crate::support::golden::{Golden, backend, compare, load, read};
 use byrote_candle::model::load::Loaded;
 use byrote_candle::model::weights::Precision;
 use byrote_core::backend::generate;
 use byrote_core::backend::{Backend, ScoreInput, self_test};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 /// Nats a token. The references themselves are within 2e-5 of the same pass in f64.
 const BOUND: f32 = 1e-4;
@@ -14,17 +14,15 @@ const BOUND: f32 = 1e-4;
 /// The same for weights that were rounded to bf16 in loading.
 const HALF_BOUND: f32 = 0.15;
 
+/// Models with their golden scores.
 fn fixtures() -> Vec<(PathBuf, PathBuf)> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures");
-    let models = files(&root.join("models"))
+    let models = folders()
         .into_iter()
         .map(|dir| (dir.clone(), dir.join("golden.jsonl")));
-    let gguf = files(&root.join("gguf"))
+    let gguf = ggufs()
         .into_iter()
-        .map(|dir| (dir.join("model.gguf"), dir.join("golden.jsonl")));
-    let all: Vec<_> = models.chain(gguf).collect();
-    assert!(all.len() > 30, "fixtures are missing");
-    all
+        .map(|file| (file.clone(), file.with_file_name("golden.jsonl")));
+    models.chain(gguf).collect()
 }
 
 /// What candle-transformers computes is in f32 only: load.rs refuses the rest.

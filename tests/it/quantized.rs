@@ -1,6 +1,7 @@
 //! Weights quantized at load score as the same weights do that were quantized, written out in f32 and loaded again.
 
 use crate::support::files::files;
+use crate::support::fixtures::folders;
 use crate::support::golden::{Golden, backend, load, read};
 use byrote_candle::model::load::{self, Checkpoint, LoadConfig};
 use byrote_candle::model::quantize::Quant;
@@ -9,7 +10,7 @@ use byrote_core::backend::{Backend, ScoreInput, TokenScores};
 use candle_core::quantized::{GgmlDType, QTensor};
 use candle_core::{DType, Device, Tensor};
 use std::collections::HashMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 const ALL: [Quant; 6] = [
     Quant::Q8_0,
@@ -19,14 +20,6 @@ const ALL: [Quant; 6] = [
     Quant::Q4KM,
     Quant::Q4_0,
 ];
-
-fn fixtures() -> Vec<PathBuf> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/models");
-    files(&root)
-        .into_iter()
-        .filter(|path| path.join("config.json").exists())
-        .collect()
-}
 
 fn scores(path: &Path, precision: Precision, windows: &[Golden]) -> Vec<TokenScores> {
     let inputs: Vec<ScoreInput<'_>> = windows.iter().map(Golden::input).collect();
@@ -182,7 +175,7 @@ fn quantized_at_load_is_bit_for_bit_the_quantized_weights_written_out_in_f32() {
 #[test]
 fn every_family_loads_quantized_where_its_rows_allow_and_says_so_where_not() {
     let (mut loaded, mut refused) = (0, 0);
-    for folder in fixtures() {
+    for folder in folders() {
         let windows = read(&folder.join("golden.jsonl"));
         let windows = &windows[..3.min(windows.len())];
         for quant in [Quant::Q8_0, Quant::Q4_0] {

@@ -5,6 +5,10 @@ pub(crate) mod damage;
 #[cfg(feature = "native")]
 pub(crate) mod files;
 #[cfg(feature = "native")]
+pub(crate) mod finished;
+#[cfg(feature = "native")]
+pub(crate) mod fixtures;
+#[cfg(feature = "native")]
 pub(crate) mod golden;
 pub(crate) mod ks;
 pub(crate) mod program;

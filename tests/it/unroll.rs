@@ -1,7 +1,7 @@
 //! Sequences that grow through the cache, and suffixes that share their prefixes' keys and values, against plain
 //! scoring: every family, and the built-in model.
 
-use crate::support::files::files;
+use crate::support::fixtures::{architecture, folders};
 use crate::support::golden::{Golden, backend, load, read};
 use crate::support::resource::resource;
 use byrote_candle::model::weights::Precision;
@@ -18,18 +18,10 @@ const BOUND: f64 = 1e-4;
 /// A fixture of every architecture, all of the rotary scalings, and the built-in model: name, model, golden windows.
 fn models() -> impl Iterator<Item = (String, Native, Vec<Golden>)> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures");
-    let folders = files(&root.join("models"));
-    assert!(folders.len() >= 28, "fixtures are missing");
     let mut seen = BTreeSet::new();
-    let families = folders.into_iter().filter_map(move |folder| {
+    let families = folders().into_iter().filter_map(move |folder| {
         let name = folder.file_name().unwrap().to_str().unwrap().to_owned();
-        let config = std::fs::read_to_string(folder.join("config.json")).unwrap();
-        let kind = config
-            .split_once("\"model_type\": \"")
-            .and_then(|(_, rest)| rest.split_once('"'))
-            .unwrap()
-            .0;
-        let wanted = seen.insert(kind.to_owned()) || name.contains("_rope_");
+        let wanted = seen.insert(architecture(&folder)) || name.contains("_rope_");
         wanted.then_some((name, folder))
     });
     let families = families.map(|(name, folder)| {

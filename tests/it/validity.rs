@@ -1,6 +1,7 @@
 //! Whether verdicts hold what they promise, on the built-in model, whose truth is known: false discoveries, p-values,
 //! recall, boilerplate, near-duplicates. The model is run once; everything else is judged in memory.
 
+use crate::support::finished::built_in;
 use crate::support::program::{repository, run};
 use crate::support::random::Random;
 use byrote_candle::model::builtin::PROBE_SET;
@@ -18,11 +19,11 @@ const RESAMPLINGS: u64 = 200;
 fn report() -> &'static Report {
     static REPORT: OnceLock<Report> = OnceLock::new();
     REPORT.get_or_init(|| {
-        let dir = tempfile::tempdir().unwrap();
-        let ran = run(dir.path(), &["probe", "--out", "run"]).exits(0);
+        let finished = built_in();
         let need = "opted-out texts at q = 0.05 need 1379 control texts for a single finding to stand; there are 240: it takes";
-        assert!(ran.stderr.contains(need), "said before the model is loaded: {}", ran.stderr);
-        json_v1::parse(&std::fs::read(dir.path().join("run/report.json")).unwrap()).unwrap()
+        let stderr = &finished.printed.stderr;
+        assert!(stderr.contains(need), "said before the model is loaded: {stderr}");
+        json_v1::parse(&std::fs::read(finished.path().join("report.json")).unwrap()).unwrap()
     })
 }
 

@@ -46,7 +46,7 @@ pub(crate) fn byrote(dir: &Path, args: &[&str]) -> Command {
     command
 }
 
-/// Takes the caller's environment away. Whatever would go to the hub goes nowhere.
+/// Takes the caller's environment away, except for what selects the code path under test. Whatever would go to the hub goes nowhere.
 pub(crate) fn scrub<'a>(command: &'a mut Command, dir: &Path) -> &'a mut Command {
     command
         .env_clear()
@@ -54,7 +54,7 @@ pub(crate) fn scrub<'a>(command: &'a mut Command, dir: &Path) -> &'a mut Command
         .env("HOME", dir)
         .env("TMPDIR", dir)
         .env("HF_ENDPOINT", "http://127.0.0.1:9");
-    for kept in ["PATH", "SystemRoot"] {
+    for kept in ["PATH", "SystemRoot", "BYROTE_PORTABLE"] {
         if let Some(value) = std::env::var_os(kept) {
             command.env(kept, value);
         }
