@@ -9,43 +9,21 @@ struct Case {
     name: &'static str,
     /// What is wrong in the folder.
     wrong: fn(&Path),
-    args: &'static [&'static str],
+    /// Separated by spaces.
+    args: &'static str,
     /// What the message must say: where, what, and what to do.
     says: &'static [&'static str],
 }
 
-const PROBE: &[&str] = &[
-    "probe",
-    "--model",
-    "model",
-    "--prompts",
-    "set.jsonl",
-    "--prefix",
-    "8",
-    "--suffix",
-    "8",
-];
-const PROBE_GGUF: &[&str] = &[
-    "probe",
-    "--model",
-    "model.gguf",
-    "--prompts",
-    "set.jsonl",
-    "--prefix",
-    "8",
-    "--suffix",
-    "8",
-];
-const SCORE: &[&str] = &[
-    "score",
-    "--model",
-    "model",
-    "--input",
-    "windows.jsonl",
-    "--output",
-    "scores.jsonl",
-];
+const PROBE: &str = "probe --model model --prompts set.jsonl --prefix 8 --suffix 8";
+const PROBE_GGUF: &str = "probe --model model.gguf --prompts set.jsonl --prefix 8 --suffix 8";
+const SCORE: &str = "score --model model --input windows.jsonl --output scores.jsonl";
 const NOTHING: fn(&Path) = |_| ();
+
+/// Runs the program with arguments that are separated by spaces.
+fn run_line(dir: &Path, args: &str) -> program::Ran {
+    run(dir, &args.split(' ').collect::<Vec<_>>())
+}
 
 fn weights(dir: &Path) -> std::path::PathBuf {
     dir.join("model/model.safetensors")
@@ -67,32 +45,25 @@ const MODELS: &[Case] = &[
     Case {
         name: "missing model path",
         wrong: NOTHING,
-        args: &["probe", "--model", "./nowhere", "--prompts", "set.jsonl"],
+        args: "probe --model ./nowhere --prompts set.jsonl",
         says: &["./nowhere", "no such file or folder", "check the path"],
     },
     Case {
         name: "missing GGUF",
         wrong: NOTHING,
-        args: &["probe", "--model", "nowhere.gguf", "--prompts", "set.jsonl"],
+        args: "probe --model nowhere.gguf --prompts set.jsonl",
         says: &["nowhere.gguf", "no such file", "check the path"],
     },
     Case {
         name: "unknown model name",
         wrong: NOTHING,
-        args: &["probe", "--model", "builtinn", "--prompts", "set.jsonl"],
+        args: "probe --model builtinn --prompts set.jsonl",
         says: &["found no model \"builtinn\"", "builtin"],
     },
     Case {
         name: "a hub model while offline",
         wrong: NOTHING,
-        args: &[
-            "probe",
-            "--model",
-            "some/model",
-            "--prompts",
-            "set.jsonl",
-            "--offline",
-        ],
+        args: "probe --model some/model --prompts set.jsonl --offline",
         says: &["some/model", "offline"],
     },
     Case {
@@ -300,49 +271,25 @@ const MODELS: &[Case] = &[
     Case {
         name: "a device this build doesn't have",
         wrong: NOTHING,
-        args: &[
-            "probe",
-            "--model",
-            "model",
-            "--prompts",
-            "set.jsonl",
-            "--device",
-            "cuda:0",
-        ],
+        args: "probe --model model --prompts set.jsonl --device cuda:0",
         says: &["device \"cuda:0\"", "cuda"],
     },
     Case {
         name: "a device that doesn't exist",
         wrong: NOTHING,
-        args: &[
-            "probe",
-            "--model",
-            "model",
-            "--prompts",
-            "set.jsonl",
-            "--device",
-            "tpu",
-        ],
+        args: "probe --model model --prompts set.jsonl --device tpu",
         says: &["device \"tpu\"", "cpu"],
     },
     Case {
         name: "quantized safetensors",
         wrong: NOTHING,
-        args: &[
-            "probe",
-            "--model",
-            "model",
-            "--prompts",
-            "set.jsonl",
-            "--dtype",
-            "quantized",
-        ],
+        args: "probe --model model --prompts set.jsonl --dtype quantized",
         says: &["--dtype quantized", "GGUF", "safetensors"],
     },
     Case {
         name: "the built-in probe set for another model",
         wrong: NOTHING,
-        args: &["probe", "--model", "model"],
+        args: "probe --model model",
         says: &["model", "give --prompts PATH"],
     },
 ];
@@ -436,7 +383,7 @@ const PROBE_SETS: &[Case] = &[
     Case {
         name: "an empty folder",
         wrong: |dir| std::fs::create_dir(dir.join("texts")).unwrap(),
-        args: &["probe", "--model", "model", "--prompts", "texts"],
+        args: "probe --model model --prompts texts",
         says: &["texts: no .txt, .md or .jsonl file", "check the path"],
     },
     Case {
@@ -453,23 +400,13 @@ const PROBE_SETS: &[Case] = &[
     Case {
         name: "a prefix longer than the model's context",
         wrong: NOTHING,
-        args: &[
-            "probe",
-            "--model",
-            "model",
-            "--prompts",
-            "long.txt",
-            "--prefix",
-            "600",
-            "--suffix",
-            "8",
-        ],
+        args: "probe --model model --prompts long.txt --prefix 600 --suffix 8",
         says: &["609 tokens", "512", "shorten --prefix or --suffix"],
     },
     Case {
         name: "several bad lines at once",
         wrong: |dir| set(dir, b"{\"id\": \"a\"}\n{\"id\": \"b\", \"text\": 7}\n"),
-        args: &["lint", "set.jsonl"],
+        args: "lint set.jsonl",
         says: &["set.jsonl:1: no text", "set.jsonl:2: field \"text\""],
     },
 ];
@@ -478,53 +415,25 @@ const SETTINGS: &[Case] = &[
     Case {
         name: "--out under a regular file",
         wrong: |dir| std::fs::write(dir.join("file"), "").unwrap(),
-        args: &[
-            "probe",
-            "--model",
-            "model",
-            "--prompts",
-            "set.jsonl",
-            "--out",
-            "file/run",
-        ],
+        args: "probe --model model --prompts set.jsonl --out file/run",
         says: &["file/run: ", "can't be made", "--out"],
     },
     Case {
         name: "--out is a regular file",
         wrong: |dir| std::fs::write(dir.join("file"), "").unwrap(),
-        args: &[
-            "probe",
-            "--model",
-            "model",
-            "--prompts",
-            "set.jsonl",
-            "--out",
-            "file",
-        ],
+        args: "probe --model model --prompts set.jsonl --out file",
         says: &["file: ", "can't be made", "--out"],
     },
     Case {
         name: "--out holds something else",
         wrong: NOTHING,
-        args: &[
-            "probe",
-            "--model",
-            "model",
-            "--prompts",
-            "set.jsonl",
-            "--prefix",
-            "8",
-            "--suffix",
-            "8",
-            "--out",
-            "model",
-        ],
+        args: "probe --model model --prompts set.jsonl --prefix 8 --suffix 8 --out model",
         says: &["model: holds ", "isn't a run", "use another --out"],
     },
     Case {
         name: "an unknown policy",
         wrong: NOTHING,
-        args: &["probe", "--gate", "lenient"],
+        args: "probe --gate lenient",
         says: &[
             "lenient: ",
             "give a policy file, or one of: default, strict",
@@ -533,25 +442,25 @@ const SETTINGS: &[Case] = &[
     Case {
         name: "a policy with an unknown key",
         wrong: |dir| policy(dir, "tua = 0.1"),
-        args: &["probe", "--gate", "policy.toml"],
+        args: "probe --gate policy.toml",
         says: &["policy.toml:2: unknown field `tua`", "expected one of"],
     },
     Case {
         name: "a policy whose tau is 2",
         wrong: |dir| policy(dir, "\ntau = 2.0"),
-        args: &["probe", "--gate", "policy.toml"],
+        args: "probe --gate policy.toml",
         says: &["policy.toml:3: tau = 2 isn't between 0 and 1; write"],
     },
     Case {
         name: "gate: a bad policy",
         wrong: |dir| policy(dir, "q = 1"),
-        args: &["gate", "report.json", "--policy", "policy.toml"],
+        args: "gate report.json --policy policy.toml",
         says: &["policy.toml:2: q = 1 isn't between 0 and 1; write"],
     },
     Case {
         name: "gate: no report",
         wrong: NOTHING,
-        args: &["gate", "nowhere", "--policy", "default"],
+        args: "gate nowhere --policy default",
         says: &[
             "nowhere",
             "can't be read",
@@ -561,7 +470,7 @@ const SETTINGS: &[Case] = &[
     Case {
         name: "gate: a folder without report",
         wrong: NOTHING,
-        args: &["gate", "model", "--policy", "default"],
+        args: "gate model --policy default",
         says: &[
             "model/report.json",
             "can't be read",
@@ -571,7 +480,7 @@ const SETTINGS: &[Case] = &[
     Case {
         name: "gate: JSON of something else",
         wrong: NOTHING,
-        args: &["gate", "model/config.json", "--policy", "default"],
+        args: "gate model/config.json --policy default",
         says: &["model/config.json", "no report that byrote can read"],
     },
     Case {
@@ -583,47 +492,31 @@ const SETTINGS: &[Case] = &[
             )
             .unwrap()
         },
-        args: &["gate", "report.json", "--policy", "default"],
+        args: "gate report.json --policy default",
         says: &["report.json", "byrote.report/v9"],
     },
     Case {
         name: "report: something that is no JSON",
         wrong: NOTHING,
-        args: &["report", "model/model.safetensors", "--format", "html"],
+        args: "report model/model.safetensors --format html",
         says: &["model/model.safetensors", "no report that byrote can read"],
     },
     Case {
         name: "models: no such registry",
         wrong: NOTHING,
-        args: &["models", "list", "--registry", "nowhere.toml"],
+        args: "models list --registry nowhere.toml",
         says: &["nowhere.toml"],
     },
     Case {
         name: "score: no such input",
         wrong: NOTHING,
-        args: &[
-            "score",
-            "--model",
-            "model",
-            "--input",
-            "nowhere.jsonl",
-            "--output",
-            "-",
-        ],
+        args: "score --model model --input nowhere.jsonl --output -",
         says: &["nowhere.jsonl: can't be read"],
     },
     Case {
         name: "score: an output that can't be written",
         wrong: |dir| std::fs::write(dir.join("windows.jsonl"), "").unwrap(),
-        args: &[
-            "score",
-            "--model",
-            "model",
-            "--input",
-            "windows.jsonl",
-            "--output",
-            "set.jsonl/scores.jsonl",
-        ],
+        args: "score --model model --input windows.jsonl --output set.jsonl/scores.jsonl",
         says: &["set.jsonl/scores.jsonl: can't be written"],
     },
 ];
@@ -640,7 +533,7 @@ fn check(cases: &[Case]) {
         )
         .unwrap();
         (case.wrong)(dir.path());
-        let ran = run(dir.path(), case.args);
+        let ran = run_line(dir.path(), case.args);
         // What a model says of itself while it loads is no message.
         let errors = ran
             .stderr
@@ -729,15 +622,8 @@ fn controls_alone_decide_nothing_under_a_gate() {
         .map(|line| format!("{line}\n"))
         .collect();
     set(dir.path(), controls.as_bytes());
-    let ran = run(
-        dir.path(),
-        &[
-            PROBE,
-            &["--gate", "default", "--format", "json", "--out", "run"],
-        ]
-        .concat(),
-    )
-    .exits(2);
+    let args = format!("{PROBE} --gate default --format json --out run");
+    let ran = run_line(dir.path(), &args).exits(2);
     assert!(ran.stdout.contains("no items to judge"), "{}", ran.stdout);
 }
 
@@ -753,7 +639,7 @@ fn weights_that_are_bad_in_one_place_leave_the_rest_scored_and_the_item_inconclu
             serde_json::json!({"id": 1, "prefix": &text[..1], "suffix": &text[1..]})
         );
         std::fs::write(dir.path().join("windows.jsonl"), lines).unwrap();
-        run(dir.path(), SCORE).exits(0);
+        run_line(dir.path(), SCORE).exits(0);
         let told = std::fs::read_to_string(dir.path().join("scores.jsonl")).unwrap();
         let told: serde_json::Value = serde_json::from_str(&told).unwrap();
         told["token_ids"]
@@ -779,8 +665,8 @@ fn weights_that_are_bad_in_one_place_leave_the_rest_scored_and_the_item_inconclu
         own..own + 1,
     );
 
-    let args = [PROBE, &["--out", "run", "--format", "json"]].concat();
-    let ran = run(dir.path(), &args).exits(2);
+    let args = format!("{PROBE} --out run --format json");
+    let ran = run_line(dir.path(), &args).exits(2);
     let report: serde_json::Value = serde_json::from_str(&ran.stdout).unwrap();
     let items = report["items"].as_array().unwrap();
     assert_eq!(
