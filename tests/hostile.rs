@@ -10,9 +10,9 @@
     reason = "a test fails by panicking"
 )]
 
-#[path = "support/golden.rs"]
-mod golden;
-#[path = "support/random.rs"]
+#[path = "it/support/files.rs"]
+mod files;
+#[path = "it/support/random.rs"]
 mod random;
 
 use byrote_candle::model::load::{self, Checkpoint, LoadConfig, Loaded};
@@ -22,7 +22,7 @@ use byrote_candle::tokens::slow::SlowFiles;
 use byrote_candle::tokens::tokenizer::Tokenizer;
 use byrote_core::backend::{Backend, Scheme, ScoreInput};
 use byrote_core::template::chat::{ChatTemplate, Message};
-use golden::files;
+use files::files;
 use random::Random;
 use serde_json::Value;
 use std::alloc::{GlobalAlloc, Layout, System};

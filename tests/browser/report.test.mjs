@@ -1,4 +1,4 @@
-// The HTML report as a reader meets it, in a headless Chromium. tests/browser.rs writes the pages and starts this:
+// The HTML report as a reader meets it, in a headless Chromium. tests/it/browser.rs writes the pages and starts this:
 //   BYROTE_TEST_BROWSER  the browser's binary
 //   BYROTE_TEST_PAGES    a folder with gated.html, revealed.html, compared.html, sweep.html and ten-thousand.html
 //   BYROTE_TEST_SHOTS    a folder for screenshots, if they are wanted
