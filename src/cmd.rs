@@ -56,12 +56,7 @@ pub(crate) fn run(cli: Cli) -> Result<Outcome> {
         Command::Lint(args) => lint::run(&args),
         Command::Controls(command) => controls::run(&command),
         Command::Models(command) => models::run(&command),
-        #[cfg(feature = "native")]
-        Command::Doctor {
-            tune: Some(model),
-            format,
-        } => tune::run(&model, format),
-        Command::Doctor { format, .. } => doctor::run(format),
+        Command::Doctor(args) => doctor::run(&args),
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "byrote", &mut script);

@@ -2,7 +2,7 @@
 
 use super::{out, report};
 use crate::Outcome;
-use crate::cli::{CompareArgs, Compared};
+use crate::cli::{CompareArgs, CompareFormat};
 use anyhow::Result;
 use byrote_core::compare::{Comparison, csv, html, json_v1, markdown, text};
 use byrote_core::policy::Policy;
@@ -24,7 +24,7 @@ pub(crate) fn run(args: &CompareArgs) -> Result<Outcome> {
     let comparison = Comparison::of(&named, policy);
     let colour = args.output.is_none() && out::colour();
     let bytes = match args.format {
-        Compared::Text => text::render(
+        CompareFormat::Text => text::render(
             &comparison,
             text::Style {
                 colour,
@@ -32,10 +32,10 @@ pub(crate) fn run(args: &CompareArgs) -> Result<Outcome> {
             },
         )
         .into_bytes(),
-        Compared::Json => json_v1::render(&comparison),
-        Compared::Md => markdown::render(&comparison).into_bytes(),
-        Compared::Html => html::render(&comparison)?.into_bytes(),
-        Compared::Csv => csv::render(&comparison).into_bytes(),
+        CompareFormat::Json => json_v1::render(&comparison),
+        CompareFormat::Md => markdown::render(&comparison).into_bytes(),
+        CompareFormat::Html => html::render(&comparison)?.into_bytes(),
+        CompareFormat::Csv => csv::render(&comparison).into_bytes(),
     };
     out::deliver(&bytes, args.output.as_deref())?;
     if let Some(output) = &args.output {

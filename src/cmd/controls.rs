@@ -2,7 +2,7 @@
 
 use super::out;
 use crate::Outcome;
-use crate::cli::{ControlsCommand, MakeArgs, Printed, TwinsArgs};
+use crate::cli::{CheckArgs, ControlsCommand, MakeArgs, OutputFormat, TwinsArgs};
 use anyhow::{Context, Result, bail};
 use byrote_core::controls::check::{Checked, check};
 use byrote_core::controls::make::{MakeSettings, make};
@@ -15,17 +15,13 @@ use serde_json::json;
 use std::fmt::Write as _;
 use std::fs::File;
 use std::io::Write as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 pub(crate) fn run(command: &ControlsCommand) -> Result<Outcome> {
     match command {
         ControlsCommand::Make(args) => run_make(args),
         ControlsCommand::Twins(args) => run_twins(args),
-        ControlsCommand::Check {
-            paths,
-            like,
-            format,
-        } => run_check(paths, like, *format),
+        ControlsCommand::Check(args) => run_check(args),
     }
 }
 
@@ -54,7 +50,7 @@ fn run_make(args: &MakeArgs) -> Result<Outcome> {
     let needed = policy.min_controls.max(controls_needed(items, policy.q));
     let texts = made.texts as u64;
     let warnings = [from.manifest.warnings, made.warnings].concat();
-    if args.format == Printed::Json {
+    if args.format == OutputFormat::Json {
         let record = json!({
             "out": args.out.display().to_string(), "controls": made.controls.len(), "texts": texts, "items": items,
             "q": policy.q, "needed": needed, "median_chars": made.control_chars, "item_median_chars": made.item_chars,
@@ -104,7 +100,7 @@ fn run_twins(args: &TwinsArgs) -> Result<Outcome> {
     let items = asked_for(&like.items)?.len() as u64;
     let needed = policy.min_controls.max(controls_needed(items, policy.q));
     let warnings = [like.manifest.warnings, made.warnings].concat();
-    if args.format == Printed::Json {
+    if args.format == OutputFormat::Json {
         let rows =
             made.controls.iter().zip(&made.kept).map(
                 |(twin, kept)| json!({ "id": twin.id, "matches": twin.matches, "kept": kept }),
@@ -140,19 +136,21 @@ fn run_twins(args: &TwinsArgs) -> Result<Outcome> {
     out::print(said.as_bytes())
 }
 
-fn run_check(paths: &[PathBuf], like: &[PathBuf], format: Printed) -> Result<Outcome> {
-    let set = items::read_with_controls(&[], &controls::sources(paths)?)?;
-    let like = if like.is_empty() {
+fn run_check(args: &CheckArgs) -> Result<Outcome> {
+    let set = items::read_with_controls(&[], &controls::sources(&args.paths)?)?;
+    let like = if args.like.is_empty() {
         None
     } else {
-        Some(items::read(like)?.items)
+        Some(items::read(&args.like)?.items)
     };
     let checked = check(&set, like.as_deref())?;
-    match format {
-        Printed::Json => {
+    match args.format {
+        OutputFormat::Json => {
             out::print(format!("{}\n", serde_json::to_string_pretty(&checked)?).as_bytes())?
         }
-        Printed::Text => out::print(checked_text(&checked, &set.manifest.warnings)?.as_bytes())?,
+        OutputFormat::Text => {
+            out::print(checked_text(&checked, &set.manifest.warnings)?.as_bytes())?
+        }
     };
     Ok(if checked.findings.is_empty() {
         Outcome::Done

@@ -2,12 +2,16 @@
 
 use super::out;
 use crate::Outcome;
-use crate::cli::Printed;
+use crate::cli::{DoctorArgs, OutputFormat};
 use anyhow::Result;
 use byrote_core::machine;
 use serde_json::{Map, Value, json};
 
-pub(crate) fn run(format: Printed) -> Result<Outcome> {
+pub(crate) fn run(args: &DoctorArgs) -> Result<Outcome> {
+    #[cfg(feature = "native")]
+    if let Some(model) = &args.tune {
+        return super::tune::run(model, args.format);
+    }
     let mut told = Map::new();
     told.insert("version".to_owned(), json!(env!("CARGO_PKG_VERSION")));
     told.insert("compiled_in".to_owned(), json!(features()));
@@ -36,11 +40,11 @@ pub(crate) fn run(format: Printed) -> Result<Outcome> {
         "self_test".to_owned(),
         json!({"passed": passed, "told": said}),
     );
-    match format {
-        Printed::Json => {
+    match args.format {
+        OutputFormat::Json => {
             out::print(format!("{}\n", serde_json::to_string_pretty(&told)?).as_bytes())?
         }
-        Printed::Text => out::print(text(&told).as_bytes())?,
+        OutputFormat::Text => out::print(text(&told).as_bytes())?,
     };
     Ok(if passed == Some(false) {
         Outcome::Undecided

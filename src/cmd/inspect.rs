@@ -2,7 +2,7 @@
 
 use super::{out, report};
 use crate::Outcome;
-use crate::cli::{InspectArgs, Printed};
+use crate::cli::{InspectArgs, OutputFormat};
 use anyhow::{Result, bail};
 use byrote_core::metric::near::edit;
 use byrote_core::metric::window::{WindowEvidence, likeliest_first};
@@ -54,7 +54,7 @@ pub(crate) fn run(args: &InspectArgs) -> Result<Outcome> {
     let letters =
         spelled.filter(|spelled| window.is_some_and(|window| window.window == spelled.window));
     match args.format {
-        Printed::Text => {
+        OutputFormat::Text => {
             let inspected = Inspected {
                 report: &report,
                 item: &item,
@@ -74,7 +74,7 @@ pub(crate) fn run(args: &InspectArgs) -> Result<Outcome> {
                 .as_bytes(),
             )
         }
-        Printed::Json => {
+        OutputFormat::Json => {
             let window = window.cloned();
             // The tokens of one window are enough; the others are listed.
             item.windows = known

@@ -2,7 +2,7 @@
 
 use super::out;
 use crate::Outcome;
-use crate::cli::{LintArgs, Printed};
+use crate::cli::{LintArgs, OutputFormat};
 use anyhow::{Context, Result};
 use byrote_core::items::{self, InputManifest};
 use byrote_core::policy::{Policy, READY};
@@ -26,10 +26,10 @@ pub(crate) fn run(args: &LintArgs) -> Result<Outcome> {
         Some(items::read(&sets)?.manifest)
     };
     match args.format {
-        Printed::Json => {
+        OutputFormat::Json => {
             out::print(format!("{}\n", json(&policies, manifest.as_ref())?).as_bytes())
         }
-        Printed::Text => out::print(text(&policies, manifest.as_ref())?.as_bytes()),
+        OutputFormat::Text => out::print(text(&policies, manifest.as_ref())?.as_bytes()),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::out;
 use crate::Outcome;
-use crate::cli::{ModelsCommand, Printed};
+use crate::cli::{ModelsCommand, OutputFormat};
 use anyhow::Result;
 use byrote_core::registry::{EntrySource, ModelEntry, Registry};
 use comfy_table::{Table, presets};
@@ -12,21 +12,7 @@ pub(crate) fn run(command: &ModelsCommand) -> Result<Outcome> {
     match command {
         ModelsCommand::List { format, registry } => list(&open(registry.as_deref())?, *format),
         #[cfg(feature = "native")]
-        ModelsCommand::Show {
-            model,
-            adapter,
-            offline,
-            format,
-            registry,
-        } => {
-            let located = super::model::locate(
-                model,
-                &open(registry.as_deref())?,
-                *offline,
-                adapter.as_deref(),
-            )?;
-            super::show::run(&located, *format)
-        }
+        ModelsCommand::Show(args) => super::show::run(args),
         #[cfg(feature = "native")]
         ModelsCommand::Pull { model, registry } => pull(model, &open(registry.as_deref())?),
     }
@@ -40,7 +26,7 @@ pub(crate) fn open(file: Option<&Path>) -> Result<Registry> {
     })
 }
 
-fn list(registry: &Registry, format: Printed) -> Result<Outcome> {
+fn list(registry: &Registry, format: OutputFormat) -> Result<Outcome> {
     let source = |entry: &ModelEntry| match &entry.source {
         EntrySource::Builtin => "built in".to_owned(),
         EntrySource::Hub(repo) => match &entry.revision {
@@ -49,7 +35,7 @@ fn list(registry: &Registry, format: Printed) -> Result<Outcome> {
         },
         EntrySource::Path(path) => path.display().to_string(),
     };
-    if format == Printed::Json {
+    if format == OutputFormat::Json {
         let rows: Vec<_> = registry
             .entries
             .iter()

@@ -7,7 +7,7 @@ use super::sweep::{self, Cells};
 use super::template::{self, Templates};
 use super::{clock, fewer, gate, out, report as render, spell};
 use crate::Outcome;
-use crate::cli::{Bos, Dtype, Printed, ProbeArgs, ReflowArg};
+use crate::cli::{Bos, Dtype, OutputFormat, ProbeArgs, ReflowArg};
 use anyhow::{Context, Result, bail};
 use byrote_candle::model::builtin;
 use byrote_candle::model::source::{Format, Located};
@@ -395,8 +395,8 @@ fn finish(dir: &RunDir, report: &Report, job: &Job<'_>) -> Result<()> {
     match job.args.format {
         // A sweep prints what it found as a whole.
         _ if job.sweep => {}
-        Printed::Json => out::show(&json)?,
-        Printed::Text => out::show(render::text(report).as_bytes())?,
+        OutputFormat::Json => out::show(&json)?,
+        OutputFormat::Text => out::show(render::text(report).as_bytes())?,
     }
     out::note(format_args!(
         "{} Report: {}",

@@ -1,9 +1,9 @@
 //! `byrote models show`: what a model is, without loading its weights.
 
-use super::model::{adapter_identity, checkpoint, digests};
+use super::model::{adapter_identity, checkpoint, digests, locate};
 use super::out;
 use crate::Outcome;
-use crate::cli::Printed;
+use crate::cli::{OutputFormat, ShowArgs};
 use anyhow::{Context, Result, bail};
 use byrote_candle::model::describe::{self, Description};
 use byrote_candle::model::source::{Format, Located, identity, signing};
@@ -11,7 +11,14 @@ use byrote_core::tokens::BosChoice;
 use comfy_table::{Table, presets};
 use serde_json::{Map, Value, json};
 
-pub(crate) fn run(located: &Located, format: Printed) -> Result<Outcome> {
+pub(crate) fn run(args: &ShowArgs) -> Result<Outcome> {
+    let registry = super::models::open(args.registry.as_deref())?;
+    let located = &locate(
+        &args.model,
+        &registry,
+        args.offline,
+        args.adapter.as_deref(),
+    )?;
     let entry = located.entry.as_ref();
     let described = match located.format {
         Format::Gguf => {
@@ -31,11 +38,11 @@ pub(crate) fn run(located: &Located, format: Printed) -> Result<Outcome> {
         &described,
         entry.map_or(BosChoice::Auto, |e| e.bos),
     )?;
-    match format {
-        Printed::Json => {
+    match args.format {
+        OutputFormat::Json => {
             out::print(format!("{}\n", serde_json::to_string_pretty(&told)?).as_bytes())
         }
-        Printed::Text => out::print(text(&told, &described).as_bytes()),
+        OutputFormat::Text => out::print(text(&told, &described).as_bytes()),
     }
 }
 

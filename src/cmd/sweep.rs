@@ -4,7 +4,7 @@ use super::model::{Loading, Ready, announce, locate, ready};
 use super::out;
 use super::probe::{Asked, Job, Probed, Variant, asked_for, decide_by, graver, probe};
 use crate::Outcome;
-use crate::cli::{Bos, Dtype, Printed};
+use crate::cli::{Bos, Dtype, OutputFormat};
 use anyhow::{Context, Result};
 use byrote_candle::model::source::Located;
 use byrote_core::backend::Scheme;
@@ -197,8 +197,8 @@ pub(super) fn run(job: &Job<'_>, cells: &Cells) -> Result<Outcome> {
     write(&root.join("sweep.md"), markdown.as_bytes())?;
     write(&root.join("sweep.html"), html.as_bytes())?;
     match job.args.format {
-        Printed::Json => out::print(&json)?,
-        Printed::Text => out::print(markdown.as_bytes())?,
+        OutputFormat::Json => out::print(&json)?,
+        OutputFormat::Text => out::print(markdown.as_bytes())?,
     };
     let unstable = sweep.standing(Standing::Unstable).count();
     let of = sweep.items.len();

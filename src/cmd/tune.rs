@@ -3,7 +3,7 @@
 use super::model::{locate, read};
 use super::out;
 use crate::Outcome;
-use crate::cli::Printed;
+use crate::cli::OutputFormat;
 use anyhow::{Context, Result, bail};
 use byrote_candle::model::cpu;
 use byrote_candle::model::cpu::packed::{Arithmetic, Packed};
@@ -46,7 +46,7 @@ struct Row {
     cpu_seconds_a_window: Option<f64>,
 }
 
-pub(crate) fn run(model: &str, format: Printed) -> Result<Outcome> {
+pub(crate) fn run(model: &str, format: OutputFormat) -> Result<Outcome> {
     let registry = super::models::open(None)?;
     let located = locate(model, &registry, false, None)?;
     let cores = machine::cores();
@@ -94,14 +94,16 @@ pub(crate) fn run(model: &str, format: Printed) -> Result<Outcome> {
         peak_gflops(cores, Arithmetic::Bf16)?,
     ];
     match format {
-        Printed::Json => {
+        OutputFormat::Json => {
             let told = json!({
                 "model": located.reference, "cores": cores, "numa_nodes": machine::numa_nodes(),
                 "peak_gflops_f32": peaks[0], "peak_gflops_bf16": peaks[1], "measured": rows, "recommended": flags(&rows[best]),
             });
             out::print(format!("{}\n", serde_json::to_string_pretty(&told)?).as_bytes())
         }
-        Printed::Text => out::print(text(&located.reference, cores, peaks, &rows, best).as_bytes()),
+        OutputFormat::Text => {
+            out::print(text(&located.reference, cores, peaks, &rows, best).as_bytes())
+        }
     }
 }
 

@@ -408,14 +408,14 @@ fn a_sweep_holds_no_text_and_no_lead_shorter_than_its_prefix() {
         "5",
         "--prefix",
         "10",
-        "--lead",
+        "--min-context",
         "5",
         "--out",
         "led",
     ];
     let ran = run(dir.path(), &args).exits(2);
     assert!(
-        ran.stderr.contains("give --lead 10 or more"),
+        ran.stderr.contains("give --min-context 10 or more"),
         "{}",
         ran.stderr
     );

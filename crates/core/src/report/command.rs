@@ -37,7 +37,7 @@ pub(crate) fn probe(report: &Report) -> Vec<String> {
         Stride::Chars(stride) => flag("stride-chars", &stride.to_string()),
     }
     if let Some(lead) = window.lead {
-        flag("lead", &lead.to_string());
+        flag("min-context", &lead.to_string());
     }
     match window.reflow {
         Reflow::Auto => {}

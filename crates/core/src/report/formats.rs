@@ -68,7 +68,7 @@ pub const FORMATS: &[Format] = &[
     Format {
         id: "md",
         file_name: "report.md",
-        about: "Markdown for a CI job's summary or a pull request, never above 1 MiB",
+        about: "Markdown for a CI job's summary or a pull request, at most 1 MiB",
         render: |report| Ok(markdown::render(report).into_bytes()),
     },
     Format {
@@ -80,13 +80,13 @@ pub const FORMATS: &[Format] = &[
     Format {
         id: "junit",
         file_name: "report.junit.xml",
-        about: "JUnit XML, for the test view of a CI system: a case an item",
+        about: "JUnit XML, for the test view of a CI system: one test case per item",
         render: |report| Ok(junit::render(report).into_bytes()),
     },
     Format {
         id: "github",
         file_name: "annotations.txt",
-        about: "GitHub annotations, for a job to print: the decision and the worst nine",
+        about: "GitHub annotations, for a job to print: the decision and the nine worst findings",
         render: |report| Ok(github::render(report).into_bytes()),
     },
     Format {
@@ -110,13 +110,13 @@ pub const FORMATS: &[Format] = &[
     Format {
         id: "in-toto",
         file_name: "report.intoto.json",
-        about: "in-toto test-result statement over the weights, unsigned",
+        about: "In-toto test-result statement about the weights, unsigned",
         render: in_toto::render,
     },
     Format {
         id: "model-index",
         file_name: "model-index.yml",
-        about: "Hugging Face model-index, for the front matter of a model card",
+        about: "Hugging Face `model-index`, for the front matter of a model card",
         render: |report| Ok(model_index::render(report).into_bytes()),
     },
 ];

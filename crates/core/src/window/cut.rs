@@ -27,7 +27,7 @@ pub enum WindowError {
     )]
     NoContext,
     #[error(
-        "a prefix of {prefix} tokens is more than the {lead} that are to stand before every suffix; give --lead {prefix} or more"
+        "a prefix of {prefix} tokens is more than the {lead} that are to stand before every suffix; give --min-context {prefix} or more"
     )]
     ShortLead { prefix: u32, lead: u32 },
 }
