@@ -15,7 +15,7 @@ use byrote_core::run::{
     ModelIdentity, Plan, ProbedItem, RunManifest, ScoredWindow, Settings, TextStats,
 };
 use byrote_core::tokens::BosChoice;
-use byrote_core::window::{Form, ProbedForm, Reflow, Stride, WindowConfig, WindowId};
+use byrote_core::window::{Form, Placement, ProbedForm, Reflow, Stride, WindowConfig, WindowId};
 use std::error::Error;
 use std::time::Instant;
 
@@ -179,17 +179,19 @@ fn window(item: &ItemId, n: u64, memorized: bool) -> ScoredWindow {
     ScoredWindow {
         item: item.clone(),
         window: WindowId(format!("{item}/as_given/{}", n * SUFFIX as u64)),
-        form: Form::AsGiven,
-        template: Default::default(),
-        start_token: (n * SUFFIX as u64) as u32,
-        start_byte: n * CHARS,
-        suffix_byte: (n + 1) * CHARS,
-        end_byte: (n + 2) * CHARS,
-        suffix_char: (n + 1) * CHARS,
-        end_char: (n + 2) * CHARS,
-        prefix_len: 51,
-        suffix_len: SUFFIX as u32,
-        straddles: false,
+        placement: Placement {
+            form: Form::AsGiven,
+            template: Default::default(),
+            start_token: (n * SUFFIX as u64) as u32,
+            start_byte: n * CHARS,
+            suffix_byte: (n + 1) * CHARS,
+            end_byte: (n + 2) * CHARS,
+            suffix_char: (n + 1) * CHARS,
+            end_char: (n + 2) * CHARS,
+            prefix_len: 51,
+            suffix_len: SUFFIX as u32,
+            straddles: false,
+        },
         text: TextStats {
             suffix_chars: CHARS as u32,
             zlib_bits_per_char: 4.0,

@@ -266,7 +266,7 @@ impl<'a> First<'a> {
                     sampled: Vec::new(),
                 };
                 let mut left = Vec::new();
-                let prefix = |window: &Window| window.prefix_len;
+                let prefix = |window: &Window| window.placement.prefix_len;
                 for (range, pieces) in sequences {
                     let mut tokens = Vec::new();
                     for piece in pieces.clone() {

@@ -360,15 +360,15 @@ fn refer(
     for task in todo {
         let window = task.window;
         let encoded = if same {
-            Ok((window.token_ids.clone(), window.prefix_len as usize))
-        } else if !window.template.is_none() {
+            Ok((window.token_ids.clone(), window.placement.prefix_len as usize))
+        } else if !window.placement.template.is_none() {
             Err(anyhow::anyhow!(
                 "its tokenizer is another one, in which the template \"{}\" was not rendered",
-                window.template
+                window.placement.template
             ))
         } else {
             let form = forms
-                .get(&(&window.item, window.form))
+                .get(&(&window.item, window.placement.form))
                 .context("its text is gone");
             form.and_then(|form| encode_again(&form.text, window, &model))
         };
@@ -398,11 +398,11 @@ fn refer(
 /// A window's prefix and suffix under another tokenizer. Where a token ends inside a character, the character goes to
 /// what follows.
 fn encode_again(text: &str, window: &Window, model: &Ready) -> Result<(Vec<u32>, usize)> {
-    let [start, suffix, end] = [window.start_byte, window.suffix_byte, window.end_byte]
+    let [start, suffix, end] = [window.placement.start_byte, window.placement.suffix_byte, window.placement.end_byte]
         .map(|byte| text.floor_char_boundary(byte as usize));
     let (prefix, suffix) = (text[start..suffix].to_owned(), text[suffix..end].to_owned());
     let window = score::encode(prefix, suffix, model).map_err(anyhow::Error::msg)?;
-    Ok((window.token_ids, window.prefix_len as usize))
+    Ok((window.token_ids, window.placement.prefix_len as usize))
 }
 
 /// Does jobs on as many threads as the model scores on; every row is on disk before the next is asked for. False if it was

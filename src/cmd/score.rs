@@ -227,7 +227,7 @@ fn understand(
             .map(|window| Window {
                 line: number,
                 token_ids: window.token_ids,
-                prefix_len: window.prefix_len as usize,
+                prefix_len: window.placement.prefix_len as usize,
             })
             .map_err(at),
         _ => Err(at(

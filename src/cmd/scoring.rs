@@ -314,7 +314,7 @@ impl Scoring<'_> {
             self.texts.in_full(window)
         });
         let found = |(window, scores): (&&Window, Result<TokenScores, ScoreError>)| {
-            let suffix_len = window.token_ids.len() - window.prefix_len as usize;
+            let suffix_len = window.token_ids.len() - window.placement.prefix_len as usize;
             let left = scores
                 .as_ref()
                 .ok()
@@ -342,13 +342,13 @@ impl Scoring<'_> {
     }
 
     fn row(&self, window: &Window, found: Found) -> ScoredWindow {
-        let form = self.texts.forms.get(&(&window.item, window.form));
+        let form = self.texts.forms.get(&(&window.item, window.placement.form));
         let suffix = form
             .map(|form| suffix_text(form, window))
             .unwrap_or_default();
         let reveal = self.dir.manifest().settings.reveal;
         ScoredWindow {
-            text: text_stats(&suffix, &window.token_ids, window.prefix_len as usize),
+            text: text_stats(&suffix, &window.token_ids, window.placement.prefix_len as usize),
             token_ids: reveal.then(|| window.token_ids.clone()),
             ..piece(window, found)
         }
@@ -367,7 +367,7 @@ fn scores(
             let window = windows[place];
             ScoreInput {
                 token_ids: &window.token_ids,
-                prefix_len: window.prefix_len as usize,
+                prefix_len: window.placement.prefix_len as usize,
             }
         };
         places.iter().map(input).collect()
@@ -418,17 +418,7 @@ fn piece(window: &Window, found: Found) -> ScoredWindow {
     ScoredWindow {
         item: window.item.clone(),
         window: window.id.clone(),
-        form: window.form,
-        template: window.template.clone(),
-        start_token: window.start_token,
-        start_byte: window.start_byte,
-        suffix_byte: window.suffix_byte,
-        end_byte: window.end_byte,
-        suffix_char: window.suffix_char,
-        end_char: window.end_char,
-        prefix_len: window.prefix_len,
-        suffix_len: window.token_ids.len() as u32 - window.prefix_len,
-        straddles: window.straddles,
+        placement: window.placement.clone(),
         text: Default::default(),
         token_ids: None,
         left: found.left,
@@ -439,6 +429,6 @@ fn piece(window: &Window, found: Found) -> ScoredWindow {
 /// The text of a window's suffix. A token may end inside a character, which then counts as a whole.
 fn suffix_text(form: &ProbedForm, window: &Window) -> String {
     let bytes = form.text.as_bytes();
-    let (start, end) = (window.suffix_byte as usize, window.end_byte as usize);
+    let (start, end) = (window.placement.suffix_byte as usize, window.placement.end_byte as usize);
     String::from_utf8_lossy(bytes.get(start..end).unwrap_or_default()).into_owned()
 }

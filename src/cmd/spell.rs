@@ -22,7 +22,7 @@ pub(crate) fn spell(report: &mut Report, windows: &[Window], tokenizer: &Tokeniz
         };
         let Some((prefix, suffix)) = window
             .token_ids
-            .split_at_checked(window.prefix_len as usize)
+            .split_at_checked(window.placement.prefix_len as usize)
         else {
             continue;
         };

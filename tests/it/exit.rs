@@ -16,7 +16,7 @@ use byrote_core::run::{
     Left, ModelIdentity, Plan, ProbedItem, RUN_SCHEMA, RunManifest, ScoredWindow, Settings, TOOL,
 };
 use byrote_core::tokens::BosChoice;
-use byrote_core::window::{Form, ProbedForm, Reflow, Stride, WindowConfig, WindowId};
+use byrote_core::window::{Form, Placement, ProbedForm, Reflow, Stride, WindowConfig, WindowId};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -119,17 +119,19 @@ fn row(text: &Text, n: usize, scores: Result<TokenScores, String>) -> ScoredWind
     ScoredWindow {
         item: text.item.id.clone(),
         window: WindowId(format!("{}#{n}", text.item.id)),
-        form: Form::AsGiven,
-        template: Default::default(),
-        start_token: 0,
-        start_byte: from,
-        suffix_byte: from,
-        end_byte: to,
-        suffix_char: from,
-        end_char: to,
-        prefix_len: PREFIX as u32,
-        suffix_len: suffix_len as u32,
-        straddles: false,
+        placement: Placement {
+            form: Form::AsGiven,
+            template: Default::default(),
+            start_token: 0,
+            start_byte: from,
+            suffix_byte: from,
+            end_byte: to,
+            suffix_char: from,
+            end_char: to,
+            prefix_len: PREFIX as u32,
+            suffix_len: suffix_len as u32,
+            straddles: false,
+        },
         text: Default::default(),
         token_ids: None,
         left: scores
@@ -437,7 +439,7 @@ fn a_left_window_never_counts_as_a_score_and_a_broken_one_is_not_measured() {
     let damage: [fn(&mut ScoredWindow); 3] = [
         |row| row.scores.as_mut().unwrap().logprob[0] = f32::NAN,
         |row| row.scores.as_mut().unwrap().margin.clear(),
-        |row| row.suffix_len = 4,
+        |row| row.placement.suffix_len = 4,
     ];
     for damage in damage {
         let place = cut.iter().position(|row| row.left.is_some()).unwrap();
@@ -527,14 +529,14 @@ fn quick_says_of_the_built_in_set_what_it_says_with_every_window_scored() {
             .all(|((a, b), margin)| a == b || margin.abs() < BOUND || *b > 0);
         assert!(same, "{}: {:?} {:?}", row.window, own.rank, all.rank);
         match row.left {
-            None => assert_eq!(own.rank.len(), row.suffix_len as usize),
+            None => assert_eq!(own.rank.len(), row.placement.suffix_len as usize),
             Some(left) => {
                 assert_eq!(left, Left::Floor);
                 assert!(!row.item.0.starts_with("control"), "{}", row.window);
-                assert!(rule.may_leave(own, row.suffix_len as usize, &schemes));
+                assert!(rule.may_leave(own, row.placement.suffix_len as usize, &schemes));
             }
         }
-        (tokens, fed) = (tokens + row.suffix_len as usize, fed + own.rank.len());
+        (tokens, fed) = (tokens + row.placement.suffix_len as usize, fed + own.rank.len());
     }
     assert!(worst <= BOUND, "{worst}");
     let left = count(&with, "left");

@@ -139,8 +139,8 @@ fn hits(run: &Path, rows: &[ScoredWindow]) -> Vec<bool> {
 fn long_runs(rows: &[ScoredWindow], hits: &[bool], least: u32) -> Vec<std::ops::Range<usize>> {
     let suffix = |row: &ScoredWindow| {
         (
-            row.start_token + row.prefix_len,
-            row.start_token + row.prefix_len + row.suffix_len,
+            row.placement.start_token + row.placement.prefix_len,
+            row.placement.start_token + row.placement.prefix_len + row.placement.suffix_len,
         )
     };
     let mut runs = Vec::new();
@@ -192,7 +192,7 @@ fn compare(dir: &Path, least: u32) -> (usize, usize, usize) {
         }
     }
     for (all, some) in all.iter().zip(&some) {
-        assert!(all.left.is_none() && all.form == Form::AsGiven);
+        assert!(all.left.is_none() && all.placement.form == Form::AsGiven);
         match some.left {
             Some(left) => {
                 assert!(left == Left::Coarse && some.scores.as_ref().unwrap().logprob.is_empty())

@@ -123,8 +123,8 @@ fn a_special_tokens_name_is_that_token_in_the_template_and_plain_text_in_a_title
         for (title, ends) in [("T", 2), ("<|end|>", 2), ("a <s> <|end|> b", 2)] {
             let (bare, framed) = frame(&tokenizer, source, title, BosChoice::Never);
             for (bare, framed) in bare.iter().zip(&framed) {
-                let (context, suffix) = framed.token_ids.split_at(framed.prefix_len as usize);
-                assert_eq!(suffix, &bare.token_ids[bare.prefix_len as usize..]);
+                let (context, suffix) = framed.token_ids.split_at(framed.placement.prefix_len as usize);
+                assert_eq!(suffix, &bare.token_ids[bare.placement.prefix_len as usize..]);
                 assert_eq!(
                     framed.token_ids.iter().filter(|id| **id == end).count(),
                     ends,
@@ -139,12 +139,12 @@ fn a_special_tokens_name_is_that_token_in_the_template_and_plain_text_in_a_title
                 ];
                 assert_eq!(context, words.concat(), "{title}");
                 assert_eq!(
-                    (&framed.id.0, &framed.template.0),
+                    (&framed.id.0, &framed.placement.template.0),
                     (&format!("{}@own", bare.id), &"own".to_owned())
                 );
                 assert_eq!(
-                    (framed.suffix_byte, framed.start_byte),
-                    (bare.suffix_byte, bare.start_byte)
+                    (framed.placement.suffix_byte, framed.placement.start_byte),
+                    (bare.placement.suffix_byte, bare.placement.start_byte)
                 );
             }
             assert_eq!(framed.len(), bare.len());

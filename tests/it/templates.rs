@@ -295,7 +295,7 @@ fn chat_templates_come_from_the_checkpoint_and_their_absence_is_an_error() {
     for template in ["none", "chat", "assistant"] {
         let of = rows
             .iter()
-            .filter(|row| row.template.0 == template && row.scores.is_ok());
+            .filter(|row| row.placement.template.0 == template && row.scores.is_ok());
         assert_eq!(of.count() * 3, rows.len(), "{template}");
     }
 
@@ -373,11 +373,11 @@ fn smollm2_sees_the_ids_that_transformers_would_give_it() {
     for window in windows {
         let row = rows
             .iter()
-            .find(|row| window["start_token"] == row.start_token)
+            .find(|row| window["start_token"] == row.placement.start_token)
             .unwrap();
         assert_eq!(json!(row.token_ids), window["token_ids"], "{}", row.window);
         assert_eq!(
-            (row.suffix_len as usize, row.template.0.as_str()),
+            (row.placement.suffix_len as usize, row.placement.template.0.as_str()),
             (window["suffix"].as_array().unwrap().len(), "chat")
         );
         assert!(row.scores.is_ok());
@@ -433,7 +433,7 @@ fn published_tokenizers_and_chat_templates_give_the_ids_of_transformers() {
         for window in golden["windows"].as_array().unwrap() {
             let own = framed
                 .iter()
-                .find(|own| window["start_token"] == own.start_token)
+                .find(|own| window["start_token"] == own.placement.start_token)
                 .unwrap();
             if json!(own.token_ids) != window["token_ids"] {
                 failed.push(format!(

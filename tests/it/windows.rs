@@ -117,9 +117,9 @@ fn nasty() -> impl Strategy<Value = String> {
 fn assert_consistent(text: &str, cut: &Cut, bos: usize) {
     for window in &cut.windows {
         let (start, suffix, end) = (
-            window.start_byte as usize,
-            window.suffix_byte as usize,
-            window.end_byte as usize,
+            window.placement.start_byte as usize,
+            window.placement.suffix_byte as usize,
+            window.placement.end_byte as usize,
         );
         let bytes_of = |ids: &[u32]| {
             ids.iter()
@@ -127,12 +127,12 @@ fn assert_consistent(text: &str, cut: &Cut, bos: usize) {
                 .copied()
                 .collect::<Vec<u8>>()
         };
-        let (context, scored) = window.token_ids.split_at(window.prefix_len as usize);
+        let (context, scored) = window.token_ids.split_at(window.placement.prefix_len as usize);
         assert_eq!(bytes_of(&context[bos..]), &text.as_bytes()[start..suffix]);
         assert_eq!(bytes_of(scored), &text.as_bytes()[suffix..end]);
         let begun = |byte: usize| text.char_indices().filter(|&(at, _)| at < byte).count() as u64;
         assert_eq!(
-            (window.suffix_char, window.end_char),
+            (window.placement.suffix_char, window.placement.end_char),
             (begun(suffix), begun(end))
         );
     }
@@ -151,9 +151,9 @@ proptest! {
         let (prefix, suffix) = (prefix as usize, suffix as usize);
         let mut covered = vec![false; encoding.ids.len()];
         for window in &cut.windows {
-            let start = window.start_token as usize;
+            let start = window.placement.start_token as usize;
             prop_assert_eq!(&window.token_ids[bos.iter().len()..], &encoding.ids[start..start + prefix + suffix]);
-            prop_assert_eq!(window.prefix_len as usize, prefix + bos.iter().len());
+            prop_assert_eq!(window.placement.prefix_len as usize, prefix + bos.iter().len());
             prop_assert_eq!(bos.is_some(), window.token_ids[0] == BOS);
             covered[start + prefix..start + prefix + suffix].fill(true);
         }
@@ -181,7 +181,7 @@ proptest! {
                 let window = windows.next().unwrap();
                 prop_assert_eq!(&window.id.0, &format!("x#c{char}"));
                 prop_assert_eq!(&window.token_ids, &rest.ids[..7]);
-                prop_assert_eq!((window.start_token, window.start_byte as usize), (0, byte));
+                prop_assert_eq!((window.placement.start_token, window.placement.start_byte as usize), (0, byte));
             }
         }
         prop_assert!(windows.next().is_none());
@@ -197,8 +197,8 @@ proptest! {
         prop_assert_eq!(cut.windows.is_empty(), cut.unprobed.is_some());
         for window in &cut.windows {
             prop_assert_eq!(&window.token_ids[1..], &joint.ids[..]);
-            prop_assert_eq!(window.straddles, window.suffix_byte as usize != prefix.len());
-            prop_assert!(window.suffix_byte as usize >= prefix.len());
+            prop_assert_eq!(window.placement.straddles, window.placement.suffix_byte as usize != prefix.len());
+            prop_assert!(window.placement.suffix_byte as usize >= prefix.len());
         }
     }
 }
@@ -221,12 +221,12 @@ proptest! {
         let short = cut_text(&text, Some(BOS), &led(prefix, suffix, lead, stride));
         prop_assert_eq!(long.windows.len(), short.windows.len());
         for (long, short) in long.windows.iter().zip(&short.windows) {
-            prop_assert_eq!(short.prefix_len, prefix + 1);
+            prop_assert_eq!(short.placement.prefix_len, prefix + 1);
             prop_assert_eq!(short.token_ids[0], BOS);
             prop_assert_eq!(&short.token_ids[1..], &long.token_ids[1 + more as usize..]);
-            prop_assert_eq!((short.suffix_byte, short.end_byte), (long.suffix_byte, long.end_byte));
-            prop_assert_eq!((short.suffix_char, short.end_char), (long.suffix_char, long.end_char));
-            prop_assert_eq!(short.start_token, long.start_token + more);
+            prop_assert_eq!((short.placement.suffix_byte, short.placement.end_byte), (long.placement.suffix_byte, long.placement.end_byte));
+            prop_assert_eq!((short.placement.suffix_char, short.placement.end_char), (long.placement.suffix_char, long.placement.end_char));
+            prop_assert_eq!(short.placement.start_token, long.placement.start_token + more);
         }
         if !chars {
             assert_consistent(&text, &short, 1);
@@ -267,10 +267,10 @@ fn with_a_lead_split_items_keep_the_last_tokens_of_their_prefix() {
     let window = &led_to(2, 6).windows[0];
     assert_eq!(
         (
-            window.prefix_len,
-            window.start_token,
-            window.start_byte,
-            window.suffix_byte
+            window.placement.prefix_len,
+            window.placement.start_token,
+            window.placement.start_byte,
+            window.placement.suffix_byte
         ),
         (3, 4, 4, 6)
     );
@@ -323,14 +323,14 @@ fn split_item_whose_boundary_falls_inside_a_token_says_so() {
     };
     let cut = split("b t", "he b", None);
     let window = &cut.windows[0];
-    assert!(window.straddles);
+    assert!(window.placement.straddles);
     assert_eq!(
-        (window.prefix_len, window.suffix_byte, window.end_byte),
+        (window.placement.prefix_len, window.placement.suffix_byte, window.placement.end_byte),
         (2, 5, 7)
     );
-    assert!(!split("b", " the", None).windows[0].straddles);
+    assert!(!split("b", " the", None).windows[0].placement.straddles);
 
-    assert_eq!(split("", "bcd", Some(BOS)).windows[0].prefix_len, 1);
+    assert_eq!(split("", "bcd", Some(BOS)).windows[0].placement.prefix_len, 1);
     for (prefix, suffix, bos, reason) in [
         ("", "bcd", None, "its prefix is empty"),
         ("b", "", None, "its suffix is empty"),
@@ -362,7 +362,7 @@ fn wrapped_text_is_probed_in_both_layouts() {
         };
         let cut = cut_text(text, None, &config);
         for form in &cut.forms {
-            let of_form = cut.windows.iter().filter(|window| window.form == form.form);
+            let of_form = cut.windows.iter().filter(|window| window.placement.form == form.form);
             assert!(form.windows > 0 && of_form.count() as u64 == form.windows);
             assert_eq!(
                 (form.bytes, form.chars),
@@ -372,7 +372,7 @@ fn wrapped_text_is_probed_in_both_layouts() {
         let reflowed = cut
             .windows
             .iter()
-            .filter(|window| window.form == Form::Reflowed);
+            .filter(|window| window.placement.form == Form::Reflowed);
         assert!(
             reflowed
                 .clone()
@@ -445,10 +445,10 @@ fn windows_from_cursors_equal_the_encoding_of_the_rest_on_real_vocabularies() {
         assert!(cut.windows.len() > 400);
         for window in &cut.windows {
             let rest = tokenizer
-                .encode(&parts[window.start_byte as usize..])
+                .encode(&parts[window.placement.start_byte as usize..])
                 .unwrap();
             assert_eq!(window.token_ids, &rest.ids[..50], "{name} {}", window.id);
-            assert_eq!(window.end_byte - window.start_byte, rest.bytes[49].1 as u64);
+            assert_eq!(window.placement.end_byte - window.placement.start_byte, rest.bytes[49].1 as u64);
         }
     }
 }

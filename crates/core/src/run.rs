@@ -30,8 +30,7 @@ use crate::items::{InputManifest, Item, ItemId};
 use crate::run::follow_up::FollowUp;
 use crate::template::TemplateInfo;
 use crate::tokens::BosChoice;
-use crate::window::TemplateId;
-use crate::window::{Form, ProbedForm, WindowConfig, WindowId};
+use crate::window::{Placement, ProbedForm, WindowConfig, WindowId};
 use serde::{Deserialize, Serialize};
 
 /// [`RunManifest::schema`] of the runs this version writes and reads.
@@ -189,18 +188,7 @@ pub enum Left {
 pub struct ScoredWindow {
     pub item: ItemId,
     pub window: WindowId,
-    pub form: Form,
-    pub template: TemplateId,
-    pub start_token: u32,
-    pub start_byte: u64,
-    pub suffix_byte: u64,
-    pub end_byte: u64,
-    pub suffix_char: u64,
-    pub end_char: u64,
-    /// Tokens of context, BOS and template included.
-    pub prefix_len: u32,
-    pub suffix_len: u32,
-    pub straddles: bool,
+    pub placement: Placement,
     pub text: TextStats,
     /// Only with `--reveal`: token ids are text.
     pub token_ids: Option<Vec<u32>>,

@@ -99,13 +99,12 @@ impl WindowConfig {
     }
 }
 
-/// One window, ready to be scored.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Window {
-    pub id: WindowId,
-    pub item: ItemId,
+/// A window's place in its item.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+pub struct Placement {
     pub form: Form,
-    /// How its prefix is put to the model.
+    /// How the prefix is put to the model. Absent = the bare prefix.
+    #[serde(default, skip_serializing_if = "TemplateId::is_none")]
     pub template: TemplateId,
     /// Offset of the first token (BOS not counted) in the item's encoding; under `Stride::Chars`, in
     /// tokens of the encoding from the window's own cursor, so 0 unless there is a lead.
@@ -118,12 +117,23 @@ pub struct Window {
     /// The same two ends of the suffix in characters: how many characters of the text begin before them.
     pub suffix_char: u64,
     pub end_char: u64,
-    /// Token ids as the model is to see them: BOS where the convention has one, a template's, and the text's.
-    pub token_ids: Vec<u32>,
-    /// How many of `token_ids` are context: all but the suffix.
+    /// Tokens of context, BOS and template included.
     pub prefix_len: u32,
-    /// A pre-split item's boundary fell inside a token, which then belongs to the prefix.
+    /// Tokens to score.
+    pub suffix_len: u32,
+    /// The boundary of a pre-split item fell inside a token, which then belongs to the prefix: the suffix begins inside a
+    /// token.
     pub straddles: bool,
+}
+
+/// One window, ready to be scored.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Window {
+    pub id: WindowId,
+    pub item: ItemId,
+    pub placement: Placement,
+    /// The context, `placement.prefix_len` tokens with BOS and template, and the suffix.
+    pub token_ids: Vec<u32>,
 }
 
 /// One layout of an item's text.

@@ -16,7 +16,7 @@ pub fn log_p_z(jsonl: &[u8]) -> Result<Vec<(WindowId, f64)>, Box<dyn Error>> {
     let mut out = Vec::new();
     for item in &set.items {
         for window in cut::cut(item, &tokenizer, bos, &config)?.windows {
-            let input = ScoreInput { token_ids: &window.token_ids, prefix_len: window.prefix_len as usize };
+            let input = ScoreInput { token_ids: &window.token_ids, prefix_len: window.placement.prefix_len as usize };
             let scores = backend.score(&[input]).remove(0)?;
             out.push((window.id, scores.logprob.iter().map(|lp| f64::from(*lp)).sum()));
         }

@@ -57,7 +57,7 @@ fn overrule(window: &mut WindowEvidence, generated: &Continuation) {
         return;
     }
     window.verbatim_run = generated.verbatim_run;
-    window.greedy_exact = generated.verbatim_run >= window.suffix_len;
+    window.greedy_exact = generated.verbatim_run >= window.placement.suffix_len;
     for value in window
         .schemes
         .iter_mut()
@@ -120,7 +120,11 @@ pub fn of_item(windows: &[&WindowEvidence], chars: &[(Form, u64)]) -> Option<Fol
     }
     // Ties and the order of errors must not depend on the order in which windows were scored.
     followed.sort_by(|(a, _), (b, _)| {
-        (a.form, a.suffix_char, &a.window).cmp(&(b.form, b.suffix_char, &b.window))
+        (a.placement.form, a.placement.suffix_char, &a.window).cmp(&(
+            b.placement.form,
+            b.placement.suffix_char,
+            &b.window,
+        ))
     });
     let continuations: Vec<(&WindowEvidence, &Continuation)> = followed
         .iter()
@@ -134,7 +138,7 @@ pub fn of_item(windows: &[&WindowEvidence], chars: &[(Form, u64)]) -> Option<Fol
     let recall = |(form, chars): &(Form, u64)| {
         let of_form: Vec<&WindowEvidence> = near
             .iter()
-            .filter(|window| window.form == *form)
+            .filter(|window| window.placement.form == *form)
             .copied()
             .collect();
         let covered: u64 = union(&of_form)

@@ -97,7 +97,7 @@ pub fn jobs<'a>(
             .filter(|_| !has(task, |found| found.continuation.is_some()))
         {
             alike
-                .entry((window.prefix_len, window.token_ids.len(), drafted))
+                .entry((window.placement.prefix_len, window.token_ids.len(), drafted))
                 .or_default()
                 .push(*task);
         }
@@ -106,7 +106,7 @@ pub fn jobs<'a>(
         }
         if asked.foreign_prefix && !has(task, |found| found.foreign_prefix.is_some()) {
             foreign
-                .entry((window.prefix_len, &window.template))
+                .entry((window.placement.prefix_len, &window.placement.template))
                 .or_default()
                 .push(*task);
         }
@@ -138,9 +138,9 @@ pub fn jobs<'a>(
 }
 
 fn prefixes_of<'a>(windows: &[&'a Window], len: u32, template: &TemplateId) -> Vec<&'a [u32]> {
-    let of_len = windows
-        .iter()
-        .filter(|window| window.prefix_len == len && window.template == *template);
+    let of_len = windows.iter().filter(|window| {
+        window.placement.prefix_len == len && window.placement.template == *template
+    });
     of_len
         .filter_map(|window| window.token_ids.get(..len as usize))
         .collect()
@@ -197,7 +197,7 @@ impl Job<'_> {
                 rows.collect()
             }
             Self::Bound(Task { window, evidence }) => {
-                let (ids, prefix_len) = (&window.token_ids, window.prefix_len as usize);
+                let (ids, prefix_len) = (&window.token_ids, window.placement.prefix_len as usize);
                 let edits = distance(tools.policy, ids.len() - prefix_len);
                 let (scheme, width) = (sampled_scheme(tools.policy), tools.policy.follow_up.beam);
                 let bound = match evidence
@@ -329,7 +329,7 @@ fn found<T>(rescored: Result<T, String>, of: fn(T) -> FollowUp) -> FollowUp {
 fn suffix(window: &Window) -> &[u32] {
     window
         .token_ids
-        .get(window.prefix_len as usize..)
+        .get(window.placement.prefix_len as usize..)
         .unwrap_or_default()
 }
 
@@ -353,7 +353,7 @@ fn score_alone(
 fn rescore(window: &Window, scored: &ScoredWindow, tools: &Tools<'_>) -> Result<Rescored, String> {
     let input = ScoreInput {
         token_ids: &window.token_ids,
-        prefix_len: window.prefix_len as usize,
+        prefix_len: window.placement.prefix_len as usize,
     };
     let scores = score_alone(tools.backend, input).map_err(|error| error.to_string())?;
     let again = ScoredWindow {
@@ -396,7 +396,7 @@ fn continue_all(
     let Some(first) = tasks.first() else {
         return Ok(Vec::new());
     };
-    let start = (first.window.prefix_len + drafted) as usize;
+    let start = (first.window.placement.prefix_len + drafted) as usize;
     let tokens = first.window.token_ids.len() - start;
     let prompts: Vec<&[u32]> = tasks
         .iter()
@@ -449,7 +449,7 @@ mod tests {
     use crate::follow::evidence::settle;
     use crate::items::ItemId;
     use crate::run::TextStats;
-    use crate::window::Form;
+    use crate::window::{Form, Placement};
 
     const PREFIX: usize = 6;
 
@@ -477,17 +477,20 @@ mod tests {
         Window {
             id: WindowId(id.to_owned()),
             item: ItemId("a".to_owned()),
-            form: Form::AsGiven,
-            template: Default::default(),
-            start_token: 0,
-            start_byte: 0,
-            suffix_byte: 1,
-            end_byte: 2,
-            suffix_char: 1,
-            end_char: 2,
+            placement: Placement {
+                form: Form::AsGiven,
+                template: Default::default(),
+                start_token: 0,
+                start_byte: 0,
+                suffix_byte: 1,
+                end_byte: 2,
+                suffix_char: 1,
+                end_char: 2,
+                prefix_len: PREFIX as u32,
+                suffix_len: token_ids.len() as u32 - PREFIX as u32,
+                straddles: false,
+            },
             token_ids,
-            prefix_len: PREFIX as u32,
-            straddles: false,
         }
     }
 
@@ -499,17 +502,7 @@ mod tests {
         ScoredWindow {
             item: window.item.clone(),
             window: window.id.clone(),
-            form: window.form,
-            template: window.template.clone(),
-            start_token: 0,
-            start_byte: 0,
-            suffix_byte: 1,
-            end_byte: 2,
-            suffix_char: 1,
-            end_char: 2,
-            prefix_len: window.prefix_len,
-            suffix_len: (window.token_ids.len() - PREFIX) as u32,
-            straddles: false,
+            placement: window.placement.clone(),
             text: TextStats::default(),
             token_ids: None,
             left: None,
@@ -778,10 +771,8 @@ mod tests {
         let windows: Vec<Window> = (0..5)
             .map(|i| window(&format!("a#{i}"), recited(None)))
             .collect();
-        let control = Window {
-            prefix_len: 6,
-            ..window("c#0", (20..40).collect())
-        };
+        let mut control = window("c#0", (20..40).collect());
+        control.placement.prefix_len = 6;
         let evidence: Vec<WindowEvidence> = windows
             .iter()
             .map(|window| evidence(window, &model))
@@ -824,10 +815,8 @@ mod tests {
             shape(&none, &[], 3),
             "3 from 0, 1 from 0, 1 from 8, bound, bound, bound, bound"
         );
-        let longer = Window {
-            prefix_len: 7,
-            ..control.clone()
-        };
+        let mut longer = control.clone();
+        longer.placement.prefix_len = 7;
         assert!(
             !shape(&none, &[vec![&longer]], 16).contains("after"),
             "prefixes of another length"

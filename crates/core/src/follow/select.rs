@@ -510,7 +510,7 @@ mod tests {
             let mut windows = four();
             let found: Vec<(u64, Asked)> = asked(kind, &mut windows, &policy(change), reference)
                 .into_iter()
-                .map(|(window, asked)| (window.suffix_char / 10, asked))
+                .map(|(window, asked)| (window.placement.suffix_char / 10, asked))
                 .collect();
             assert_eq!(found, expected, "case {case}");
         }

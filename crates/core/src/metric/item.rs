@@ -298,7 +298,9 @@ impl FormEvidence {
             }
         }
         // Sums and ties must not depend on the order in which windows were scored.
-        scored.sort_by(|a, b| (a.suffix_char, &a.window).cmp(&(b.suffix_char, &b.window)));
+        scored.sort_by(|a, b| {
+            (a.placement.suffix_char, &a.window).cmp(&(b.placement.suffix_char, &b.window))
+        });
         unscored.sort_by(|a, b| a.window.cmp(&b.window));
         let FormSize {
             form,
@@ -307,7 +309,10 @@ impl FormEvidence {
             tokens,
             windows,
         } = size;
-        let left = LeftWindows::of(left_windows, scored.iter().map(|window| &window.template));
+        let left = LeftWindows::of(
+            left_windows,
+            scored.iter().map(|window| &window.placement.template),
+        );
         let (values, templates) =
             templates::values(&scored, left_windows, &left, chars, budget).unzip();
         let (scored, templates) = (scored.len() as u64, templates.unwrap_or_default());
@@ -348,9 +353,9 @@ impl FormValues {
         let count = windows.len() as f64;
         let tokens: f64 = windows
             .iter()
-            .map(|window| f64::from(window.suffix_len))
+            .map(|window| f64::from(window.placement.suffix_len))
             .sum();
-        let suffix_lens = || windows.iter().map(|window| window.suffix_len);
+        let suffix_lens = || windows.iter().map(|window| window.placement.suffix_len);
         Some(Self {
             schemes: first
                 .schemes
@@ -377,7 +382,10 @@ impl FormValues {
             ),
             membership: Some(mean_membership(windows)),
             window_log_p_z: None,
-            straddling: windows.iter().filter(|window| window.straddles).count() as u64,
+            straddling: windows
+                .iter()
+                .filter(|window| window.placement.straddles)
+                .count() as u64,
             min_suffix_len: suffix_lens().min().unwrap_or_default(),
             max_suffix_len: suffix_lens().max().unwrap_or_default(),
             extraction: Extraction::of(windows, chars, budget),
@@ -401,7 +409,7 @@ impl SchemeEvidence {
         Some(Self {
             scheme: scheme.to_owned(),
             best_window: best_window.window.clone(),
-            template: best_window.template.clone(),
+            template: best_window.placement.template.clone(),
             best: Cost::of(best),
             at_most: None,
             median_log_p_z: Some(median(values)?),
@@ -458,10 +466,10 @@ pub(crate) fn union(windows: &[&WindowEvidence]) -> Vec<Span> {
     let mut suffixes: Vec<Span> = windows
         .iter()
         .map(|window| Span {
-            start_byte: window.suffix_byte,
-            end_byte: window.end_byte.max(window.suffix_byte),
-            start_char: window.suffix_char,
-            end_char: window.end_char.max(window.suffix_char),
+            start_byte: window.placement.suffix_byte,
+            end_byte: window.placement.end_byte.max(window.placement.suffix_byte),
+            start_char: window.placement.suffix_char,
+            end_char: window.placement.end_char.max(window.placement.suffix_char),
             windows: 1,
         })
         .collect();
@@ -485,8 +493,16 @@ fn heat(windows: &[WindowEvidence], values: &[f64]) -> Vec<Heat> {
     let mut suffixes: Vec<(u64, u64, f64)> = windows
         .iter()
         .zip(values)
-        .filter(|(window, value)| **value >= COLDEST && window.end_char > window.suffix_char)
-        .map(|(window, value)| (window.suffix_char, window.end_char, *value))
+        .filter(|(window, value)| {
+            **value >= COLDEST && window.placement.end_char > window.placement.suffix_char
+        })
+        .map(|(window, value)| {
+            (
+                window.placement.suffix_char,
+                window.placement.end_char,
+                *value,
+            )
+        })
         .collect();
     suffixes.sort_by_key(|(start, end, _)| (*start, *end));
     let mut ends: Vec<u64> = suffixes
@@ -695,10 +711,10 @@ mod tests {
     fn overlapping_suffixes_are_counted_once() {
         let mut second = window(1, -1.0).unwrap();
         (
-            second.suffix_byte,
-            second.end_byte,
-            second.suffix_char,
-            second.end_char,
+            second.placement.suffix_byte,
+            second.placement.end_byte,
+            second.placement.suffix_char,
+            second.placement.end_char,
         ) = (13, 23, 12, 22);
         let form = FormEvidence::of(
             size(Form::AsGiven, 2),

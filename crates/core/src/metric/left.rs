@@ -70,10 +70,10 @@ pub fn measure(
 fn known(scored: &ScoredWindow, reason: Left, schemes: &[Scheme]) -> Result<LeftWindow, String> {
     let scores = scored.scores.as_ref().map_err(String::clone)?;
     let after = scores.logprob.len() as u32;
-    if after >= scored.suffix_len {
+    if after >= scored.placement.suffix_len {
         return Err(format!(
             "left after {after} of {} suffix tokens, which is its end",
-            scored.suffix_len
+            scored.placement.suffix_len
         ));
     }
     crate::metric::window::check(scores, after, schemes)?;
@@ -84,10 +84,10 @@ fn known(scored: &ScoredWindow, reason: Left, schemes: &[Scheme]) -> Result<Left
     let run = greedy::verbatim_run(&scores.rank);
     Ok(LeftWindow {
         window: scored.window.clone(),
-        template: scored.template.clone(),
+        template: scored.placement.template.clone(),
         reason,
         after,
-        suffix_len: scored.suffix_len,
+        suffix_len: scored.placement.suffix_len,
         bounds: schemes
             .iter()
             .zip(&scores.scheme_logprob)
@@ -260,11 +260,10 @@ mod tests {
 
     /// Window `n`, left after as many tokens as are given, of ten.
     fn left(n: u64, reason: Left, rank: &[u32], full: &[f32]) -> ScoredWindow {
-        ScoredWindow {
-            left: Some(reason),
-            suffix_len: 10,
-            ..scored("a", n, rank, full, full)
-        }
+        let mut row = scored("a", n, rank, full, full);
+        row.left = Some(reason);
+        row.placement.suffix_len = 10;
+        row
     }
 
     fn known(window: &ScoredWindow) -> LeftWindow {
@@ -302,7 +301,7 @@ mod tests {
         let good = || left(0, Left::Floor, &[0, 9], &[-1.0, -15.0]);
         type Damage = fn(&mut ScoredWindow);
         let broken: [(&str, Damage); 5] = [
-            ("which is its end", |w| w.suffix_len = 2),
+            ("which is its end", |w| w.placement.suffix_len = 2),
             ("too long", |w| w.scores = Err("too long".to_owned())),
             ("NaN", |w| w.scores.as_mut().unwrap().logprob[1] = f32::NAN),
             ("1 scores for 2", |w| {

@@ -7,33 +7,14 @@ use crate::metric::{greedy, probability};
 use crate::run::follow_up::FollowUp;
 use crate::run::follow_up::SchemeLogP;
 use crate::run::{ScoredWindow, TextStats};
-use crate::window::TemplateId;
-use crate::window::{Form, WindowId};
+use crate::window::{Placement, WindowId};
 use std::cmp::Ordering;
 
-/// One scored window: where it lies in its item and what was measured. Holds no text and no token ids.
+/// One scored window: its place in the item and its metrics. Holds no text and no token ids.
 #[derive(Clone, Debug, PartialEq)]
 pub struct WindowEvidence {
     pub window: WindowId,
-    pub form: Form,
-    /// How its prefix was put to the model.
-    pub template: TemplateId,
-    /// Offset of the first token in the item's encoding, BOS not counted.
-    pub start_token: u32,
-    /// The prefix covers bytes `start_byte..suffix_byte` of the item's text in this form, the suffix
-    /// `suffix_byte..end_byte`.
-    pub start_byte: u64,
-    pub suffix_byte: u64,
-    pub end_byte: u64,
-    /// The suffix in characters: `suffix_char..end_char`.
-    pub suffix_char: u64,
-    pub end_char: u64,
-    /// Tokens of context, BOS and template included.
-    pub prefix_len: u32,
-    /// Tokens scored.
-    pub suffix_len: u32,
-    /// A pre-split item's boundary fell inside a token, which then belongs to the prefix.
-    pub straddles: bool,
+    pub placement: Placement,
     /// Statistics of the text alone.
     pub text: TextStats,
     /// Greedy decoding from the prefix yields exactly the suffix.
@@ -88,7 +69,7 @@ pub fn measure(
     if scored.left.is_some() {
         return Err(unscored("it was left before its end".to_owned()));
     }
-    check(scores, scored.suffix_len, schemes).map_err(unscored)?;
+    check(scores, scored.placement.suffix_len, schemes).map_err(unscored)?;
     let em = greedy::exact_match(&scores.rank)
         .ok_or_else(|| unscored("the suffix is empty".to_owned()))?;
     let log_p = |(scheme, logprob): (&Scheme, &Vec<f32>)| SchemeLogP {
@@ -97,17 +78,7 @@ pub fn measure(
     };
     Ok(WindowEvidence {
         window: scored.window.clone(),
-        form: scored.form,
-        template: scored.template.clone(),
-        start_token: scored.start_token,
-        start_byte: scored.start_byte,
-        suffix_byte: scored.suffix_byte,
-        end_byte: scored.end_byte,
-        suffix_char: scored.suffix_char,
-        end_char: scored.end_char,
-        prefix_len: scored.prefix_len,
-        suffix_len: scored.suffix_len,
-        straddles: scored.straddles,
+        placement: scored.placement.clone(),
         text: scored.text,
         greedy_exact: greedy::greedy_exact(&scores.rank),
         verbatim_run: greedy::verbatim_run(&scores.rank),
@@ -166,8 +137,13 @@ pub(crate) fn likelier(a: &WindowEvidence, b: &WindowEvidence, schemes: &[Scheme
     let likelier = value(b)
         .total_cmp(&value(a))
         .then(b.sum_logprob.total_cmp(&a.sum_logprob));
-    likelier
-        .then_with(|| (a.form, a.suffix_char, &a.window).cmp(&(b.form, b.suffix_char, &b.window)))
+    likelier.then_with(|| {
+        (a.placement.form, a.placement.suffix_char, &a.window).cmp(&(
+            b.placement.form,
+            b.placement.suffix_char,
+            &b.window,
+        ))
+    })
 }
 
 /// Whether every list has so many entries that can be.
@@ -210,6 +186,7 @@ pub(super) fn check(
 pub(crate) mod tests {
     use super::*;
     use crate::items::ItemId;
+    use crate::window::Form;
 
     /// A window of `item` over characters `10 n .. 10 n + 10` with the given scores.
     pub(crate) fn scored(
@@ -222,17 +199,19 @@ pub(crate) mod tests {
         ScoredWindow {
             item: ItemId(item.to_owned()),
             window: WindowId(format!("{item}/as_given/{n}")),
-            form: Form::AsGiven,
-            template: Default::default(),
-            start_token: n as u32 * 4,
-            start_byte: 10 * n,
-            suffix_byte: 10 * n,
-            end_byte: 10 * n + 10,
-            suffix_char: 10 * n,
-            end_char: 10 * n + 10,
-            prefix_len: 3,
-            suffix_len: rank.len() as u32,
-            straddles: false,
+            placement: Placement {
+                form: Form::AsGiven,
+                template: Default::default(),
+                start_token: n as u32 * 4,
+                start_byte: 10 * n,
+                suffix_byte: 10 * n,
+                end_byte: 10 * n + 10,
+                suffix_char: 10 * n,
+                end_char: 10 * n + 10,
+                prefix_len: 3,
+                suffix_len: rank.len() as u32,
+                straddles: false,
+            },
             text: TextStats {
                 suffix_chars: 10,
                 zlib_bits_per_char: 7.5,

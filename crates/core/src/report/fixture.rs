@@ -12,7 +12,7 @@ use crate::items::{Content, Dropped, InputManifest, Item, ItemId, Kind, OptOut, 
 use crate::policy::{Policy, Waiver};
 use crate::run::{ModelIdentity, Plan, ProbedItem, RunManifest, ScoredWindow, Settings, TextStats};
 use crate::tokens::BosChoice;
-use crate::window::{Form, ProbedForm, Reflow, Stride, WindowConfig, WindowId};
+use crate::window::{Form, Placement, ProbedForm, Reflow, Stride, WindowConfig, WindowId};
 use jiff::civil::date;
 
 /// Stands in the text, title and author of every item.
@@ -401,17 +401,19 @@ impl Inputs {
         ScoredWindow {
             item: ItemId(id.to_owned()),
             window: WindowId(format!("{id}/{form_name}/{}", n * SUFFIX as u64)),
-            form,
-            template: Default::default(),
-            start_token: (n * SUFFIX as u64) as u32,
-            start_byte: n * suffix_chars,
-            suffix_byte: (n + 1) * suffix_chars,
-            end_byte: (n + 2) * suffix_chars,
-            suffix_char: (n + 1) * suffix_chars,
-            end_char: (n + 2) * suffix_chars,
-            prefix_len: 51,
-            suffix_len: SUFFIX as u32,
-            straddles: false,
+            placement: Placement {
+                form,
+                template: Default::default(),
+                start_token: (n * SUFFIX as u64) as u32,
+                start_byte: n * suffix_chars,
+                suffix_byte: (n + 1) * suffix_chars,
+                end_byte: (n + 2) * suffix_chars,
+                suffix_char: (n + 1) * suffix_chars,
+                end_char: (n + 2) * suffix_chars,
+                prefix_len: 51,
+                suffix_len: SUFFIX as u32,
+                straddles: false,
+            },
             text: TextStats {
                 suffix_chars: suffix_chars as u32,
                 zlib_bits_per_char: 4.1,

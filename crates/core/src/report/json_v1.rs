@@ -131,7 +131,7 @@ mod tests {
         item.evidence.worst_template = Some(chat.clone());
         item.windows
             .iter_mut()
-            .for_each(|window| window.template = chat.clone());
+            .for_each(|window| window.placement.template = chat.clone());
         let form = &mut item.evidence.forms[0];
         form.values.as_mut().unwrap().schemes[0].template = chat.clone();
         let schemes = form.values.as_ref().unwrap().schemes.clone();

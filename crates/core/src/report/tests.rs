@@ -343,11 +343,10 @@ fn scores_of_no_item_and_scores_given_twice_are_stray() {
     let (items, mut windows) = inputs();
     windows.push(window("recited", 0, -0.1));
     windows.push(window("nobody", 0, -0.1));
-    windows.push(ScoredWindow {
-        form: Form::Reflowed,
-        window: WindowId("x".to_owned()),
-        ..window("recited", 1, -0.1)
-    });
+    let mut reflowed = window("recited", 1, -0.1);
+    reflowed.placement.form = Form::Reflowed;
+    reflowed.window = WindowId("x".to_owned());
+    windows.push(reflowed);
     let report = assemble(&manifest(false), &items, &windows, &[], &policy());
     assert_eq!(
         (report.summary.windows.stray, report.summary.windows.scored),

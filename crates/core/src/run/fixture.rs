@@ -8,24 +8,27 @@ use crate::run::{
     ModelIdentity, Plan, RUN_SCHEMA, RunManifest, ScoredWindow, Settings, TOOL, TextStats,
 };
 use crate::tokens::BosChoice;
-use crate::window::{Form, Reflow, Stride, Window, WindowConfig, WindowId};
+use crate::window::{Form, Placement, Reflow, Stride, Window, WindowConfig, WindowId};
 
 pub(crate) fn windows(count: u32) -> Vec<Window> {
     (0..count)
         .map(|i| Window {
             id: WindowId(format!("text#{i}")),
             item: ItemId("text".to_owned()),
-            form: Form::AsGiven,
-            template: Default::default(),
-            start_token: i,
-            start_byte: 0,
-            suffix_byte: 2,
-            end_byte: 5,
-            suffix_char: 2,
-            end_char: 5,
+            placement: Placement {
+                form: Form::AsGiven,
+                template: Default::default(),
+                start_token: i,
+                start_byte: 0,
+                suffix_byte: 2,
+                end_byte: 5,
+                suffix_char: 2,
+                end_char: 5,
+                prefix_len: 2,
+                suffix_len: 3,
+                straddles: false,
+            },
             token_ids: vec![i % 16, 1, 2, (i + 3) % 16, 4],
-            prefix_len: 2,
-            straddles: false,
         })
         .collect()
 }
@@ -41,7 +44,7 @@ pub(crate) fn scored(windows: &[Window]) -> Vec<ScoredWindow> {
         .iter()
         .map(|w| ScoreInput {
             token_ids: &w.token_ids,
-            prefix_len: w.prefix_len as usize,
+            prefix_len: w.placement.prefix_len as usize,
         })
         .collect();
     let scores = backend().score(&inputs);
@@ -51,17 +54,7 @@ pub(crate) fn scored(windows: &[Window]) -> Vec<ScoredWindow> {
         .map(|(w, scores)| ScoredWindow {
             item: w.item.clone(),
             window: w.id.clone(),
-            form: w.form,
-            template: Default::default(),
-            start_token: w.start_token,
-            start_byte: w.start_byte,
-            suffix_byte: w.suffix_byte,
-            end_byte: w.end_byte,
-            suffix_char: w.suffix_char,
-            end_char: w.end_char,
-            prefix_len: w.prefix_len,
-            suffix_len: 3,
-            straddles: w.straddles,
+            placement: w.placement.clone(),
             text: TextStats {
                 suffix_chars: 3,
                 zlib_bits_per_char: 8.5,

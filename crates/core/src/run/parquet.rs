@@ -125,7 +125,7 @@ fn check(row: &ScoredWindow, schemes: &[Scheme]) -> Result<(), ScoresError> {
     let mut lengths = lists
         .into_iter()
         .chain(scores.scheme_logprob.iter().map(Vec::len));
-    let suffix = row.suffix_len as usize;
+    let suffix = row.placement.suffix_len as usize;
     if row.left.is_some() {
         let first = scores.logprob.len();
         return match lengths.find(|&length| length != first || length >= suffix) {
@@ -178,61 +178,61 @@ fn columns(rows: &[ScoredWindow], schemes: &[Scheme]) -> Vec<(Field, ArrayRef)> 
             "form",
             "",
             "layout of the text: as_given or reflowed",
-            text(|r| form_name(r.form)),
+            text(|r| form_name(r.placement.form)),
         ),
         required(
             "start_token",
             "tokens",
             "offset of the prefix in the item's encoding",
-            u32s(|r| r.start_token),
+            u32s(|r| r.placement.start_token),
         ),
         required(
             "start_byte",
             "bytes",
             "where the prefix begins in the text",
-            u64s(|r| r.start_byte),
+            u64s(|r| r.placement.start_byte),
         ),
         required(
             "suffix_byte",
             "bytes",
             "where the suffix begins in the text",
-            u64s(|r| r.suffix_byte),
+            u64s(|r| r.placement.suffix_byte),
         ),
         required(
             "end_byte",
             "bytes",
             "where the suffix ends in the text",
-            u64s(|r| r.end_byte),
+            u64s(|r| r.placement.end_byte),
         ),
         required(
             "suffix_char",
             "characters",
             "where the suffix begins in the text",
-            u64s(|r| r.suffix_char),
+            u64s(|r| r.placement.suffix_char),
         ),
         required(
             "end_char",
             "characters",
             "where the suffix ends in the text",
-            u64s(|r| r.end_char),
+            u64s(|r| r.placement.end_char),
         ),
         required(
             "prefix_len",
             "tokens",
             "context, BOS included",
-            u32s(|r| r.prefix_len),
+            u32s(|r| r.placement.prefix_len),
         ),
         required(
             "suffix_len",
             "tokens",
             "scored tokens",
-            u32s(|r| r.suffix_len),
+            u32s(|r| r.placement.suffix_len),
         ),
         required(
             "straddles",
             "",
             "the boundary given for a pre-split item fell inside a token, which went to the prefix",
-            flags(|r| r.straddles),
+            flags(|r| r.placement.straddles),
         ),
         optional(
             "logprob",
@@ -334,8 +334,8 @@ fn columns(rows: &[ScoredWindow], schemes: &[Scheme]) -> Vec<(Field, ArrayRef)> 
             Arc::new(rows.iter().map(|r| r.scores.as_ref().err()).collect::<StringArray>()),
         ),
     ]);
-    if rows.iter().any(|row| !row.template.is_none()) {
-        let values = text(|r| &r.template.0);
+    if rows.iter().any(|row| !row.placement.template.is_none()) {
+        let values = text(|r| &r.placement.template.0);
         columns.push(required(
             "template",
             "",
@@ -443,7 +443,7 @@ mod tests {
     use crate::run::TextStats;
     use crate::run::parquet::decode::any;
     use crate::run::parquet::identity::row_bytes;
-    use crate::window::TemplateId;
+    use crate::window::{Placement, TemplateId};
     use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
     use std::io::Seek as _;
 
@@ -451,21 +451,23 @@ mod tests {
         ScoredWindow {
             item: ItemId(format!("käse/{}", index / 3)),
             window: WindowId(format!("käse/{}#{index}", index / 3)),
-            form: if index.is_multiple_of(2) {
-                Form::AsGiven
-            } else {
-                Form::Reflowed
+            placement: Placement {
+                form: if index.is_multiple_of(2) {
+                    Form::AsGiven
+                } else {
+                    Form::Reflowed
+                },
+                template: Default::default(),
+                start_token: index,
+                start_byte: u64::MAX - u64::from(index),
+                suffix_byte: 11,
+                end_byte: 12,
+                suffix_char: 13,
+                end_char: 14,
+                prefix_len: 3,
+                suffix_len: scores.as_ref().map_or(5, |s| s.rank.len() as u32),
+                straddles: index % 2 == 1,
             },
-            template: Default::default(),
-            start_token: index,
-            start_byte: u64::MAX - u64::from(index),
-            suffix_byte: 11,
-            end_byte: 12,
-            suffix_char: 13,
-            end_char: 14,
-            prefix_len: 3,
-            suffix_len: scores.as_ref().map_or(5, |s| s.rank.len() as u32),
-            straddles: index % 2 == 1,
             text: TextStats {
                 suffix_chars: 7,
                 zlib_bits_per_char: 0.1 + f64::from(index),
@@ -534,7 +536,7 @@ mod tests {
         revealed[0].token_ids = Some(vec![1, 2, 3, u32::MAX]);
         revealed[1].token_ids = Some(vec![]);
         let mut templates = rows();
-        templates[1].template = TemplateId("chat".to_owned());
+        templates[1].placement.template = TemplateId("chat".to_owned());
         assert_ne!(row_bytes(&templates[1]), row_bytes(&rows()[1]));
         for rows in [
             rows(),
@@ -660,12 +662,10 @@ mod tests {
 
     /// A window whose suffix has two tokens more than were scored.
     fn left(reason: Left, scores: TokenScores) -> ScoredWindow {
-        let all = row(0, Ok(scores));
-        ScoredWindow {
-            suffix_len: all.suffix_len + 2,
-            left: Some(reason),
-            ..all
-        }
+        let mut row = row(0, Ok(scores));
+        row.placement.suffix_len += 2;
+        row.left = Some(reason);
+        row
     }
 
     #[test]
@@ -678,18 +678,10 @@ mod tests {
         ];
         let bytes = to_bytes(&rows);
         assert_eq!(read(to_file(&bytes)).unwrap(), rows);
-        let whole = ScoredWindow {
-            left: None,
-            suffix_len: 3,
-            ..rows[0].clone()
-        };
-        assert_ne!(
-            row_bytes(&rows[0]),
-            row_bytes(&ScoredWindow {
-                suffix_len: 5,
-                ..whole
-            })
-        );
+        let mut whole = rows[0].clone();
+        whole.left = None;
+        whole.placement.suffix_len = 5;
+        assert_ne!(row_bytes(&rows[0]), row_bytes(&whole));
         let batch = batch(&bytes);
         for (name, nulls) in [
             ("left", [false, false, true, false]),
@@ -709,7 +701,7 @@ mod tests {
         );
 
         let mut bad = [rows[0].clone(), rows[0].clone(), rows[0].clone()];
-        bad[0].suffix_len = 3;
+        bad[0].placement.suffix_len = 3;
         bad[1].scores = Err("too long".to_owned());
         if let Ok(scores) = &mut bad[2].scores {
             scores.margin.pop();
@@ -725,7 +717,7 @@ mod tests {
     #[test]
     fn scores_that_fit_neither_window_nor_schemes_are_refused() {
         let mut short = rows();
-        short[0].suffix_len = 4;
+        short[0].placement.suffix_len = 4;
         let error = write(&short, &Scheme::defaults(), &mut Vec::new())
             .unwrap_err()
             .to_string();

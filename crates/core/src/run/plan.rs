@@ -65,7 +65,7 @@ fn content_digest<W: Borrow<Window>>(windows: &[W]) -> Digest {
     for window in windows {
         let window = window.borrow();
         push_id(&mut bytes, &window.id);
-        bytes.extend(window.prefix_len.to_le_bytes());
+        bytes.extend(window.placement.prefix_len.to_le_bytes());
         bytes.extend((window.token_ids.len() as u64).to_le_bytes());
         bytes.extend(window.token_ids.iter().flat_map(|id| id.to_le_bytes()));
     }
@@ -88,24 +88,27 @@ fn push_id(bytes: &mut Vec<u8>, id: &WindowId) {
 mod tests {
     use super::*;
     use crate::items::ItemId;
-    use crate::window::Form;
+    use crate::window::{Form, Placement};
 
     fn windows(count: u32) -> Vec<Window> {
         (0..count)
             .map(|i| Window {
                 id: WindowId(format!("a#{i}")),
                 item: ItemId("a".to_owned()),
-                form: Form::AsGiven,
-                template: Default::default(),
-                start_token: i,
-                start_byte: 0,
-                suffix_byte: 1,
-                end_byte: 2,
-                suffix_char: 1,
-                end_char: 2,
+                placement: Placement {
+                    form: Form::AsGiven,
+                    template: Default::default(),
+                    start_token: i,
+                    start_byte: 0,
+                    suffix_byte: 1,
+                    end_byte: 2,
+                    suffix_char: 1,
+                    end_char: 2,
+                    prefix_len: 2,
+                    suffix_len: 1,
+                    straddles: false,
+                },
                 token_ids: vec![i, 7, 8],
-                prefix_len: 2,
-                straddles: false,
             })
             .collect()
     }
@@ -168,7 +171,7 @@ mod tests {
         assert_eq!(base, changed(|_| ()));
         assert_ne!(base, changed(|w| w[39].id.0.push('x')));
         assert_ne!(base, changed(|w| w[20].token_ids[2] = 9));
-        assert_ne!(base, changed(|w| w[20].prefix_len = 1));
+        assert_ne!(base, changed(|w| w[20].placement.prefix_len = 1));
         assert_ne!(base, changed(|w| w.swap(3, 4)));
         assert_ne!(base, changed(|w| drop(w.pop())));
     }

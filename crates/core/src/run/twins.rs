@@ -26,7 +26,11 @@ impl Twins {
         let mut first = HashMap::new();
         for (place, window) in order {
             let earlier = *seen
-                .entry((class(window), window.prefix_len, &window.token_ids[..]))
+                .entry((
+                    class(window),
+                    window.placement.prefix_len,
+                    &window.token_ids[..],
+                ))
                 .or_insert(place);
             if earlier != place {
                 first.insert(place, earlier);
@@ -137,7 +141,7 @@ mod tests {
     fn windows(tokens: &[(&[u32], u32)]) -> Vec<Window> {
         let mut windows = fixture::windows(tokens.len() as u32);
         for (window, (ids, prefix_len)) in windows.iter_mut().zip(tokens) {
-            (window.token_ids, window.prefix_len) = (ids.to_vec(), *prefix_len);
+            (window.token_ids, window.placement.prefix_len) = (ids.to_vec(), *prefix_len);
         }
         windows
     }
@@ -168,7 +172,9 @@ mod tests {
             firsts(&in_order, 6),
             [Some(4), None, Some(4), None, None, None]
         );
-        let apart = Twins::of(windows.iter().enumerate(), |window| window.start_token);
+        let apart = Twins::of(windows.iter().enumerate(), |window| {
+            window.placement.start_token
+        });
         assert!(apart.is_empty());
     }
 

@@ -5,7 +5,7 @@ use super::{Known, Piece};
 use crate::items::Item;
 use crate::tokens::BosChoice;
 use crate::tokens::{EncodeError, TextEncoder};
-use crate::window::{TemplateId, Window, WindowId};
+use crate::window::{Placement, TemplateId, Window, WindowId};
 use std::collections::HashMap;
 
 /// What stands for text while the words around it are encoded: the tokens of those words can depend on whether a space
@@ -97,7 +97,9 @@ impl Rendered {
         let mut framed = Vec::with_capacity(windows.len());
         for window in windows {
             let bare = usize::from(bos.token.is_some());
-            let (context, suffix) = window.token_ids.split_at(window.prefix_len as usize);
+            let (context, suffix) = window
+                .token_ids
+                .split_at(window.placement.prefix_len as usize);
             let prefix = context.get(bare..).unwrap_or_default();
             let spaced = (
                 begins_with_space(tokenizer, prefix),
@@ -115,9 +117,12 @@ impl Rendered {
             token_ids.extend(suffix);
             framed.push(Window {
                 id: WindowId(format!("{}@{}", window.id, self.id)),
-                template: self.id.clone(),
+                placement: Placement {
+                    template: self.id.clone(),
+                    prefix_len,
+                    ..window.placement.clone()
+                },
                 token_ids,
-                prefix_len,
                 ..window.clone()
             });
         }

@@ -113,9 +113,11 @@ impl Coarse {
 pub fn sequences(windows: &[Window]) -> Vec<Range<usize>> {
     let mut ranges = Vec::new();
     let mut start = 0;
-    for chunk in
-        windows.chunk_by(|a, b| a.item == b.item && a.form == b.form && a.template == b.template)
-    {
+    for chunk in windows.chunk_by(|a, b| {
+        a.item == b.item
+            && a.placement.form == b.placement.form
+            && a.placement.template == b.placement.template
+    }) {
         ranges.push(start..start + chunk.len());
         start += chunk.len();
     }
@@ -126,8 +128,8 @@ pub fn sequences(windows: &[Window]) -> Vec<Range<usize>> {
 mod tests {
     use super::*;
     use crate::items::ItemId;
-    use crate::window::TemplateId;
     use crate::window::{Form, WindowId};
+    use crate::window::{Placement, TemplateId};
     use proptest::prelude::*;
 
     /// Where suffixes begin in a text of `tokens` tokens, as `cut` places them.
@@ -227,17 +229,20 @@ mod tests {
         let window = |item: &str, form, template: &str| Window {
             id: WindowId(String::new()),
             item: ItemId(item.to_owned()),
-            form,
-            template: TemplateId(template.to_owned()),
-            start_token: 0,
-            start_byte: 0,
-            suffix_byte: 0,
-            end_byte: 0,
-            suffix_char: 0,
-            end_char: 0,
+            placement: Placement {
+                form,
+                template: TemplateId(template.to_owned()),
+                start_token: 0,
+                start_byte: 0,
+                suffix_byte: 0,
+                end_byte: 0,
+                suffix_char: 0,
+                end_char: 0,
+                prefix_len: 0,
+                suffix_len: 0,
+                straddles: false,
+            },
             token_ids: Vec::new(),
-            prefix_len: 0,
-            straddles: false,
         };
         let windows = [
             window("a", Form::AsGiven, "none"),

@@ -6,7 +6,7 @@ use super::{Form, ProbedForm, Reflow, Stride, Window, WindowConfig, WindowId};
 use crate::items::{Content, Item};
 use crate::tokens::Encoding;
 use crate::tokens::{EncodeError, TextEncoder};
-use crate::window::TemplateId;
+use crate::window::{Placement, TemplateId};
 use rayon::prelude::*;
 
 /// Why an item can't be cut, through no fault of its text's length.
@@ -298,7 +298,7 @@ impl Cutter<'_> {
                 suffix: boundary,
                 end: encoding.ids.len(),
             };
-            let window = self.window(
+            let mut window = self.window(
                 format!("{}#{start}", self.item.id),
                 Form::AsGiven,
                 &encoding,
@@ -306,10 +306,8 @@ impl Cutter<'_> {
                 0,
                 &chars,
             );
-            windows.push(Window {
-                straddles,
-                ..window
-            });
+            window.placement.straddles = straddles;
+            windows.push(window);
         }
         let form = ProbedForm {
             form: Form::AsGiven,
@@ -345,17 +343,20 @@ impl Cutter<'_> {
         Window {
             id: WindowId(id),
             item: self.item.id.clone(),
-            form,
-            template: TemplateId::default(),
-            start_token: span.start as u32,
-            start_byte: begin(span.start) as u64,
-            suffix_byte: suffix_byte as u64,
-            end_byte: end_byte as u64,
-            suffix_char: chars.before(suffix_byte),
-            end_char: chars.before(end_byte),
-            prefix_len: (span.suffix - span.start + usize::from(self.bos.is_some())) as u32,
+            placement: Placement {
+                form,
+                template: TemplateId::default(),
+                start_token: span.start as u32,
+                start_byte: begin(span.start) as u64,
+                suffix_byte: suffix_byte as u64,
+                end_byte: end_byte as u64,
+                suffix_char: chars.before(suffix_byte),
+                end_char: chars.before(end_byte),
+                prefix_len: (span.suffix - span.start + usize::from(self.bos.is_some())) as u32,
+                suffix_len: (span.end - span.suffix) as u32,
+                straddles: false,
+            },
             token_ids,
-            straddles: false,
         }
     }
 }

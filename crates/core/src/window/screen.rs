@@ -4,7 +4,7 @@
 //! model knows by heart it seldom knows less after more of the same text, so a window whose suffix is unlikely there is
 //! most likely no hit. It isn't proven; how many hits a screen misses is measured on a sample of what it left.
 
-use super::{Window, WindowId};
+use super::{Placement, Window, WindowId};
 
 /// Tokens a piece, where the model's context allows.
 pub const PIECE: usize = 1_024;
@@ -22,12 +22,15 @@ pub fn pieces(windows: &[Window], prefix: u32, length: usize) -> Option<Vec<Wind
     let Some(first) = windows.first() else {
         return Some(Vec::new());
     };
-    let bos = (first.prefix_len as usize).checked_sub(prefix as usize)?;
+    let bos = (first.placement.prefix_len as usize).checked_sub(prefix as usize)?;
     let prefix = prefix as usize;
     let mut text: Vec<u32> = Vec::new();
     for window in windows {
         let own = window.token_ids.get(bos..)?;
-        let at = window.start_token.checked_sub(first.start_token)? as usize;
+        let at = window
+            .placement
+            .start_token
+            .checked_sub(first.placement.start_token)? as usize;
         let known = text.len().checked_sub(at)?;
         text.extend(own.get(known..).unwrap_or_default());
     }
@@ -37,9 +40,12 @@ pub fn pieces(windows: &[Window], prefix: u32, length: usize) -> Option<Vec<Wind
         token_ids.extend(&text[from - prefix..(from + room).min(text.len())]);
         Window {
             id: WindowId(format!("{}~{from}", first.id)),
+            placement: Placement {
+                start_token: first.placement.start_token + (from - prefix) as u32,
+                suffix_len: token_ids.len() as u32 - first.placement.prefix_len,
+                ..first.placement.clone()
+            },
             token_ids,
-            prefix_len: first.prefix_len,
-            start_token: first.start_token + (from - prefix) as u32,
             ..first.clone()
         }
     };
@@ -97,8 +103,8 @@ pub fn kept(windows: &[Window], tokens: &[Option<Token>], threshold: Threshold) 
         return Vec::new();
     };
     let suffix = |window: &Window| {
-        let from = (window.start_token - first.start_token) as usize;
-        let length = window.token_ids.len() - window.prefix_len as usize;
+        let from = (window.placement.start_token - first.placement.start_token) as usize;
+        let length = window.token_ids.len() - window.placement.prefix_len as usize;
         tokens.get(from..from + length)
     };
     windows
@@ -145,21 +151,24 @@ mod tests {
             .map(|start| Window {
                 id: WindowId(format!("x#{start}")),
                 item: ItemId("x".to_owned()),
-                form: Form::AsGiven,
-                template: Default::default(),
-                start_token: start,
-                start_byte: 0,
-                suffix_byte: 0,
-                end_byte: 0,
-                suffix_char: 0,
-                end_char: 0,
+                placement: Placement {
+                    form: Form::AsGiven,
+                    template: Default::default(),
+                    start_token: start,
+                    start_byte: 0,
+                    suffix_byte: 0,
+                    end_byte: 0,
+                    suffix_char: 0,
+                    end_char: 0,
+                    prefix_len: prefix + u32::from(bos),
+                    suffix_len: suffix,
+                    straddles: false,
+                },
                 token_ids: bos
                     .then_some(1)
                     .into_iter()
                     .chain(100 + start..100 + start + prefix + suffix)
                     .collect(),
-                prefix_len: prefix + u32::from(bos),
-                straddles: false,
             })
             .collect()
     }
@@ -184,7 +193,7 @@ mod tests {
             pieces[2].token_ids,
             [1, 114, 115, 116, 117, 118, 119, 120, 121, 122]
         );
-        assert!(pieces.iter().all(|piece| piece.prefix_len == 5));
+        assert!(pieces.iter().all(|piece| piece.placement.prefix_len == 5));
         assert_eq!(super::pieces(&[], 4, 12), Some(Vec::new()));
     }
 
@@ -227,7 +236,7 @@ mod tests {
             .iter()
             .zip(kept(&windows, &tokens, all))
             .filter(|(_, kept)| !kept)
-            .map(|(w, _)| w.start_token)
+            .map(|(w, _)| w.placement.start_token)
             .collect();
         assert_eq!(left, [3, 4, 5]);
         assert!(
@@ -295,9 +304,9 @@ mod tests {
                 prop_assert!(stride > prefix + suffix || length <= prefix as usize + usize::from(bos));
                 return Ok(());
             };
-            let scored: Vec<u32> = pieces.iter().flat_map(|piece| &piece.token_ids[piece.prefix_len as usize..]).copied().collect();
+            let scored: Vec<u32> = pieces.iter().flat_map(|piece| &piece.token_ids[piece.placement.prefix_len as usize..]).copied().collect();
             prop_assert_eq!(scored, (100 + prefix..100 + tokens).collect::<Vec<_>>());
-            prop_assert!(pieces.iter().all(|piece| piece.token_ids.len() <= length && piece.prefix_len == windows[0].prefix_len));
+            prop_assert!(pieces.iter().all(|piece| piece.token_ids.len() <= length && piece.placement.prefix_len == windows[0].placement.prefix_len));
         }
     }
 }

@@ -45,7 +45,10 @@ pub(super) fn values(
     let mut groups: BTreeMap<(bool, &TemplateId), Vec<WindowEvidence>> = BTreeMap::new();
     for window in windows {
         groups
-            .entry((!window.template.is_none(), &window.template))
+            .entry((
+                !window.placement.template.is_none(),
+                &window.placement.template,
+            ))
             .or_default()
             .push(window.clone());
     }
@@ -216,10 +219,12 @@ pub fn window_log_p_z(
     windows: &[Result<WindowEvidence, UnscoredWindow>],
 ) -> BTreeMap<TemplateId, Vec<f64>> {
     let mut scored: Vec<&WindowEvidence> = windows.iter().flatten().collect();
-    scored.sort_by(|a, b| (a.suffix_char, &a.window).cmp(&(b.suffix_char, &b.window)));
+    scored.sort_by(|a, b| {
+        (a.placement.suffix_char, &a.window).cmp(&(b.placement.suffix_char, &b.window))
+    });
     let mut kept: BTreeMap<TemplateId, Vec<f64>> = BTreeMap::new();
     for window in scored {
-        kept.entry(window.template.clone())
+        kept.entry(window.placement.template.clone())
             .or_default()
             .extend(window.log_p_z("full"));
     }
@@ -241,11 +246,10 @@ mod tests {
         let rank = [0, u32::from(log_p_z < -2.0)];
         let row = scored("a", n, &rank, &[half - 0.5, half - 0.5], &[half, half]);
         let id = WindowId(format!("{}@{template}", row.window));
-        measure(&row, &Scheme::defaults()).map(|evidence| WindowEvidence {
-            template: TemplateId(template.to_owned()),
-            window: id,
-            ..evidence
-        })
+        let mut evidence = measure(&row, &Scheme::defaults())?;
+        evidence.placement.template = TemplateId(template.to_owned());
+        evidence.window = id;
+        Ok(evidence)
     }
 
     fn item(windows: Vec<Result<WindowEvidence, UnscoredWindow>>) -> ItemEvidence {

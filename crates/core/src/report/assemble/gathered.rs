@@ -58,7 +58,7 @@ impl Gathered {
         let form = probed
             .forms
             .iter()
-            .position(|form| form.form == scored.form);
+            .position(|form| form.form == scored.placement.form);
         let Some((windows, left)) = form.and_then(|form| self.measured.get_mut(form)) else {
             return false;
         };

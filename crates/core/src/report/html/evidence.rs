@@ -120,7 +120,7 @@ pub(super) fn continuations(report: &Report, item: &ReportItem) -> Vec<Value> {
         Some(context! {
             place => place(window),
             given => found.drafted,
-            run => format!("{} of {}", found.verbatim_run, window.suffix_len),
+            run => format!("{} of {}", found.verbatim_run, window.placement.suffix_len),
             same => words::share(found.memorization_score),
             edits => near.edit_distance,
             similarity => format!("{:.2}", near.edit_similarity),
@@ -130,8 +130,8 @@ pub(super) fn continuations(report: &Report, item: &ReportItem) -> Vec<Value> {
             near_verbatim => near.near_verbatim,
             agreement => says::agreement(found),
             text => text.map(|text| Value::from_safe_string(escape::html_text(text))),
-            pairs => text.and_then(|text| aligned::pairs(slice(item, window, window.suffix_byte, window.end_byte)?, text)).map(Value::from_safe_string),
-            before => text.and_then(|_| slice(item, window, window.start_byte, window.suffix_byte)).map(|text| Value::from_safe_string(escape::html_text(text))),
+            pairs => text.and_then(|text| aligned::pairs(slice(item, window, window.placement.suffix_byte, window.placement.end_byte)?, text)).map(Value::from_safe_string),
+            before => text.and_then(|_| slice(item, window, window.placement.start_byte, window.placement.suffix_byte)).map(|text| Value::from_safe_string(escape::html_text(text))),
         })
     };
     item.windows.iter().filter_map(row).collect()
@@ -144,7 +144,7 @@ fn slice<'a>(item: &'a ReportItem, window: &WindowEvidence, from: u64, to: u64) 
         .as_ref()?
         .texts
         .iter()
-        .find(|(form, _)| *form == window.form)?;
+        .find(|(form, _)| *form == window.placement.form)?;
     text.get(usize::try_from(from).ok()?..usize::try_from(to).ok()?)
 }
 
@@ -195,7 +195,7 @@ pub(super) fn left(left: &LeftWindows) -> Option<String> {
 pub(super) fn place(window: &WindowEvidence) -> String {
     format!(
         "{}–{}",
-        samples::grouped(window.suffix_char),
-        samples::grouped(window.end_char)
+        samples::grouped(window.placement.suffix_char),
+        samples::grouped(window.placement.end_char)
     )
 }

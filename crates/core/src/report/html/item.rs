@@ -172,8 +172,8 @@ fn layout(item: &ReportItem, form: &FormEvidence) -> Value {
     let windows: Vec<(u64, u64)> = item
         .windows
         .iter()
-        .filter(|window| window.form == form.form)
-        .map(|window| (window.suffix_char, window.end_char))
+        .filter(|window| window.placement.form == form.form)
+        .map(|window| (window.placement.suffix_char, window.placement.end_char))
         .collect();
     let label = match extraction {
         // Every window was left: none of them is within the budget.
@@ -234,15 +234,15 @@ fn window(window: &WindowEvidence, schemes: &[&str]) -> Value {
     context! {
         id => window.window,
         place => evidence::place(window),
-        form => words::layout(window.form, &window.template),
+        form => words::layout(window.placement.form, &window.placement.template),
         greedy => if window.greedy_exact { "yes" } else { "no" },
-        run => format!("{} of {}", window.verbatim_run, window.suffix_len),
+        run => format!("{} of {}", window.verbatim_run, window.placement.suffix_len),
         em => format!("{:.2}", window.em),
         p_z => schemes.iter().map(of_scheme).collect::<Vec<_>>(),
         margin => format!("{:.3}", window.min_margin),
         zlib => format!("{:.1}", window.text.zlib_bits_per_char),
         copied => words::share(window.text.copied_from_prefix),
-        straddles => window.straddles,
+        straddles => window.placement.straddles,
     }
 }
 

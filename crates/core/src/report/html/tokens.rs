@@ -38,7 +38,7 @@ pub(super) fn map(report: &Report, item: &ReportItem, number: usize) -> Option<V
     Some(context! {
         number,
         place => evidence::place(window),
-        form => words::layout(window.form, &window.template),
+        form => words::layout(window.placement.form, &window.placement.template),
         window => window.window,
         first_choices => evidence.rank.iter().filter(|rank| **rank == 0).count(),
         all => evidence.rank.len(),

@@ -13,8 +13,8 @@ use crate::policy::{Matching, Tail};
 use crate::run::follow_up::FollowUp;
 use crate::run::follow_up::SchemeLogP;
 use crate::run::{ModelIdentity, Settings};
-use crate::window::TemplateId;
 use crate::window::{Form, WindowId};
+use crate::window::{Placement, TemplateId};
 use jiff::civil::Date;
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -71,6 +71,7 @@ as_they_are!(
     WindowId,
     Kind,
     Form,
+    Placement,
     TemplateId,
     Level,
     Statistic,

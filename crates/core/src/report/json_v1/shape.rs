@@ -26,8 +26,8 @@ use crate::run::follow_up::FollowUp;
 use crate::run::follow_up::SchemeLogP;
 use crate::run::{ModelIdentity, Settings, TextStats};
 use crate::verdict::{TailFit, Validity, Verdict};
-use crate::window::TemplateId;
 use crate::window::{Form, WindowId};
+use crate::window::{Placement, TemplateId};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -531,22 +531,8 @@ mirrored! {
 
     WindowV1 = WindowEvidence {
         window: WindowId,
-        form: Form,
-        /// Absent = the bare prefix.
-        #[serde(default, skip_serializing_if = "TemplateId::is_none")]
-        template: TemplateId,
-        /// Offset in tokens, BOS not counted.
-        start_token: u32,
-        start_byte: u64,
-        suffix_byte: u64,
-        end_byte: u64,
-        suffix_char: u64,
-        end_char: u64,
-        /// Tokens of context, BOS and template included.
-        prefix_len: u32,
-        suffix_len: u32,
-        /// The suffix begins inside a token.
-        straddles: bool,
+        #[serde(flatten)]
+        placement: Placement,
         text: TextV1,
         greedy_exact: bool,
         /// Tokens.

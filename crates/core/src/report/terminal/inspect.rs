@@ -157,11 +157,11 @@ impl Page {
             out,
             &format!(
                 "characters {}-{} {}; {} + {} tokens; p_z {}",
-                window.suffix_char,
-                window.end_char,
-                words::layout(window.form, &window.template),
-                window.prefix_len,
-                window.suffix_len,
+                window.placement.suffix_char,
+                window.placement.end_char,
+                words::layout(window.placement.form, &window.placement.template),
+                window.placement.prefix_len,
+                window.placement.suffix_len,
                 schemes.join(", ")
             ),
             "  ",
@@ -331,10 +331,10 @@ impl Page {
                 &escape::terminal(&own.window.0),
                 self.width.saturating_sub(58),
             );
-            let place = format!("{}-{}", own.suffix_char, own.end_char);
+            let place = format!("{}-{}", own.placement.suffix_char, own.placement.end_char);
             let numbers = [
                 if own.greedy_exact { "yes" } else { "no" }.to_owned(),
-                format!("{} of {}", own.verbatim_run, own.suffix_len),
+                format!("{} of {}", own.verbatim_run, own.placement.suffix_len),
                 format!("{:.2}", own.em),
             ];
             let p_z = schemes.iter().map(|id| {

@@ -7,8 +7,8 @@ use crate::run::parquet::{
     KEY_ROWS, KEY_SCHEMA, LEFT, SCHEME_PREFIX, SCORES_SCHEMA, ScoresError, form_name, left_name,
 };
 use crate::run::{ScoredWindow, TextStats};
-use crate::window::TemplateId;
 use crate::window::{Form, WindowId};
+use crate::window::{Placement, TemplateId};
 use arrow_array::cast::AsArray;
 use arrow_array::types::{ArrowPrimitiveType, Float32Type, UInt32Type};
 use arrow_array::{
@@ -85,19 +85,21 @@ fn read_batch(batch: &RecordBatch, rows: &mut Vec<ScoredWindow>) -> Result<(), S
         rows.push(ScoredWindow {
             item: ItemId(item.value(i).to_owned()),
             window: WindowId(window.value(i).to_owned()),
-            form: form.ok_or_else(|| bad("form"))?,
-            template: template.map_or_else(TemplateId::default, |ids| {
-                TemplateId(ids.value(i).to_owned())
-            }),
-            start_token: start_token.value(i),
-            start_byte: start_byte.value(i),
-            suffix_byte: suffix_byte.value(i),
-            end_byte: end_byte.value(i),
-            suffix_char: suffix_char.value(i),
-            end_char: end_char.value(i),
-            prefix_len: prefix_len.value(i),
-            suffix_len: suffix_len.value(i),
-            straddles: straddles.value(i),
+            placement: Placement {
+                form: form.ok_or_else(|| bad("form"))?,
+                template: template.map_or_else(TemplateId::default, |ids| {
+                    TemplateId(ids.value(i).to_owned())
+                }),
+                start_token: start_token.value(i),
+                start_byte: start_byte.value(i),
+                suffix_byte: suffix_byte.value(i),
+                end_byte: end_byte.value(i),
+                suffix_char: suffix_char.value(i),
+                end_char: end_char.value(i),
+                prefix_len: prefix_len.value(i),
+                suffix_len: suffix_len.value(i),
+                straddles: straddles.value(i),
+            },
             text: TextStats {
                 suffix_chars: suffix_chars.value(i),
                 zlib_bits_per_char: zlib.value(i),

@@ -22,21 +22,21 @@ pub(super) fn row_bytes(row: &ScoredWindow) -> Vec<u8> {
     for text in [&row.item.0, &row.window.0] {
         put(&mut bytes, text.bytes().map(|b| [b]));
     }
-    bytes.extend([row.form as u8, u8::from(row.straddles)]);
+    bytes.extend([row.placement.form as u8, u8::from(row.placement.straddles)]);
     for value in [
-        row.start_token,
-        row.prefix_len,
-        row.suffix_len,
+        row.placement.start_token,
+        row.placement.prefix_len,
+        row.placement.suffix_len,
         row.text.suffix_chars,
     ] {
         bytes.extend(value.to_le_bytes());
     }
     for value in [
-        row.start_byte,
-        row.suffix_byte,
-        row.end_byte,
-        row.suffix_char,
-        row.end_char,
+        row.placement.start_byte,
+        row.placement.suffix_byte,
+        row.placement.end_byte,
+        row.placement.suffix_char,
+        row.placement.end_char,
     ] {
         bytes.extend(value.to_le_bytes());
     }
@@ -77,8 +77,8 @@ pub(super) fn row_bytes(row: &ScoredWindow) -> Vec<u8> {
         bytes.push(0);
     }
     // A bare window has the bytes that it had before there were templates.
-    if !row.template.is_none() {
-        put(&mut bytes, row.template.0.bytes().map(|b| [b]));
+    if !row.placement.template.is_none() {
+        put(&mut bytes, row.placement.template.0.bytes().map(|b| [b]));
     }
     bytes
 }
