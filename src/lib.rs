@@ -6,7 +6,9 @@
 #[cfg(feature = "native")]
 pub mod checkpoint;
 
-pub use byrote_core::{backend, gate, items, metric, policy, report, run, verdict, window};
+pub use byrote_core::{
+    backend, controls, gate, items, metric, policy, report, run, verdict, window,
+};
 
 #[cfg(feature = "native")]
 pub use byrote_core::probe::{self, ProbeConfig, ProbeModel};
