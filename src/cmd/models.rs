@@ -65,7 +65,7 @@ fn list(registry: &Registry, format: OutputFormat) -> Result<Outcome> {
 fn pull(model: &str, registry: &Registry) -> Result<Outcome> {
     let located = super::model::locate(model, registry, false, None)?;
     let mut said = format!("{}\n", located.folder.display());
-    for file in super::model::digests(&located)? {
+    for file in byrote::checkpoint::digests(&located)? {
         said.push_str(&format!("{}  {}\n", file.sha256, file.name));
     }
     out::print(said.as_bytes())

@@ -1,17 +1,17 @@
 //! `byrote score`: token scores for given windows, and nothing else.
 
-use super::model::{Loading, Ready, announce, locate, ready};
+use super::model::{announce, locate};
 use super::out;
 use crate::Outcome;
 use crate::cli::ScoreArgs;
 use anyhow::{Context, Result};
+use byrote::checkpoint::{LoadOptions, LoadedModel};
 use byrote_core::backend::exit::Exit;
 use byrote_core::backend::{Backend, Scheme, ScoreInput, TokenScores};
 use byrote_core::follow::select::errors;
-use byrote_core::items::{Content, Item, ItemId, Origin};
 use byrote_core::machine;
-use byrote_core::run::twins::once;
-use byrote_core::window::{self, Reflow, Stride, WindowConfig, cut};
+use byrote_core::run::dedup::once;
+use byrote_core::window::cut::cut_split;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::fs::File;
@@ -74,17 +74,13 @@ pub(crate) fn run(args: &ScoreArgs) -> Result<Outcome> {
         args.load.adapter.as_deref(),
     )?;
     let mut output = writer(&args.output)?;
-    let model = ready(
-        &located,
-        &args.load,
-        Loading {
-            dtype: args.dtype,
-            bos: args.bos,
-            window: Loading::WINDOW,
-            keeps: args.exit_at_miss || args.exit_below.is_some(),
-        },
-        Scheme::defaults(),
-    )?;
+    let options = LoadOptions {
+        precision: args.dtype.precision(),
+        bos: args.bos.into(),
+        keeps_state: args.exit_at_miss || args.exit_below.is_some(),
+        ..LoadOptions::from(&args.load)
+    };
+    let model = LoadedModel::load(&located, &options, Scheme::defaults())?;
     announce(&model);
     let name = args.input.display().to_string();
     let (mut scored, mut failed) = (0u64, 0u64);
@@ -199,7 +195,7 @@ fn understand(
     line: &[u8],
     number: usize,
     file: &str,
-    model: &Ready,
+    model: &LoadedModel,
 ) -> (Value, Result<Window, String>) {
     let at = |what: String| format!("{file}:{number}: {what}");
     let asked: Asked = match serde_json::from_slice(line) {
@@ -238,37 +234,16 @@ fn understand(
 }
 
 /// Prefix and suffix encoded as one text.
-pub(super) fn encode(
+fn encode(
     prefix: String,
     suffix: String,
-    model: &Ready,
-) -> Result<window::Window, String> {
+    model: &LoadedModel,
+) -> Result<byrote_core::window::Window, String> {
     let tokenizer = model
         .tokenizer
-        .as_ref()
+        .as_deref()
         .ok_or("the model has no tokenizer; give \"token_ids\"")?;
-    let item = Item::new(
-        ItemId(String::new()),
-        Content::Split { prefix, suffix },
-        Origin {
-            file: String::new(),
-            line: None,
-        },
-    );
-    // A split item is one window, whatever its length.
-    let config = WindowConfig {
-        prefix: 1,
-        suffix: 1,
-        lead: None,
-        stride: Stride::Tokens(1),
-        reflow: Reflow::Off,
-    };
-    let mut cut =
-        cut::cut(&item, tokenizer, model.bos_token, &config).map_err(|e| e.to_string())?;
-    cut.windows.pop().ok_or_else(|| {
-        cut.unprobed
-            .unwrap_or_else(|| "there is nothing to score".to_owned())
-    })
+    cut_split(prefix, suffix, tokenizer, model.bos_token)
 }
 
 fn tell<'a>(id: &'a Value, window: &'a Window, scores: &'a TokenScores) -> Told<'a> {

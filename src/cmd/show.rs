@@ -1,10 +1,11 @@
 //! `byrote models show`: what a model is, without loading its weights.
 
-use super::model::{adapter_identity, checkpoint, digests, locate};
+use super::model::locate;
 use super::out;
 use crate::Outcome;
 use crate::cli::{OutputFormat, ShowArgs};
 use anyhow::{Context, Result, bail};
+use byrote::checkpoint::{adapter_identity, digests, safetensors};
 use byrote_candle::model::describe::{self, Description};
 use byrote_candle::model::source::{Format, Located, identity, signing};
 use byrote_core::tokens::BosChoice;
@@ -28,7 +29,7 @@ pub(crate) fn run(args: &ShowArgs) -> Result<Outcome> {
             describe::gguf(located.weights.first().context("there is no GGUF file")?)?
         }
         _ => describe::safetensors(
-            &checkpoint(located)?,
+            &safetensors(located)?,
             entry.and_then(|e| e.family.as_deref()),
             located.adapter.as_deref(),
         )?,

@@ -1,10 +1,11 @@
 //! `byrote doctor --tune`: what is fastest on this machine, measured. Nothing is written, and nothing else goes by it.
 
-use super::model::{locate, read};
+use super::model::locate;
 use super::out;
 use crate::Outcome;
 use crate::cli::OutputFormat;
 use anyhow::{Context, Result, bail};
+use byrote::checkpoint::read;
 use byrote_candle::model::cpu;
 use byrote_candle::model::cpu::packed::{Arithmetic, Packed};
 use byrote_candle::model::cpu::product::{Target, product};
@@ -13,9 +14,9 @@ use byrote_candle::model::memory::MemoryBudget;
 use byrote_candle::model::source::Format;
 use byrote_candle::model::weights::Precision;
 use byrote_candle::native::{Native, NativeConfig};
-use byrote_candle::pool::Pools;
 use byrote_core::backend::{Backend, Scheme, ScoreInput};
 use byrote_core::machine;
+use byrote_core::pool::Pools;
 use comfy_table::{Table, presets};
 use serde::Serialize;
 use serde_json::json;
