@@ -360,7 +360,10 @@ fn refer(
     for task in todo {
         let window = task.window;
         let encoded = if same {
-            Ok((window.token_ids.clone(), window.placement.prefix_len as usize))
+            Ok((
+                window.token_ids.clone(),
+                window.placement.prefix_len as usize,
+            ))
         } else if !window.placement.template.is_none() {
             Err(anyhow::anyhow!(
                 "its tokenizer is another one, in which the template \"{}\" was not rendered",
@@ -398,8 +401,12 @@ fn refer(
 /// A window's prefix and suffix under another tokenizer. Where a token ends inside a character, the character goes to
 /// what follows.
 fn encode_again(text: &str, window: &Window, model: &Ready) -> Result<(Vec<u32>, usize)> {
-    let [start, suffix, end] = [window.placement.start_byte, window.placement.suffix_byte, window.placement.end_byte]
-        .map(|byte| text.floor_char_boundary(byte as usize));
+    let [start, suffix, end] = [
+        window.placement.start_byte,
+        window.placement.suffix_byte,
+        window.placement.end_byte,
+    ]
+    .map(|byte| text.floor_char_boundary(byte as usize));
     let (prefix, suffix) = (text[start..suffix].to_owned(), text[suffix..end].to_owned());
     let window = score::encode(prefix, suffix, model).map_err(anyhow::Error::msg)?;
     Ok((window.token_ids, window.placement.prefix_len as usize))

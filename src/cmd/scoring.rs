@@ -348,7 +348,11 @@ impl Scoring<'_> {
             .unwrap_or_default();
         let reveal = self.dir.manifest().settings.reveal;
         ScoredWindow {
-            text: text_stats(&suffix, &window.token_ids, window.placement.prefix_len as usize),
+            text: text_stats(
+                &suffix,
+                &window.token_ids,
+                window.placement.prefix_len as usize,
+            ),
             token_ids: reveal.then(|| window.token_ids.clone()),
             ..piece(window, found)
         }
@@ -429,6 +433,9 @@ fn piece(window: &Window, found: Found) -> ScoredWindow {
 /// The text of a window's suffix. A token may end inside a character, which then counts as a whole.
 fn suffix_text(form: &ProbedForm, window: &Window) -> String {
     let bytes = form.text.as_bytes();
-    let (start, end) = (window.placement.suffix_byte as usize, window.placement.end_byte as usize);
+    let (start, end) = (
+        window.placement.suffix_byte as usize,
+        window.placement.end_byte as usize,
+    );
     String::from_utf8_lossy(bytes.get(start..end).unwrap_or_default()).into_owned()
 }
