@@ -218,7 +218,7 @@ fn undecided(report: &Report, policy: &Policy, today: Date) -> Vec<String> {
                     .verdict
                     .reasons
                     .first()
-                    .map_or("no reason given", String::as_str);
+                    .map_or("no reason given", |reason| &reason.message);
                 format!("`{}`: {reason}", item.id)
             })
             .collect();

@@ -94,7 +94,7 @@ fn level_there(
                 .verdict
                 .reasons
                 .first()
-                .map_or("no reason given", String::as_str);
+                .map_or("no reason given", |reason| &reason.message);
             Err(format!("inconclusive there: {reason}"))
         }
         Level::Clear => Ok(None),
