@@ -26,7 +26,7 @@ const WALLS: &[Wall] = &[
     Wall {
         part: &[
             "crates/core/src/digest",
-            "crates/core/src/machine",
+            "crates/core/src/system",
             "crates/core/src/simd",
         ],
         modules: &[
@@ -183,11 +183,11 @@ const CANDLE: &str = "crates/candle/src";
 
 /// The modules of byrote_core that byrote_candle may use.
 const CANDLE_USES: &[&str] = &[
-    "backend", "digest", "machine", "pool", "registry", "simd", "tokens",
+    "backend", "digest", "system", "pool", "registry", "simd", "tokens",
 ];
 
 /// The only module that may ask the operating system about the machine, and how others would ask.
-const MACHINE: &str = "crates/core/src/machine";
+const MACHINE: &str = "crates/core/src/system";
 const MACHINE_FACTS: &[&str] = &["/proc/", "/sys/", "available_parallelism"];
 
 /// Text that no file may contain, with the fix.
@@ -273,7 +273,7 @@ fn a_breach_of_any_rule_is_found_with_its_fix() {
         assert_found("crates/core/src/run.rs", &source, "ask machine");
         assert_found("src/cmd/probe.rs", &source, "ask machine");
         assert_eq!(
-            violations("crates/core/src/machine.rs", &source),
+            violations("crates/core/src/system.rs", &source),
             Vec::<String>::new()
         );
     }

@@ -362,7 +362,7 @@ const PROBE_SETS: &[Case] = &[
         wrong: |dir| set(dir, &SET.as_bytes()[..SET.len() - 40]),
         args: PROBE,
         says: &[
-            "set.jsonl:2: the last line breaks off",
+            "set.jsonl:2: the last line is incomplete",
             "copy or export the file again",
         ],
     },
@@ -376,13 +376,13 @@ const PROBE_SETS: &[Case] = &[
         name: "an empty file",
         wrong: |dir| set(dir, b""),
         args: PROBE,
-        says: &["set.jsonl: holds no items; "],
+        says: &["set.jsonl: contains no items; "],
     },
     Case {
         name: "blank lines only",
         wrong: |dir| set(dir, b"\n \n"),
         args: PROBE,
-        says: &["set.jsonl: holds no items; "],
+        says: &["set.jsonl: contains no items; "],
     },
     Case {
         name: "an empty folder",
