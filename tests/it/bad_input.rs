@@ -453,13 +453,13 @@ const SETTINGS: &[Case] = &[
         name: "a policy whose tau is 2",
         wrong: |dir| policy(dir, "\ntau = 2.0"),
         args: "probe --gate policy.toml",
-        says: &["policy.toml:3: tau = 2 isn't between 0 and 1; write"],
+        says: &["policy.toml:3: tau = 2 is not between 0 and 1; write"],
     },
     Case {
         name: "gate: a bad policy",
         wrong: |dir| policy(dir, "q = 1"),
         args: "gate report.json --policy policy.toml",
-        says: &["policy.toml:2: q = 1 isn't between 0 and 1; write"],
+        says: &["policy.toml:2: q = 1 is not between 0 and 1; write"],
     },
     Case {
         name: "gate: no report",

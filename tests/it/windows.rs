@@ -343,7 +343,12 @@ fn split_item_whose_boundary_falls_inside_a_token_says_so() {
     for (prefix, suffix, bos, reason) in [
         ("", "bcd", None, "its prefix is empty"),
         ("b", "", None, "its suffix is empty"),
-        ("th", "e", Some(BOS), "its whole suffix is part of the last token"),
+        (
+            "th",
+            "e",
+            Some(BOS),
+            "its whole suffix is part of the last token",
+        ),
         ("", "", Some(BOS), "its suffix is empty"),
     ] {
         let cut = split(prefix, suffix, bos);

@@ -30,7 +30,7 @@ pub(super) fn settle(items: Vec<Item>) -> Result<(Vec<Item>, Vec<Dropped>), Item
         }
     }
 
-    let keys: Vec<Key> = items.iter().map(Key::of).collect();
+    let keys: Vec<Key> = items.iter().map(Key::new).collect();
     // For each text: the first control and the first item of another kind.
     let mut sides: HashMap<&Digest, [Option<usize>; 2]> = HashMap::new();
     let mut firsts: HashMap<(Kind, &Key), usize> = HashMap::new();
@@ -91,7 +91,7 @@ struct Key {
 }
 
 impl Key {
-    fn of(item: &Item) -> Self {
+    fn new(item: &Item) -> Self {
         match &item.content {
             Content::Text(text) => Self {
                 text: normalized(text),

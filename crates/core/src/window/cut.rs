@@ -325,9 +325,10 @@ impl Cutter<'_> {
         if config.lead.is_some() {
             check(self.bos, config)?;
         }
-        let start = config
-            .lead
-            .map_or(0, |_| boundary.saturating_sub(config.prefix as usize));
+        let start = match config.lead {
+            Some(_) => boundary.saturating_sub(config.prefix as usize),
+            None => 0,
+        };
         let mut windows = Vec::new();
         if unprobed.is_none() {
             let span = Span {
