@@ -168,8 +168,8 @@ pub struct TokenScores {
     /// One list per [`Scheme`], in the backend's order: natural log of the true token's probability
     /// after the scheme's warp, `-inf` if the scheme never samples it.
     pub scheme_logprob: Vec<Vec<f32>>,
-    /// Mean of the log-probability of a token drawn from the model's own distribution at T = 1 (minus its entropy),
-    /// `mu_t = sum_v P(v) ln P(v)`, in nats. For Min-K%++ (arXiv 2404.02936).
+    /// Mean of the log-probability of a token drawn from the model's own distribution at T = 1
+    /// (minus its entropy), `mu_t = sum_v P(v) ln P(v)`, in nats. For Min-K%++ (arXiv 2404.02936).
     pub expected_logprob: Vec<f32>,
     /// Standard deviation of the same, `sigma_t^2 = sum_v P(v) (ln P(v))^2 - mu_t^2`, in nats.
     pub logprob_sd: Vec<f32>,

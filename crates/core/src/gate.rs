@@ -27,8 +27,8 @@ use jiff::civil::Date;
 /// - **Pass**, otherwise.
 ///
 /// Controls and the policy's positive controls are never findings. A canary can be one like any
-/// other item: a planted text that was found stays in the weights. A policy that expects to find its
-/// canaries names them as positive controls.
+/// other item: a planted text that was found stays in the weights. A policy that expects to find
+/// its canaries names them as positive controls.
 pub fn decide(report: &Report, policy: &Policy, today: Date) -> Decision {
     decide_against(report, None, policy, today)
 }

@@ -276,7 +276,7 @@ mod tests {
         Ok(set)
     }
 
-    fn places(set: &ProbeSet) -> Vec<String> {
+    fn origins(set: &ProbeSet) -> Vec<String> {
         set.items
             .iter()
             .map(|item| format!("{} {}", item.id, item.origin))
@@ -317,7 +317,7 @@ mod tests {
             "a/z.md set/a/z.md",
             "b.txt set/b.txt",
         ];
-        assert_eq!(places(&set), expected);
+        assert_eq!(origins(&set), expected);
         let warning =
             r#"set: skipped files that are neither text nor JSONL: "a/data.csv", "cover.png""#;
         assert_eq!(set.manifest.warnings, [warning]);
@@ -353,7 +353,7 @@ mod tests {
         ];
         let set = reading(&files, &["set"]).unwrap();
         assert_eq!(
-            places(&set),
+            origins(&set),
             [
                 "a set/items.jsonl:1",
                 "b set/items.jsonl:2",
@@ -497,7 +497,7 @@ mod tests {
             &["set", "set/a.jsonl", "set/../set"],
         )
         .unwrap();
-        assert_eq!(places(&set), ["a set/a.jsonl:1"]);
+        assert_eq!(origins(&set), ["a set/a.jsonl:1"]);
         assert_eq!(set.manifest.files.len(), 1);
         assert_eq!(
             set.manifest.warnings[0],
@@ -516,7 +516,7 @@ mod tests {
         symlink(root.join("set/sub/a.txt"), root.join("set/sub/z.txt")).unwrap();
         let set = read_in(&folder, &["set"]).unwrap();
         assert_eq!(
-            places(&set),
+            origins(&set),
             ["linked/b.txt set/linked/b.txt", "sub/a.txt set/sub/a.txt"]
         );
         assert_eq!(

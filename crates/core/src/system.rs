@@ -20,13 +20,13 @@ pub struct Memory {
     pub limit: Option<u64>,
     /// Memory that those groups still allow. Cached files don't count: the kernel drops them when
     /// needed.
-    pub left: Option<u64>,
+    pub remaining: Option<u64>,
 }
 
 impl Memory {
     /// Bytes that this program may still allocate: the smaller of the system's and the groups'.
     pub fn usable(&self) -> Option<u64> {
-        self.available.into_iter().chain(self.left).min()
+        self.available.into_iter().chain(self.remaining).min()
     }
 }
 
@@ -69,9 +69,9 @@ fn memory_by(read: Read<'_>) -> Memory {
         limit: groups
             .as_ref()
             .and_then(|groups| groups.least(read, limit_of)),
-        left: groups
+        remaining: groups
             .as_ref()
-            .and_then(|groups| groups.least(read, left_of)),
+            .and_then(|groups| groups.least(read, remaining_of)),
     }
 }
 
@@ -319,7 +319,7 @@ fn limit_of(version: Version, read: Read<'_>) -> Option<u64> {
         .filter(|limit| *limit < 1 << 60)
 }
 
-fn left_of(version: Version, read: Read<'_>) -> Option<u64> {
+fn remaining_of(version: Version, read: Read<'_>) -> Option<u64> {
     let limit = limit_of(version, read)?;
     let (usage, files) = match version {
         Version::One => (
@@ -383,7 +383,7 @@ mod tests {
             total: Some(16 * MIB),
             available: Some(8 * MIB),
             limit: Some(6 * MIB),
-            left: Some(4 * MIB),
+            remaining: Some(4 * MIB),
         };
         assert_eq!((memory, memory.usable()), (expected, Some(4 * MIB)));
         assert_eq!(
@@ -429,7 +429,7 @@ mod tests {
         ]);
         let memory = memory_by(&read);
         assert_eq!(
-            (memory.limit, memory.left, memory.usable()),
+            (memory.limit, memory.remaining, memory.usable()),
             (Some(8 * MIB), Some(6 * MIB), Some(6 * MIB))
         );
         assert_eq!(

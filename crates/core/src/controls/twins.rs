@@ -299,7 +299,7 @@ mod tests {
     }
 
     #[test]
-    fn a_twin_has_other_names_and_numbers_in_another_order_and_the_rest_as_it_was() {
+    fn twins_change_names_numbers_and_order_and_keep_the_rest() {
         for seed in 0..20 {
             let (twin, kept) = twin(TEXT, seed);
             for gone in [

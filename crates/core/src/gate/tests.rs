@@ -333,7 +333,8 @@ fn limits_decide_how_many_findings_block_and_reasons_give_the_numbers() {
         })
     };
     let three = || items(Kind::OptOut, 3, 120, Level::Memorized);
-    // Intervals: scipy.stats.binomtest(3, 120).proportion_ci(.95, "exact") is (0.00519, 0.07132), at .9 (0.00685, 0.06334).
+    // Intervals: scipy.stats.binomtest(3, 120).proportion_ci(.95, "exact") is (0.00519, 0.07132),
+    // at .9 (0.00685, 0.06334).
     let figures =
         "3 of 120 opted-out texts are extractable or memorized, 2.5% (95% interval 0.5% to 7.1%)";
     let cases: [(Policy, Vec<ReportItem>, Outcome, String); 14] = [

@@ -10,7 +10,7 @@ use unicode_normalization::UnicodeNormalization as _;
 ///
 /// Texts are equal if they match in Unicode NFC with each run of white space replaced by one space.
 /// Split items are equal only if they are also split at the same position. The same text may appear
-/// under two kinds, unless one of them is control: a text under test can't show how the model
+/// under two kinds, unless one of them is `control`: a text under test can't show how the model
 /// treats unknown texts.
 pub(super) fn settle(items: Vec<Item>) -> Result<(Vec<Item>, Vec<Dropped>), ItemError> {
     let mut faults = Faults::default();
@@ -41,8 +41,8 @@ pub(super) fn settle(items: Vec<Item>) -> Result<(Vec<Item>, Vec<Dropped>), Item
         if let Some(other) = found[1 - side] {
             let problem = format!(
                 "the same text is {} here and {} at {} ({})",
-                a_kind(item.kind),
-                a_kind(items[other].kind),
+                kind_phrase(item.kind),
+                kind_phrase(items[other].kind),
                 items[other].origin,
                 quoted(&items[other].id.0)
             );
@@ -116,7 +116,7 @@ fn normalized(text: &str) -> Digest {
     Digest::of_bytes(plain.as_bytes())
 }
 
-fn a_kind(kind: Kind) -> &'static str {
+fn kind_phrase(kind: Kind) -> &'static str {
     match kind {
         Kind::OptOut => "opted out",
         Kind::Control => "a control",

@@ -127,7 +127,7 @@ fn hostile_templates_are_stopped_with_an_error_that_names_the_file() {
 }
 
 #[test]
-fn the_built_in_templates_have_their_names_and_render_whatever_is_known() {
+fn built_in_templates_render_with_and_without_title_and_author() {
     let chatml = chat(
         "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}",
     );
