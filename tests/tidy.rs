@@ -187,7 +187,7 @@ const CANDLE_USES: &[&str] = &[
 ];
 
 /// The only module that may ask the operating system about the machine, and how others would ask.
-const MACHINE: &str = "crates/core/src/system";
+const SYSTEM: &str = "crates/core/src/system";
 const MACHINE_FACTS: &[&str] = &["/proc/", "/sys/", "available_parallelism"];
 
 /// Text that no file may contain, with the fix.
@@ -270,8 +270,8 @@ fn a_breach_of_any_rule_is_found_with_its_fix() {
     }
     for fact in MACHINE_FACTS {
         let source = format!("let x = \"{fact}\";\n");
-        assert_found("crates/core/src/run.rs", &source, "ask machine");
-        assert_found("src/cmd/probe.rs", &source, "ask machine");
+        assert_found("crates/core/src/run.rs", &source, "ask system");
+        assert_found("src/cmd/probe.rs", &source, "ask system");
         assert_eq!(
             violations("crates/core/src/system.rs", &source),
             Vec::<String>::new()
@@ -436,11 +436,11 @@ fn violations(path: &str, source: &str) -> Vec<String> {
             "name it from the crate's root: `use crate::...`",
         );
     }
-    if !in_part(path, MACHINE) {
+    if !in_part(path, SYSTEM) {
         for fact in MACHINE_FACTS.iter().filter(|fact| code.contains(**fact)) {
             report(
                 &format!("`{fact}`"),
-                "ask machine, the only module that knows the machine and its limits",
+                "ask system, the only module that knows the machine and its limits",
             );
         }
     }
