@@ -4,7 +4,7 @@ use super::out;
 use crate::Outcome;
 use crate::cli::{DoctorArgs, OutputFormat};
 use anyhow::Result;
-use byrote_core::machine;
+use byrote_core::system;
 use serde_json::{Map, Value, json};
 
 pub(crate) fn run(args: &DoctorArgs) -> Result<Outcome> {
@@ -17,11 +17,11 @@ pub(crate) fn run(args: &DoctorArgs) -> Result<Outcome> {
     told.insert("compiled_in".to_owned(), json!(features()));
     told.insert("compiled_for".to_owned(), json!(compiled_for()));
     told.insert("devices".to_owned(), json!(devices()));
-    let memory = machine::memory();
-    told.insert("cpu".to_owned(), json!(machine::cpu_flags()));
-    told.insert("cores".to_owned(), json!(machine::cores()));
-    told.insert("cpu_limit".to_owned(), json!(machine::cpu_quota()));
-    told.insert("numa_nodes".to_owned(), json!(machine::numa_nodes()));
+    let memory = system::memory();
+    told.insert("cpu".to_owned(), json!(system::cpu_flags()));
+    told.insert("cores".to_owned(), json!(system::cores()));
+    told.insert("cpu_limit".to_owned(), json!(system::cpu_quota()));
+    told.insert("numa_nodes".to_owned(), json!(system::numa_nodes()));
     told.insert("memory_bytes".to_owned(), json!(memory.total));
     told.insert("memory_free_bytes".to_owned(), json!(memory.available));
     told.insert("memory_limit_bytes".to_owned(), json!(memory.limit));

@@ -9,7 +9,7 @@ use byrote::checkpoint::{LoadOptions, LoadedModel};
 use byrote_core::backend::exit::Exit;
 use byrote_core::backend::{Backend, Scheme, ScoreInput, TokenScores};
 use byrote_core::follow::select::errors;
-use byrote_core::machine;
+use byrote_core::system;
 use byrote_core::run::dedup::once;
 use byrote_core::window::cut::cut_split;
 use serde::{Deserialize, Serialize};
@@ -114,7 +114,7 @@ pub(crate) fn run(args: &ScoreArgs) -> Result<Outcome> {
                 prefix_len: w.prefix_len,
             })
             .collect();
-        let (started, before) = (Instant::now(), machine::cpu_seconds());
+        let (started, before) = (Instant::now(), system::cpu_seconds());
         // Equal lines are scored once.
         let mut scores = once(&inputs, |inputs| match &exit {
             Some(exit) => model.backend.score_until(inputs, exit),
@@ -122,7 +122,7 @@ pub(crate) fn run(args: &ScoreArgs) -> Result<Outcome> {
         })
         .into_iter();
         seconds += started.elapsed().as_secs_f64();
-        cpu += machine::cpu_seconds()
+        cpu += system::cpu_seconds()
             .zip(before)
             .map_or(f64::NAN, |(after, before)| after - before);
         for (id, window) in &lines {

@@ -15,7 +15,7 @@ use byrote_candle::model::source::Format;
 use byrote_candle::model::weights::Precision;
 use byrote_candle::native::{Native, NativeConfig};
 use byrote_core::backend::{Backend, Scheme, ScoreInput};
-use byrote_core::machine;
+use byrote_core::system;
 use byrote_core::pool::Pools;
 use comfy_table::{Table, presets};
 use serde::Serialize;
@@ -50,7 +50,7 @@ struct Row {
 pub(crate) fn run(model: &str, format: OutputFormat) -> Result<Outcome> {
     let registry = super::models::open(None)?;
     let located = locate(model, &registry, false, None)?;
-    let cores = machine::cores();
+    let cores = system::cores();
     let mut precisions = vec![Precision::F32, Precision::Bf16];
     precisions.extend((located.format == Format::Gguf).then_some(Precision::Quantized));
     let mut rows = Vec::new();
@@ -97,7 +97,7 @@ pub(crate) fn run(model: &str, format: OutputFormat) -> Result<Outcome> {
     match format {
         OutputFormat::Json => {
             let told = json!({
-                "model": located.reference, "cores": cores, "numa_nodes": machine::numa_nodes(),
+                "model": located.reference, "cores": cores, "numa_nodes": system::numa_nodes(),
                 "peak_gflops_f32": peaks[0], "peak_gflops_bf16": peaks[1], "measured": rows, "recommended": flags(&rows[best]),
             });
             out::print(format!("{}\n", serde_json::to_string_pretty(&told)?).as_bytes())
@@ -156,7 +156,7 @@ fn measure(
             .collect();
         // The first pass fills caches and starts threads.
         let mut found = backend.score(&windows[..jobs.min(windows.len())]);
-        let (started, cpu) = (Instant::now(), machine::cpu_seconds());
+        let (started, cpu) = (Instant::now(), system::cpu_seconds());
         let mut passes = 0;
         while passes == 0 || started.elapsed().as_secs_f64() < SECONDS {
             found.extend(backend.score(&windows));
@@ -166,7 +166,7 @@ fn measure(
             started.elapsed().as_secs_f64(),
             (passes * windows.len()) as f64,
         );
-        let cpu = machine::cpu_seconds()
+        let cpu = system::cpu_seconds()
             .zip(cpu)
             .map(|(after, before)| (after - before) / scored);
         found.into_iter().collect::<Result<Vec<_>, _>>()?;
@@ -293,7 +293,7 @@ fn text(model: &str, cores: usize, [f32, bf16]: [f64; 2], rows: &[Row], best: us
         "{model}, windows of {}+{} tokens, {cores} cores, {} NUMA nodes; large products: {f32:.0} GFLOP/s in f32, {bf16:.0} in bf16\n\n{}\n\n",
         WINDOW / 2,
         WINDOW / 2,
-        machine::numa_nodes(),
+        system::numa_nodes(),
         table.join("\n"),
     );
     let row = &rows[best];
