@@ -386,7 +386,7 @@ pub(super) fn weights(headers: &[Header], precision: Precision, packing: Packing
 
 impl Widths {
     /// The widths of a decoder.
-    pub fn from_spec(spec: &ModelSpec) -> Self {
+    pub(crate) fn from_spec(spec: &ModelSpec) -> Self {
         let attention = spec.layers.iter().map(|layer| &layer.attention);
         let kv = |a: &super::spec::AttentionSpec| 2 * (a.kv_heads * a.head_dim) as u64;
         let feed = spec.layers.iter().map(|layer| match layer.feed {
