@@ -135,7 +135,7 @@ pub(crate) fn ready(
         family: entry.and_then(|e| e.family.clone()),
         adapter: located.adapter.clone(),
         budget: Some(MemoryBudget {
-            keeps: loading.keeps,
+            keeps_cache: loading.keeps,
             ..budget(args, loading.window)
         }),
         announce: Some(|plan| out::note(plan.describe())),

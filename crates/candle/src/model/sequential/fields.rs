@@ -242,10 +242,10 @@ mod tests {
     fn implausible_fields_are_refused_by_name() {
         let json = br#"{"a": 0, "b": "x", "n": 99999999, "act": "relu", "rope_parameters": {"rope_type": "yarn", "rope_theta": 5.0}}"#;
         let fields = Fields::read(json, "m/config.json").unwrap();
-        for (error, said) in [
+        for (error, expected) in [
             (fields.size("a").unwrap_err(), "\"a\" is 0"),
             (fields.size("b").unwrap_err(), "\"b\": invalid type"),
-            (fields.size("none").unwrap_err(), "no \"none\""),
+            (fields.size("none").unwrap_err(), "\"none\" is missing"),
             (fields.layers("n").unwrap_err(), "99999999"),
             (
                 fields.only("act", &["silu".to_owned()], "why").unwrap_err(),
@@ -255,7 +255,7 @@ mod tests {
         ] {
             let error = error.to_string();
             assert!(
-                error.contains(said) && error.contains("m/config.json"),
+                error.contains(expected) && error.contains("m/config.json"),
                 "{error}"
             );
         }
