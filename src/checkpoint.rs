@@ -15,11 +15,11 @@ use byrote_candle::model::weights::Precision;
 use byrote_candle::native::{Native, NativeConfig};
 use byrote_candle::tokens::tokenizer::Tokenizer;
 use byrote_core::backend::{Backend, Scheme, self_test};
-use byrote_core::system;
 use byrote_core::policy::{Policy, Statistic};
 use byrote_core::probe::{ProbeModel, RenderedTemplates};
 use byrote_core::registry::{DtypeChoice, Registry};
 use byrote_core::run::ModelIdentity;
+use byrote_core::system;
 use byrote_core::tokens::BosChoice;
 use std::sync::Arc;
 use std::time::Instant;
@@ -88,7 +88,7 @@ impl LoadOptions {
     fn budget(&self) -> MemoryBudget {
         let budget = MemoryBudget::of_machine(self.batch, self.threads, self.window_tokens);
         MemoryBudget {
-            keeps: self.keeps_state,
+            keeps_cache: self.keeps_state,
             ..budget.within(self.memory)
         }
     }
