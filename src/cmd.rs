@@ -1,4 +1,4 @@
-//! The commands: each wires stages of the library together, and owns files, loops and progress.
+//! The commands: each turns its arguments into settings, calls the library, and prints the result.
 
 #[cfg(feature = "native")]
 mod clock;
@@ -9,7 +9,6 @@ mod gate;
 mod inspect;
 mod lint;
 mod models;
-pub(crate) mod out;
 mod report;
 
 #[cfg(feature = "native")]
@@ -35,8 +34,8 @@ mod template;
 #[cfg(feature = "native")]
 mod tune;
 
-use crate::Outcome;
 use crate::cli::{Cli, Command};
+use crate::{Outcome, output};
 use anyhow::Result;
 use clap::CommandFactory;
 
@@ -60,12 +59,12 @@ pub(crate) fn run(cli: Cli) -> Result<Outcome> {
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "byrote", &mut script);
-            out::print(&script)
+            output::print(&script)
         }
         Command::Man => {
             let mut page = Vec::new();
             clap_mangen::Man::new(Cli::command()).render(&mut page)?;
-            out::print(&page)
+            output::print(&page)
         }
     }
 }

@@ -1,7 +1,13 @@
 //! The byrote program: reads the command line, runs one command, maps its outcome to an exit code.
 
+#[cfg(feature = "native")]
+mod benchmark;
 mod cli;
 mod cmd;
+mod inspection;
+mod output;
+mod render;
+mod reports;
 
 use clap::Parser;
 use std::process::ExitCode;
@@ -32,9 +38,9 @@ fn main() -> ExitCode {
         Ok(Outcome::Blocked) => 1,
         Ok(Outcome::Undecided) => 2,
         Ok(Outcome::Interrupted) => 130,
-        Err(error) if cmd::out::is_broken_pipe(&error) => 0,
+        Err(error) if output::is_broken_pipe(&error) => 0,
         Err(error) => {
-            cmd::out::error(&error);
+            output::error(&error);
             2
         }
     })

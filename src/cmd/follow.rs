@@ -2,8 +2,9 @@
 
 use super::model::{Loading, Ready, announce, f32_copy, locate, ready};
 use super::probe::STOP;
-use super::{out, score};
+use super::score;
 use crate::cli::{Bos, Dtype, ModelArgs};
+use crate::output;
 use anyhow::{Context, Result, bail};
 use byrote_candle::model::source::Located;
 use byrote_candle::native::Native;
@@ -274,7 +275,7 @@ fn rescore(
     let copy = match f32_copy(run.located, run.load, &model.backend) {
         Ok(copy) => copy,
         Err(error) => {
-            out::note(format_args!(
+            output::note(format_args!(
                 "warning: near ties can't be scored again in f32: {error:#}"
             ));
             journal.add(not_rescored(&todo, &format!("{error:#}")))?;
@@ -330,7 +331,7 @@ fn refer(
     let model = match reference.load(run.load) {
         Ok(model) => model,
         Err(error) => {
-            out::note(format_args!(
+            output::note(format_args!(
                 "warning: {}: the reference can't be loaded: {error:#}",
                 reference.identity.reference
             ));

@@ -1,7 +1,7 @@
 //! From a model's name on the command line to a backend that has passed its self-test.
 
-use super::out;
 use crate::cli::{Bos, Compute, Dtype, ModelArgs};
+use crate::output;
 use anyhow::{Context, Result, bail};
 use byrote_candle::model::Arithmetic;
 use byrote_candle::model::adapter::Adapter;
@@ -138,7 +138,7 @@ pub(crate) fn ready(
             keeps: loading.keeps,
             ..budget(args, loading.window)
         }),
-        announce: Some(|plan| out::note(plan.describe())),
+        announce: Some(|plan| output::note(plan.describe())),
     };
     let named = || {
         let files = digests(located)?;
@@ -300,7 +300,7 @@ fn budget(args: &ModelArgs, window: usize) -> MemoryBudget {
 /// Tells in a line what is about to be scored.
 pub(crate) fn announce(ready: &Ready) {
     let info = ready.backend.info();
-    out::note(format_args!(
+    output::note(format_args!(
         "{}: {}, {:.1} M parameters, {}{} on {}{}, {}",
         ready.identity.reference,
         info.architecture,
@@ -320,6 +320,6 @@ pub(crate) fn announce(ready: &Ready) {
         }
     ));
     if let Some(mixture) = &info.mixture {
-        out::note(format_args!("quantized at load: {mixture}"));
+        output::note(format_args!("quantized at load: {mixture}"));
     }
 }

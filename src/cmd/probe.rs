@@ -5,9 +5,11 @@ use super::model::{Loading, Ready, announce, locate, ready};
 use super::scoring::{Scoring, Texts};
 use super::sweep::{self, Cells};
 use super::template::{self, Templates};
-use super::{clock, fewer, gate, out, report as render, spell};
+use super::{clock, fewer, gate, spell};
 use crate::Outcome;
 use crate::cli::{Bos, Dtype, OutputFormat, ProbeArgs, ReflowArg};
+use crate::output;
+use crate::reports as render;
 use anyhow::{Context, Result, bail};
 use byrote_candle::model::builtin;
 use byrote_candle::model::source::{Format, Located};
@@ -121,7 +123,9 @@ pub(crate) fn run(args: &ProbeArgs) -> Result<Outcome> {
 /// Products in bf16 are for the one statistic that a few windows decide, which are then scored again in f32.
 pub(super) fn decide_by(policy: &Policy, model: &mut Ready) {
     if policy.statistic != Statistic::MaxLogPZ && model.backend.info().arithmetic != "f32" {
-        out::note("every window counts under the policy's statistic: products are computed in f32");
+        output::note(
+            "every window counts under the policy's statistic: products are computed in f32",
+        );
         model.multiply_in_f32();
     }
 }
@@ -190,13 +194,13 @@ fn set_for(job: &Job<'_>, located: &Located) -> Result<ProbeSet> {
         None => builtin_set(located, &job.controls)?,
     };
     for warning in &set.manifest.warnings {
-        out::note(format_args!("warning: {warning}"));
+        output::note(format_args!("warning: {warning}"));
     }
     for line in detectable(&set, job.policy) {
-        out::note(line);
+        output::note(line);
     }
     if set.manifest.controls == 0 {
-        out::note(
+        output::note(
             "warning: no control texts, so that nothing can be told from what is predictable and every verdict will be \
              inconclusive; add --controls builtin, or texts of your own (docs/controls.md)",
         );
@@ -286,7 +290,7 @@ pub(super) fn probe(
     .run()?;
     let scoring_s = scoring.elapsed().as_secs_f64();
     let stopped = || {
-        out::note(format_args!(
+        output::note(format_args!(
             "stopped; what was scored is in {}, the same command resumes there",
             path.display()
         ));
@@ -345,7 +349,7 @@ pub(super) fn probe(
             Outcome::Done
         }
         None => {
-            out::note(format_args!(
+            output::note(format_args!(
                 "error: {}: {}",
                 path.display(),
                 unmeasured(&report)
@@ -395,10 +399,10 @@ fn finish(dir: &RunDir, report: &Report, job: &Job<'_>) -> Result<()> {
     match job.args.format {
         // A sweep prints what it found as a whole.
         _ if job.sweep => {}
-        OutputFormat::Json => out::show(&json)?,
-        OutputFormat::Text => out::show(render::text(report).as_bytes())?,
+        OutputFormat::Json => output::show(&json)?,
+        OutputFormat::Text => output::show(render::text(report).as_bytes())?,
     }
-    out::note(format_args!(
+    output::note(format_args!(
         "{} Report: {}",
         terminal::verdict(report),
         dir.path().join("report.html").display()
@@ -582,7 +586,7 @@ fn stop_on_ctrl_c() -> Result<()> {
             )]
             std::process::exit(130);
         }
-        out::note("stopping after the windows in hand; press Ctrl-C again to stop at once");
+        output::note("stopping after the windows in hand; press Ctrl-C again to stop at once");
     })
     .context("Ctrl-C can't be caught")
 }

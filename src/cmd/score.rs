@@ -1,9 +1,9 @@
 //! `byrote score`: token scores for given windows, and nothing else.
 
 use super::model::{Loading, Ready, announce, locate, ready};
-use super::out;
 use crate::Outcome;
 use crate::cli::ScoreArgs;
+use crate::output;
 use anyhow::{Context, Result};
 use byrote_core::backend::exit::Exit;
 use byrote_core::backend::{Backend, Scheme, ScoreInput, TokenScores};
@@ -163,11 +163,11 @@ pub(crate) fn run(args: &ScoreArgs) -> Result<Outcome> {
         String::new()
     };
     let exits = exit.map_or_else(String::new, |_| format!(", {left} left before their end"));
-    out::note(format_args!(
+    output::note(format_args!(
         "{scored} windows scored in {seconds:.3} s ({rate:.2} a second{cpu}), {failed} not{exits}"
     ));
     if scored + failed == 0 {
-        out::note(format_args!("{name}: there is no window in it"));
+        output::note(format_args!("{name}: there is no window in it"));
         return Ok(Outcome::Undecided);
     }
     Ok(if failed == 0 {

@@ -2,8 +2,8 @@
 
 use super::fewer::{Fate, First, Screening};
 use super::model::Ready;
-use super::out;
 use super::probe::STOP;
+use crate::output;
 use anyhow::{Context, Result};
 use byrote_core::backend::exit::Exit;
 use byrote_core::backend::{Backend, ScoreError, ScoreInput, TokenScores};
@@ -394,7 +394,7 @@ fn scores(
 /// Says what is done already; a bar for the rest, if there is any.
 fn begin(missing: &Missing, plan: &Plan, of_what: &str) -> Option<ProgressBar> {
     for warning in &missing.warnings {
-        out::note(format_args!("warning: {warning}"));
+        output::note(format_args!("warning: {warning}"));
     }
     let todo: u64 = missing
         .parts
@@ -403,7 +403,7 @@ fn begin(missing: &Missing, plan: &Plan, of_what: &str) -> Option<ProgressBar> {
         .sum();
     if todo < plan.windows {
         let done = plan.windows - todo;
-        out::note(format_args!(
+        output::note(format_args!(
             "{done} of {} windows {of_what}are scored already",
             plan.windows
         ));

@@ -1,10 +1,10 @@
 //! Several probes in one: every model in every precision, after every prefix, with every token at the start.
 
 use super::model::{Loading, Ready, announce, locate, ready};
-use super::out;
 use super::probe::{Asked, Job, Probed, Variant, asked_for, decide_by, graver, probe};
 use crate::Outcome;
 use crate::cli::{Bos, Dtype, OutputFormat};
+use crate::output;
 use anyhow::{Context, Result};
 use byrote_candle::model::source::Located;
 use byrote_core::backend::Scheme;
@@ -197,13 +197,13 @@ pub(super) fn run(job: &Job<'_>, cells: &Cells) -> Result<Outcome> {
     write(&root.join("sweep.md"), markdown.as_bytes())?;
     write(&root.join("sweep.html"), html.as_bytes())?;
     match job.args.format {
-        OutputFormat::Json => out::print(&json)?,
-        OutputFormat::Text => out::print(markdown.as_bytes())?,
+        OutputFormat::Json => output::print(&json)?,
+        OutputFormat::Text => output::print(markdown.as_bytes())?,
     };
     let unstable = sweep.standing(Standing::Unstable).count();
     let of = sweep.items.len();
     let [page, table] = ["sweep.html", "sweep.md"].map(|name| root.join(name));
-    out::note(format_args!(
+    output::note(format_args!(
         "{unstable} of {of} items are unstable. Sweep: {}, {}",
         page.display(),
         table.display()
@@ -221,9 +221,9 @@ fn of_model(
 ) -> Outcome {
     let mut worst = Outcome::Done;
     let failed = |variants: Vec<Variant>, error: &anyhow::Error, done: &mut Vec<Done>| {
-        out::error(error);
+        output::error(error);
         for variant in variants {
-            done.push(cells.done(model, variant, Err(out::in_a_line(error))));
+            done.push(cells.done(model, variant, Err(output::in_a_line(error))));
         }
         Outcome::Undecided
     };
@@ -259,7 +259,7 @@ fn of_model(
         let mut load_s = started.elapsed().as_secs_f64();
         for variant in cells.variants(dtype) {
             let folder = cells.folder(model.0, variant);
-            out::note(format_args!("run {}: {}", done.len() + 1, folder.display()));
+            output::note(format_args!("run {}: {}", done.len() + 1, folder.display()));
             match cell(
                 job,
                 variant,

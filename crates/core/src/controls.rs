@@ -13,7 +13,7 @@ mod random;
 mod sentences;
 
 use crate::items::error::ItemError;
-use crate::items::{self, Content, Item, ItemId, Kind, Origin, Source};
+use crate::items::{self, Content, Dropped, Item, ItemId, Kind, Origin, Source};
 use serde::Serialize;
 use std::borrow::Cow;
 use std::path::{Path, PathBuf};
@@ -74,6 +74,13 @@ pub struct LeftOut {
     pub origin: Origin,
     /// Why, in words.
     pub reason: String,
+}
+
+impl From<&Dropped> for LeftOut {
+    fn from(dropped: &Dropped) -> Self {
+        let Dropped { id, origin, reason } = dropped.clone();
+        Self { id, origin, reason }
+    }
 }
 
 /// What to read for `--controls` and the like: `builtin`, `builtin:GENRE,GENRE`, or a path. A file that is really called
