@@ -15,7 +15,8 @@ use std::time::Instant;
 /// Tokens per window, half of them suffix, if the model's context allows.
 pub(crate) const WINDOW: usize = 100;
 /// Windows per batch.
-pub(crate) const BATCHES: [usize; 6] = [1, 2, 4, 8, 16, 32];
+const BATCHES: [usize; 6] = [1, 2, 4, 8, 16, LARGEST_BATCH];
+pub(crate) const LARGEST_BATCH: usize = 32;
 /// Minimum duration of a measurement, unless one pass takes longer.
 const SECONDS: f64 = 0.5;
 /// Number of measurements of each setting, taken in turn. The fastest counts, since other load only slows them down.

@@ -2,12 +2,11 @@
 
 use super::model::{adapter_identity, checkpoint, digests, locate};
 use crate::cli::ShowArgs;
-use crate::render::model::{Bos, ModelSummary};
+use crate::render::model::ModelSummary;
 use crate::{Outcome, output};
 use anyhow::{Context, Result, bail};
 use byrote_candle::model::describe::{self, Description};
-use byrote_candle::model::source::{Format, Located, identity, signing};
-use byrote_core::tokens::BosChoice;
+use byrote_candle::model::source::{Format, Located, signing};
 
 pub(crate) fn run(args: &ShowArgs) -> Result<Outcome> {
     let registry = super::models::open(args.registry.as_deref())?;
@@ -17,7 +16,23 @@ pub(crate) fn run(args: &ShowArgs) -> Result<Outcome> {
         args.offline,
         args.adapter.as_deref(),
     )?;
-    let summary = summarize(&located, describe(&located)?)?;
+    let described = describe(&located)?;
+    let files = digests(&located)?;
+    let signing = match signing::root(&located, &files) {
+        Ok(digest) => digest,
+        Err(error) => {
+            output::note(format_args!(
+                "warning: no root digest by model-signing: {error}"
+            ));
+            None
+        }
+    };
+    let adapter = located
+        .adapter
+        .as_deref()
+        .map(adapter_identity)
+        .transpose()?;
+    let summary = ModelSummary::new(&located, described, adapter, signing, files);
     output::record(args.format, &summary, ModelSummary::text)
 }
 
@@ -40,53 +55,4 @@ fn describe(located: &Located) -> Result<Description> {
     Ok(describe::gguf(
         located.weights.first().context("there is no GGUF file")?,
     )?)
-}
-
-fn summarize(located: &Located, described: Description) -> Result<ModelSummary> {
-    let files = digests(located)?;
-    let model_signing = match signing::root(located, &files) {
-        Ok(digest) => digest,
-        Err(error) => {
-            output::note(format_args!(
-                "warning: no root digest by model-signing: {error}"
-            ));
-            None
-        }
-    };
-    let bos = located
-        .entry
-        .as_ref()
-        .map_or(BosChoice::Auto, |entry| entry.bos);
-    let memory = described.memory.into_iter();
-    Ok(ModelSummary {
-        reference: located.reference.clone(),
-        source: located.source.clone(),
-        revision: located.revision.clone(),
-        architecture: described.architecture,
-        unsupported: described.unsupported,
-        parameters: described.parameters,
-        layers: described.layers,
-        hidden_size: described.hidden,
-        heads: described.heads,
-        kv_heads: described.kv_heads,
-        context: described.context,
-        stored: described.stored,
-        memory_bytes: memory
-            .map(|(dtype, bytes)| (dtype.to_owned(), bytes.into()))
-            .collect(),
-        bos: Bos::new(bos, described.tokenizer.as_ref()),
-        tokenizer_fingerprint: described
-            .tokenizer
-            .as_ref()
-            .map(|t| t.fingerprint().clone()),
-        vocabulary: described.tokenizer.as_ref().map(|t| t.vocab_size()),
-        adapter: located
-            .adapter
-            .as_deref()
-            .map(adapter_identity)
-            .transpose()?,
-        digest: identity::root_digest(&files),
-        model_signing,
-        files,
-    })
 }

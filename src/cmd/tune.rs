@@ -1,7 +1,7 @@
 //! `byrote doctor --tune`: measures which options are fastest here. It changes nothing.
 
 use super::model::{locate, read};
-use crate::benchmark::{BATCHES, WINDOW, flags, measure, peak_gflops, recommended};
+use crate::benchmark::{LARGEST_BATCH, WINDOW, flags, measure, peak_gflops, recommended};
 use crate::cli::OutputFormat;
 use crate::render::benchmark::Benchmark;
 use crate::{Outcome, output};
@@ -57,11 +57,7 @@ fn load(located: &Located, precision: Precision, cores: usize) -> Result<Native>
             .entry
             .as_ref()
             .and_then(|entry| entry.family.clone()),
-        budget: Some(MemoryBudget::of_machine(
-            BATCHES[BATCHES.len() - 1],
-            cores,
-            WINDOW,
-        )),
+        budget: Some(MemoryBudget::of_machine(LARGEST_BATCH, cores, WINDOW)),
         ..LoadConfig::default()
     };
     let loaded = read(located, &config)?;

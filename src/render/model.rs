@@ -1,5 +1,7 @@
 //! The record of `byrote models show`.
 
+use byrote_candle::model::describe::Description;
+use byrote_candle::model::source::{Located, identity};
 use byrote_candle::tokens::tokenizer::Tokenizer;
 use byrote_core::digest::{Digest, FileDigest};
 use byrote_core::run::AdapterIdentity;
@@ -12,33 +14,33 @@ use std::collections::BTreeMap;
 /// A model, as the headers of its files describe it. Null fields are unknown.
 #[derive(Serialize)]
 pub(crate) struct ModelSummary {
-    pub(crate) reference: String,
-    pub(crate) source: String,
-    pub(crate) revision: Option<String>,
-    pub(crate) architecture: String,
-    pub(crate) unsupported: Option<String>,
-    pub(crate) parameters: u64,
-    pub(crate) layers: Option<u64>,
-    pub(crate) hidden_size: Option<u64>,
-    pub(crate) heads: Option<u64>,
-    pub(crate) kv_heads: Option<u64>,
-    pub(crate) context: Option<u64>,
+    reference: String,
+    source: String,
+    revision: Option<String>,
+    architecture: String,
+    unsupported: Option<String>,
+    parameters: u64,
+    layers: Option<u64>,
+    hidden_size: Option<u64>,
+    heads: Option<u64>,
+    kv_heads: Option<u64>,
+    context: Option<u64>,
     /// Parameters by stored type.
-    pub(crate) stored: BTreeMap<String, u64>,
+    stored: BTreeMap<String, u64>,
     /// Size of the weights in memory by `--dtype`.
-    pub(crate) memory_bytes: Map<String, Value>,
-    pub(crate) bos: Bos,
-    pub(crate) tokenizer_fingerprint: Option<Digest>,
-    pub(crate) vocabulary: Option<usize>,
-    pub(crate) adapter: Option<AdapterIdentity>,
-    pub(crate) digest: Digest,
-    pub(crate) model_signing: Option<Digest>,
-    pub(crate) files: Vec<FileDigest>,
+    memory_bytes: Map<String, Value>,
+    bos: Bos,
+    tokenizer_fingerprint: Option<Digest>,
+    vocabulary: Option<usize>,
+    adapter: Option<AdapterIdentity>,
+    digest: Digest,
+    model_signing: Option<Digest>,
+    files: Vec<FileDigest>,
 }
 
 /// The beginning-of-sequence token that `--bos` results in.
 #[derive(Serialize)]
-pub(crate) struct Bos {
+struct Bos {
     policy: BosChoice,
     result: String,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -48,7 +50,7 @@ pub(crate) struct Bos {
 }
 
 impl Bos {
-    pub(crate) fn new(policy: BosChoice, tokenizer: Option<&Tokenizer>) -> Self {
+    fn new(policy: BosChoice, tokenizer: Option<&Tokenizer>) -> Self {
         let bare = |result: String| Self {
             policy,
             result,
@@ -84,6 +86,45 @@ impl Bos {
 }
 
 impl ModelSummary {
+    pub(crate) fn new(
+        located: &Located,
+        described: Description,
+        adapter: Option<AdapterIdentity>,
+        model_signing: Option<Digest>,
+        files: Vec<FileDigest>,
+    ) -> Self {
+        let policy = located
+            .entry
+            .as_ref()
+            .map_or(BosChoice::Auto, |entry| entry.bos);
+        let memory = described.memory.into_iter();
+        let tokenizer = described.tokenizer.as_ref();
+        Self {
+            reference: located.reference.clone(),
+            source: located.source.clone(),
+            revision: located.revision.clone(),
+            architecture: described.architecture,
+            unsupported: described.unsupported,
+            parameters: described.parameters,
+            layers: described.layers,
+            hidden_size: described.hidden,
+            heads: described.heads,
+            kv_heads: described.kv_heads,
+            context: described.context,
+            stored: described.stored,
+            memory_bytes: memory
+                .map(|(dtype, bytes)| (dtype.to_owned(), bytes.into()))
+                .collect(),
+            bos: Bos::new(policy, tokenizer),
+            tokenizer_fingerprint: tokenizer.map(|t| t.fingerprint().clone()),
+            vocabulary: tokenizer.map(|t| t.vocab_size()),
+            adapter,
+            digest: identity::root_digest(&files),
+            model_signing,
+            files,
+        }
+    }
+
     /// A table, then the files with their digests.
     pub(crate) fn text(&self) -> String {
         let mut table = Table::new();
