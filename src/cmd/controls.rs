@@ -67,12 +67,12 @@ fn run_check(args: &CheckArgs) -> Result<Outcome> {
 
 /// Published texts that a control must not repeat: the built-in sets.
 fn published() -> Result<Vec<Item>> {
-    let mut published = controls::builtin_items()?;
+    let published = controls::builtin_items()?;
     #[cfg(feature = "native")]
-    {
+    let published = {
         let probe_set = byrote_candle::model::builtin::PROBE_SET
             .map(|(name, bytes)| Source::Embedded { name, bytes });
-        published.extend(items::read_sources(&probe_set)?.items);
-    }
+        [published, items::read_sources(&probe_set)?.items].concat()
+    };
     Ok(published)
 }
