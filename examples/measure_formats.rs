@@ -40,7 +40,7 @@ fn main() -> Result<(), Box<dyn Error>> {
                 .iter()
                 .flat_map(scored)
                 .for_each(|window| assembly.add(&window));
-            let report = assembly.report();
+            let report = assembly.evidence().judge().into_report(None, None);
             told("assembled", started, report.items.len() as u64);
             drop(probed);
             render(&report)

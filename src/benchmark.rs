@@ -6,9 +6,9 @@ use byrote_candle::model::cpu;
 use byrote_candle::model::cpu::packed::{Arithmetic, Packed};
 use byrote_candle::model::cpu::product::{Target, product};
 use byrote_candle::native::Native;
-use byrote_candle::pool::Pools;
 use byrote_core::backend::{Backend, ScoreInput};
 use byrote_core::machine;
+use byrote_core::pool::Pools;
 use serde::Serialize;
 use std::time::Instant;
 

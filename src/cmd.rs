@@ -1,36 +1,28 @@
 //! The commands: each turns its arguments into settings, calls the library, and prints the result.
 
 #[cfg(feature = "native")]
-mod clock;
+pub(crate) mod clock;
 mod compare;
 mod controls;
 mod doctor;
 mod gate;
 mod inspect;
 mod lint;
-mod models;
+pub(crate) mod models;
 mod report;
 
 #[cfg(feature = "native")]
-mod fewer;
+pub(crate) mod model;
 #[cfg(feature = "native")]
-mod follow;
-#[cfg(feature = "native")]
-mod model;
-#[cfg(feature = "native")]
-mod probe;
+pub(crate) mod probe;
 #[cfg(feature = "native")]
 mod score;
 #[cfg(feature = "native")]
-mod scoring;
-#[cfg(feature = "native")]
 mod show;
-#[cfg(feature = "native")]
-mod spell;
 #[cfg(feature = "native")]
 mod sweep;
 #[cfg(feature = "native")]
-mod template;
+pub(crate) mod template;
 #[cfg(feature = "native")]
 mod tune;
 

@@ -6,21 +6,27 @@ mod cli;
 mod cmd;
 mod inspection;
 mod output;
+#[cfg(feature = "native")]
+mod probe_job;
+#[cfg(feature = "native")]
+mod progress;
 mod render;
 mod reports;
+#[cfg(feature = "native")]
+mod score_lines;
 
 use clap::Parser;
 use std::process::ExitCode;
 
-/// How a command ended. The only place that turns an outcome into a number is [`main`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// How a command ended, from the best to the worst: a block is final even if something else is undecided. The only place that turns an outcome into a number is [`main`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Outcome {
     /// It passed, or did what was asked.
     Done,
-    /// The policy blocks.
-    Blocked,
     /// It could not be decided, or not everything asked for was measured.
     Undecided,
+    /// The policy blocks.
+    Blocked,
     /// Stopped by Ctrl-C; what was scored is on disk.
     #[cfg_attr(
         not(feature = "native"),

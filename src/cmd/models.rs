@@ -1,10 +1,12 @@
 //! `byrote models`: list named models, describe one, download one.
 
 #[cfg(feature = "native")]
-use super::model::{digests, locate};
+use super::model::locate;
 use crate::cli::{ModelsCommand, OutputFormat};
 use crate::{Outcome, output};
 use anyhow::Result;
+#[cfg(feature = "native")]
+use byrote::checkpoint::digests;
 use byrote_core::registry::{EntrySource, ModelEntry, Registry};
 use comfy_table::{Table, presets};
 use serde::Serialize;

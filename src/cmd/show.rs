@@ -1,10 +1,11 @@
 //! `byrote models show`: describe a model without loading its weights.
 
-use super::model::{adapter_identity, checkpoint, digests, locate};
+use super::model::locate;
 use crate::cli::ShowArgs;
 use crate::render::model::ModelSummary;
 use crate::{Outcome, output};
 use anyhow::{Context, Result, bail};
+use byrote::checkpoint::{adapter_identity, digests, safetensors};
 use byrote_candle::model::describe::{self, Description};
 use byrote_candle::model::source::{Format, Located, signing};
 
@@ -44,7 +45,7 @@ fn describe(located: &Located) -> Result<Description> {
             .as_ref()
             .and_then(|entry| entry.family.as_deref());
         return Ok(describe::safetensors(
-            &checkpoint(located)?,
+            &safetensors(located)?,
             family,
             adapter,
         )?);

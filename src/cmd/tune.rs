@@ -1,11 +1,12 @@
 //! `byrote doctor --tune`: measures which options are fastest here. It changes nothing.
 
-use super::model::{locate, read};
+use super::model::locate;
 use crate::benchmark::{LARGEST_BATCH, WINDOW, flags, measure, peak_gflops, recommended};
 use crate::cli::OutputFormat;
 use crate::render::benchmark::Benchmark;
 use crate::{Outcome, output};
 use anyhow::{Context, Result};
+use byrote::checkpoint::read;
 use byrote_candle::model::Arithmetic;
 use byrote_candle::model::load::LoadConfig;
 use byrote_candle::model::memory::MemoryBudget;

@@ -8,5 +8,4 @@
 pub mod hub;
 pub mod model;
 pub mod native;
-pub mod pool;
 pub mod tokens;

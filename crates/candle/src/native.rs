@@ -10,13 +10,13 @@ mod unroll;
 use crate::model::cpu::packed::PANEL;
 use crate::model::memory::{BATCH_TOKENS, LOGIT_COLUMNS, LOGIT_ELEMENTS};
 use crate::model::{Arithmetic, CausalLm, ForwardInput, cpu};
-use crate::pool::{Pools, shares};
 use byrote_core::backend::exit::{CHUNKS, Exit};
 use byrote_core::backend::logits::{RowScore, score_row};
 use byrote_core::backend::tally::Tally;
 use byrote_core::backend::{
     Backend, BackendInfo, Choose, Scheme, ScoreError, ScoreInput, TokenScores,
 };
+use byrote_core::pool::{Pools, shares};
 use candle_core::Tensor;
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -44,12 +44,13 @@ const DEVICE_BATCH: (usize, usize) = (1 << 16, 512);
 /// The scores of one batch.
 type Scored = candle_core::Result<Vec<Result<TokenScores, ScoreError>>>;
 
-/// A model that scores windows.
+/// A model that scores windows. Copies share its weights and threads.
 ///
 /// On the CPU, the environment variable `CANDLE_NUM_THREADS` must be 1 before the first model is
 /// loaded. Each batch runs on a thread of its own, but Candle's operations would otherwise use
 /// Candle's own thread pool, on which concurrent batches wait for each other. The `byrote` program
 /// sets the variable at its start; a program that uses this library must set it itself.
+#[derive(Clone)]
 pub struct Native {
     model: Arc<dyn CausalLm>,
     info: BackendInfo,
@@ -138,11 +139,6 @@ impl Native {
             batch,
             arithmetic,
         })
-    }
-
-    /// Number of batches scored at the same time.
-    pub fn threads(&self) -> usize {
-        self.pools.threads()
     }
 
     /// The same model with products in f32, for results that rounding must not change. Shares
@@ -423,6 +419,10 @@ fn broken(error: &candle_core::Error) -> ScoreError {
 impl Backend for Native {
     fn info(&self) -> &BackendInfo {
         &self.info
+    }
+
+    fn threads(&self) -> usize {
+        self.pools.threads()
     }
 
     fn score(&self, inputs: &[ScoreInput<'_>]) -> Vec<Result<TokenScores, ScoreError>> {

@@ -270,6 +270,11 @@ pub type Choose<'a> = dyn FnMut(&[&[f32]]) -> Vec<Branch> + 'a;
 pub trait Backend: Sync {
     fn info(&self) -> &BackendInfo;
 
+    /// Number of inputs that can usefully be computed at the same time, each on a thread of its own.
+    fn threads(&self) -> usize {
+        1
+    }
+
     /// Scores every input in full, in order. A window that can't be scored gives an error in its
     /// place and doesn't disturb the others.
     fn score(&self, inputs: &[ScoreInput<'_>]) -> Vec<Result<TokenScores, ScoreError>>;

@@ -16,6 +16,10 @@ pub mod items;
 pub mod machine;
 pub mod metric;
 pub mod policy;
+#[cfg(feature = "threads")]
+pub mod pool;
+#[cfg(feature = "probe")]
+pub mod probe;
 pub mod registry;
 pub mod report;
 pub mod run;

@@ -28,10 +28,11 @@ mod rates;
 pub mod sarif;
 mod standing;
 pub mod terminal;
+mod token_text;
 pub(crate) mod words;
 
 pub use crate::verdict::power::Power;
-pub use assemble::{Assembly, assemble, rejudge};
+pub use assemble::{Assembly, Evidence, Judged, assemble, rejudge};
 
 use crate::digest::Digest;
 use crate::items::{InputManifest, ItemId, Kind, OptOut, Origin};

@@ -5,12 +5,11 @@
 
 #[cfg(feature = "probe")]
 mod atomic;
+pub mod dedup;
 #[cfg(feature = "probe")]
 mod difference;
 #[cfg(feature = "probe")]
 pub mod directory;
-#[cfg(feature = "probe")]
-pub mod first;
 #[cfg(all(test, feature = "probe"))]
 mod fixture;
 pub mod follow_up;
@@ -18,10 +17,11 @@ pub mod follow_up;
 pub mod journal;
 #[cfg(feature = "probe")]
 pub mod parquet;
+#[cfg(feature = "probe")]
+pub mod pass;
 pub mod plan;
 #[cfg(feature = "probe")]
 pub mod rows;
-pub mod twins;
 
 use crate::backend::exit::Exit;
 use crate::backend::{BackendInfo, TokenScores};
@@ -99,15 +99,16 @@ pub struct Settings {
     pub reveal: bool,
     /// How it is found out which windows are worth scoring; absent = all of them are.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub fewer: Option<Fewer>,
+    pub fewer: Option<WindowSelection>,
 }
 
 /// A way to score fewer windows. Controls and the policy's positive controls are scored in full all the same.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
-pub enum Fewer {
+pub enum WindowSelection {
     /// Coarse to fine.
-    FindRuns {
+    #[serde(rename = "find_runs")]
+    CoarseToFine {
         /// Memorized runs of so many tokens or more are found.
         tokens: u32,
         /// Tokens between the starts of the windows of the first pass.
@@ -115,7 +116,8 @@ pub enum Fewer {
         hits: Hits,
     },
     /// A long pass over the whole text.
-    Screen {
+    #[serde(rename = "screen")]
+    Screened {
         /// Tokens a piece at most, with its context.
         piece: u32,
         /// A window is scored if at least this share of its suffix tokens are the model's first choice,
@@ -139,11 +141,11 @@ pub struct Hits {
     pub epsilon: f64,
 }
 
-impl Fewer {
+impl WindowSelection {
     /// Which windows are hits.
     pub fn hits(&self) -> &Hits {
         match self {
-            Self::FindRuns { hits, .. } | Self::Screen { hits, .. } => hits,
+            Self::CoarseToFine { hits, .. } | Self::Screened { hits, .. } => hits,
         }
     }
 }

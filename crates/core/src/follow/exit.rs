@@ -46,7 +46,7 @@ pub fn in_full(kind: Kind, id: &ItemId, tags: &[String], policy: &Policy) -> boo
 mod tests {
     use super::*;
     use crate::backend::{Scheme, TokenScores};
-    use crate::follow::select::{asked, near_tie};
+    use crate::follow::select::{near_tie, requests};
     use crate::metric::item::Budget;
     use crate::metric::window::{measure, tests::scored};
     use crate::run::ScoredWindow;
@@ -165,7 +165,7 @@ mod tests {
                 assert!(policy.censored(window.sum_logprob) == f64::NEG_INFINITY);
                 assert!(!budget.holds(window.best_log_p_z(&policy.schemes).unwrap()));
                 assert!(
-                    asked(Kind::OptOut, &mut windows, &policy, false).is_empty(),
+                    requests(Kind::OptOut, &mut windows, &policy, false).is_empty(),
                     "{misses} {lp}"
                 );
             }

@@ -1,6 +1,6 @@
 //! Follow-ups over a backend: jobs that can be done in any order and on any thread, each giving a row a window.
 
-use super::select::{Asked, distance, foreign_prefixes, sampled_scheme};
+use super::select::{FollowUpRequest, distance, foreign_prefixes, sampled_scheme};
 use super::{beam, foreign};
 use crate::backend::{Backend, GreedyToken, ScoreError, ScoreInput, generate};
 use crate::metric::near;
@@ -78,7 +78,7 @@ pub enum Job<'a> {
 /// Jobs for what is asked of windows and not found yet, but for the reference. `controls` are the windows of the run's
 /// controls, one list a text; `batch` = windows continued together at most.
 pub fn jobs<'a>(
-    asked: &[(Task<'a>, Asked)],
+    asked: &[(Task<'a>, FollowUpRequest)],
     found: &HashMap<WindowId, FollowUp>,
     controls: &[Vec<&'a Window>],
     policy: &Policy,
@@ -777,20 +777,20 @@ mod tests {
             .iter()
             .map(|window| evidence(window, &model))
             .collect();
-        let full = Asked {
+        let full = FollowUpRequest {
             drafted: Some(0),
             near_probability: true,
             foreign_prefix: true,
             reference: true,
         };
-        let mut asked: Vec<(Task<'_>, Asked)> = windows
+        let mut asked: Vec<(Task<'_>, FollowUpRequest)> = windows
             .iter()
             .zip(&evidence)
             .map(|(window, evidence)| (Task { window, evidence }, full))
             .collect();
-        asked[3].1 = Asked {
+        asked[3].1 = FollowUpRequest {
             drafted: Some(8),
-            ..Asked::default()
+            ..FollowUpRequest::default()
         };
         let policy = Policy::default();
         let shape = |found: &HashMap<WindowId, FollowUp>, controls: &[Vec<&Window>], batch| {

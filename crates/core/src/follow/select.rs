@@ -17,7 +17,7 @@ const HOPEFUL: f64 = 0.5;
 
 /// What is asked of one window once all are scored and near ties are scored again.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Asked {
+pub struct FollowUpRequest {
     /// Continue it, with so many tokens of the true suffix taken as given; 0 = the whole suffix is generated.
     pub drafted: Option<u32>,
     /// Bound the probability of a near-verbatim sample.
@@ -169,12 +169,12 @@ pub fn hit(scored: &ScoredWindow, info: &BackendInfo, policy: &Policy) -> bool {
 /// The likeliest few of an item that is no control are continued (in full where they are greedily exact, which confirms
 /// it), bounded, compared with foreign prefixes and with the reference. Near misses of every item are continued, since
 /// what controls come near to says what predictability comes near to; those of items that are no controls are bounded, too.
-pub fn asked<'a>(
+pub fn requests<'a>(
     kind: Kind,
     windows: &'a mut [WindowEvidence],
     policy: &Policy,
     has_reference: bool,
-) -> Vec<(&'a WindowEvidence, Asked)> {
+) -> Vec<(&'a WindowEvidence, FollowUpRequest)> {
     let wanted = &policy.follow_up;
     likeliest_first(windows, &policy.schemes);
     let top = if kind == Kind::Control {
@@ -186,7 +186,7 @@ pub fn asked<'a>(
         let is_top = place < top;
         let near_miss = window.em >= wanted.near_miss;
         let in_full = wanted.everything || (is_top && window.greedy_exact);
-        let asked = Asked {
+        let asked = FollowUpRequest {
             drafted: (in_full || is_top || near_miss)
                 .then(|| if in_full { 0 } else { draft(window) }),
             near_probability: (is_top && window.em >= HOPEFUL
@@ -195,7 +195,7 @@ pub fn asked<'a>(
             foreign_prefix: is_top && wanted.foreign_prefixes > 0,
             reference: is_top && has_reference,
         };
-        (asked != Asked::default()).then_some((window, asked))
+        (asked != FollowUpRequest::default()).then_some((window, asked))
     };
     windows.iter().enumerate().filter_map(ask).collect()
 }
@@ -403,23 +403,23 @@ mod tests {
                 window(3, -0.01, &[]),
             ]
         };
-        let full = Asked {
+        let full = FollowUpRequest {
             drafted: Some(0),
             near_probability: true,
             foreign_prefix: true,
             reference: false,
         };
-        let near = Asked {
+        let near = FollowUpRequest {
             drafted: Some(16),
             near_probability: true,
-            ..Asked::default()
+            ..FollowUpRequest::default()
         };
         let exact_but_not_top = near;
-        let of_control = Asked {
+        let of_control = FollowUpRequest {
             near_probability: false,
             ..near
         };
-        type Case = (Kind, fn(&mut Policy), bool, Vec<(u64, Asked)>);
+        type Case = (Kind, fn(&mut Policy), bool, Vec<(u64, FollowUpRequest)>);
         let cases: Vec<Case> = vec![
             (
                 Kind::OptOut,
@@ -434,14 +434,14 @@ mod tests {
                 vec![
                     (
                         3,
-                        Asked {
+                        FollowUpRequest {
                             reference: true,
                             ..full
                         },
                     ),
                     (
                         0,
-                        Asked {
+                        FollowUpRequest {
                             reference: true,
                             ..full
                         },
@@ -481,9 +481,9 @@ mod tests {
                     .map(|(n, drafted)| {
                         (
                             n,
-                            Asked {
+                            FollowUpRequest {
                                 drafted: Some(drafted),
-                                ..Asked::default()
+                                ..FollowUpRequest::default()
                             },
                         )
                     })
@@ -497,9 +497,9 @@ mod tests {
                     .map(|n| {
                         (
                             n,
-                            Asked {
+                            FollowUpRequest {
                                 drafted: Some(0),
-                                ..Asked::default()
+                                ..FollowUpRequest::default()
                             },
                         )
                     })
@@ -508,10 +508,11 @@ mod tests {
         ];
         for (case, (kind, change, reference, expected)) in cases.into_iter().enumerate() {
             let mut windows = four();
-            let found: Vec<(u64, Asked)> = asked(kind, &mut windows, &policy(change), reference)
-                .into_iter()
-                .map(|(window, asked)| (window.placement.suffix_char / 10, asked))
-                .collect();
+            let found: Vec<(u64, FollowUpRequest)> =
+                requests(kind, &mut windows, &policy(change), reference)
+                    .into_iter()
+                    .map(|(window, asked)| (window.placement.suffix_char / 10, asked))
+                    .collect();
             assert_eq!(found, expected, "case {case}");
         }
     }

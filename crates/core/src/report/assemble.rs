@@ -5,24 +5,26 @@ mod provenance;
 
 use self::gathered::Gathered;
 use super::{
-    ControlSummary, LevelCount, PositiveControl, Report, ReportItem, Revealed, Summary,
-    WindowCounts, rates,
+    ControlSummary, LevelCount, PositiveControl, Report, ReportItem, Revealed, Spelled, Summary,
+    Timings, WindowCounts, rates,
 };
 use crate::follow::evidence;
 use crate::items::{Content, InputManifest, Kind};
 use crate::metric::follow_up::Numerics;
 use crate::metric::item::templates::window_log_p_z;
 use crate::metric::item::{Budget, FormEvidence, FormSize, ItemEvidence};
+use crate::metric::recall::Screened;
 use crate::metric::samples;
 use crate::metric::window::WindowEvidence;
-use crate::policy::{Level, Statistic};
+use crate::policy::Statistic;
+use crate::policy::decision::Decision;
 use crate::policy::{Policy, TAG};
 use crate::run::follow_up::FollowUp;
-use crate::run::{FollowUpRow, ProbedItem, RunManifest, ScoredWindow, Settings};
+use crate::run::{FollowUpRow, ProbedItem, RunManifest, ScoredWindow, Settings, WindowSelection};
 use crate::tokens::BosChoice;
 use crate::verdict::{self, Judgement, Subject, Verdict};
 use crate::window::TemplateId;
-use crate::window::{Form, ProbedForm, Stride, WindowId};
+use crate::window::{Form, ProbedForm, Stride, Window, WindowId};
 use std::collections::{HashMap, HashSet};
 
 /// Measures and judges a run whose windows are all at hand. A run may have millions: [`Assembly`] takes them one by one.
@@ -37,7 +39,7 @@ pub fn assemble(
 ) -> Report {
     let mut assembly = Assembly::new(manifest, items, follow_ups, policy);
     windows.iter().for_each(|window| assembly.add(window));
-    assembly.report()
+    assembly.evidence().judge().into_report(None, None)
 }
 
 /// A report in the making. Of an item whose windows have all come only its evidence is kept, so that memory is bounded by the
@@ -58,8 +60,38 @@ pub struct Assembly<'a> {
 #[derive(Debug)]
 enum State<'a> {
     Open(&'a ProbedItem, Gathered),
-    Done(Box<ReportItem>),
+    Done(Box<MeasuredItem<'a>>),
 }
+
+/// An item whose windows have all come.
+#[derive(Debug)]
+struct MeasuredItem<'a> {
+    probed: &'a ProbedItem,
+    evidence: ItemEvidence,
+    /// The likeliest windows, the likeliest first.
+    windows: Vec<WindowEvidence>,
+    /// The tokens of the likeliest window as text, where it is revealed.
+    spelled: Option<Spelled>,
+}
+
+/// What a run measured, before it is judged.
+#[derive(Debug)]
+pub struct Evidence<'a> {
+    manifest: &'a RunManifest,
+    policy: &'a Policy,
+    items: Vec<MeasuredItem<'a>>,
+    /// The tags that a report may name.
+    named: HashSet<&'a str>,
+    stray: u64,
+    /// Windows that took over the scores of an identical one.
+    pub shared: u64,
+    /// What the screen selected, where there was one.
+    pub screened: Option<Screened>,
+}
+
+/// A run that is judged.
+#[derive(Clone, Debug)]
+pub struct Judged(Report);
 
 impl<'a> Assembly<'a> {
     pub fn new(
@@ -116,10 +148,9 @@ impl<'a> Assembly<'a> {
                 let found = self.found.get(&scored.window).copied();
                 let taken = gathered.add(probed, scored, found, schemes, self.policy);
                 if gathered.is_whole(probed) {
-                    let item = item(
+                    let item = measured(
                         probed,
                         std::mem::take(gathered),
-                        &self.named,
                         self.policy,
                         self.manifest.settings.reveal,
                     );
@@ -132,21 +163,69 @@ impl<'a> Assembly<'a> {
         self.stray += u64::from(!taken);
     }
 
-    /// The report, judged, with neither decision nor timings. Windows that haven't come are missing in it.
-    pub fn report(self) -> Report {
-        let Self {
-            manifest,
-            policy,
-            named,
-            stray,
-            ..
-        } = self;
-        let reveal = manifest.settings.reveal;
+    /// What was measured. Windows that haven't come are missing in it.
+    pub fn evidence(self) -> Evidence<'a> {
+        let (policy, reveal) = (self.policy, self.manifest.settings.reveal);
         let items = self.items.into_iter().map(|state| match state {
-            State::Open(probed, gathered) => item(probed, gathered, &named, policy, reveal),
+            State::Open(probed, gathered) => measured(probed, gathered, policy, reveal),
             State::Done(item) => *item,
         });
-        let report = Report {
+        Evidence {
+            manifest: self.manifest,
+            policy,
+            items: items.collect(),
+            named: self.named,
+            stray: self.stray,
+            shared: 0,
+            screened: None,
+        }
+    }
+}
+
+impl Evidence<'_> {
+    /// Spells the likeliest window of every item whose text is revealed.
+    pub fn spell(&mut self, windows: &[Window], token_bytes: impl Fn(u32) -> Vec<u8>) {
+        if !self.manifest.settings.reveal {
+            return;
+        }
+        let mut wanted = HashMap::new();
+        for item in &mut self.items {
+            if let Some(likeliest) = item.windows.first()
+                && likeliest.tokens.is_some()
+            {
+                wanted.insert(likeliest.window.clone(), &mut item.spelled);
+            }
+        }
+        for window in windows {
+            if let Some(spelled) = wanted.remove(&window.id) {
+                *spelled = Spelled::new(window, &token_bytes);
+            }
+        }
+    }
+
+    /// Judges every item by the run's policy.
+    pub fn judge(self) -> Judged {
+        let (manifest, policy) = (self.manifest, self.policy);
+        let judged: Vec<Subject<'_>> = self
+            .items
+            .iter()
+            .map(
+                |MeasuredItem {
+                     probed, evidence, ..
+                 }| Subject {
+                    id: &probed.item.id,
+                    kind: probed.item.kind,
+                    tags: &probed.item.tags,
+                    matches: &probed.item.matches,
+                    evidence,
+                },
+            )
+            .collect();
+        let selection = manifest.settings.fewer.as_ref();
+        let judgement = judge(policy, &judged, selection, policy.follow_up.beam);
+        let reveal = manifest.settings.reveal;
+        let items = self.items.into_iter().zip(&judgement.verdicts);
+        let mut report = Report {
             tool: manifest.tool.clone(),
             created_at: manifest.created_at.clone(),
             model: manifest.model.clone(),
@@ -163,18 +242,39 @@ impl<'a> Assembly<'a> {
             settings: manifest.settings.clone(),
             plan_digest: manifest.plan.digest.clone(),
             policy: policy.clone(),
+            items: items
+                .map(|(item, verdict)| item.judged(verdict.clone(), &self.named, reveal))
+                .collect(),
             summary: Summary {
                 windows: WindowCounts {
-                    stray,
+                    stray: self.stray,
+                    shared: self.shared,
                     ..WindowCounts::default()
                 },
+                screened: self.screened,
                 ..Summary::default()
             },
-            items: items.collect(),
             decision: None,
             timings: None,
         };
-        rejudge(&report, policy)
+        report.summary = summary(&report, policy, &judgement);
+        Judged(report)
+    }
+}
+
+impl Judged {
+    /// The report as it is without a decision, which the gate decides by.
+    pub fn report(&self) -> &Report {
+        &self.0
+    }
+
+    /// The finished report.
+    pub fn into_report(self, decision: Option<Decision>, timings: Option<Timings>) -> Report {
+        Report {
+            decision,
+            timings,
+            ..self.0
+        }
     }
 }
 
@@ -192,16 +292,8 @@ pub fn rejudge(report: &Report, policy: &Policy) -> Report {
             evidence: &item.evidence,
         })
         .collect();
-    let mut judgement = verdict::judge(policy, &subjects);
-    if policy.near_verbatim && report.policy.follow_up.beam == 0 {
-        judgement
-            .verdicts
-            .iter_mut()
-            .for_each(Verdict::without_near_verbatim);
-    }
-    for (verdict, subject) in judgement.verdicts.iter_mut().zip(&subjects) {
-        verdict.where_unseen(policy, subject.evidence, report.settings.fewer.as_ref());
-    }
+    let selection = report.settings.fewer.as_ref();
+    let judgement = judge(policy, &subjects, selection, report.policy.follow_up.beam);
     let mut report = Report {
         policy: policy.clone(),
         decision: None,
@@ -214,13 +306,29 @@ pub fn rejudge(report: &Report, policy: &Policy) -> Report {
     report
 }
 
-fn item(
-    probed: &ProbedItem,
+/// Judges items of a run that selected its windows in this way and bounded near-verbatim samples by a beam of this width.
+fn judge(
+    policy: &Policy,
+    subjects: &[Subject<'_>],
+    selection: Option<&WindowSelection>,
+    beam: u32,
+) -> Judgement {
+    let mut judgement = verdict::judge(policy, subjects);
+    for (verdict, subject) in judgement.verdicts.iter_mut().zip(subjects) {
+        if policy.near_verbatim && beam == 0 {
+            verdict.without_near_verbatim();
+        }
+        verdict.where_unseen(policy, subject.evidence, selection);
+    }
+    judgement
+}
+
+fn measured<'a>(
+    probed: &'a ProbedItem,
     gathered: Gathered,
-    named: &HashSet<&str>,
     policy: &Policy,
     reveal: bool,
-) -> ReportItem {
+) -> MeasuredItem<'a> {
     let budget = Budget {
         schemes: &policy.schemes,
         tau: policy.tau,
@@ -272,39 +380,40 @@ fn item(
         .iter_mut()
         .skip(1)
         .for_each(|window| window.tokens = None);
-    let item = &probed.item;
-    let windows = redacted(shown, reveal);
-    ReportItem {
-        id: item.id.clone(),
-        kind: item.kind,
-        salted_digest: probed.salted_digest.clone(),
-        opt_out: provenance::shown(item, reveal),
-        repetitions: item.repetitions,
-        tags: item
-            .tags
-            .iter()
-            .filter(|tag| named.contains(tag.as_str()))
-            .cloned()
-            .collect(),
-        matches: item.matches.clone(),
-        origin: item.origin.clone(),
-        verdict: Verdict {
-            item: item.id.clone(),
-            level: Level::Inconclusive,
-            reasons: Vec::new(),
-            validity: None,
-        },
+    MeasuredItem {
+        probed,
         evidence: ItemEvidence {
             follow_up,
             numerics,
             ..ItemEvidence::of(probed.unprobed.clone(), forms)
         },
-        windows,
-        revealed: reveal.then(|| revealed(probed)),
+        windows: redacted(shown, reveal),
+        spelled: None,
     }
 }
 
-fn revealed(probed: &ProbedItem) -> Revealed {
+impl MeasuredItem<'_> {
+    fn judged(self, verdict: Verdict, named: &HashSet<&str>, reveal: bool) -> ReportItem {
+        let item = &self.probed.item;
+        let tags = item.tags.iter().filter(|tag| named.contains(tag.as_str()));
+        ReportItem {
+            id: item.id.clone(),
+            kind: item.kind,
+            salted_digest: self.probed.salted_digest.clone(),
+            opt_out: provenance::shown(item, reveal),
+            repetitions: item.repetitions,
+            tags: tags.cloned().collect(),
+            matches: item.matches.clone(),
+            origin: item.origin.clone(),
+            verdict,
+            evidence: self.evidence,
+            windows: self.windows,
+            revealed: reveal.then(|| revealed(self.probed, self.spelled)),
+        }
+    }
+}
+
+fn revealed(probed: &ProbedItem, spelled: Option<Spelled>) -> Revealed {
     let item = &probed.item;
     let mut texts: Vec<(Form, String)> = probed
         .forms
@@ -326,7 +435,7 @@ fn revealed(probed: &ProbedItem) -> Revealed {
         source_url: item.source_url.clone(),
         license: item.license.clone(),
         texts,
-        spelled: None,
+        spelled,
     }
 }
 

@@ -3,7 +3,7 @@
 
 use super::{Report, ReportItem};
 use crate::items::Kind;
-use crate::run::Fewer;
+use crate::run::WindowSelection;
 use crate::tokens::BosChoice;
 use crate::window::{Reflow, Stride, WindowId};
 
@@ -58,8 +58,10 @@ pub(crate) fn probe(report: &Report) -> Vec<String> {
         flag("template", &ids.join(","));
     }
     match &settings.fewer {
-        Some(Fewer::FindRuns { tokens, .. }) => flag("find-runs", &tokens.to_string()),
-        Some(Fewer::Screen { piece, .. }) => flag("screen", &piece.to_string()),
+        Some(WindowSelection::CoarseToFine { tokens, .. }) => {
+            flag("find-runs", &tokens.to_string())
+        }
+        Some(WindowSelection::Screened { piece, .. }) => flag("screen", &piece.to_string()),
         None => {}
     }
     if let Some(reference) = &report.reference {

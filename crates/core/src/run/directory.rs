@@ -3,7 +3,7 @@
 //! ```text
 //! DIR/run.json                     the manifest: what is tested and how
 //! DIR/scores/part-00000.parquet    scores, a row a window, in the plan's order
-//! DIR/first-pass/part-00000.parquet  scores of a first pass, where there is one (run/first.rs)
+//! DIR/first-pass/part-00000.parquet  scores of a first pass, where there is one (run/pass.rs)
 //! DIR/follow-up.jsonl              what else was found out about a few of them (run/journal.rs)
 //! DIR/report.json, ...             whatever else is written with `write_file`
 //! DIR/.lock                        held while a process scores

@@ -5,7 +5,7 @@ use crate::metric::left::LeftWindows;
 use crate::metric::samples::grouped;
 use crate::policy::Level;
 use crate::policy::Policy;
-use crate::run::{Fewer, Hits};
+use crate::run::{Hits, WindowSelection};
 use crate::verdict::Verdict;
 
 impl Verdict {
@@ -17,7 +17,7 @@ impl Verdict {
         &mut self,
         policy: &Policy,
         evidence: &ItemEvidence,
-        fewer: Option<&Fewer>,
+        fewer: Option<&WindowSelection>,
     ) {
         let sum =
             |of: fn(&LeftWindows) -> u64| evidence.forms.iter().map(|f| of(&f.left)).sum::<u64>();
@@ -25,7 +25,9 @@ impl Verdict {
         let windows = grouped(evidence.windows());
         let (reason, proven) = match fewer {
             _ if coarse + screen == 0 => return,
-            Some(Fewer::FindRuns { tokens, hits, .. }) if screen == 0 && hits.cover(policy) => {
+            Some(WindowSelection::CoarseToFine { tokens, hits, .. })
+                if screen == 0 && hits.cover(policy) =>
+            {
                 let reason = format!(
                     "no memorized run of {} tokens or more: the {} of {windows} windows that weren't scored lie between such \
                      that are no hits; shorter runs weren't looked for",
@@ -34,7 +36,7 @@ impl Verdict {
                 );
                 (reason, true)
             }
-            Some(Fewer::FindRuns { .. }) if screen == 0 => {
+            Some(WindowSelection::CoarseToFine { .. }) if screen == 0 => {
                 let reason = format!(
                     "{} of {windows} windows weren't scored, by a first pass that looked for less than what is within the budget \
                      of this policy; probe again with --gate and this policy",
@@ -108,16 +110,16 @@ mod tests {
         }
     }
 
-    fn find_runs(tau: f64) -> Fewer {
-        Fewer::FindRuns {
+    fn find_runs(tau: f64) -> WindowSelection {
+        WindowSelection::CoarseToFine {
             tokens: 99,
             stride: 50,
             hits: hits(tau),
         }
     }
 
-    fn screen() -> Fewer {
-        Fewer::Screen {
+    fn screen() -> WindowSelection {
+        WindowSelection::Screened {
             piece: 1024,
             first_choices: 0.6,
             log_p: -13.8,

@@ -3,7 +3,7 @@
 use super::chars::Chars;
 use super::reflow::{looks_wrapped, reflow};
 use super::{Form, ProbedForm, Reflow, Stride, Window, WindowConfig, WindowId};
-use crate::items::{Content, Item};
+use crate::items::{Content, Item, ItemId, Origin};
 use crate::tokens::Encoding;
 use crate::tokens::{EncodeError, TextEncoder};
 use crate::window::{Placement, TemplateId};
@@ -40,6 +40,40 @@ pub struct Cut {
     pub forms: Vec<ProbedForm>,
     /// Why there is no window, if there is none.
     pub unprobed: Option<String>,
+}
+
+/// Encodes a prefix and a suffix as one text, after `bos`: the one window of a pre-split text, whatever its length.
+///
+/// # Errors
+/// When the text can't be encoded, or prefix and suffix make no window; the message says why.
+pub fn cut_split(
+    prefix: String,
+    suffix: String,
+    tokenizer: &dyn TextEncoder,
+    bos: Option<u32>,
+) -> Result<Window, String> {
+    let item = Item::new(
+        ItemId(String::new()),
+        Content::Split { prefix, suffix },
+        Origin {
+            file: String::new(),
+            line: None,
+        },
+    );
+    let config = WindowConfig {
+        prefix: 1,
+        suffix: 1,
+        lead: None,
+        stride: Stride::Tokens(1),
+        reflow: Reflow::Off,
+    };
+    let mut cut = cut(&item, tokenizer, bos, &config).map_err(|error| error.to_string())?;
+    match cut.windows.pop() {
+        Some(window) => Ok(window),
+        None => Err(cut
+            .unprobed
+            .unwrap_or_else(|| "there is nothing to score".to_owned())),
+    }
 }
 
 /// Cuts an item. `bos` is put in front of every window.

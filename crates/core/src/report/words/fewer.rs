@@ -4,7 +4,7 @@ use crate::metric::recall::Screened;
 use crate::metric::samples::grouped;
 use crate::report::Report;
 use crate::report::words::{count, share};
-use crate::run::Fewer;
+use crate::run::WindowSelection;
 
 /// Notes on what was scored once for several windows, and on what wasn't scored.
 pub(crate) fn notes(report: &Report) -> Vec<String> {
@@ -18,7 +18,7 @@ pub(crate) fn notes(report: &Report) -> Vec<String> {
     }
     match &report.settings.fewer {
         None => {}
-        Some(Fewer::FindRuns { tokens, stride, .. }) => notes.push(format!(
+        Some(WindowSelection::CoarseToFine { tokens, stride, .. }) => notes.push(format!(
             "Scored coarse to fine: first one window every {} and then all around hits, which are windows within the sample \
              budget or greedily exact; {} of {} in all. Every memorized run of {} or more, a stretch in which every window's suffix \
              is a hit, is found whole. Of shorter runs nothing is said, and coverage and counts are at least so much.",
@@ -27,7 +27,7 @@ pub(crate) fn notes(report: &Report) -> Vec<String> {
             count(windows.planned, "window"),
             count(u64::from(*tokens), "token"),
         )),
-        Some(Fewer::Screen { piece, first_choices, log_p, .. }) => {
+        Some(WindowSelection::Screened { piece, first_choices, log_p, .. }) => {
             notes.push(format!(
                 "Screened: a pass over the texts in pieces of up to {} chose the windows to be scored, those with {} first choices \
                  or with ln p of at least {log_p:.1} in it. An item with windows that weren't scored is never clear.",
@@ -93,7 +93,7 @@ mod tests {
         assert!(notes(&report)[0].starts_with("1 window has the same tokens as another"));
         report.summary.windows.shared = 1_200;
         (report.summary.windows.planned, report.summary.windows.left) = (10_000, 7_500);
-        report.settings.fewer = Some(Fewer::FindRuns {
+        report.settings.fewer = Some(WindowSelection::CoarseToFine {
             tokens: 99,
             stride: 50,
             hits: hits(),
@@ -112,7 +112,7 @@ mod tests {
     #[test]
     fn a_screen_stands_with_its_recall() {
         let mut report = fixture::report();
-        report.settings.fewer = Some(Fewer::Screen {
+        report.settings.fewer = Some(WindowSelection::Screened {
             piece: 1024,
             first_choices: 0.6,
             log_p: -13.8,

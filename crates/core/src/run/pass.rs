@@ -14,12 +14,12 @@ pub const FOLDER: &str = "first-pass";
 
 /// The first pass of a run.
 #[derive(Debug)]
-pub struct FirstPass<'a> {
+pub struct PassScores<'a> {
     run: &'a RunDir,
     rows: Rows<'a>,
 }
 
-impl<'a> FirstPass<'a> {
+impl<'a> PassScores<'a> {
     /// The first pass over these windows, which follow from the run's own; without windows there is none, and no folder.
     ///
     /// # Errors
@@ -80,7 +80,7 @@ mod tests {
                 .map(|window| (*window).clone())
                 .collect::<Vec<_>>(),
         );
-        let first = FirstPass::open(&run, &windows).unwrap();
+        let first = PassScores::open(&run, &windows).unwrap();
         assert_eq!((first.plan().windows, first.plan().parts()), (150, 3));
         first.write(1, &rows[64..128]).unwrap();
         first.write(0, &rows[..64]).unwrap();
@@ -91,7 +91,7 @@ mod tests {
         let torn = dir.path().join(FOLDER).join("part-00002.parquet");
         std::fs::write(&torn, b"PAR1").unwrap();
 
-        let mut first = FirstPass::open(&run, &windows).unwrap();
+        let mut first = PassScores::open(&run, &windows).unwrap();
         let missing = first.missing();
         assert_eq!((missing.parts, missing.warnings.len()), (vec![2], 1));
         first.write(2, &rows[128..]).unwrap();
@@ -106,7 +106,7 @@ mod tests {
     fn without_windows_there_is_no_folder() {
         let dir = tempfile::tempdir().unwrap();
         let run = RunDir::open(dir.path(), fixture::manifest(10)).unwrap();
-        let mut first = FirstPass::open::<Window>(&run, &[]).unwrap();
+        let mut first = PassScores::open::<Window>(&run, &[]).unwrap();
         assert!(first.missing().parts.is_empty() && first.row(0).unwrap().is_none());
         assert!(!dir.path().join(FOLDER).exists());
     }

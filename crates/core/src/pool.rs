@@ -1,7 +1,7 @@
 //! Threads for tensor work. Each thread has a rayon pool with one thread, so no product is divided
 //! among threads and the numbers don't depend on the number of threads.
 
-use byrote_core::backend::ScoreError;
+use crate::backend::ScoreError;
 use rayon::{ThreadPool, ThreadPoolBuilder};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc;

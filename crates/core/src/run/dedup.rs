@@ -1,4 +1,4 @@
-//! Windows that are the same question: equal token ids and prefix length. One is scored, its twins take its scores over.
+//! Windows that are the same question: equal token ids and prefix length. One is scored, its duplicates take its scores over.
 //!
 //! Boilerplate, quotations, near-duplicate items, and texts whose layouts or templates come to the same tokens make many of
 //! them. Which window is scored depends on the order alone, so that a resumed run computes what it would have computed.
@@ -8,16 +8,16 @@ use crate::window::Window;
 use std::collections::HashMap;
 use std::hash::Hash;
 
-/// Which windows are twins of which.
+/// Which windows are duplicates of which.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Twins {
-    /// Each twin's first, by places in the list of windows. Windows without twins aren't in it, nor are the first ones.
+pub struct Duplicates {
+    /// Each duplicate's first, by places in the list of windows. Windows without duplicates aren't in it, nor are the first ones.
     first: HashMap<usize, usize>,
 }
 
-impl Twins {
-    /// Finds twins among windows, given with their places in the order in which they are scored. Only windows of one
-    /// `class` are twins: those that are scored in one manner, such as in full.
+impl Duplicates {
+    /// Finds duplicates among windows, given with their places in the order in which they are scored. Only windows of one
+    /// `class` are duplicates: those that are scored in one manner, such as in full.
     pub fn of<'a, C: Hash + Eq>(
         order: impl IntoIterator<Item = (usize, &'a Window)>,
         class: impl Fn(&Window) -> C,
@@ -55,36 +55,42 @@ impl Twins {
     }
 }
 
-/// What was found for windows that have twins still to come, and for no others.
+/// What was found for windows that have duplicates still to come, and for no others.
 #[derive(Clone, Debug)]
-pub struct Held<T> {
-    /// By the first twin's place: how many are still to come, and what was found.
+pub struct ScoreCache<T> {
+    /// By the first duplicate's place: how many are still to come, and what was found.
     due: HashMap<usize, (usize, Option<T>)>,
 }
 
-impl<T: Clone> Held<T> {
-    /// For the twins at these places, which are still to come.
-    pub fn for_twins(twins: &Twins, places: impl IntoIterator<Item = usize>) -> Self {
+impl<T: Clone> ScoreCache<T> {
+    /// For the duplicates at these places, which are still to come.
+    pub fn for_duplicates(
+        duplicates: &Duplicates,
+        places: impl IntoIterator<Item = usize>,
+    ) -> Self {
         let mut due: HashMap<usize, (usize, Option<T>)> = HashMap::new();
-        for first in places.into_iter().filter_map(|place| twins.first(place)) {
+        for first in places
+            .into_iter()
+            .filter_map(|place| duplicates.first(place))
+        {
             due.entry(first).or_insert((0, None)).0 += 1;
         }
         Self { due }
     }
 
-    /// Whether twins of the window at `place` are still to come, for which nothing is held yet.
+    /// Whether duplicates of the window at `place` are still to come, for which nothing is held yet.
     pub fn wants(&self, place: usize) -> bool {
         self.due.get(&place).is_some_and(|(_, held)| held.is_none())
     }
 
-    /// Keeps what was found for the window at `place` if it has twins still to come.
+    /// Keeps what was found for the window at `place` if it has duplicates still to come.
     pub fn put(&mut self, place: usize, found: &T) {
         if let Some((_, held)) = self.due.get_mut(&place) {
             *held = Some(found.clone());
         }
     }
 
-    /// What was found for the window at `first`, for one of its twins; the last of them takes it away. `None` if nothing is
+    /// What was found for the window at `first`, for one of its duplicates; the last of them takes it away. `None` if nothing is
     /// held.
     pub fn take(&mut self, first: usize) -> Option<T> {
         let (left, held) = self.due.get_mut(&first)?;
@@ -96,7 +102,7 @@ impl<T: Clone> Held<T> {
         }
     }
 
-    /// Whether something is held for the twins of the window at `first`.
+    /// Whether something is held for the duplicates of the window at `first`.
     pub fn has(&self, first: usize) -> bool {
         self.due.get(&first).is_some_and(|(_, held)| held.is_some())
     }
@@ -146,8 +152,8 @@ mod tests {
         windows
     }
 
-    fn firsts(twins: &Twins, count: usize) -> Vec<Option<usize>> {
-        (0..count).map(|place| twins.first(place)).collect()
+    fn firsts(duplicates: &Duplicates, count: usize) -> Vec<Option<usize>> {
+        (0..count).map(|place| duplicates.first(place)).collect()
     }
 
     #[test]
@@ -160,19 +166,19 @@ mod tests {
             (&[1, 2, 3], 1),
             (&[1, 2, 3], 2),
         ]);
-        let twins = Twins::of(windows.iter().enumerate(), |_| ());
+        let duplicates = Duplicates::of(windows.iter().enumerate(), |_| ());
         assert_eq!(
-            firsts(&twins, 6),
+            firsts(&duplicates, 6),
             [None, None, Some(0), None, Some(0), Some(1)]
         );
-        assert_eq!((twins.len(), twins.is_empty()), (3, false));
+        assert_eq!((duplicates.len(), duplicates.is_empty()), (3, false));
 
-        let in_order = Twins::of([4, 2, 0, 5].map(|place| (place, &windows[place])), |_| ());
+        let in_order = Duplicates::of([4, 2, 0, 5].map(|place| (place, &windows[place])), |_| ());
         assert_eq!(
             firsts(&in_order, 6),
             [Some(4), None, Some(4), None, None, None]
         );
-        let apart = Twins::of(windows.iter().enumerate(), |window| {
+        let apart = Duplicates::of(windows.iter().enumerate(), |window| {
             window.placement.start_token
         });
         assert!(apart.is_empty());
@@ -212,8 +218,8 @@ mod tests {
             (&[1, 2], 1),
             (&[5, 6], 1),
         ]);
-        let twins = Twins::of(windows.iter().enumerate(), |_| ());
-        let mut held = Held::for_twins(&twins, 0..5);
+        let duplicates = Duplicates::of(windows.iter().enumerate(), |_| ());
+        let mut held = ScoreCache::for_duplicates(&duplicates, 0..5);
         assert!(held.wants(0) && !held.wants(1));
         held.put(0, &"a");
         held.put(1, &"b");
@@ -226,7 +232,7 @@ mod tests {
         assert_eq!((held.take(0), held.take(1)), (None, None));
 
         // A resumed run waits only for those it still has to write.
-        let rest: Held<&str> = Held::for_twins(&twins, 4..5);
+        let rest: ScoreCache<&str> = ScoreCache::for_duplicates(&duplicates, 4..5);
         assert!(!rest.wants(0));
     }
 }
