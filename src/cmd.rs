@@ -1,4 +1,4 @@
-//! The commands: each wires stages of the library together, and owns files, loops and progress.
+//! The commands: each turns its arguments into settings, calls the library, and prints the result.
 
 #[cfg(feature = "native")]
 pub(crate) mod clock;
@@ -9,7 +9,6 @@ mod gate;
 mod inspect;
 mod lint;
 pub(crate) mod models;
-pub(crate) mod out;
 mod report;
 
 #[cfg(feature = "native")]
@@ -27,8 +26,8 @@ pub(crate) mod template;
 #[cfg(feature = "native")]
 mod tune;
 
-use crate::Outcome;
 use crate::cli::{Cli, Command};
+use crate::{Outcome, output};
 use anyhow::Result;
 use clap::CommandFactory;
 
@@ -52,12 +51,12 @@ pub(crate) fn run(cli: Cli) -> Result<Outcome> {
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "byrote", &mut script);
-            out::print(&script)
+            output::print(&script)
         }
         Command::Man => {
             let mut page = Vec::new();
             clap_mangen::Man::new(Cli::command()).render(&mut page)?;
-            out::print(&page)
+            output::print(&page)
         }
     }
 }

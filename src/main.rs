@@ -1,11 +1,19 @@
 //! The byrote program: reads the command line, runs one command, maps its outcome to an exit code.
 
+#[cfg(feature = "native")]
+mod benchmark;
 mod cli;
 mod cmd;
+mod inspection;
+mod output;
 #[cfg(feature = "native")]
 mod probe_job;
 #[cfg(feature = "native")]
 mod progress;
+mod render;
+mod reports;
+#[cfg(feature = "native")]
+mod score_lines;
 
 use clap::Parser;
 use std::process::ExitCode;
@@ -36,9 +44,9 @@ fn main() -> ExitCode {
         Ok(Outcome::Blocked) => 1,
         Ok(Outcome::Undecided) => 2,
         Ok(Outcome::Interrupted) => 130,
-        Err(error) if cmd::out::is_broken_pipe(&error) => 0,
+        Err(error) if output::is_broken_pipe(&error) => 0,
         Err(error) => {
-            cmd::out::error(&error);
+            output::error(&error);
             2
         }
     })

@@ -7,7 +7,8 @@ pub(crate) use sweep::run_all;
 
 use crate::cli::{Dtype, OutputFormat, ProbeArgs};
 use crate::cmd::model::{announce, locate};
-use crate::cmd::{models, out, template};
+use crate::cmd::{models, template};
+use crate::output;
 use crate::progress::Terminal;
 use anyhow::{Result, bail};
 use byrote::checkpoint::{FurtherCheckpoints, LoadOptions, LoadedModel, Reference};
@@ -126,7 +127,7 @@ impl<'a> ProbeJob<'a> {
             ),
         };
         for note in outlook(&texts, &self.config.policy) {
-            out::note(note);
+            output::note(note);
         }
         Ok(Target {
             located,
@@ -148,7 +149,7 @@ impl<'a> ProbeJob<'a> {
         let schemes = Scheme::with_defaults(&policy.schemes);
         let mut model = LoadedModel::load(&target.located, &options, schemes)?;
         if model.is_too_coarse_for(policy) {
-            out::note(
+            output::note(
                 "every window counts under the policy's statistic: products are computed in f32",
             );
             model.multiply_in_f32();

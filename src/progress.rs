@@ -1,6 +1,6 @@
 //! Progress on the terminal, and Ctrl-C.
 
-use crate::cmd::out;
+use crate::output;
 use anyhow::{Context, Result};
 use byrote_core::probe::Progress;
 use indicatif::{ProgressBar, ProgressStyle};
@@ -24,7 +24,7 @@ impl Terminal {
 
 impl Progress for Terminal {
     fn note(&self, message: &str) {
-        out::note(message);
+        output::note(message);
     }
 
     fn begin(&self, total: u64, what: &str) {
@@ -65,7 +65,7 @@ pub(crate) fn stop_on_ctrl_c() -> Result<()> {
             )]
             std::process::exit(130);
         }
-        out::note("stopping after the windows in hand; press Ctrl-C again to stop at once");
+        output::note("stopping after the windows in hand; press Ctrl-C again to stop at once");
     })
     .context("Ctrl-C can't be caught")
 }

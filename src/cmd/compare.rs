@@ -1,8 +1,7 @@
 //! `byrote compare`: two or more reports on the same texts.
 
-use super::{out, report};
-use crate::Outcome;
 use crate::cli::{CompareArgs, CompareFormat};
+use crate::{Outcome, output, reports};
 use anyhow::Result;
 use byrote_core::compare::{Comparison, csv, html, json_v1, markdown, text};
 use byrote_core::policy::Policy;
@@ -17,12 +16,12 @@ pub(crate) fn run(args: &CompareArgs) -> Result<Outcome> {
         .collect();
     let reports: Vec<Report> = paths
         .iter()
-        .map(|path| report::read(path))
+        .map(|path| reports::read(path))
         .collect::<Result<_>>()?;
     let policy = given.as_ref().unwrap_or(&reports[0].policy);
     let named: Vec<(String, &Report)> = paths.iter().map(|path| name(path)).zip(&reports).collect();
     let comparison = Comparison::of(&named, policy);
-    let colour = args.output.is_none() && out::colour();
+    let colour = args.output.is_none() && output::color();
     let bytes = match args.format {
         CompareFormat::Text => text::render(
             &comparison,
@@ -37,9 +36,9 @@ pub(crate) fn run(args: &CompareArgs) -> Result<Outcome> {
         CompareFormat::Html => html::render(&comparison)?.into_bytes(),
         CompareFormat::Csv => csv::render(&comparison).into_bytes(),
     };
-    out::deliver(&bytes, args.output.as_deref())?;
+    output::deliver(&bytes, args.output.as_deref())?;
     if let Some(output) = &args.output {
-        out::note(format_args!(
+        output::note(format_args!(
             "{} Comparison: {}",
             text::outcome(&comparison),
             output.display()
@@ -52,7 +51,7 @@ pub(crate) fn run(args: &CompareArgs) -> Result<Outcome> {
     })
 }
 
-/// A report by the path under which it was given, without what all of them end in.
+/// The name of a report in the comparison: its path, without `/report.json`.
 fn name(path: &Path) -> String {
     let folder = if path.ends_with("report.json") {
         path.parent()

@@ -1,8 +1,7 @@
-//! `byrote gate`: decide again on an old report, without the model.
+//! `byrote gate`: apply a policy to an existing report, without the model.
 
-use super::report;
-use crate::Outcome;
 use crate::cli::GateArgs;
+use crate::{Outcome, reports};
 use anyhow::{Context, Result};
 use byrote_core::gate::{self, files};
 use byrote_core::policy::Policy;
@@ -12,25 +11,25 @@ use jiff::Zoned;
 use std::path::Path;
 
 pub(crate) fn run(args: &GateArgs) -> Result<Outcome> {
-    report::check(&args.format, args.output.as_deref())?;
-    // Reports and files may take long to read; what is wrong with the policy is told before.
+    reports::check(&args.format, args.output.as_deref())?;
+    // A wrong policy fails first: reports and model files may take long to read.
     let policy = Policy::open(&args.policy)?;
     let report = decided(
-        &report::read(&args.report)?,
+        &reports::read(&args.report)?,
         &policy,
         args.baseline.as_deref(),
     )?;
     if let Some(model) = &args.model {
         files::check(&report, model)?;
     }
-    report::deliver(&report, &args.format, args.output.as_deref())?;
+    reports::deliver(&report, &args.format, args.output.as_deref())?;
     Ok(report.decision.as_ref().map_or(Outcome::Undecided, outcome))
 }
 
-/// The report judged by a policy and decided, against an older report if there is one.
+/// Judges a report by a policy and decides, compared with an older report if there is one.
 pub(crate) fn decided(report: &Report, policy: &Policy, baseline: Option<&Path>) -> Result<Report> {
     let baseline = baseline
-        .map(|path| report::read(path).context("the baseline"))
+        .map(|path| reports::read(path).context("the baseline"))
         .transpose()?;
     Ok(gate::redecide_against(
         report,

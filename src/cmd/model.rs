@@ -1,6 +1,6 @@
 //! How a model is found and announced on the command line.
 
-use super::out;
+use crate::output;
 use anyhow::Result;
 use byrote::checkpoint::{self, LoadedModel};
 use byrote_candle::model::source::{LocateOptions, Located};
@@ -34,5 +34,5 @@ pub(crate) fn locate(
 
 /// Says in a line what is about to be scored.
 pub(crate) fn announce(model: &LoadedModel) {
-    out::note(model.describe());
+    output::note(model.describe());
 }

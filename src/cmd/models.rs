@@ -1,11 +1,15 @@
-//! `byrote models`: what can be named, and fetching it.
+//! `byrote models`: list named models, describe one, download one.
 
-use super::out;
-use crate::Outcome;
+#[cfg(feature = "native")]
+use super::model::locate;
 use crate::cli::{ModelsCommand, OutputFormat};
+use crate::{Outcome, output};
 use anyhow::Result;
+#[cfg(feature = "native")]
+use byrote::checkpoint::digests;
 use byrote_core::registry::{EntrySource, ModelEntry, Registry};
 use comfy_table::{Table, presets};
+use serde::Serialize;
 use std::path::Path;
 
 pub(crate) fn run(command: &ModelsCommand) -> Result<Outcome> {
@@ -26,47 +30,51 @@ pub(crate) fn open(file: Option<&Path>) -> Result<Registry> {
     })
 }
 
+#[derive(Serialize)]
+struct Row<'a> {
+    name: &'a str,
+    source: String,
+    default: bool,
+    notes: Option<&'a str>,
+}
+
 fn list(registry: &Registry, format: OutputFormat) -> Result<Outcome> {
-    let source = |entry: &ModelEntry| match &entry.source {
-        EntrySource::Builtin => "built in".to_owned(),
-        EntrySource::Hub(repo) => match &entry.revision {
-            Some(revision) => format!("{repo}@{revision}"),
-            None => repo.clone(),
-        },
-        EntrySource::Path(path) => path.display().to_string(),
+    let entries = registry.entries.iter();
+    let rows: Vec<Row<'_>> = entries.map(|entry| row(entry, &registry.default)).collect();
+    output::record(format, &rows, |rows| {
+        let mut table = Table::new();
+        table
+            .load_preset(presets::NOTHING)
+            .set_header(["name", "source", "notes"]);
+        for row in rows {
+            table.add_row([row.name, &row.source, row.notes.unwrap_or_default()]);
+        }
+        format!("{table}\n")
+    })
+}
+
+fn row<'a>(entry: &'a ModelEntry, default: &str) -> Row<'a> {
+    let source = match (&entry.source, &entry.revision) {
+        (EntrySource::Builtin, _) => "built in".to_owned(),
+        (EntrySource::Hub(repo), Some(revision)) => format!("{repo}@{revision}"),
+        (EntrySource::Hub(repo), None) => repo.clone(),
+        (EntrySource::Path(path), _) => path.display().to_string(),
     };
-    if format == OutputFormat::Json {
-        let rows: Vec<_> = registry
-            .entries
-            .iter()
-            .map(|e| {
-                serde_json::json!({
-                    "name": e.name, "source": source(e), "default": e.name == registry.default, "notes": e.notes,
-                })
-            })
-            .collect();
-        return out::print(format!("{}\n", serde_json::to_string_pretty(&rows)?).as_bytes());
+    let name = &entry.name;
+    Row {
+        name,
+        source,
+        default: name == default,
+        notes: entry.notes.as_deref(),
     }
-    let mut table = Table::new();
-    table
-        .load_preset(presets::NOTHING)
-        .set_header(["name", "source", "notes"]);
-    for entry in &registry.entries {
-        table.add_row([
-            entry.name.clone(),
-            source(entry),
-            entry.notes.clone().unwrap_or_default(),
-        ]);
-    }
-    out::print(format!("{table}\n").as_bytes())
 }
 
 #[cfg(feature = "native")]
 fn pull(model: &str, registry: &Registry) -> Result<Outcome> {
-    let located = super::model::locate(model, registry, false, None)?;
-    let mut said = format!("{}\n", located.folder.display());
-    for file in byrote::checkpoint::digests(&located)? {
-        said.push_str(&format!("{}  {}\n", file.sha256, file.name));
+    let located = locate(model, registry, false, None)?;
+    let mut text = format!("{}\n", located.folder.display());
+    for file in digests(&located)? {
+        text += &format!("{}  {}\n", file.sha256, file.name);
     }
-    out::print(said.as_bytes())
+    output::print(text.as_bytes())
 }

@@ -1,10 +1,11 @@
 //! `byrote probe`: the whole job, from opted-out text to a report and an exit code.
 
-use super::{gate, out, report, sweep};
+use super::{gate, sweep};
 use crate::Outcome;
 use crate::cli::{OutputFormat, ProbeArgs};
 use crate::probe_job::ProbeJob;
 use crate::progress::stop_on_ctrl_c;
+use crate::{output, reports};
 use anyhow::{Context, Result};
 use byrote_core::probe::{Probed, RUNS};
 use byrote_core::report::{json_v1, terminal};
@@ -27,8 +28,8 @@ pub(crate) fn run(args: &ProbeArgs) -> Result<Outcome> {
         return Ok(Outcome::Interrupted);
     };
     match job.format {
-        OutputFormat::Json => out::show(&json_v1::render(&probed.report))?,
-        OutputFormat::Text => out::show(report::text(&probed.report).as_bytes())?,
+        OutputFormat::Json => output::show(&json_v1::render(&probed.report))?,
+        OutputFormat::Text => output::show(reports::text(&probed.report).as_bytes())?,
     }
     Ok(outcome(&probed))
 }
@@ -36,7 +37,7 @@ pub(crate) fn run(args: &ProbeArgs) -> Result<Outcome> {
 /// Says where the report is and, without a gate, what wasn't measured; gives what the run means for the exit code.
 pub(crate) fn outcome(probed: &Probed) -> Outcome {
     let folder = &probed.folder;
-    out::note(format_args!(
+    output::note(format_args!(
         "{} Report: {}",
         terminal::verdict(&probed.report),
         folder.join("report.html").display()
@@ -47,7 +48,7 @@ pub(crate) fn outcome(probed: &Probed) -> Outcome {
     match probed.unmeasured() {
         None => Outcome::Done,
         Some(why) => {
-            out::note(format_args!("error: {}: {why}", folder.display()));
+            output::note(format_args!("error: {}: {why}", folder.display()));
             Outcome::Undecided
         }
     }

@@ -1,8 +1,8 @@
 //! Several probes in one: every model in every precision, after every prefix, with every token at the start.
 
-use super::out;
 use crate::Outcome;
 use crate::cli::OutputFormat;
+use crate::output;
 use crate::probe_job::{ProbeJob, run_all};
 use anyhow::{Context, Result};
 use byrote_core::probe::RUNS;
@@ -24,15 +24,15 @@ pub(super) fn run(job: &ProbeJob<'_>) -> Result<Outcome> {
     let sweep = job.grid.compare(&results);
     let (json, markdown) = (json::render(&sweep), markdown::render(&sweep));
     let [page, table] = ["sweep.html", "sweep.md"].map(|name| root.join(name));
-    out::write(&json, &root.join("sweep.json"))?;
-    out::write(markdown.as_bytes(), &table)?;
-    out::write(html::render(&sweep)?.as_bytes(), &page)?;
-    out::print(match job.format {
+    output::write(&json, &root.join("sweep.json"))?;
+    output::write(markdown.as_bytes(), &table)?;
+    output::write(html::render(&sweep)?.as_bytes(), &page)?;
+    output::print(match job.format {
         OutputFormat::Json => &json,
         OutputFormat::Text => markdown.as_bytes(),
     })?;
     let unstable = sweep.standing(Standing::Unstable).count();
-    out::note(format_args!(
+    output::note(format_args!(
         "{unstable} of {} items are unstable. Sweep: {}, {}",
         sweep.items.len(),
         page.display(),

@@ -1,6 +1,6 @@
 //! Templates asked for on the command line, rendered for a checkpoint before its weights are loaded.
 
-use super::out;
+use crate::output;
 use anyhow::{Context, Result, bail};
 use byrote::checkpoint::chat_template;
 use byrote_candle::model::source::Located;
@@ -55,7 +55,7 @@ fn guarded<T>(file: &str, work: impl FnOnce() -> T) -> T {
                 _ => 0,
             };
             if grown > MEMORY || began.elapsed() > TIME {
-                out::note(format_args!(
+                output::note(format_args!(
                     "error: {file}: rendering its template takes more than {} MiB of memory or {} s; no template of a model \
                      does that: don't use this one",
                     MEMORY >> 20,

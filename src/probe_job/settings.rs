@@ -1,7 +1,8 @@
 //! The command line's arguments as plain settings.
 
 use crate::cli::{Bos, Compute, Dtype, ModelArgs, ProbeArgs, ReflowArg};
-use crate::cmd::{clock, out};
+use crate::cmd::clock;
+use crate::output;
 use anyhow::Result;
 use byrote::checkpoint::LoadOptions;
 use byrote_candle::model::Arithmetic;
@@ -101,7 +102,7 @@ impl From<&ModelArgs> for LoadOptions {
             threads: threads.unwrap_or_else(system::cores),
             batch: args.batch as usize,
             memory: args.memory,
-            on_plan: Some(|plan| out::note(plan.describe())),
+            on_plan: Some(|plan| output::note(plan.describe())),
             ..Self::default()
         }
     }

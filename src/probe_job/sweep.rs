@@ -2,8 +2,8 @@
 
 use super::{ProbeJob, Target};
 use crate::Outcome;
-use crate::cmd::out;
 use crate::cmd::probe::outcome;
+use crate::output;
 use anyhow::Error;
 use byrote::checkpoint::LoadedModel;
 use byrote_core::probe::sweep::{SweepPoint, SweepResult};
@@ -59,7 +59,7 @@ impl Sweeping<'_> {
         for point in points {
             let folder = self.job.grid.folder(&point);
             let number = self.results.len() + 1;
-            out::note(format_args!("run {number}: {}", folder.display()));
+            output::note(format_args!("run {number}: {}", folder.display()));
             let mut config = self.job.grid.config(&self.job.config, point.prefix);
             config.folder = Some(self.root.join(folder));
             let set = model.set_bos(point.bos);
@@ -77,10 +77,10 @@ impl Sweeping<'_> {
     }
 
     fn fail(&mut self, points: Vec<SweepPoint>, error: &Error) {
-        out::error(error);
+        output::error(error);
         self.worst = self.worst.max(Outcome::Undecided);
         for point in points {
-            let report = Err(out::in_a_line(error));
+            let report = Err(output::in_a_line(error));
             self.results.push(SweepResult { point, report });
         }
     }

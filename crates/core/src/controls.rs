@@ -15,7 +15,7 @@ mod random;
 mod sentences;
 
 use crate::items::error::ItemError;
-use crate::items::{self, Content, Item, ItemId, Kind, Origin, Source};
+use crate::items::{self, Content, Dropped, Item, ItemId, Kind, Origin, Source};
 use serde::Serialize;
 use std::borrow::Cow;
 use std::path::{Path, PathBuf};
@@ -79,6 +79,13 @@ pub struct LeftOut {
     pub origin: Origin,
     /// The reason, in words.
     pub reason: String,
+}
+
+impl From<&Dropped> for LeftOut {
+    fn from(dropped: &Dropped) -> Self {
+        let Dropped { id, origin, reason } = dropped.clone();
+        Self { id, origin, reason }
+    }
 }
 
 /// The sources for `--controls` and similar options: `builtin`, `builtin:GENRE,GENRE`, or a path. A
