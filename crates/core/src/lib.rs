@@ -16,6 +16,7 @@ pub mod items;
 pub mod machine;
 pub mod metric;
 pub mod policy;
+pub mod random;
 pub mod registry;
 pub mod report;
 pub mod run;

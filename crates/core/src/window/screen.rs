@@ -135,7 +135,7 @@ pub fn sample(left: &[usize], size: usize, mut below: impl FnMut(usize) -> usize
 mod tests {
     use super::*;
     use crate::items::ItemId;
-    use crate::metric::random::SplitMix64;
+    use crate::random::SplitMix64;
     use crate::window::Form;
     use proptest::prelude::*;
 
