@@ -536,7 +536,10 @@ fn quick_says_of_the_built_in_set_what_it_says_with_every_window_scored() {
                 assert!(rule.may_leave(own, row.placement.suffix_len as usize, &schemes));
             }
         }
-        (tokens, fed) = (tokens + row.placement.suffix_len as usize, fed + own.rank.len());
+        (tokens, fed) = (
+            tokens + row.placement.suffix_len as usize,
+            fed + own.rank.len(),
+        );
     }
     assert!(worst <= BOUND, "{worst}");
     let left = count(&with, "left");

@@ -291,7 +291,10 @@ fn with_reveal_text_and_token_ids_are_there_and_the_search_finds_them() {
     let rows = RunDir::load(&dir.join("run")).unwrap().read_all().unwrap();
     for row in &rows {
         let ids = row.token_ids.as_ref().unwrap();
-        assert_eq!(ids.len() as u32, row.placement.prefix_len + row.placement.suffix_len);
+        assert_eq!(
+            ids.len() as u32,
+            row.placement.prefix_len + row.placement.suffix_len
+        );
     }
 }
 

@@ -123,8 +123,13 @@ fn a_special_tokens_name_is_that_token_in_the_template_and_plain_text_in_a_title
         for (title, ends) in [("T", 2), ("<|end|>", 2), ("a <s> <|end|> b", 2)] {
             let (bare, framed) = frame(&tokenizer, source, title, BosChoice::Never);
             for (bare, framed) in bare.iter().zip(&framed) {
-                let (context, suffix) = framed.token_ids.split_at(framed.placement.prefix_len as usize);
-                assert_eq!(suffix, &bare.token_ids[bare.placement.prefix_len as usize..]);
+                let (context, suffix) = framed
+                    .token_ids
+                    .split_at(framed.placement.prefix_len as usize);
+                assert_eq!(
+                    suffix,
+                    &bare.token_ids[bare.placement.prefix_len as usize..]
+                );
                 assert_eq!(
                     framed.token_ids.iter().filter(|id| **id == end).count(),
                     ends,

@@ -377,7 +377,10 @@ fn smollm2_sees_the_ids_that_transformers_would_give_it() {
             .unwrap();
         assert_eq!(json!(row.token_ids), window["token_ids"], "{}", row.window);
         assert_eq!(
-            (row.placement.suffix_len as usize, row.placement.template.0.as_str()),
+            (
+                row.placement.suffix_len as usize,
+                row.placement.template.0.as_str()
+            ),
             (window["suffix"].as_array().unwrap().len(), "chat")
         );
         assert!(row.scores.is_ok());

@@ -127,7 +127,9 @@ fn assert_consistent(text: &str, cut: &Cut, bos: usize) {
                 .copied()
                 .collect::<Vec<u8>>()
         };
-        let (context, scored) = window.token_ids.split_at(window.placement.prefix_len as usize);
+        let (context, scored) = window
+            .token_ids
+            .split_at(window.placement.prefix_len as usize);
         assert_eq!(bytes_of(&context[bos..]), &text.as_bytes()[start..suffix]);
         assert_eq!(bytes_of(scored), &text.as_bytes()[suffix..end]);
         let begun = |byte: usize| text.char_indices().filter(|&(at, _)| at < byte).count() as u64;
@@ -325,12 +327,19 @@ fn split_item_whose_boundary_falls_inside_a_token_says_so() {
     let window = &cut.windows[0];
     assert!(window.placement.straddles);
     assert_eq!(
-        (window.placement.prefix_len, window.placement.suffix_byte, window.placement.end_byte),
+        (
+            window.placement.prefix_len,
+            window.placement.suffix_byte,
+            window.placement.end_byte
+        ),
         (2, 5, 7)
     );
     assert!(!split("b", " the", None).windows[0].placement.straddles);
 
-    assert_eq!(split("", "bcd", Some(BOS)).windows[0].placement.prefix_len, 1);
+    assert_eq!(
+        split("", "bcd", Some(BOS)).windows[0].placement.prefix_len,
+        1
+    );
     for (prefix, suffix, bos, reason) in [
         ("", "bcd", None, "its prefix is empty"),
         ("b", "", None, "its suffix is empty"),
@@ -362,7 +371,10 @@ fn wrapped_text_is_probed_in_both_layouts() {
         };
         let cut = cut_text(text, None, &config);
         for form in &cut.forms {
-            let of_form = cut.windows.iter().filter(|window| window.placement.form == form.form);
+            let of_form = cut
+                .windows
+                .iter()
+                .filter(|window| window.placement.form == form.form);
             assert!(form.windows > 0 && of_form.count() as u64 == form.windows);
             assert_eq!(
                 (form.bytes, form.chars),
@@ -448,7 +460,10 @@ fn windows_from_cursors_equal_the_encoding_of_the_rest_on_real_vocabularies() {
                 .encode(&parts[window.placement.start_byte as usize..])
                 .unwrap();
             assert_eq!(window.token_ids, &rest.ids[..50], "{name} {}", window.id);
-            assert_eq!(window.placement.end_byte - window.placement.start_byte, rest.bytes[49].1 as u64);
+            assert_eq!(
+                window.placement.end_byte - window.placement.start_byte,
+                rest.bytes[49].1 as u64
+            );
         }
     }
 }
