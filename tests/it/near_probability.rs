@@ -10,6 +10,7 @@ use byrote_core::backend::logits::support;
 use byrote_core::backend::{Backend, Branch, Scheme};
 use byrote_core::follow::beam::near_probability;
 use byrote_core::metric::near::edit::Row;
+use byrote_core::random::SplitMix64;
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Instant;
@@ -29,18 +30,6 @@ const WINDOWS: [&str; 6] = [
 ];
 const SAMPLES: u64 = 10_000;
 
-/// The output of SplitMix64 as a number in 0..1.
-struct Uniform(u64);
-
-impl Uniform {
-    fn next(&mut self) -> f64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let z = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        ((z ^ (z >> 31)) >> 11) as f64 / (1u64 << 53) as f64
-    }
-}
-
 /// How many of `samples` samples end within the distance. Samples with the same beginning share one row; one whose
 /// outcome is settled, since it can't end within the distance or can't miss it any more, isn't drawn to its end.
 fn hits(
@@ -48,7 +37,7 @@ fn hits(
     window: &Golden,
     scheme: &Scheme,
     samples: u64,
-    uniform: &mut Uniform,
+    random: &mut SplitMix64,
 ) -> u64 {
     let (prefix, suffix) = window.token_ids.split_at(window.prefix_len);
     let mut live = vec![(Row::start(suffix.len()), samples)];
@@ -69,7 +58,7 @@ fn hits(
                     .collect();
                 let mut drawn: BTreeMap<usize, u64> = BTreeMap::new();
                 for _ in 0..*count {
-                    let at = uniform.next() * sum;
+                    let at = random.uniform() * sum;
                     *drawn
                         .entry(
                             cumulative
@@ -199,11 +188,11 @@ fn the_bound_lies_between_p_z_and_what_sampling_finds() {
         let searched = began.elapsed().as_secs_f64();
         // Samples share more rows the more of them go together, but each row holds its keys and values: 100 kB.
         let chunk = if log_p_z > -2.0 { 40_000 } else { 5_000 };
-        let mut uniform = Uniform(17);
+        let mut random = SplitMix64::new(17);
         let (mut found, mut drawn) = (0, 0);
         while drawn < samples {
             let some = chunk.min(samples - drawn);
-            found += hits(&backend, window, &scheme, some, &mut uniform);
+            found += hits(&backend, window, &scheme, some, &mut random);
             drawn += some;
         }
         let estimate = found as f64 / samples as f64;

@@ -19,6 +19,7 @@ pub mod policy;
 pub mod pool;
 #[cfg(feature = "probe")]
 pub mod probe;
+pub mod random;
 pub mod registry;
 pub mod report;
 pub mod run;

@@ -13,7 +13,6 @@ pub mod membership;
 pub mod near;
 pub mod paired;
 pub mod probability;
-pub mod random;
 pub mod recall;
 pub mod samples;
 pub mod tail;

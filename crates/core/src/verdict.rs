@@ -63,6 +63,13 @@ pub struct Validity {
     pub exposure: Option<Exposure>,
 }
 
+impl Validity {
+    /// The p-value that counts: that of the fitted tail where there is one.
+    pub fn effective_p(&self) -> f64 {
+        self.tail.map_or(self.p_value, |tail| tail.p_value)
+    }
+}
+
 /// A p-value extrapolated by a generalized Pareto tail: model-based.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct TailFit {

@@ -7,6 +7,7 @@
 
 use crate::backend::exit::Exit;
 use crate::backend::{Backend, BackendInfo, Choose, Scheme, ScoreError, ScoreInput, TokenScores};
+use crate::random::SplitMix64;
 use std::collections::HashMap;
 
 /// Logits of the rule are in `0..NOISE`.
@@ -259,12 +260,9 @@ fn log_sum_exp(values: impl Iterator<Item = f64> + Clone) -> f64 {
     max + values.map(|value| (value - max).exp()).sum::<f64>().ln()
 }
 
-/// The finalizer of SplitMix64: spreads any number over all 64 bits.
+/// Spreads any number over all 64 bits.
 fn mix(value: u64) -> u64 {
-    let mut z = value.wrapping_add(0x9e37_79b9_7f4a_7c15);
-    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    z ^ (z >> 31)
+    SplitMix64::new(value).next_u64()
 }
 
 #[cfg(test)]

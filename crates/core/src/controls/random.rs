@@ -1,31 +1,25 @@
 //! Seeded choices: the same seed and text give the same controls on every system.
 
 use crate::digest::Digest;
+use crate::random::SplitMix64;
 
-/// SplitMix64 (Steele, Lea, Flood 2014).
+/// A generator for one text.
 #[derive(Debug)]
-pub(super) struct Random(u64);
+pub(super) struct Random(SplitMix64);
 
 impl Random {
     /// Choices for one text, independent of the other texts.
     pub(super) fn new(seed: u64, name: &str) -> Self {
         let digest = Digest::of_bytes(format!("{seed}\0{name}").as_bytes());
         // Always 64 hexadecimal digits; the fallback only satisfies the type.
-        Self(u64::from_str_radix(&digest.as_str()[..16], 16).unwrap_or(seed))
-    }
-
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
+        let seed = u64::from_str_radix(&digest.as_str()[..16], 16).unwrap_or(seed);
+        Self(SplitMix64::new(seed))
     }
 
     /// A number below `n`, which is at least 1.
     pub(super) fn below(&mut self, n: usize) -> usize {
         // The bias is below 2^-40 for any list that comes from a text.
-        (self.next() % n.max(1) as u64) as usize
+        (self.0.next_u64() % n.max(1) as u64) as usize
     }
 
     /// Shuffles a list (Fisher, Yates).

@@ -2,7 +2,7 @@
 
 pub(super) mod beta;
 
-use crate::metric::random::SplitMix64;
+use crate::random::SplitMix64;
 
 /// The two-sided Clopper-Pearson interval of a rate of `hits` in `of` at `confidence` (such as .95): it holds the true
 /// rate at least that often, whatever the rate (Clopper, Pearson 1934, doi 10.1093/biomet/26.4.404).

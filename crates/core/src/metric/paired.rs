@@ -1,7 +1,7 @@
 //! Statistics of pairs: the same items measured twice.
 
 use crate::metric::interval::{beta, bootstrap_mean, quantile_of_sorted};
-use crate::metric::random::SplitMix64;
+use crate::random::SplitMix64;
 
 /// The two-sided p-value of a fair coin that shows heads `heads` times in `of` throws: the probability of a result at
 /// least as far from half, `min(1, 2 P(X <= min(heads, of - heads)))` with X ~ Binomial(of, 1/2).

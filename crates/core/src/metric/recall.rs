@@ -90,7 +90,7 @@ pub fn of(counts: Counts) -> Screened {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::metric::random::SplitMix64;
+    use crate::random::SplitMix64;
 
     fn counts(kept_hits: u64, left: u64, sampled: u64, sampled_hits: u64) -> Counts {
         Counts {

@@ -3,9 +3,9 @@
 use super::score::Texts;
 use super::{ProbeError, ProbeModel};
 use crate::follow::select::hit;
-use crate::metric::random::SplitMix64;
 use crate::metric::recall::{Counts, Screened, of as recall_of};
 use crate::policy::Policy;
+use crate::random::SplitMix64;
 use crate::run::directory::RunDir;
 use crate::run::pass::PassScores;
 use crate::run::rows::Rows;

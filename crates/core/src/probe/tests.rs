@@ -220,7 +220,7 @@ fn texts(items: &[Item]) -> ProbeSet {
 
 /// Text without repetitions of a window's length; each seed gives another one.
 fn text(seed: u64, length: usize) -> String {
-    let mut random = crate::metric::random::SplitMix64::new(seed);
+    let mut random = crate::random::SplitMix64::new(seed);
     (0..length)
         .map(|_| char::from(ALPHABET[1 + random.below(26)]))
         .collect()

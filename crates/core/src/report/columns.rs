@@ -435,7 +435,7 @@ pub const COLUMNS: &[Column] = &[
         Type::Number,
         "",
         "The p-value that counts",
-        |row| number(row.validity().map(super::order::p_that_counts)),
+        |row| number(row.validity().map(Validity::effective_p)),
     ),
     column(
         "p_value_model_based",

@@ -7,7 +7,6 @@ use crate::metric::{probability, samples};
 use crate::policy::Level;
 use crate::policy::Policy;
 use crate::report::words;
-use crate::verdict::Validity;
 
 /// Items of one kind, the gravest first: by verdict, then coverage, then the best window, then as they were read.
 /// What couldn't be decided comes before what was found harmless.
@@ -45,11 +44,6 @@ pub(crate) fn best_log_p_z(policy: &Policy, item: &ReportItem) -> Option<f64> {
 /// What can be extracted of the form that counts.
 pub(crate) fn extraction(item: &ReportItem) -> Option<&Extraction> {
     item.evidence.worst()?.values.as_ref()?.extraction.as_ref()
-}
-
-/// The p-value that counts: that of the fitted tail where the policy asked for one.
-pub(crate) fn p_that_counts(validity: &Validity) -> f64 {
-    validity.tail.map_or(validity.p_value, |tail| tail.p_value)
 }
 
 /// The deciding numbers of an item, in words; a dash where there is none.
@@ -98,7 +92,7 @@ impl Figures {
                 let star = if validity.tail.is_some() { "*" } else { "" };
                 format!(
                     "{}{star}",
-                    probability::in_digits(p_that_counts(&validity).ln())
+                    probability::in_digits(validity.effective_p().ln())
                 )
             }),
             run: values.map_or_else(none, |v| {

@@ -37,12 +37,20 @@ pub fn judge(policy: &Policy, subjects: &[Subject<'_>]) -> Judgement {
     let labels: Vec<Labels<'_>> = subjects.iter().map(Subject::labels).collect();
     let pools = Pools::of(policy.matching, &labels);
     let enough = power::enough(policy);
-    let standings: Vec<Option<Standing>> = labels
+    let comparisons: Vec<Option<ItemComparison>> = labels
         .iter()
         .zip(&samples)
         .map(|(label, sample)| {
-            (label.kind != Kind::Control)
-                .then(|| Standing::of(policy, pools.of_item(label), sample, &samples, enough))
+            (label.kind != Kind::Control).then(|| {
+                ItemComparison::of(
+                    policy,
+                    pools.of_item(label),
+                    label.kind,
+                    sample,
+                    &samples,
+                    enough,
+                )
+            })
         })
         .collect();
 
@@ -64,7 +72,7 @@ pub fn judge(policy: &Policy, subjects: &[Subject<'_>]) -> Judgement {
                 Some(Member {
                     subject: &subjects[i],
                     sample: &samples[i],
-                    standing: standings[i].as_ref()?,
+                    compared: comparisons[i].as_ref()?,
                 })
             })
             .collect();
@@ -96,20 +104,24 @@ pub fn judge(policy: &Policy, subjects: &[Subject<'_>]) -> Judgement {
     }
 }
 
-/// How an item stands among its controls.
-struct Standing {
+/// An item compared with its controls.
+struct ItemComparison {
     pool: Pool,
     /// Absent where the item or all of its controls weren't measured, or none is comparable.
     comparison: Option<Comparison>,
-    tail: Option<tail::Tail>,
+    /// What follows from the comparison, before the family is known: nothing is significant yet.
+    validity: Option<Validity>,
+    /// A tail was fitted to the controls, whether or not the item's value lies in it.
+    fitted: bool,
     /// Comparable controls below which nothing is decided about it.
     enough: u64,
 }
 
-impl Standing {
+impl ItemComparison {
     fn of(
         policy: &Policy,
         pool: Pool,
+        kind: Kind,
         sample: &Result<Sample, Reason>,
         samples: &[Result<Sample, Reason>],
         enough: u64,
@@ -123,10 +135,10 @@ impl Standing {
             .as_ref()
             .ok()
             .and_then(|item| conformal::compare(policy.statistic, item, &controls, enough));
-        let asked = comparison
+        let tail = comparison
             .as_ref()
-            .filter(|_| policy.tail == Tail::GeneralizedPareto);
-        let tail = asked.and_then(|comparison| tail::fit(&comparison.others));
+            .filter(|_| policy.tail == Tail::GeneralizedPareto)
+            .and_then(|comparison| tail::fit(&comparison.others));
         let attainable = comparison.as_ref().map_or(0, |comparison| {
             controls_needed(comparison.factor, 1, policy.q)
         });
@@ -135,10 +147,14 @@ impl Standing {
         } else {
             enough.max(attainable)
         };
+        let validity = comparison
+            .as_ref()
+            .map(|comparison| validity(policy, pool.matched, kind, comparison, tail.as_ref()));
         Self {
             pool,
             comparison,
-            tail,
+            validity,
+            fitted: tail.is_some(),
             enough,
         }
     }
@@ -150,28 +166,57 @@ impl Standing {
             .filter(|comparison| comparison.controls() >= self.enough)
     }
 
-    /// The p-value by the fitted tail, where the item's value lies in it.
-    fn tail_p(&self) -> Option<f64> {
-        let (comparison, tail) = (self.comparison.as_ref()?, self.tail.as_ref()?);
-        tail.p_value(comparison.value)
-            .map(|p| (comparison.factor as f64 * p).min(1.0))
-    }
-
     /// The p-value that counts in the family; 1 where nothing can be decided.
     fn p(&self) -> f64 {
-        self.decisive()
-            .map_or(1.0, |comparison| self.tail_p().unwrap_or(comparison.p))
+        match (self.decisive(), self.validity) {
+            (Some(_), Some(validity)) => validity.effective_p(),
+            _ => 1.0,
+        }
     }
 
     /// The least it could have been.
     fn smallest(&self) -> Option<f64> {
         self.decisive().map(|comparison| {
-            if self.tail.is_some() {
+            if self.fitted {
                 0.0
             } else {
                 comparison.smallest
             }
         })
+    }
+}
+
+fn validity(
+    policy: &Policy,
+    matched: bool,
+    kind: Kind,
+    comparison: &Comparison,
+    tail: Option<&tail::Tail>,
+) -> Validity {
+    let tail_fit = |tail: &tail::Tail| {
+        // Outside of the tail, the conformal p-value counts.
+        let p = tail.p_value(comparison.value)?;
+        Some(TailFit {
+            p_value: (comparison.factor as f64 * p).min(1.0),
+            shape: tail.shape,
+            scale: tail.scale,
+            threshold: tail.threshold,
+            exceedances: tail.exceedances,
+        })
+    };
+    let controls = comparison.controls();
+    Validity {
+        statistic: policy.statistic,
+        value: comparison.value,
+        controls,
+        controls_at_least: comparison.at_least,
+        window_factor: comparison.factor,
+        p_value: comparison.p,
+        smallest_p: comparison.smallest,
+        significant: false,
+        matched,
+        tail: tail.and_then(tail_fit),
+        exposure: (kind == Kind::Canary).then(|| exposure::exposure(comparison.at_least, controls)),
     }
 }
 
@@ -217,7 +262,7 @@ fn families(policy: &Policy, labels: &[Labels<'_>]) -> Vec<Family> {
 struct Member<'a> {
     subject: &'a Subject<'a>,
     sample: &'a Result<Sample, Reason>,
-    standing: &'a Standing,
+    compared: &'a ItemComparison,
 }
 
 fn judge_family(
@@ -226,7 +271,7 @@ fn judge_family(
     members: &[Member<'_>],
     enough: u64,
 ) -> Vec<Verdict> {
-    let p: Vec<f64> = members.iter().map(|member| member.standing.p()).collect();
+    let p: Vec<f64> = members.iter().map(|member| member.compared.p()).collect();
     let rejected = benjamini_hochberg(&p, policy.q);
     let findings = rejected.iter().filter(|&&rejected| rejected).count() as u64;
     let among = Among {
@@ -258,7 +303,7 @@ pub(super) struct Among {
 
 impl Member<'_> {
     fn verdict(&self, policy: &Policy, among: &Among, rejected: bool) -> Verdict {
-        let (subject, standing) = (self.subject, self.standing);
+        let (subject, compared) = (self.subject, self.compared);
         let of = |level, mut reasons: Vec<Reason>, validity| {
             // Where nothing is told of it, the reason says so already.
             reasons.extend(reasons::left(policy, subject.evidence).filter(|_| self.sample.is_ok()));
@@ -275,19 +320,22 @@ impl Member<'_> {
         }
         let within = within_budget(policy, subject.evidence);
         let cost = reasons::cost(policy, subject.evidence);
-        let Some(comparison) = &standing.comparison else {
-            let reason = reasons::no_comparison(&standing.pool);
+        let (Some(comparison), Some(validity)) = (&compared.comparison, compared.validity) else {
+            let reason = reasons::no_comparison(&compared.pool);
             return of(
                 Level::Inconclusive,
                 vec![reason, reasons::unknown_validity(cost, within)],
                 None,
             );
         };
-        let validity = self.validity(policy, comparison, rejected);
-        if standing.decisive().is_none() {
+        let validity = Validity {
+            significant: rejected,
+            ..validity
+        };
+        if compared.decisive().is_none() {
             let windows = subject.evidence.places();
             let reason =
-                reasons::too_few_controls(comparison, &standing.pool, standing.enough, windows);
+                reasons::too_few_controls(comparison, &compared.pool, compared.enough, windows);
             return of(
                 Level::Inconclusive,
                 vec![reason, reasons::unknown_validity(cost, within)],
@@ -300,8 +348,8 @@ impl Member<'_> {
             .map(|exposure| reasons::exposure(&exposure));
         let unattainable = || {
             let bound = (among.findings + 1) as f64 * policy.q / among.items as f64;
-            at_most(standing.p(), policy.q)
-                && !standing
+            at_most(compared.p(), policy.q)
+                && !compared
                     .smallest()
                     .is_some_and(|smallest| at_most(smallest, bound))
         };
@@ -311,7 +359,7 @@ impl Member<'_> {
             (false, _) if unattainable() => (
                 Level::Inconclusive,
                 vec![
-                    reasons::unattainable(policy, among, comparison, &standing.pool),
+                    reasons::unattainable(policy, among, comparison, &compared.pool),
                     stands,
                     cost,
                 ],
@@ -321,35 +369,6 @@ impl Member<'_> {
         };
         reasons.extend(exposure);
         of(level, reasons, Some(validity))
-    }
-
-    fn validity(&self, policy: &Policy, comparison: &Comparison, significant: bool) -> Validity {
-        let controls = comparison.controls();
-        let canary = self.subject.kind == Kind::Canary;
-        Validity {
-            statistic: policy.statistic,
-            value: comparison.value,
-            controls,
-            controls_at_least: comparison.at_least,
-            window_factor: comparison.factor,
-            p_value: comparison.p,
-            smallest_p: comparison.smallest,
-            significant,
-            matched: self.standing.pool.matched,
-            tail: self
-                .standing
-                .tail
-                .as_ref()
-                .zip(self.standing.tail_p())
-                .map(|(tail, p_value)| TailFit {
-                    p_value,
-                    shape: tail.shape,
-                    scale: tail.scale,
-                    threshold: tail.threshold,
-                    exceedances: tail.exceedances,
-                }),
-            exposure: canary.then(|| exposure::exposure(comparison.at_least, controls)),
-        }
     }
 }
 
@@ -383,11 +402,11 @@ fn control(policy: &Policy, subject: &Subject<'_>, sample: &Result<Sample, Reaso
 fn power_of(policy: &Policy, kind: Kind, members: &[Member<'_>]) -> Power {
     let smallest: Vec<Option<f64>> = members
         .iter()
-        .map(|member| member.standing.smallest())
+        .map(|member| member.compared.smallest())
         .collect();
     let factors = members
         .iter()
-        .filter_map(|member| member.standing.comparison.as_ref())
+        .filter_map(|member| member.compared.comparison.as_ref())
         .map(|c| c.factor);
     Power::of(policy, kind, &smallest, factors.min().unwrap_or(1))
 }

@@ -143,7 +143,7 @@ pub fn sample(skipped: &[usize], size: usize, mut below: impl FnMut(usize) -> us
 mod tests {
     use super::*;
     use crate::items::ItemId;
-    use crate::metric::random::SplitMix64;
+    use crate::random::SplitMix64;
     use crate::window::Form;
     use proptest::prelude::*;
 

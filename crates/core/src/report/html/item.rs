@@ -75,10 +75,7 @@ pub(super) fn row(report: &Report, item: &ReportItem, number: usize) -> Value {
 fn keys(report: &Report, item: &ReportItem) -> String {
     let values = item.evidence.worst().and_then(|form| form.values.as_ref());
     let best = order::best_log_p_z(&report.policy, item);
-    let p = item
-        .verdict
-        .validity
-        .map(|validity| order::p_that_counts(&validity));
+    let p = item.verdict.validity.map(|validity| validity.effective_p());
     let numbers = [
         Some(f64::from(order::gravity(item.verdict.level))),
         best,

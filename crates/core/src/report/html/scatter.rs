@@ -252,10 +252,7 @@ fn marks(svg: &mut String, points: &[Point<'_>], axis: &Axis, scale: &Scale) {
     let mut cells: BTreeMap<(i64, i64, Level), Vec<&Point<'_>>> = BTreeMap::new();
     // Opted-out texts first: they give a mark its place and name.
     for point in points.iter().rev() {
-        let (x, y) = (
-            axis.x(point.log_p_z),
-            scale.y(order::p_that_counts(&point.validity)),
-        );
+        let (x, y) = (axis.x(point.log_p_z), scale.y(point.validity.effective_p()));
         let key = (
             (x / CELL).round() as i64,
             (y / CELL).round() as i64,
@@ -267,7 +264,7 @@ fn marks(svg: &mut String, points: &[Point<'_>], axis: &Axis, scale: &Scale) {
         let Some(first) = points.first() else {
             continue;
         };
-        let p = order::p_that_counts(&first.validity);
+        let p = first.validity.effective_p();
         let (x, y) = (axis.x(first.log_p_z), scale.y(p));
         let side = if first.item.kind == Kind::OptOut {
             13.0
@@ -314,12 +311,9 @@ struct Scale {
 
 impl Scale {
     fn over(points: &[Point<'_>]) -> Self {
-        let ps = points.iter().flat_map(|point| {
-            [
-                order::p_that_counts(&point.validity),
-                point.validity.smallest_p,
-            ]
-        });
+        let ps = points
+            .iter()
+            .flat_map(|point| [point.validity.effective_p(), point.validity.smallest_p]);
         let least = ps.filter(|p| *p > 0.0).map(f64::ln).fold(-LN_10, f64::min);
         Self {
             floor: least * 1.12,
@@ -335,7 +329,7 @@ impl Scale {
     fn cut(&self, points: &[Point<'_>]) -> Option<f64> {
         let standing = points.iter().filter(|point| point.validity.significant);
         let greatest = standing
-            .map(|point| order::p_that_counts(&point.validity))
+            .map(|point| point.validity.effective_p())
             .reduce(f64::max)?;
         Some((self.y(greatest) + 9.0).min(TOP + HEIGHT))
     }
