@@ -3,7 +3,7 @@
 use byrote::items::{self, Source};
 use byrote::policy::Policy;
 use byrote::probe::{self, NoCheckpoints, ProbeConfig, Silent};
-use byrote::report::markdown;
+use byrote::report::{Report, markdown};
 use byrote::{controls, open_model};
 use std::error::Error;
 use std::io::{Write as _, stdout};
@@ -11,19 +11,19 @@ use std::path::{Path, PathBuf};
 
 fn main() -> Result<(), Box<dyn Error>> {
     let file = std::env::args_os().nth(1).ok_or("give a file of texts")?;
-    probe_texts(Path::new(&file), Path::new("probe-run"))
+    if let Some(report) = probe_texts(Path::new(&file), Path::new("probe-run"))? {
+        stdout().write_all(markdown::render(&report).as_bytes())?;
+    }
+    Ok(())
 }
 
-/// Probes texts against the built-in controls, in a run directory, and prints the report.
-fn probe_texts(file: &Path, folder: &Path) -> Result<(), Box<dyn Error>> {
-    let controls = [PathBuf::from("builtin")];
-    let texts = items::read_with_controls(&[Source::Path(file)], &controls::sources(&controls)?)?;
+/// Probes texts beside the built-in controls. A second call with the same run directory resumes there.
+pub fn probe_texts(file: &Path, folder: &Path) -> Result<Option<Report>, Box<dyn Error>> {
+    let builtin = [PathBuf::from("builtin")];
+    let texts = items::read_with_controls(&[Source::Path(file)], &controls::sources(&builtin)?)?;
     let model = open_model("builtin")?;
     let mut config = ProbeConfig::new(Policy::default());
     config.folder = Some(folder.to_owned());
-    // A second call with the same folder resumes there.
-    if let Some(probed) = probe::run(&config, &texts, &model, &NoCheckpoints, &Silent)? {
-        stdout().write_all(markdown::render(&probed.report).as_bytes())?;
-    }
-    Ok(())
+    let probed = probe::run(&config, &texts, &model, &NoCheckpoints, &Silent)?;
+    Ok(probed.map(|probed| probed.report))
 }

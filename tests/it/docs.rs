@@ -383,22 +383,26 @@ fn links_between_pages_lead_somewhere() {
 }
 
 #[expect(unreachable_pub, reason = "as a user would write it")]
-mod library {
-    include!("support/library_use.rs");
-}
+#[expect(dead_code, reason = "only its function is called")]
+#[path = "../../examples/probe_as_library.rs"]
+mod library;
 
 #[test]
 fn the_readmes_library_example_runs_and_is_the_one_that_is_tested() {
-    let most = read("prompts/builtin/canaries.jsonl")
-        .lines()
-        .next_back()
+    let canaries = read("prompts/builtin/canaries.jsonl");
+    let most = canaries.lines().next_back().unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("texts.jsonl");
+    std::fs::write(&file, most).unwrap();
+    let report = library::probe_texts(&file, &dir.path().join("run"))
         .unwrap()
-        .to_owned();
-    let windows = library::log_p_z(most.as_bytes()).unwrap();
-    // Planted 64 times: its first window is likelier than not.
+        .unwrap();
+    let canary = &report.items[0];
+    // Planted 64 times: its likeliest window is likelier than not.
+    let likeliest = canary.windows[0].sum_logprob;
     assert!(
-        windows.len() == 2 && windows[0].1 < 0.0 && windows[0].1 > 0.5f64.ln(),
-        "{windows:?}"
+        canary.windows.len() == 2 && likeliest < 0.0 && likeliest > 0.5f64.ln(),
+        "{likeliest}"
     );
     let readme = read("README.md");
     let example = readme
@@ -406,5 +410,5 @@ fn the_readmes_library_example_runs_and_is_the_one_that_is_tested() {
         .nth(1)
         .and_then(|rest| rest.split("```").next())
         .unwrap();
-    assert_eq!(example, read("tests/it/support/library_use.rs"));
+    assert_eq!(example, read("examples/probe_as_library.rs"));
 }
