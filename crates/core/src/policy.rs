@@ -689,7 +689,7 @@ mod tests {
             ),
             (
                 "schema = \"byrote.policy/v1\"\n[[waivers]]\nitem = \"a\"\nreason = \"r\"\nexpires = \"soon\"",
-                "p.toml:5: expires = soon isn't a date",
+                "p.toml:5: expires = soon is not a date",
             ),
             ("schema = ", "p.toml:1: "),
         ];
