@@ -27,6 +27,7 @@ pub(crate) mod prose;
 mod rates;
 pub mod sarif;
 mod standing;
+pub(crate) mod svg;
 pub mod terminal;
 mod token_text;
 pub(crate) mod words;

@@ -1,19 +1,22 @@
-//! The chart of likelihoods before and now, as inline SVG.
+//! The chart of likelihoods before and now.
 
 use crate::compare::{Against, ComparedItem, Comparison};
 use crate::items::Kind;
-use crate::report::{escape, page};
+use crate::report::page;
+use crate::report::svg::{Frame, Label, Svg};
 use std::f64::consts::LN_10;
-use std::fmt::Write as _;
 
 const SIZE: f64 = 460.0;
-const LEFT: f64 = 58.0;
-const TOP: f64 = 12.0;
-const PLOT: f64 = 380.0;
+const FRAME: Frame = Frame {
+    left: 58.0,
+    right: 438.0,
+    top: 12.0,
+    bottom: 392.0,
+};
 /// Marks that are drawn of a kind; more are one dark patch.
 const MARKS: usize = 2_000;
 
-/// One mark an item whose likelihood is known in both; `None` where there are none.
+/// One mark per item whose likelihood is known in both; `None` where there are none.
 pub(super) fn scatter(comparison: &Comparison, against: &Against) -> Option<String> {
     let points: Vec<(&ComparedItem, f64, f64)> = comparison
         .items
@@ -37,80 +40,59 @@ pub(super) fn scatter(comparison: &Comparison, against: &Against) -> Option<Stri
     let least = points.iter().map(|(_, x, y)| x.min(*y)).reduce(f64::min)?;
     let step = page::round_step(-least, 8.0);
     let low = (least / step).floor() * step;
-    let place = |value: f64| (value.min(0.0) - low) / -low * PLOT;
-    let (x, y) = (
-        |value: f64| LEFT + place(value),
-        |value: f64| TOP + PLOT - place(value),
+    let share = |value: f64| (value.min(0.0) - low) / -low;
+    let x = |value: f64| FRAME.left + share(value) * FRAME.width();
+    let y = |value: f64| FRAME.bottom - share(value) * FRAME.height();
+    let number = against.report + 1;
+    let label = format!(
+        "Likelihood of {} items in report 1 and in report {number}",
+        points.len()
     );
-    let mut out = format!(
-        r#"<svg class="chart pairs" viewBox="0 0 {SIZE} {SIZE}" role="img" aria-label="Likelihood of {} items in report 1 and in report {}">"#,
-        points.len(),
-        against.report + 1
+    let mut svg = Svg::labelled("chart pairs", (SIZE, SIZE), &label);
+    let ticks = (0..=(-low / step).round() as i32).map(|n| low + f64::from(n) * step);
+    let ticks = ticks.map(|tick| (tick, Label::probability(-tick.round() as i32, 0)));
+    let ticks: Vec<(f64, Label)> = ticks.collect();
+    let placed = |place: &dyn Fn(f64) -> f64| -> Vec<(f64, Label)> {
+        ticks
+            .iter()
+            .map(|(tick, label)| (place(*tick), label.clone()))
+            .collect()
+    };
+    FRAME.x_grid(&mut svg, &placed(&x));
+    FRAME.y_grid(&mut svg, &placed(&y));
+    svg.line(
+        "cut-line",
+        (FRAME.left, FRAME.bottom),
+        (FRAME.right, FRAME.top),
     );
-    let mut tick = low;
-    while tick <= 0.0 {
-        let (across, upwards) = (x(tick), y(tick));
-        let bottom = TOP + PLOT;
-        let right = LEFT + PLOT;
-        let label = if tick == 0.0 {
-            "1".to_owned()
-        } else {
-            format!("10<tspan class=\"sup\" dy=\"-5\">−{:.0}</tspan>", -tick)
-        };
-        let _ = write!(
-            out,
-            r#"<path class="grid" d="M{across:.1} {TOP}V{bottom}M{LEFT} {upwards:.1}H{right}"/><text class="mid" x="{across:.1}" y="{:.1}">{label}</text><text class="end" x="{:.1}" y="{:.1}">{label}</text>"#,
-            bottom + 18.0,
-            LEFT - 6.0,
-            upwards + 4.0,
-        );
-        tick += step;
-    }
-    let _ = write!(
-        out,
-        r#"<path class="cut-line" d="M{LEFT} {:.1}L{:.1} {TOP}"/><text class="soft mid" x="{:.1}" y="{:.1}">p_z in report 1</text><text class="soft mid" transform="translate(12 {:.1}) rotate(-90)">p_z in report {}</text>"#,
-        TOP + PLOT,
-        LEFT + PLOT,
-        LEFT + PLOT / 2.0,
-        TOP + PLOT + 44.0,
-        TOP + PLOT / 2.0,
-        against.report + 1
+    let middle = f64::midpoint(FRAME.left, FRAME.right);
+    svg.text("soft mid", (middle, FRAME.bottom + 44.0), "p_z in report 1");
+    let middle = f64::midpoint(FRAME.top, FRAME.bottom);
+    svg.upward_text(
+        "soft mid",
+        (12.0, middle),
+        &format!("p_z in report {number}"),
     );
     // Controls first, so that they hide nothing.
     for kind in [Kind::Control, Kind::Canary, Kind::OptOut] {
-        for (item, before, now) in points
-            .iter()
-            .filter(|(item, ..)| item.kind == kind)
-            .take(MARKS)
-        {
-            let (class, x, y) = (class(item, against.report), x(*before), y(*now));
-            let _ = match (item.kind, class) {
-                (Kind::Control, _) => write!(
-                    out,
-                    r#"<circle class="dot {class}" cx="{x:.1}" cy="{y:.1}" r="3"/>"#
-                ),
-                // What is worst has a shape of its own, not only a colour.
-                (_, "found-now") => {
-                    let (left, top) = (x - 5.0, y - 5.0);
-                    write!(
-                        out,
-                        r#"<rect class="dot {class}" x="{left:.1}" y="{top:.1}" width="10" height="10">{}</rect>"#,
-                        title(item, against.report)
-                    )
-                }
-                _ => {
-                    let radius = if class == "neither" { 3.0 } else { 4.5 };
-                    let title = title(item, against.report);
-                    write!(
-                        out,
-                        r#"<circle class="dot {class}" cx="{x:.1}" cy="{y:.1}" r="{radius}">{title}</circle>"#
-                    )
-                }
-            };
+        let of_kind = points.iter().filter(|(item, ..)| item.kind == kind);
+        for (item, before, now) in of_kind.take(MARKS) {
+            mark(&mut svg, item, against.report, (x(*before), y(*now)));
         }
     }
-    out.push_str("</svg>");
-    Some(out)
+    Some(svg.finish())
+}
+
+/// The worst change has a shape of its own, not only a colour.
+fn mark(svg: &mut Svg, item: &ComparedItem, report: usize, (x, y): (f64, f64)) {
+    let change = class(item, report);
+    let class = format!("dot {change}");
+    let title = (item.kind != Kind::Control).then(|| title(item, report));
+    match (change, title) {
+        ("found-now", Some(title)) => svg.titled_rect(&class, (x - 5.0, y - 5.0), 10.0, &title),
+        ("of-control" | "neither", title) => svg.circle(&class, (x, y), 3.0, title.as_deref()),
+        (_, title) => svg.circle(&class, (x, y), 4.5, title.as_deref()),
+    }
 }
 
 fn class(item: &ComparedItem, report: usize) -> &'static str {
@@ -137,10 +119,5 @@ fn title(item: &ComparedItem, report: usize) -> String {
             .and_then(Option::as_ref)
             .map_or_else(|| "absent".to_owned(), |cell| cell.level.to_string())
     };
-    format!(
-        "<title>{}: {}, then {}</title>",
-        escape::html(&item.id.0),
-        level(0),
-        level(report)
-    )
+    format!("{}: {}, then {}", item.id, level(0), level(report))
 }

@@ -1,100 +1,72 @@
-//! The charts of the HTML report as inline SVG. Every number is written with one decimal, so that the same report
-//! gives the same bytes; colours and shapes come from the style sheet by class.
+//! The charts of the HTML report: canaries found, the best window of every item, and the small bars beside texts and rates.
 
 use crate::items::Kind;
 use crate::metric::item::Span;
 use crate::metric::{probability, samples};
-use crate::policy::Level;
-use crate::report::{Recall, Report, ReportItem, escape, order, words};
-use std::fmt::Write as _;
+use crate::policy::{Level, Policy};
+use crate::report::svg::{Frame, Label, Svg, n};
+use crate::report::{Recall, Report, ReportItem, order, words};
 
 /// Canaries found by how often they were planted. `None` without canaries.
 pub(super) fn recall(entries: &[Recall]) -> Option<String> {
-    const TOP: f64 = 26.0;
-    const HEIGHT: f64 = 150.0;
-    const LEFT: f64 = 46.0;
     const STEP: f64 = 66.0;
     const BAR: f64 = 40.0;
     if entries.is_empty() {
         return None;
     }
-    let right = LEFT + STEP * entries.len() as f64;
-    let mut svg = open(
-        right + 6.0,
-        TOP + HEIGHT + 44.0,
-        "recall",
-        "Canaries found by copies in training",
-        None,
-    );
-    for percent in [0, 50, 100] {
-        let y = TOP + HEIGHT * (1.0 - f64::from(percent) / 100.0);
-        let _ = write!(
-            svg,
-            r#"<line class="grid" x1="{LEFT}" x2="{}" y1="{y}" y2="{y}"/>"#,
-            n(right)
-        );
-        let _ = write!(
-            svg,
-            r#"<text class="end" x="{}" y="{}">{percent}%</text>"#,
-            n(LEFT - 7.0),
-            n(y + 4.0)
-        );
-    }
+    let (left, top, bottom) = (46.0, 26.0, 176.0);
+    let right = left + STEP * entries.len() as f64;
+    let frame = Frame {
+        left,
+        right,
+        top,
+        bottom,
+    };
+    let size = (right + 6.0, bottom + 44.0);
+    let mut svg = Svg::chart("recall", size, "Canaries found by copies in training", None);
+    let y = |percent: i32| bottom - frame.height() * f64::from(percent) / 100.0;
+    let ticks = [0, 50, 100].map(|percent| (y(percent), Label::Text(format!("{percent}%"))));
+    frame.y_grid(&mut svg, &ticks);
     for (i, entry) in entries.iter().enumerate() {
-        let x = LEFT + STEP * i as f64 + (STEP - BAR) / 2.0;
-        let part = |count: u64| HEIGHT * count as f64 / entry.items.max(1) as f64;
+        let x = left + STEP * i as f64 + (STEP - BAR) / 2.0;
+        let part = |count: u64| frame.height() * count as f64 / entry.items.max(1) as f64;
+        let mut bar = |class: &str, from: f64, height: f64| {
+            svg.rect(class, (x, bottom - from - height), (BAR, height));
+        };
         let (found, undecided) = (part(entry.found), part(entry.inconclusive));
-        let base = TOP + HEIGHT;
-        let _ = write!(
-            svg,
-            r#"<rect class="bar" x="{}" y="{}" width="{BAR}" height="{}"/>"#,
-            n(x),
-            n(base - found),
-            n(found)
-        );
-        let extractable = part(entry.extractable);
-        let _ = write!(
-            svg,
-            r#"<rect class="bar cheap" x="{}" y="{}" width="{BAR}" height="{}"/>"#,
-            n(x),
-            n(base - extractable),
-            n(extractable)
-        );
+        bar("bar", 0.0, found);
+        bar("bar cheap", 0.0, part(entry.extractable));
         if entry.inconclusive > 0 {
-            let _ = write!(
-                svg,
-                r#"<rect class="undecided" x="{}" y="{}" width="{BAR}" height="{}"/>"#,
-                n(x),
-                n(base - found - undecided),
-                n(undecided)
-            );
+            bar("undecided", found, undecided);
         }
-        let middle = n(x + BAR / 2.0);
-        let _ = write!(
-            svg,
-            r#"<text class="mid strong" x="{middle}" y="{}">{}/{}</text><text class="mid" x="{middle}" y="{}">{}</text>"#,
-            n(base - found - undecided - 6.0),
-            entry.found,
-            entry.items,
-            n(base + 17.0),
-            words::repetitions(entry.repetitions)
+        let middle = x + BAR / 2.0;
+        let above = bottom - found - undecided - 6.0;
+        svg.text(
+            "mid strong",
+            (middle, above),
+            &format!("{}/{}", entry.found, entry.items),
+        );
+        svg.text(
+            "mid",
+            (middle, bottom + 17.0),
+            &words::repetitions(entry.repetitions),
         );
     }
-    let middle = n((LEFT + right) / 2.0);
-    let _ = write!(
-        svg,
-        r#"<text class="mid soft" x="{middle}" y="{}">copies in training; full colour: extractable within the sample budget</text></svg>"#,
-        n(TOP + HEIGHT + 37.0)
+    svg.text(
+        "mid soft",
+        (f64::midpoint(left, right), bottom + 37.0),
+        "copies in training; full colour: extractable within the sample budget",
     );
-    Some(svg)
+    Some(svg.finish())
 }
 
 pub(super) const DOT: f64 = 7.0;
-/// A row with more dots on one place becomes a histogram.
+/// A row with more dots in one column becomes a histogram.
 const STACK: usize = 14;
 /// Room for the names of the rows.
 pub(super) const STRIP_LEFT: f64 = 118.0;
 pub(super) const STRIP_WIDTH: f64 = 640.0;
+pub(super) const STRIP_RIGHT: f64 = STRIP_LEFT + STRIP_WIDTH;
 const NEVER_WIDTH: f64 = 58.0;
 
 /// Every item's best window under the policy's scheme, by kind, on an axis from impossible to certain; with the sample
@@ -103,177 +75,186 @@ pub(super) fn distribution(report: &Report) -> Option<String> {
     let policy = &report.policy;
     let rows: Vec<(Kind, Vec<(&ReportItem, f64)>)> = words::KINDS
         .into_iter()
-        .map(|kind| {
-            let items = order::worst_first(report, kind).into_iter();
-            let best = |item| order::best_log_p_z(policy, item).filter(|log_p_z| !log_p_z.is_nan());
-            (
-                kind,
-                items
-                    .filter_map(|item| Some((item, best(item)?)))
-                    .collect::<Vec<_>>(),
-            )
-        })
+        .map(|kind| (kind, best_windows(report, kind).collect::<Vec<_>>()))
         .filter(|(_, items)| !items.is_empty())
         .collect();
-    let values = || {
-        rows.iter()
-            .flat_map(|(_, items)| items.iter().map(|(_, value)| *value))
-    };
     if rows.is_empty() {
         return None;
     }
-    let axis = Axis::over(values());
-    let mut body = String::new();
-    let mut y = 34.0;
-    for (kind, items) in &rows {
-        y = row(&mut body, y, *kind, items, &axis);
-    }
-    let bottom = y + 4.0;
-    let right = STRIP_LEFT + STRIP_WIDTH;
-    let mut svg = open(
-        right + 14.0,
-        bottom + 46.0,
+    let values = rows
+        .iter()
+        .flat_map(|(_, items)| items.iter().map(|(_, value)| *value));
+    let axis = Axis::over(values);
+    let layout = rows.iter().map(|(_, items)| Row::new(items, &axis));
+    let layout: Vec<Row<'_>> = layout.collect();
+    let bottom = 38.0 + layout.iter().map(Row::height).sum::<f64>();
+    let frame = Frame {
+        left: STRIP_LEFT,
+        right: STRIP_RIGHT,
+        top: 22.0,
+        bottom,
+    };
+    let mut svg = Svg::chart(
         "strip",
+        (STRIP_RIGHT + 14.0, bottom + 46.0),
         "Best window of every item, by kind, on the probability axis",
         None,
     );
+    within_budget(&mut svg, policy, &axis, frame);
+    frame.x_grid(&mut svg, &axis.ticks());
+    let mut top = 34.0;
+    for ((kind, items), row) in rows.iter().zip(&layout) {
+        row.draw(&mut svg, top, &axis);
+        let base = top + row.height() - 16.0;
+        svg.horizontal("base", frame.columns(), base);
+        svg.text("strong", (0.0, base - 15.0), words::kinds(*kind));
+        svg.text(
+            "soft",
+            (0.0, base - 1.0),
+            &words::count(items.len() as u64, "text"),
+        );
+        top += row.height();
+    }
+    let ln_tau = policy.tau.ln();
+    let label = format!(
+        "sample budget: p_z = {} (ln {ln_tau:.2})",
+        probability::in_digits(ln_tau)
+    );
+    budget_line(&mut svg, policy, &axis, (18.0, bottom), &label);
+    let below = format!(
+        "p_z of the best window under {}, stretched towards certainty",
+        policy.scheme_names()
+    );
+    svg.text("end soft", (STRIP_RIGHT, bottom + 38.0), &below);
+    Some(svg.finish())
+}
+
+/// The items of a kind with `ln p_z` of their best windows, the worst first.
+pub(super) fn best_windows(
+    report: &Report,
+    kind: Kind,
+) -> impl Iterator<Item = (&ReportItem, f64)> {
+    order::worst_first(report, kind)
+        .into_iter()
+        .filter_map(|item| {
+            let log_p_z = order::best_log_p_z(&report.policy, item)?;
+            (!log_p_z.is_nan()).then_some((item, log_p_z))
+        })
+}
+
+/// The area of windows that cost less than the sample budget.
+pub(super) fn within_budget(svg: &mut Svg, policy: &Policy, axis: &Axis, frame: Frame) {
     let tau = axis.x(policy.tau.ln());
-    let _ = write!(
-        svg,
-        r#"<rect class="within" x="{}" y="22" width="{}" height="{}"/>"#,
-        n(tau),
-        n((right - tau).max(0.0)),
-        n(bottom - 22.0)
-    );
-    for (x, label) in axis.ticks() {
-        let _ = write!(
-            svg,
-            r#"<line class="grid" x1="{0}" x2="{0}" y1="22" y2="{1}"/>"#,
-            n(x),
-            n(bottom)
-        );
-        let _ = write!(
-            svg,
-            r#"<text class="mid" x="{}" y="{}">{label}</text>"#,
-            n(x),
-            n(bottom + 17.0)
-        );
-    }
-    svg.push_str(&body);
-    let _ = write!(
-        svg,
-        r#"<line class="tau" x1="{0}" x2="{0}" y1="18" y2="{1}"/>"#,
-        n(tau),
-        n(bottom)
-    );
-    let anchor = if tau > STRIP_LEFT + STRIP_WIDTH / 2.0 {
-        "end"
+    let size = ((frame.right - tau).max(0.0), frame.height());
+    svg.rect("within", (tau, frame.top), size);
+}
+
+/// The sample budget as a line with a label above it, on the side where there is room.
+pub(super) fn budget_line(
+    svg: &mut Svg,
+    policy: &Policy,
+    axis: &Axis,
+    rows: (f64, f64),
+    label: &str,
+) {
+    let tau = axis.x(policy.tau.ln());
+    svg.vertical("tau", tau, rows);
+    if tau > STRIP_LEFT + STRIP_WIDTH / 2.0 {
+        svg.text("end tau-label", (STRIP_RIGHT, 13.0), label);
     } else {
-        "start"
-    };
-    let _ = write!(
-        svg,
-        r#"<text class="{anchor} tau-label" x="{}" y="13">sample budget: p_z = {} (ln {:.2})</text>"#,
-        n(if anchor == "end" { right } else { tau }),
-        probability::in_digits(policy.tau.ln()),
-        policy.tau.ln()
-    );
-    let _ = write!(
-        svg,
-        r#"<text class="end soft" x="{}" y="{}">p_z of the best window under {}, stretched towards certainty</text></svg>"#,
-        n(right),
-        n(bottom + 38.0),
-        escape::html(&policy.scheme_names())
-    );
-    Some(svg)
+        svg.text("start tau-label", (tau, 13.0), label);
+    }
 }
 
-/// Draws one kind's items from `top` downwards and returns where they end.
-fn row(svg: &mut String, top: f64, kind: Kind, items: &[(&ReportItem, f64)], axis: &Axis) -> f64 {
-    let mut columns: Vec<Vec<&(&ReportItem, f64)>> = vec![Vec::new(); axis.columns()];
-    for entry in items {
-        if let Some(column) = columns.get_mut(axis.column(entry.1)) {
-            column.push(entry);
-        }
-    }
-    let tallest = columns.iter().map(Vec::len).max().unwrap_or_default();
-    let height = (tallest.min(STACK) as f64 * DOT).max(3.0 * DOT);
-    let base = top + height + if tallest > STACK { 12.0 } else { 0.0 };
-    for (i, column) in columns.iter().enumerate() {
-        let x = axis.middle(i);
-        if tallest <= STACK {
-            for (level, (item, value)) in column.iter().enumerate() {
-                dot(svg, x, base - DOT / 2.0 - DOT * level as f64, item, *value);
+/// One kind's items in columns along the axis.
+struct Row<'a> {
+    columns: Vec<Vec<&'a (&'a ReportItem, f64)>>,
+    tallest: usize,
+}
+
+impl<'a> Row<'a> {
+    fn new(items: &'a [(&'a ReportItem, f64)], axis: &Axis) -> Self {
+        let mut columns = vec![Vec::new(); axis.columns()];
+        for entry in items {
+            if let Some(column) = columns.get_mut(axis.column(entry.1)) {
+                column.push(entry);
             }
-        } else if !column.is_empty() {
-            let found = column
+        }
+        let tallest = columns.iter().map(Vec::len).max().unwrap_or_default();
+        Self { columns, tallest }
+    }
+
+    fn is_histogram(&self) -> bool {
+        self.tallest > STACK
+    }
+
+    fn plot_height(&self) -> f64 {
+        (self.tallest.min(STACK) as f64 * DOT).max(3.0 * DOT)
+    }
+
+    /// With the room above a histogram and below the base line.
+    fn height(&self) -> f64 {
+        self.plot_height() + if self.is_histogram() { 12.0 } else { 0.0 } + 16.0
+    }
+
+    fn draw(&self, svg: &mut Svg, top: f64, axis: &Axis) {
+        let base = top + self.height() - 16.0;
+        for (i, column) in self.columns.iter().enumerate() {
+            let x = axis.middle(i);
+            if self.is_histogram() {
+                self.bin(svg, (x, base), column);
+                continue;
+            }
+            for (level, (item, log_p_z)) in column.iter().enumerate() {
+                dot(
+                    svg,
+                    (x, base - DOT / 2.0 - DOT * level as f64),
+                    item,
+                    *log_p_z,
+                );
+            }
+        }
+        if self.is_histogram() {
+            let peak = self
+                .columns
                 .iter()
-                .filter(|(item, _)| item.verdict.level.is_memorization())
-                .count();
-            let scale = height / tallest as f64;
-            let (found, all) = (found as f64 * scale, column.len() as f64 * scale);
-            for (class, low, high) in [("bin found", 0.0, found), ("bin", found, all)] {
-                if high > low {
-                    let (x, y, w, h) = (
-                        n(x - DOT / 2.0),
-                        n(base - high),
-                        n(DOT - 1.0),
-                        n(high - low),
-                    );
-                    let _ = write!(
-                        svg,
-                        r#"<rect class="{class}" x="{x}" y="{y}" width="{w}" height="{h}"/>"#
-                    );
-                }
+                .position(|column| column.len() == self.tallest);
+            let at = (
+                axis.middle(peak.unwrap_or_default()),
+                base - self.plot_height() - 4.0,
+            );
+            svg.text("mid soft small", at, &samples::grouped(self.tallest as u64));
+        }
+    }
+
+    /// A column of a histogram, memorized items at the bottom.
+    fn bin(&self, svg: &mut Svg, (x, base): (f64, f64), column: &[&(&ReportItem, f64)]) {
+        let found = column
+            .iter()
+            .filter(|(item, _)| item.verdict.level.is_memorization())
+            .count();
+        let scale = self.plot_height() / self.tallest as f64;
+        let (found, all) = (found as f64 * scale, column.len() as f64 * scale);
+        for (class, low, high) in [("bin found", 0.0, found), ("bin", found, all)] {
+            if high > low {
+                svg.rect(class, (x - DOT / 2.0, base - high), (DOT - 1.0, high - low));
             }
         }
     }
-    if tallest > STACK {
-        let peak = columns
-            .iter()
-            .position(|column| column.len() == tallest)
-            .unwrap_or_default();
-        let (x, y) = (n(axis.middle(peak)), n(base - height - 4.0));
-        let _ = write!(
-            svg,
-            r#"<text class="mid soft small" x="{x}" y="{y}">{}</text>"#,
-            samples::grouped(tallest as u64)
-        );
-    }
-    let right = STRIP_LEFT + STRIP_WIDTH;
-    let _ = write!(
-        svg,
-        r#"<line class="base" x1="{STRIP_LEFT}" x2="{}" y1="{1}" y2="{1}"/>"#,
-        n(right),
-        n(base)
-    );
-    let _ = write!(
-        svg,
-        r#"<text class="strong" x="0" y="{}">{}</text><text class="soft" x="0" y="{}">{}</text>"#,
-        n(base - 15.0),
-        words::kinds(kind),
-        n(base - 1.0),
-        words::count(items.len() as u64, "text")
-    );
-    base + 16.0
 }
 
-fn dot(svg: &mut String, x: f64, y: f64, item: &ReportItem, log_p_z: f64) {
+fn dot(svg: &mut Svg, at: (f64, f64), item: &ReportItem, log_p_z: f64) {
     let level = item.verdict.level;
     let title = format!(
         "{}: {level}, p_z {}",
-        escape::html(&item.id.0),
+        item.id,
         probability::in_digits(log_p_z)
     );
     let class = match (item.kind, level) {
         (Kind::Control, Level::Clear) => "dot control".to_owned(),
         (_, level) => format!("dot {level}"),
     };
-    let (x, y) = (n(x), n(y));
-    let _ = write!(
-        svg,
-        r#"<circle class="{class}" cx="{x}" cy="{y}" r="2.7"><title>{title}</title></circle>"#
-    );
+    svg.circle(&class, at, 2.7, Some(&title));
 }
 
 /// From `ln p_z` to a place: 0 at the right end, the square root of `-ln p_z` to the left, and a column of its own
@@ -308,11 +289,10 @@ impl Axis {
     }
 
     pub(super) fn x(&self, log_p_z: f64) -> f64 {
-        let right = STRIP_LEFT + STRIP_WIDTH;
         if log_p_z == f64::NEG_INFINITY {
             return STRIP_LEFT + NEVER_WIDTH / 2.0 - 8.0;
         }
-        right - (right - self.left) * ((-log_p_z).max(0.0) / self.span).sqrt().min(1.0)
+        STRIP_RIGHT - (STRIP_RIGHT - self.left) * ((-log_p_z).max(0.0) / self.span).sqrt().min(1.0)
     }
 
     /// Where what can be sampled at all begins.
@@ -333,8 +313,8 @@ impl Axis {
     }
 
     /// Powers of ten with room between them, from certain to impossible.
-    pub(super) fn ticks(&self) -> Vec<(f64, String)> {
-        let mut ticks: Vec<(f64, String)> = Vec::new();
+    pub(super) fn ticks(&self) -> Vec<(f64, Label)> {
+        let mut ticks: Vec<(f64, Label)> = Vec::new();
         for exponent in [
             0, 1, 3, 10, 20, 30, 50, 70, 100, 200, 300, 500, 1_000, 3_000, 10_000, 100_000,
         ] {
@@ -342,16 +322,11 @@ impl Axis {
             let x = self.x(log_p_z);
             let room = ticks.last().is_none_or(|(last, _)| last - x >= 44.0);
             if -log_p_z <= self.span && room {
-                let label = match exponent {
-                    0 => "1".to_owned(),
-                    1 => "0.1".to_owned(),
-                    _ => format!(r#"10<tspan class="sup" dy="-4">−{exponent}</tspan>"#),
-                };
-                ticks.push((x, label));
+                ticks.push((x, Label::probability(exponent, 1)));
             }
         }
         if self.never {
-            ticks.push((self.x(f64::NEG_INFINITY), "never".to_owned()));
+            ticks.push((self.x(f64::NEG_INFINITY), Label::Text("never".to_owned())));
         }
         ticks
     }
@@ -362,87 +337,39 @@ impl Axis {
 pub(super) fn spans(chars: u64, spans: &[Span], windows: &[(u64, u64)], label: &str) -> String {
     let place = |at: u64| 1000.0 * at.min(chars) as f64 / chars.max(1) as f64;
     let width = |from: u64, to: u64| (place(to) - place(from)).max(2.0);
-    let mut svg = format!(
-        r#"<svg class="spans" viewBox="0 0 1000 22" preserveAspectRatio="none" role="img" aria-label="{}"><rect class="track" x="0" y="0" width="1000" height="13"/>"#,
-        escape::html(label)
-    );
+    let mut svg = Svg::bar("spans", 22.0, label);
+    svg.rect("track", (0.0, 0.0), (1000.0, 13.0));
     for span in spans {
-        let (x, w) = (
-            n(place(span.start_char)),
-            n(width(span.start_char, span.end_char)),
-        );
-        let _ = write!(
-            svg,
-            r#"<rect class="span" x="{x}" y="0" width="{w}" height="13"/>"#
-        );
+        let (from, to) = (span.start_char, span.end_char);
+        svg.rect("span", (place(from), 0.0), (width(from, to), 13.0));
     }
     for &(from, to) in windows {
-        let (x, w) = (n(place(from)), n((width(from, to) - 2.0).max(2.0)));
-        let _ = write!(
-            svg,
-            r#"<rect class="window" x="{x}" y="17" width="{w}" height="4"/>"#
-        );
+        let width = (width(from, to) - 2.0).max(2.0);
+        svg.rect("window", (place(from), 17.0), (width, 4.0));
     }
-    svg.push_str("</svg>");
-    svg
+    svg.finish()
 }
 
-/// Begins a chart. `described` says in words what it shows.
-pub(super) fn open(
-    width: f64,
-    height: f64,
-    name: &str,
-    title: &str,
-    described: Option<&str>,
-) -> String {
-    let (by, desc) = described.map_or_else(Default::default, |text| {
-        let desc = format!(r#"<desc id="{name}-desc">{}</desc>"#, escape::html(text));
-        (format!(r#" aria-describedby="{name}-desc""#), desc)
-    });
-    format!(
-        r#"<svg class="chart {name}" viewBox="0 0 {} {}" width="{0}" height="{1}" role="img" aria-labelledby="{name}-title"{by}><title id="{name}-title">{title}</title>{desc}"#,
-        n(width),
-        n(height)
-    )
-}
-
-/// A rate with the ends of its interval, on an axis from 0 to 1. The numbers stand beside it.
+/// A rate with the ends of its interval, on an axis from 0 to 1. The text beside it has the numbers.
 pub(super) fn interval(lower: f64, at: f64, upper: f64) -> String {
-    let x = |share: f64| n(3.0 + 94.0 * share.clamp(0.0, 1.0));
+    let x = |share: f64| 3.0 + 94.0 * share.clamp(0.0, 1.0);
     let (lower, at, upper) = (x(lower), x(at), x(upper));
-    format!(
-        r#"<svg class="interval" viewBox="0 0 100 14" width="100" height="14" aria-hidden="true" focusable="false"><line class="base" x1="3" x2="97" y1="7" y2="7"/><line class="range" x1="{lower}" x2="{upper}" y1="7" y2="7"/><path class="range" d="M{lower} 3v8M{upper} 3v8"/><circle class="at" cx="{at}" cy="7" r="3"/></svg>"#
-    )
-}
-
-/// One decimal at most, and no negative zero.
-pub(super) fn n(x: f64) -> String {
-    let digits = format!("{x:.1}");
-    let digits = digits.strip_suffix(".0").unwrap_or(&digits);
-    if digits == "-0" {
-        "0".to_owned()
-    } else {
-        digits.to_owned()
-    }
+    let mut svg = Svg::decoration("interval", (100.0, 14.0));
+    svg.horizontal("base", (3.0, 97.0), 7.0);
+    svg.horizontal("range", (lower, upper), 7.0);
+    svg.path(
+        "range",
+        &format!("M{} 3v8M{} 3v8", n(lower), n(upper)),
+        None,
+    );
+    svg.circle("at", (at, 7.0), 3.0, None);
+    svg.finish()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::report::fixture;
-
-    #[test]
-    fn numbers_are_short_and_have_no_negative_zero() {
-        for (x, expected) in [
-            (0.0, "0"),
-            (-0.04, "0"),
-            (12.0, "12"),
-            (1.25, "1.2"),
-            (-3.16, "-3.2"),
-        ] {
-            assert_eq!(n(x), expected);
-        }
-    }
 
     #[test]
     fn the_axis_runs_from_never_to_certain() {

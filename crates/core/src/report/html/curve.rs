@@ -1,12 +1,11 @@
 //! How many samples it takes to see an item with which probability, as inline SVG.
 
-use super::chart::{n, open};
 use crate::backend::Scheme;
 use crate::items::Kind;
 use crate::metric::samples;
-use crate::report::{Report, ReportItem, escape, order, words};
+use crate::report::svg::{Frame, Label, Svg, n};
+use crate::report::{Report, ReportItem, order, words};
 use std::f64::consts::LN_10;
-use std::fmt::Write as _;
 
 /// Curves that are drawn.
 const CURVES: usize = 6;
@@ -27,6 +26,17 @@ const DEAREST: f64 = 15.0;
 struct Curve<'a> {
     item: &'a ReportItem,
     log_p_z: f64,
+}
+
+impl Curve<'_> {
+    fn in_words(&self) -> String {
+        format!(
+            "{}: {} for an even chance, {} for nine in ten",
+            self.item.id,
+            samples::in_words(self.log_p_z, 0.5),
+            samples::in_words(self.log_p_z, 0.9)
+        )
+    }
 }
 
 /// `n(p) = ln(1-p) / ln(1-p_z)` of the items that are cheapest to extract, opted-out texts first, and of the sample budget
@@ -62,125 +72,80 @@ pub(super) fn samples_by_probability(report: &Report) -> Option<String> {
     let dearest = curves.last()?.log_p_z.min(report.policy.tau.ln());
     let decades = (samples::ln_samples(dearest, TO) / LN_10).ceil().max(1.0);
 
-    let bottom = TOP + HEIGHT;
+    let frame = Frame {
+        left: LEFT,
+        right: LEFT + WIDTH,
+        top: TOP,
+        bottom: TOP + HEIGHT,
+    };
+    let (right, bottom) = (frame.right, frame.bottom);
     let x = |p: f64| LEFT + WIDTH * (p - FROM) / (TO - FROM);
     let y = |ln_n: f64| bottom - HEIGHT * (ln_n / LN_10 / decades).clamp(0.0, 1.0);
-    let mut svg = open(
-        LEFT + WIDTH + NAMES,
-        bottom + 44.0,
+    let mut svg = Svg::chart(
         "samples",
+        (right + NAMES, bottom + 44.0),
         "Samples needed by probability of seeing the text",
         Some(&described(&curves)),
     );
     let every = (decades / 6.0).ceil() as usize;
-    for decade in (0..=decades as usize).step_by(every.max(1)) {
-        let at = y(decade as f64 * LN_10);
-        let label = match decade {
-            0 => "1".to_owned(),
-            1..=4 => samples::grouped(10_u64.pow(decade as u32)),
-            _ => format!(r#"10<tspan class="sup" dy="-4">{decade}</tspan>"#),
-        };
-        let _ = write!(
-            svg,
-            r#"<line class="grid" x1="{LEFT}" x2="{}" y1="{1}" y2="{1}"/>"#,
-            n(LEFT + WIDTH),
-            n(at)
-        );
-        let _ = write!(
-            svg,
-            r#"<text class="end" x="{}" y="{}">{label}</text>"#,
-            n(LEFT - 8.0),
-            n(at + 4.0)
-        );
-    }
-    for p in [0.01, 0.25, 0.5, 0.75, 0.9, 0.99] {
-        let _ = write!(
-            svg,
-            r#"<line class="grid" x1="{0}" x2="{0}" y1="{TOP}" y2="{1}"/>"#,
-            n(x(p)),
-            n(bottom)
-        );
-        // .9 and .99 stand close together.
-        let label = if p > 0.95 {
-            String::new()
-        } else {
-            format!("{:.0}%", p * 100.0)
-        };
-        let _ = write!(
-            svg,
-            r#"<text class="mid" x="{}" y="{}">{label}</text>"#,
-            n(x(p)),
-            n(bottom + 17.0)
-        );
-    }
-    let _ = write!(
-        svg,
-        r#"<text class="soft" x="0" y="{}">samples</text>"#,
-        n(TOP - 4.0)
+    let ticks = (0..=decades as usize).step_by(every.max(1));
+    let ticks = ticks.map(|decade| (y(decade as f64 * LN_10), power_of_ten(decade as u32)));
+    frame.y_grid(&mut svg, &ticks.collect::<Vec<_>>());
+    // 90% and 99% are too close for two labels.
+    let ticks = [
+        (0.01, "1%"),
+        (0.25, "25%"),
+        (0.5, "50%"),
+        (0.75, "75%"),
+        (0.9, "90%"),
+        (0.99, ""),
+    ];
+    frame.x_grid(
+        &mut svg,
+        &ticks.map(|(p, label)| (x(p), Label::Text(label.to_owned()))),
     );
-    let _ = write!(
-        svg,
-        r#"<text class="end soft" x="{}" y="{}">probability of seeing it at least once</text>"#,
-        n(LEFT + WIDTH),
-        n(bottom + 37.0)
+    svg.text("soft", (0.0, TOP - 4.0), "samples");
+    svg.text(
+        "end soft",
+        (right, bottom + 37.0),
+        "probability of seeing it at least once",
     );
+
     let line = |log_p_z: f64| {
-        let step = |i: u32| FROM + (TO - FROM) * f64::from(i) / 49.0;
-        let point = |p: f64| {
-            format!(
-                "{} {}",
-                n(x(p)),
-                n(y(samples::ln_samples(log_p_z, p).max(0.0)))
-            )
-        };
-        (0..50)
-            .map(|i| point(step(i)))
-            .collect::<Vec<_>>()
-            .join("L")
+        let points = (0..50).map(|i| {
+            let p = FROM + (TO - FROM) * f64::from(i) / 49.0;
+            format!("{} {}", n(x(p)), n(y(samples::ln_samples(log_p_z, p))))
+        });
+        format!("M{}", points.collect::<Vec<_>>().join("L"))
     };
-    let end = |log_p_z: f64| y(samples::ln_samples(log_p_z, TO).max(0.0));
+    let end = |log_p_z: f64| y(samples::ln_samples(log_p_z, TO));
     let tau = report.policy.tau.ln();
-    let _ = write!(svg, r#"<path class="tau" fill="none" d="M{}"/>"#, line(tau));
-    let mut names: Vec<(f64, String, String)> = vec![(
-        end(tau),
-        "tau-label".to_owned(),
-        "the sample budget".to_owned(),
-    )];
+    svg.path("tau", &line(tau), None);
+    let mut names = vec![(end(tau), "tau-label", "the sample budget".to_owned())];
     for curve in &curves {
-        let level = curve.item.verdict.level;
-        let title = format!(
-            "{}: {} for an even chance, {} for nine in ten",
-            escape::html(&curve.item.id.0),
-            samples::in_words(curve.log_p_z, 0.5),
-            samples::in_words(curve.log_p_z, 0.9)
-        );
-        let _ = write!(
-            svg,
-            r#"<path class="curve {level}" d="M{}"><title>{title}</title></path>"#,
-            line(curve.log_p_z)
-        );
-        names.push((
-            end(curve.log_p_z),
-            "name".to_owned(),
-            escape::html(&short(&curve.item.id.0)),
-        ));
+        let class = format!("curve {}", curve.item.verdict.level);
+        svg.path(&class, &line(curve.log_p_z), Some(&curve.in_words()));
+        names.push((end(curve.log_p_z), "name", short(&curve.item.id.0)));
     }
     names.sort_by(|a, b| a.0.total_cmp(&b.0));
-    for (at, (from, class, name)) in apart(&names).into_iter().zip(&names) {
-        let right = LEFT + WIDTH;
-        let _ = write!(
-            svg,
-            r#"<path class="lead" d="M{} {}L{} {}"/><text class="{class}" x="{}" y="{}">{name}</text>"#,
-            n(right + 2.0),
-            n(*from),
-            n(right + 14.0),
-            n(at),
-            n(right + 18.0),
-            n(at + 4.0)
+    let heights: Vec<f64> = names.iter().map(|name| name.0).collect();
+    for (at, (from, class, name)) in apart(heights).into_iter().zip(&names) {
+        let lead = [right + 2.0, *from, right + 14.0, at].map(n);
+        svg.path(
+            "lead",
+            &format!("M{} {}L{} {}", lead[0], lead[1], lead[2], lead[3]),
+            None,
         );
+        svg.text(class, (right + 18.0, at + 4.0), name);
     }
-    svg.push_str("</svg>");
-    Some(svg)
+    Some(svg.finish())
+}
+
+fn power_of_ten(exponent: u32) -> Label {
+    match exponent {
+        0..=4 => Label::Text(samples::grouped(10_u64.pow(exponent))),
+        _ => Label::PowerOfTen(exponent as i32),
+    }
 }
 
 /// The policy's ways of sampling. Greedy decoding gives a text with the first sample or never, which is no curve; it is left out
@@ -215,10 +180,9 @@ fn spread(curves: Vec<Curve<'_>>) -> Vec<Curve<'_>> {
         .collect()
 }
 
-/// Heights of names, sorted, moved apart so that none covers another.
-fn apart(names: &[(f64, String, String)]) -> Vec<f64> {
+/// Sorted heights of names, moved apart so that none covers another.
+fn apart(mut at: Vec<f64>) -> Vec<f64> {
     const ROOM: f64 = 15.0;
-    let mut at: Vec<f64> = names.iter().map(|name| name.0).collect();
     for i in 1..at.len() {
         at[i] = at[i].max(at[i - 1] + ROOM);
     }
@@ -242,18 +206,8 @@ fn short(id: &str) -> String {
 }
 
 fn described(curves: &[Curve<'_>]) -> String {
-    let told: Vec<String> = curves
-        .iter()
-        .map(|curve| {
-            format!(
-                "{}: {} for an even chance, {} for nine in ten",
-                curve.item.id,
-                samples::in_words(curve.log_p_z, 0.5),
-                samples::in_words(curve.log_p_z, 0.9)
-            )
-        })
-        .collect();
-    words::sentence(&told.join("; "))
+    let sentences: Vec<String> = curves.iter().map(Curve::in_words).collect();
+    words::sentence(&sentences.join("; "))
 }
 
 #[cfg(test)]
@@ -279,10 +233,7 @@ mod tests {
 
     #[test]
     fn names_never_cover_each_other_and_stay_in_the_picture() {
-        let names = [255.0_f64, 255.0, 20.0, 21.0].map(|y| (y, String::new(), String::new()));
-        let mut names = names.to_vec();
-        names.sort_by(|a, b| a.0.total_cmp(&b.0));
-        let at = apart(&names);
+        let at = apart(vec![20.0, 21.0, 255.0, 255.0]);
         assert!(
             at.windows(2).all(|pair| pair[1] - pair[0] >= 14.9),
             "{at:?}"

@@ -1,8 +1,8 @@
 //! Where in a text the model knows it: heat as a bar of equal cells, and as shades of the text itself.
 
-use super::chart::n;
 use crate::metric::item::Heat;
 use crate::metric::probability;
+use crate::report::svg::Svg;
 use crate::report::{escape, words};
 use std::f64::consts::LN_10;
 use std::fmt::Write as _;
@@ -48,11 +48,8 @@ pub(super) fn hottest(heat: &[Heat]) -> Option<String> {
 /// Each cell is as tall and as dark as the hottest character in it. `None` without any heat.
 pub(super) fn bar(chars: u64, heat: &[Heat]) -> Option<String> {
     let label = words::sentence(&hottest(heat)?);
-    let mut svg = format!(
-        r#"<svg class="heat" viewBox="0 0 1000 {HEIGHT}" preserveAspectRatio="none" role="img" aria-label="{}"><rect class="track" x="0" y="{1}" width="1000" height="1"/>"#,
-        escape::html(&label),
-        n(HEIGHT - 1.0)
-    );
+    let mut svg = Svg::bar("heat", HEIGHT, &label);
+    svg.rect("track", (0.0, HEIGHT - 1.0), (1000.0, 1.0));
     // u128: a text's length times the cells may not fit.
     let at = |cell: u64| (u128::from(cell) * u128::from(chars) / u128::from(CELLS)) as u64;
     let cells: Vec<usize> = (0..CELLS)
@@ -70,19 +67,12 @@ pub(super) fn bar(chars: u64, heat: &[Heat]) -> Option<String> {
     for alike in cells.chunk_by(|a, b| a == b) {
         if let Some(&step) = alike.first().filter(|step| **step > 0) {
             let height = HEIGHT * step as f64 / 6.0;
-            let _ = write!(
-                svg,
-                r#"<rect class="h{step}" x="{}" y="{}" width="{}" height="{}"/>"#,
-                left * 10,
-                n(HEIGHT - height),
-                alike.len() * 10,
-                n(height)
-            );
+            let (x, width) = (left as f64 * 10.0, alike.len() as f64 * 10.0);
+            svg.rect(&format!("h{step}"), (x, HEIGHT - height), (width, height));
         }
         left += alike.len();
     }
-    svg.push_str("</svg>");
-    Some(svg)
+    Some(svg.finish())
 }
 
 /// The text shaded by heat, escaped. Stretches are in characters, in order, and don't overlap.

@@ -1,18 +1,19 @@
 //! Validity by cost: every item by the probability of its best window and by its p-value, as inline SVG. A mark's shape
 //! says the verdict; where it stands says why.
 
-use super::chart::{Axis, DOT, STRIP_LEFT, STRIP_WIDTH, n, open};
+use super::chart::{Axis, DOT, STRIP_LEFT, STRIP_RIGHT, best_windows, budget_line, within_budget};
 use crate::items::Kind;
 use crate::metric::{probability, samples};
 use crate::policy::Level;
-use crate::report::{Report, ReportItem, escape, order, words};
+use crate::report::svg::{Frame, Label, Svg};
+use crate::report::{Report, ReportItem, order, words};
 use crate::verdict::Validity;
 use std::collections::BTreeMap;
 use std::f64::consts::LN_10;
-use std::fmt::Write as _;
 
 const TOP: f64 = 34.0;
 const HEIGHT: f64 = 270.0;
+const BOTTOM: f64 = TOP + HEIGHT;
 /// Height of the band of controls below.
 const BAND: f64 = 34.0;
 /// Marks of one verdict that would stand in one square of this size are drawn once.
@@ -31,15 +32,9 @@ struct Point<'a> {
 /// `None` where no item has a p-value: then there is only one axis.
 pub(super) fn scatter(report: &Report) -> Option<String> {
     let policy = &report.policy;
-    let best = |item| order::best_log_p_z(policy, item).filter(|log_p_z: &f64| !log_p_z.is_nan());
-    let of_kind = |kind| {
-        order::worst_first(report, kind)
-            .into_iter()
-            .filter_map(move |item| Some((item, best(item)?)))
-    };
     // Opted-out texts come last and so stand on top.
-    let points: Vec<Point<'_>> = of_kind(Kind::Canary)
-        .chain(of_kind(Kind::OptOut))
+    let points: Vec<Point<'_>> = best_windows(report, Kind::Canary)
+        .chain(best_windows(report, Kind::OptOut))
         .filter_map(|(item, log_p_z)| {
             Some(Point {
                 item,
@@ -51,7 +46,9 @@ pub(super) fn scatter(report: &Report) -> Option<String> {
     if points.is_empty() {
         return None;
     }
-    let controls: Vec<f64> = of_kind(Kind::Control).map(|(_, log_p_z)| log_p_z).collect();
+    let controls: Vec<f64> = best_windows(report, Kind::Control)
+        .map(|(_, log_p_z)| log_p_z)
+        .collect();
     let axis = Axis::over(
         points
             .iter()
@@ -59,109 +56,51 @@ pub(super) fn scatter(report: &Report) -> Option<String> {
             .chain(controls.iter().copied()),
     );
     let scale = Scale::over(&points);
-    let right = STRIP_LEFT + STRIP_WIDTH;
-    let bottom = TOP + HEIGHT;
-    let end = bottom + if controls.is_empty() { 0.0 } else { BAND };
-    let tau = axis.x(policy.tau.ln());
-    let cut = scale.cut(&points);
-
-    let mut svg = open(
-        right + 14.0,
-        end + 46.0,
+    let end = BOTTOM + if controls.is_empty() { 0.0 } else { BAND };
+    let frame = Frame {
+        left: STRIP_LEFT,
+        right: STRIP_RIGHT,
+        top: TOP,
+        bottom: end,
+    };
+    let mut svg = Svg::chart(
         "scatter",
+        (frame.right + 14.0, end + 46.0),
         "Validity by cost: every item by its best window and its p-value",
         Some(&described(report, &points)),
     );
-    let _ = write!(
-        svg,
-        r#"<rect class="within" x="{}" y="{TOP}" width="{}" height="{}"/>"#,
-        n(tau),
-        n((right - tau).max(0.0)),
-        n(end - TOP)
-    );
-    for (x, label) in axis.ticks() {
-        let _ = write!(
-            svg,
-            r#"<line class="grid" x1="{0}" x2="{0}" y1="{TOP}" y2="{1}"/>"#,
-            n(x),
-            n(end)
-        );
-        let _ = write!(
-            svg,
-            r#"<text class="mid" x="{}" y="{}">{label}</text>"#,
-            n(x),
-            n(end + 17.0)
-        );
-    }
-    for (y, label) in scale.ticks() {
-        let _ = write!(
-            svg,
-            r#"<line class="grid" x1="{}" x2="{}" y1="{2}" y2="{2}"/>"#,
-            n(STRIP_LEFT),
-            n(right),
-            n(y)
-        );
-        let _ = write!(
-            svg,
-            r#"<text class="end" x="{}" y="{}">{label}</text>"#,
-            n(STRIP_LEFT - 8.0),
-            n(y + 4.0)
-        );
-    }
-    let _ = write!(
-        svg,
-        r#"<text class="soft" x="0" y="{}">p-value</text><text class="soft small" x="0" y="{}">up: likelier</text><text class="soft small" x="0" y="{}">than controls</text>"#,
-        n(TOP + 4.0),
-        n(TOP + 19.0),
-        n(TOP + 31.0)
-    );
+    within_budget(&mut svg, policy, &axis, frame);
+    frame.x_grid(&mut svg, &axis.ticks());
+    frame.y_grid(&mut svg, &scale.ticks());
+    svg.text("soft", (0.0, TOP + 4.0), "p-value");
+    svg.text("soft small", (0.0, TOP + 19.0), "up: likelier");
+    svg.text("soft small", (0.0, TOP + 31.0), "than controls");
     let left = axis.left() + 8.0;
-    quadrants(&mut svg, left, tau, cut);
-    band(&mut svg, &controls, &axis, end);
+    let cut = scale.cut(&points);
+    quadrants(&mut svg, left, axis.x(policy.tau.ln()), cut);
+    band(&mut svg, &controls, &axis, frame);
     if let Some(cut) = cut {
-        let _ = write!(
-            svg,
-            r#"<line class="cut-line" x1="{}" x2="{}" y1="{2}" y2="{2}"/>"#,
-            n(STRIP_LEFT),
-            n(right),
-            n(cut)
-        );
-        let _ = write!(
-            svg,
-            r#"<text class="small soft" x="{}" y="{}">above: stands at a false discovery rate of {}</text>"#,
-            n(left),
-            n(cut + 13.0),
+        svg.horizontal("cut-line", frame.columns(), cut);
+        let label = format!(
+            "above: significant at a false discovery rate of {}",
             words::share(policy.q)
         );
+        svg.text("small soft", (left, cut + 13.0), &label);
     }
-    let _ = write!(
-        svg,
-        r#"<line class="tau" x1="{0}" x2="{0}" y1="{1}" y2="{2}"/>"#,
-        n(tau),
-        n(TOP - 14.0),
-        n(end)
+    let ln_tau = policy.tau.ln();
+    let label = format!(
+        "sample budget: p_z = {}, {} for an even chance",
+        probability::in_digits(ln_tau),
+        samples::in_words(ln_tau, 0.5)
     );
-    let (anchor, at) = if tau > STRIP_LEFT + STRIP_WIDTH / 2.0 {
-        ("end", right)
-    } else {
-        ("start", tau)
-    };
-    let _ = write!(
-        svg,
-        r#"<text class="{anchor} tau-label" x="{}" y="13">sample budget: p_z = {}, {} for an even chance</text>"#,
-        n(at),
-        probability::in_digits(policy.tau.ln()),
-        samples::in_words(policy.tau.ln(), 0.5)
-    );
+    budget_line(&mut svg, policy, &axis, (TOP - 14.0, end), &label);
     marks(&mut svg, &points, &axis, &scale);
-    let _ = write!(
-        svg,
-        r#"<text class="end soft" x="{}" y="{}">p_z of the best window under {}, stretched towards certainty; right: cheaper</text></svg>"#,
-        n(right),
-        n(end + 38.0),
-        escape::html(&policy.scheme_names())
+    let below = format!(
+        "p_z of the best window under {}, stretched towards certainty; right: cheaper",
+        policy.scheme_names()
     );
-    Some(svg)
+    svg.text("end soft", (frame.right, end + 38.0), &below);
+    Some(svg.finish())
 }
 
 /// The picture in words.
@@ -183,39 +122,31 @@ fn described(report: &Report, points: &[Point<'_>]) -> String {
     )
 }
 
-/// What it means to stand in a corner. Without a cut nothing stands, and there are no upper corners.
-fn quadrants(svg: &mut String, left: f64, tau: f64, cut: Option<f64>) {
-    let right = STRIP_LEFT + STRIP_WIDTH;
-    let bottom = TOP + HEIGHT - 8.0;
+/// The verdict of each corner. Without a cut nothing is significant, and there are no upper corners.
+fn quadrants(svg: &mut Svg, left: f64, tau: f64, cut: Option<f64>) {
+    let (right, bottom) = (STRIP_RIGHT - 8.0, BOTTOM - 8.0);
     let mut label = |level: Level, x: f64, y: f64, anchor: &str| {
-        let _ = write!(
-            svg,
-            r#"<text class="quadrant {anchor} {level}" x="{}" y="{}">{level}</text>"#,
-            n(x),
-            n(y)
+        svg.text(
+            &format!("quadrant {anchor} {level}"),
+            (x, y),
+            &level.to_string(),
         );
     };
     if cut.is_some() {
         label(Level::Memorized, left, TOP + 15.0, "start");
-        label(Level::Extractable, right - 8.0, TOP + 15.0, "end");
+        label(Level::Extractable, right, TOP + 15.0, "end");
     }
     if tau > left + 60.0 {
         label(Level::Clear, left, bottom, "start");
     }
-    label(Level::Predictable, right - 8.0, bottom, "end");
+    label(Level::Predictable, right, bottom, "end");
 }
 
 /// The controls along the axis of cost, as a histogram.
-fn band(svg: &mut String, controls: &[f64], axis: &Axis, base: f64) {
-    let right = STRIP_LEFT + STRIP_WIDTH;
-    for y in [TOP + HEIGHT, base] {
-        let _ = write!(
-            svg,
-            r#"<line class="base" x1="{}" x2="{}" y1="{2}" y2="{2}"/>"#,
-            n(STRIP_LEFT),
-            n(right),
-            n(y)
-        );
+fn band(svg: &mut Svg, controls: &[f64], axis: &Axis, frame: Frame) {
+    let base = frame.bottom;
+    for y in [BOTTOM, base] {
+        svg.horizontal("base", frame.columns(), y);
     }
     if controls.is_empty() {
         return;
@@ -229,26 +160,19 @@ fn band(svg: &mut String, controls: &[f64], axis: &Axis, base: f64) {
     let tallest = columns.iter().max().copied().unwrap_or(1).max(1) as f64;
     for (i, &count) in columns.iter().enumerate().filter(|(_, count)| **count > 0) {
         let height = (count as f64 / tallest * (BAND - 8.0)).max(1.5);
-        let _ = write!(
-            svg,
-            r#"<rect class="bin" x="{}" y="{}" width="{}" height="{}"/>"#,
-            n(axis.middle(i) - DOT / 2.0),
-            n(base - height),
-            n(DOT - 1.0),
-            n(height)
-        );
+        let at = (axis.middle(i) - DOT / 2.0, base - height);
+        svg.rect("bin", at, (DOT - 1.0, height));
     }
-    let _ = write!(
-        svg,
-        r#"<text class="strong" x="0" y="{}">Controls</text><text class="soft" x="0" y="{}">{}</text>"#,
-        n(base - 17.0),
-        n(base - 3.0),
-        words::count(controls.len() as u64, "text")
+    svg.text("strong", (0.0, base - 17.0), "Controls");
+    svg.text(
+        "soft",
+        (0.0, base - 3.0),
+        &words::count(controls.len() as u64, "text"),
     );
 }
 
-/// One mark a square and verdict: the icon of the verdict, smaller where only canaries stand, with a number where many do.
-fn marks(svg: &mut String, points: &[Point<'_>], axis: &Axis, scale: &Scale) {
+/// One mark per square and verdict: the icon of the verdict, smaller for canaries only, with a number if it counts many texts.
+fn marks(svg: &mut Svg, points: &[Point<'_>], axis: &Axis, scale: &Scale) {
     let mut cells: BTreeMap<(i64, i64, Level), Vec<&Point<'_>>> = BTreeMap::new();
     // Opted-out texts first: they give a mark its place and name.
     for point in points.iter().rev() {
@@ -274,7 +198,7 @@ fn marks(svg: &mut String, points: &[Point<'_>], axis: &Axis, scale: &Scale) {
         let mut names: Vec<String> = points
             .iter()
             .take(NAMED)
-            .map(|point| escape::html(&point.item.id.0))
+            .map(|point| point.item.id.to_string())
             .collect();
         if points.len() > NAMED {
             names.push(format!(
@@ -282,23 +206,17 @@ fn marks(svg: &mut String, points: &[Point<'_>], axis: &Axis, scale: &Scale) {
                 samples::grouped((points.len() - NAMED) as u64)
             ));
         }
-        let _ = write!(
-            svg,
-            r##"<use class="point {level}" href="#i-{level}" x="{}" y="{}" width="{}" height="{2}"><title>{}: {level}, p_z {}, p {}</title></use>"##,
-            n(x - side / 2.0),
-            n(y - side / 2.0),
-            n(side),
+        let title = format!(
+            "{}: {level}, p_z {}, p {}",
             names.join(", "),
             probability::in_digits(first.log_p_z),
             probability::in_digits(p.ln())
         );
+        let look = (format!("point {level}"), format!("i-{level}"));
+        svg.symbol((&look.0, &look.1), (x, y), side, &title);
         if points.len() >= COUNTED {
             let count = samples::grouped(points.len() as u64);
-            let (x, y) = (n(x - side / 2.0 - 3.0), n(y + 4.0));
-            let _ = write!(
-                svg,
-                r#"<text class="end small strong" x="{x}" y="{y}">{count}</text>"#
-            );
+            svg.text("end small strong", (x - side / 2.0 - 3.0, y + 4.0), &count);
         }
     }
 }
@@ -335,19 +253,13 @@ impl Scale {
     }
 
     /// Powers of ten with room between them, from 1 upwards.
-    fn ticks(&self) -> Vec<(f64, String)> {
-        let mut ticks: Vec<(f64, String)> = Vec::new();
+    fn ticks(&self) -> Vec<(f64, Label)> {
+        let mut ticks: Vec<(f64, Label)> = Vec::new();
         for exponent in [0, 1, 2, 3, 4, 6, 8, 10, 15, 20, 30, 50, 100, 200] {
             let ln = -f64::from(exponent) * LN_10;
             let y = TOP + HEIGHT * (1.0 - ln / self.floor);
             if ln >= self.floor && ticks.last().is_none_or(|(last, _)| last - y >= 24.0) {
-                let label = match exponent {
-                    0 => "1".to_owned(),
-                    1 => "0.1".to_owned(),
-                    2 => "0.01".to_owned(),
-                    _ => format!(r#"10<tspan class="sup" dy="-4">−{exponent}</tspan>"#),
-                };
-                ticks.push((y, label));
+                ticks.push((y, Label::probability(exponent, 2)));
             }
         }
         ticks

@@ -1,20 +1,21 @@
-//! Growth as inline SVG: lines over an axis of ever longer prefixes or ever larger models.
+//! Growth: lines over an axis of ever longer prefixes or ever larger models.
 
-use crate::report::{escape, page};
-use std::fmt::Write as _;
+use crate::report::page;
+use crate::report::svg::{Frame, Label, Svg, n};
 
-const WIDTH: f64 = 380.0;
-const LEFT: f64 = 50.0;
-const RIGHT: f64 = 364.0;
-const TOP: f64 = 14.0;
-const BOTTOM: f64 = 214.0;
-const HEIGHT: f64 = 258.0;
+const SIZE: (f64, f64) = (380.0, 258.0);
+const FRAME: Frame = Frame {
+    left: 50.0,
+    right: 364.0,
+    top: 14.0,
+    bottom: 214.0,
+};
 /// Room between two labels below the axis.
 const APART: f64 = 38.0;
 /// Lines in one chart: as many as there are colours and marks.
 pub(super) const LINES: usize = 6;
 
-/// What stands upwards.
+/// The vertical axis.
 #[derive(Clone, Copy, PartialEq)]
 pub(super) enum Upwards {
     /// From 0 to 1.
@@ -23,7 +24,17 @@ pub(super) enum Upwards {
     Nats,
 }
 
-/// Where a point stands on the axis, how that is called, how high it is and how that is told.
+impl Upwards {
+    fn label(self, tick: f64) -> String {
+        match self {
+            Self::Share => format!("{:.0}%", tick * 100.0),
+            Self::Nats if tick < 0.0 => format!("−{:.0}", -tick),
+            Self::Nats => format!("{tick:.0}"),
+        }
+    }
+}
+
+/// A position on the axis with its label, and a height with its number in words.
 pub(super) type Point = (f64, String, Option<(f64, String)>);
 
 /// One line. What is infinite isn't drawn.
@@ -42,7 +53,7 @@ pub(super) fn lines(title: &str, below: &str, upwards: Upwards, lines: &[Line]) 
     let place = |x: f64| x.max(1.0).ln();
     let from = points().map(|point| place(point.0)).reduce(f64::min)?;
     let to = points().map(|point| place(point.0)).reduce(f64::max)?;
-    let (inner_left, inner_right) = (LEFT + 16.0, RIGHT - 16.0);
+    let (inner_left, inner_right) = (FRAME.left + 16.0, FRAME.right - 16.0);
     let x = |at: f64| match to - from {
         span if span > 0.0 => inner_left + (place(at) - from) / span * (inner_right - inner_left),
         _ => f64::midpoint(inner_left, inner_right),
@@ -54,25 +65,13 @@ pub(super) fn lines(title: &str, below: &str, upwards: Upwards, lines: &[Line]) 
             ((least.min(-1.0) / step).floor() * step, 0.0, step)
         }
     };
-    let y = |value: f64| BOTTOM - (value.clamp(low, high) - low) / (high - low) * (BOTTOM - TOP);
-    let mut svg = format!(
-        r#"<svg class="chart lines" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{}. The numbers are in the table.">"#,
-        escape::html(title)
-    );
-    let ticks = ((high - low) / step).round() as u32;
-    for tick in (0..=ticks).map(|n| low + f64::from(n) * step) {
-        let at = y(tick);
-        let label = match upwards {
-            Upwards::Share => format!("{:.0}%", tick * 100.0),
-            Upwards::Nats => format!("{}{:.0}", if tick < 0.0 { "−" } else { "" }, tick.abs()),
-        };
-        let _ = write!(
-            svg,
-            r#"<path class="grid" d="M{LEFT} {at:.1}H{RIGHT}"/><text class="end" x="{:.1}" y="{:.1}">{label}</text>"#,
-            LEFT - 7.0,
-            at + 4.0
-        );
-    }
+    let y =
+        |value: f64| FRAME.bottom - (value.clamp(low, high) - low) / (high - low) * FRAME.height();
+    let label = format!("{title}. The numbers are in the table.");
+    let mut svg = Svg::labelled("chart lines", SIZE, &label);
+    let ticks = (0..=((high - low) / step).round() as u32).map(|n| low + f64::from(n) * step);
+    let ticks = ticks.map(|tick| (y(tick), Label::Text(upwards.label(tick))));
+    FRAME.y_grid(&mut svg, &ticks.collect::<Vec<_>>());
     let mut ticks: Vec<(f64, &str)> = points()
         .map(|point| (x(point.0), point.1.as_str()))
         .collect();
@@ -80,75 +79,69 @@ pub(super) fn lines(title: &str, below: &str, upwards: Upwards, lines: &[Line]) 
     let mut last = f64::NEG_INFINITY;
     for (at, label) in ticks {
         if at - last >= APART {
-            let _ = write!(
-                svg,
-                r#"<path class="base" d="M{at:.1} {BOTTOM}v5"/><text class="mid" x="{at:.1}" y="{:.1}">{}</text>"#,
-                BOTTOM + 18.0,
-                escape::html(label)
-            );
+            svg.vertical("base", at, (FRAME.bottom, FRAME.bottom + 5.0));
+            svg.text("mid", (at, FRAME.bottom + 18.0), label);
             last = at;
         }
     }
-    let _ = write!(
-        svg,
-        r#"<path class="base" d="M{LEFT} {BOTTOM}H{RIGHT}"/><text class="mid soft" x="{:.1}" y="{:.1}">{}</text>"#,
-        f64::midpoint(LEFT, RIGHT),
-        BOTTOM + 37.0,
-        escape::html(below)
-    );
-    for (n, line) in lines.iter().enumerate().take(LINES) {
-        let _ = write!(svg, r#"<g class="s{n}">"#);
-        let mut drawn = String::new();
-        let mut marks = String::new();
-        let mut pen = 'M';
-        for (at, label, value) in &line.points {
-            let Some((value, told)) = value.as_ref().filter(|(value, _)| value.is_finite()) else {
-                pen = 'M';
-                continue;
-            };
-            let (x, y) = (x(*at), y(*value));
-            let _ = write!(drawn, "{pen}{x:.1} {y:.1}");
-            pen = 'L';
-            let title = escape::html(&format!("{}, {label}: {told}", line.name));
-            let _ = write!(marks, "<g><title>{title}</title>{}</g>", mark(n, x, y));
-        }
-        let _ = write!(svg, r#"<path class="line-of" d="{drawn}"/>{marks}</g>"#);
+    svg.horizontal("base", FRAME.columns(), FRAME.bottom);
+    let middle = f64::midpoint(FRAME.left, FRAME.right);
+    svg.text("mid soft", (middle, FRAME.bottom + 37.0), below);
+    for (i, line) in lines.iter().enumerate().take(LINES) {
+        svg.group(Some(&format!("s{i}")), None, |svg| {
+            draw(svg, i, line, &x, &y)
+        });
     }
-    svg.push_str("</svg>");
-    Some(svg)
+    Some(svg.finish())
+}
+
+/// The line under its marks.
+fn draw(svg: &mut Svg, i: usize, line: &Line, x: &dyn Fn(f64) -> f64, y: &dyn Fn(f64) -> f64) {
+    let mut path = String::new();
+    let mut marks = Vec::new();
+    let mut pen = 'M';
+    for (at, label, value) in &line.points {
+        let Some((value, number)) = value.as_ref().filter(|(value, _)| value.is_finite()) else {
+            pen = 'M';
+            continue;
+        };
+        let (x, y) = (x(*at), y(*value));
+        path += &format!("{pen}{} {}", n(x), n(y));
+        pen = 'L';
+        marks.push(((x, y), format!("{}, {label}: {number}", line.name)));
+    }
+    svg.path("line-of", &path, None);
+    for (at, title) in &marks {
+        svg.group(None, Some(title), |svg| mark(svg, i, *at));
+    }
 }
 
 /// The line's look beside its name.
-pub(super) fn key(n: usize) -> String {
-    format!(
-        r#"<svg class="s{n}" viewBox="0 0 28 12" aria-hidden="true" focusable="false"><path class="line-of" d="M0 6H28"/>{}</svg>"#,
-        mark(n, 14.0, 6.0)
-    )
+pub(super) fn key(i: usize) -> String {
+    let mut svg = Svg::decoration(&format!("s{i}"), (28.0, 12.0));
+    svg.path("line-of", "M0 6H28", None);
+    mark(&mut svg, i, (14.0, 6.0));
+    svg.finish()
 }
 
 /// Every line has a shape of its own, not only a colour.
-fn mark(n: usize, x: f64, y: f64) -> String {
-    match n % LINES {
-        0 => format!(r#"<circle class="mark-of" cx="{x:.1}" cy="{y:.1}" r="4"/>"#),
-        1 => format!(
-            r#"<rect class="mark-of" x="{:.1}" y="{:.1}" width="7" height="7"/>"#,
-            x - 3.5,
-            y - 3.5
+fn mark(svg: &mut Svg, i: usize, (x, y): (f64, f64)) {
+    let square = ((x - 3.5, y - 3.5), (7.0, 7.0));
+    match i % LINES {
+        0 => svg.circle("mark-of", (x, y), 4.0, None),
+        1 => svg.rect("mark-of", square.0, square.1),
+        2 => svg.path(
+            "mark-of open",
+            &format!("M{} {}l4.5 8h-9z", n(x), n(y - 4.5)),
+            None,
         ),
-        2 => format!(
-            r#"<path class="mark-of open" d="M{x:.1} {:.1}l4.5 8h-9z"/>"#,
-            y - 4.5
+        3 => svg.path(
+            "mark-of",
+            &format!("M{} {}l5 5-5 5-5-5z", n(x), n(y - 5.0)),
+            None,
         ),
-        3 => format!(
-            r#"<path class="mark-of" d="M{x:.1} {:.1}l5 5-5 5-5-5z"/>"#,
-            y - 5.0
-        ),
-        4 => format!(
-            r#"<rect class="mark-of open" x="{:.1}" y="{:.1}" width="7" height="7"/>"#,
-            x - 3.5,
-            y - 3.5
-        ),
-        _ => format!(r#"<circle class="mark-of open" cx="{x:.1}" cy="{y:.1}" r="4"/>"#),
+        4 => svg.rect("mark-of open", square.0, square.1),
+        _ => svg.circle("mark-of open", (x, y), 4.0, None),
     }
 }
 
@@ -202,7 +195,7 @@ mod tests {
         )
         .unwrap();
         assert!(
-            svg.contains(&format!("M66.0 {BOTTOM:.1}L348.0 {TOP:.1}")),
+            svg.contains(&format!("M66 {}L348 {}", FRAME.bottom, FRAME.top)),
             "{svg}"
         );
         let one = lines("Growth", "tokens", Upwards::Share, &[line(&[(7.0, 0.5)])]).unwrap();
