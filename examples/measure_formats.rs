@@ -62,7 +62,7 @@ fn render(report: &Report) -> Result<(), Box<dyn Error>> {
 }
 
 fn told(what: &str, since: Instant, n: u64) {
-    let peak = byrote_core::machine::peak_resident().map_or("not told".to_owned(), |peak| {
+    let peak = byrote_core::system::peak_resident().map_or("not told".to_owned(), |peak| {
         format!("{:.0} MB", peak as f64 / 1e6)
     });
     println!(

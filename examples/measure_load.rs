@@ -46,7 +46,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         }
     };
     let seconds = started.elapsed().as_secs_f64();
-    let peak = byrote_core::machine::peak_resident().map_or("not told".to_owned(), |peak| {
+    let peak = byrote_core::system::peak_resident().map_or("not told".to_owned(), |peak| {
         format!("{:.0} MB", peak as f64 / 1e6)
     });
     println!(

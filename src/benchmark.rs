@@ -7,8 +7,8 @@ use byrote_candle::model::cpu::packed::{Arithmetic, Packed};
 use byrote_candle::model::cpu::product::{Target, product};
 use byrote_candle::native::Native;
 use byrote_core::backend::{Backend, ScoreInput};
-use byrote_core::machine;
 use byrote_core::pool::Pools;
+use byrote_core::system;
 use serde::Serialize;
 use std::time::Instant;
 
@@ -86,7 +86,7 @@ pub(crate) fn measure(
             .collect();
         // The first pass fills caches and starts threads.
         let mut found = backend.score(&windows[..jobs.min(windows.len())]);
-        let (started, cpu) = (Instant::now(), machine::cpu_seconds());
+        let (started, cpu) = (Instant::now(), system::cpu_seconds());
         let mut passes = 0;
         while passes == 0 || started.elapsed().as_secs_f64() < SECONDS {
             found.extend(backend.score(&windows));
@@ -96,7 +96,7 @@ pub(crate) fn measure(
             started.elapsed().as_secs_f64(),
             (passes * windows.len()) as f64,
         );
-        let cpu = machine::cpu_seconds()
+        let cpu = system::cpu_seconds()
             .zip(cpu)
             .map(|(after, before)| (after - before) / scored);
         found.into_iter().collect::<Result<Vec<_>, _>>()?;

@@ -15,11 +15,11 @@ use byrote_candle::model::weights::Precision;
 use byrote_candle::native::{Native, NativeConfig};
 use byrote_candle::tokens::tokenizer::Tokenizer;
 use byrote_core::backend::{Backend, Scheme, self_test};
-use byrote_core::machine;
 use byrote_core::policy::{Policy, Statistic};
 use byrote_core::probe::{ProbeModel, RenderedTemplates};
 use byrote_core::registry::{DtypeChoice, Registry};
 use byrote_core::run::ModelIdentity;
+use byrote_core::system;
 use byrote_core::tokens::BosChoice;
 use std::sync::Arc;
 use std::time::Instant;
@@ -70,7 +70,7 @@ impl Default for LoadOptions {
             device: "auto".to_owned(),
             precision: None,
             arithmetic: None,
-            threads: machine::cores(),
+            threads: system::cores(),
             batch: 8,
             memory: None,
             bos: BosChoice::Auto,

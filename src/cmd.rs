@@ -70,7 +70,7 @@ fn share_threads(command: &Command) {
         Command::Score(args) => args.load.threads,
         _ => None,
     };
-    let threads = asked.map_or_else(byrote_core::machine::cores, |threads| threads as usize);
+    let threads = asked.map_or_else(byrote_core::system::cores, |threads| threads as usize);
     // It fails only where there is a pool already; nothing has run yet.
     let _ = rayon::ThreadPoolBuilder::new()
         .num_threads(threads)

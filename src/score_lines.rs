@@ -4,8 +4,8 @@ use anyhow::{Context, Result};
 use byrote::checkpoint::LoadedModel;
 use byrote_core::backend::exit::Exit;
 use byrote_core::backend::{Backend, ScoreError, ScoreInput, TokenScores};
-use byrote_core::machine;
 use byrote_core::run::dedup::once;
+use byrote_core::system;
 use byrote_core::window::cut::cut_split;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -148,13 +148,13 @@ impl<'a> LineScorer<'a> {
                 prefix_len: window.prefix_len,
             })
             .collect();
-        let (started, before) = (Instant::now(), machine::cpu_seconds());
+        let (started, before) = (Instant::now(), system::cpu_seconds());
         let scores = once(&inputs, |inputs| match &self.exit {
             Some(exit) => self.model.backend.score_until(inputs, exit),
             None => self.model.backend.score(inputs),
         });
         self.seconds += started.elapsed().as_secs_f64();
-        self.cpu_seconds += match (before, machine::cpu_seconds()) {
+        self.cpu_seconds += match (before, system::cpu_seconds()) {
             (Some(before), Some(after)) => after - before,
             _ => f64::NAN,
         };

@@ -131,7 +131,7 @@ fn chat_template_of_folder(located: &Located) -> Result<Option<ChatTemplate>> {
     let config = config
         .as_ref()
         .map(|(file, bytes)| (file.as_str(), bytes.as_slice()));
-    Ok(ChatTemplate::of_config(config, jinja)?)
+    Ok(ChatTemplate::from_config(config, jinja)?)
 }
 
 fn chat_template_of_gguf(path: &Path) -> Result<Option<ChatTemplate>> {

@@ -4,8 +4,8 @@ use crate::output;
 use anyhow::{Context, Result, bail};
 use byrote::checkpoint::chat_template;
 use byrote_candle::model::source::Located;
-use byrote_core::machine;
 use byrote_core::probe::RenderedTemplates;
+use byrote_core::system;
 use byrote_core::template::file::Template;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -47,10 +47,10 @@ pub(crate) fn render(templates: &[Template], located: &Located) -> Result<Render
 /// Does what a hostile template could make take forever or fill the memory: steps and output are bounded inside, but a
 /// template can double a text in one step. Then the program ends, since nothing else stops it.
 fn guarded<T>(file: &str, work: impl FnOnce() -> T) -> T {
-    let (done, began, before) = (AtomicBool::new(false), Instant::now(), machine::resident());
+    let (done, began, before) = (AtomicBool::new(false), Instant::now(), system::resident());
     let watch = || {
         while !done.load(Ordering::Acquire) {
-            let grown = match (machine::resident(), before) {
+            let grown = match (system::resident(), before) {
                 (Some(now), Some(before)) => now.saturating_sub(before),
                 _ => 0,
             };

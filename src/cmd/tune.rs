@@ -13,12 +13,11 @@ use byrote_candle::model::memory::MemoryBudget;
 use byrote_candle::model::source::{Format, Located};
 use byrote_candle::model::weights::Precision;
 use byrote_candle::native::{Native, NativeConfig};
-use byrote_core::backend::Scheme;
-use byrote_core::machine;
+use byrote_core::{backend::Scheme, system};
 
 pub(crate) fn run(model: &str, format: OutputFormat) -> Result<Outcome> {
     let located = locate(model, &super::models::open(None)?, false, None)?;
-    let cores = machine::cores();
+    let cores = system::cores();
     let mut precisions = vec![Precision::F32, Precision::Bf16];
     if located.format == Format::Gguf {
         precisions.push(Precision::Quantized);
@@ -40,7 +39,7 @@ pub(crate) fn run(model: &str, format: OutputFormat) -> Result<Outcome> {
     let benchmark = Benchmark {
         model: located.reference,
         cores,
-        numa_nodes: machine::numa_nodes(),
+        numa_nodes: system::numa_nodes(),
         peak_gflops_f32: peak_gflops(cores, Arithmetic::F32)?,
         peak_gflops_bf16: peak_gflops(cores, Arithmetic::Bf16)?,
         recommended: flags(&rows[best]),

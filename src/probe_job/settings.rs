@@ -8,10 +8,10 @@ use byrote::checkpoint::LoadOptions;
 use byrote_candle::model::Arithmetic;
 use byrote_candle::model::quantize::Quant;
 use byrote_candle::model::weights::Precision;
-use byrote_core::machine;
 use byrote_core::policy::Policy;
 use byrote_core::probe::sweep::SweepGrid;
 use byrote_core::probe::{ProbeConfig, SelectionRequest};
+use byrote_core::system;
 use byrote_core::tokens::BosChoice;
 use byrote_core::window::{Reflow, Stride, WindowConfig};
 use clap::ValueEnum;
@@ -99,7 +99,7 @@ impl From<&ModelArgs> for LoadOptions {
                 Compute::F32 => Some(Arithmetic::F32),
                 Compute::Bf16 => Some(Arithmetic::Bf16),
             },
-            threads: threads.unwrap_or_else(machine::cores),
+            threads: threads.unwrap_or_else(system::cores),
             batch: args.batch as usize,
             memory: args.memory,
             on_plan: Some(|plan| output::note(plan.describe())),

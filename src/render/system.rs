@@ -1,6 +1,6 @@
 //! The record of `byrote doctor`: the build, the machine, the hub cache, and a self-test.
 
-use byrote_core::machine;
+use byrote_core::system;
 use serde::Serialize;
 use serde_json::Value;
 #[cfg(feature = "native")]
@@ -45,16 +45,16 @@ pub(crate) struct SelfTest {
 
 impl System {
     pub(crate) fn new(self_test: SelfTest) -> Self {
-        let memory = machine::memory();
+        let memory = system::memory();
         Self {
             version: env!("CARGO_PKG_VERSION"),
             compiled_in: features(),
             compiled_for: compiled_for(),
             devices: devices(),
-            cpu: machine::cpu_flags(),
-            cores: machine::cores(),
-            cpu_limit: machine::cpu_quota(),
-            numa_nodes: machine::numa_nodes(),
+            cpu: system::cpu_flags(),
+            cores: system::cores(),
+            cpu_limit: system::cpu_quota(),
+            numa_nodes: system::numa_nodes(),
             memory_bytes: memory.total,
             memory_free_bytes: memory.available,
             memory_limit_bytes: memory.limit,

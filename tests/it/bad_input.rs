@@ -362,7 +362,7 @@ const PROBE_SETS: &[Case] = &[
         wrong: |dir| set(dir, &SET.as_bytes()[..SET.len() - 40]),
         args: PROBE,
         says: &[
-            "set.jsonl:2: the last line breaks off",
+            "set.jsonl:2: the last line is incomplete",
             "copy or export the file again",
         ],
     },
@@ -376,13 +376,13 @@ const PROBE_SETS: &[Case] = &[
         name: "an empty file",
         wrong: |dir| set(dir, b""),
         args: PROBE,
-        says: &["set.jsonl: holds no items; "],
+        says: &["set.jsonl: contains no items; "],
     },
     Case {
         name: "blank lines only",
         wrong: |dir| set(dir, b"\n \n"),
         args: PROBE,
-        says: &["set.jsonl: holds no items; "],
+        says: &["set.jsonl: contains no items; "],
     },
     Case {
         name: "an empty folder",
@@ -453,13 +453,13 @@ const SETTINGS: &[Case] = &[
         name: "a policy whose tau is 2",
         wrong: |dir| policy(dir, "\ntau = 2.0"),
         args: "probe --gate policy.toml",
-        says: &["policy.toml:3: tau = 2 isn't between 0 and 1; write"],
+        says: &["policy.toml:3: tau = 2 is not between 0 and 1; write"],
     },
     Case {
         name: "gate: a bad policy",
         wrong: |dir| policy(dir, "q = 1"),
         args: "gate report.json --policy policy.toml",
-        says: &["policy.toml:2: q = 1 isn't between 0 and 1; write"],
+        says: &["policy.toml:2: q = 1 is not between 0 and 1; write"],
     },
     Case {
         name: "gate: no report",

@@ -530,7 +530,7 @@ mod probing {
         let ran = run(dir, &again).exits(0);
         assert!(
             ran.stderr
-                .contains("items/c.jsonl: the same file as items/c.jsonl; read once"),
+                .contains("items/c.jsonl: same file as items/c.jsonl; read once"),
             "{}",
             ran.stderr
         );

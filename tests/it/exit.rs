@@ -365,13 +365,17 @@ fn a_left_window_never_counts_as_a_score_and_a_broken_one_is_not_measured() {
             item.verdict.reasons
         );
         assert!(
-            item.verdict.reasons[0].starts_with("below the floor of"),
+            item.verdict.reasons[0]
+                .message
+                .starts_with("below the floor of"),
             "{:?}",
             item.verdict.reasons
         );
         assert!(
-            item.verdict.reasons[1].starts_with("p_z is at most ")
-                || item.verdict.reasons[1].starts_with("p_z = 0: "),
+            item.verdict.reasons[1]
+                .message
+                .starts_with("p_z is at most ")
+                || item.verdict.reasons[1].message.starts_with("p_z = 0: "),
             "{:?}",
             item.verdict.reasons
         );
@@ -412,12 +416,14 @@ fn a_left_window_never_counts_as_a_score_and_a_broken_one_is_not_measured() {
         let item = whole(&again, &item.id.0);
         assert_eq!(item.verdict.level, Level::Inconclusive);
         assert!(
-            item.verdict.reasons[0].contains("were left before their end"),
+            item.verdict.reasons[0]
+                .message
+                .contains("were left before their end"),
             "{:?}",
             item.verdict.reasons
         );
         assert!(
-            item.verdict.reasons[0].contains("--exhaustive"),
+            item.verdict.reasons[0].message.contains("--exhaustive"),
             "{:?}",
             item.verdict.reasons
         );

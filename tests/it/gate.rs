@@ -125,7 +125,7 @@ fn limits_decide_how_many_findings_block() {
         (
             format!("deny = []\n[gate]\nmax_rate_upper = {}", 0.02),
             2,
-            "without any finding it takes 183 canaries to tell",
+            "even without findings at least 183 canaries are needed",
         ),
         (
             "deny = []\n[gate]\nmax_rate_upper = 0.5".to_owned(),
@@ -153,7 +153,7 @@ fn limits_decide_how_many_findings_block() {
     assert!(
         wrong
             .stderr
-            .contains("policy.toml:4: max_rate = 3 isn't from 0 to 1"),
+            .contains("policy.toml:4: max_rate = 3 is not in the range 0 to 1"),
         "{}",
         wrong.stderr
     );
@@ -319,7 +319,7 @@ fn a_report_vouches_for_the_files_it_names_and_for_no_others() {
     refused(
         "model",
         &[
-            "\"adapter_model.safetensors\" may hold weights",
+            "\"adapter_model.safetensors\" may contain weights",
             "byrote probe --model model",
         ],
     );
@@ -346,7 +346,7 @@ fn a_report_vouches_for_the_files_it_names_and_for_no_others() {
     refused(
         "model",
         &[
-            "\"model.safetensors\" is in the report, but not there",
+            "\"model.safetensors\" is in the report, but does not exist",
             "\"config.json\" has 2 bytes",
         ],
     );

@@ -154,7 +154,9 @@ fn without_its_bos_the_positive_control_fails_and_nothing_is_called_clean() {
         "{verdicts:?}"
     );
     assert_eq!(report["decision"]["outcome"], "undecided");
-    let reason = report["items"][0]["reasons"][0].as_str().unwrap();
+    let reason = report["items"][0]["reasons"][0]["message"]
+        .as_str()
+        .unwrap();
     assert!(
         reason.contains("positive control") && reason.contains("pd_usconst"),
         "{reason}"

@@ -314,7 +314,7 @@ fn chat_templates_come_from_the_checkpoint_and_their_absence_is_an_error() {
         ),
         (
             "{{ messages[1].content }}{{ messages[0].content }}".to_owned(),
-            "the suffix stands before the prefix",
+            "the suffix comes before the prefix",
         ),
         (
             "{{ raise_exception('no') }}".to_owned(),
@@ -406,7 +406,8 @@ fn published_tokenizers_and_chat_templates_give_the_ids_of_transformers() {
         );
         let tokenizer =
             Tokenizer::from_json(&read("tokenizer.json"), Some(&config), "tokenizer.json").unwrap();
-        let chat = ChatTemplate::of_config(Some(("tokenizer_config.json", &config)), None).unwrap();
+        let chat =
+            ChatTemplate::from_config(Some(("tokenizer_config.json", &config)), None).unwrap();
         let template = Template::open("chat").unwrap();
         let pieces =
             Known::ALL.map(|known| (known, template.render(known, chat.as_ref(), "m").unwrap()));

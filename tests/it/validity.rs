@@ -409,7 +409,7 @@ fn with_too_few_controls_everything_is_inconclusive_and_the_number_needed_is_tol
     assert_eq!(items.len(), 139);
     for verdict in items {
         assert_eq!(verdict.level, Level::Inconclusive);
-        let reason = &verdict.reasons[0];
+        let reason = &verdict.reasons[0].message;
         assert!(
             reason.starts_with("too few controls: 18 comparable controls, needs "),
             "{reason}"

@@ -248,11 +248,11 @@ fn text_too_short_for_the_lead_names_the_sweep_that_would_fit() {
     assert_eq!(
         short("bcdefgh").as_deref(),
         Some(
-            "it has 7 tokens, and a window takes 9 (6 before the suffix, for the longest prefix compared, + suffix 3); \
-             it fits a sweep whose greatest prefix is at most 4"
+            "it has 7 tokens, and a window needs 9 (6 before the suffix, for the longest prefix compared, + suffix 3); \
+             it fits a sweep whose longest prefix is at most 4"
         )
     );
-    assert!(short("bcd").is_some_and(|why| why.ends_with("no prefix fits it beside this suffix")));
+    assert!(short("bcd").is_some_and(|why| why.ends_with("no prefix fits it with this suffix")));
 }
 
 #[test]
@@ -281,7 +281,7 @@ fn with_a_lead_split_items_keep_the_last_tokens_of_their_prefix() {
     assert_eq!(
         led_to(2, 7).unprobed.as_deref(),
         Some(
-            "its prefix has 6 tokens of the 7 that the longest prefix compared takes; it fits a sweep whose greatest \
+            "its prefix has 6 of the 7 tokens that the longest compared prefix needs; it fits a sweep whose longest \
              prefix is at most 6"
         )
     );
@@ -304,7 +304,7 @@ fn last_window_stands_flush_with_the_end() {
     let short = cut_text("bcde", None, &config(2, 3, Stride::Tokens(3)));
     assert_eq!(
         short.unprobed.as_deref(),
-        Some("it has 4 tokens, and a window takes 5 (prefix 2 + suffix 3)")
+        Some("it has 4 tokens, and a window needs 5 (prefix 2 + suffix 3)")
     );
 }
 
@@ -343,7 +343,12 @@ fn split_item_whose_boundary_falls_inside_a_token_says_so() {
     for (prefix, suffix, bos, reason) in [
         ("", "bcd", None, "its prefix is empty"),
         ("b", "", None, "its suffix is empty"),
-        ("th", "e", Some(BOS), "its whole suffix lies in the token"),
+        (
+            "th",
+            "e",
+            Some(BOS),
+            "its whole suffix is part of the last token",
+        ),
         ("", "", Some(BOS), "its suffix is empty"),
     ] {
         let cut = split(prefix, suffix, bos);

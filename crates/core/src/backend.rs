@@ -1,6 +1,6 @@
-//! The seam between what is measured and what measures it. No tensor type crosses it.
+//! The seam between metrics and models. No tensor type crosses it.
 //!
-//! A backend takes token ids and gives scores. It knows models; it doesn't know items, metrics or reports.
+//! A backend takes token ids and returns scores. It knows models, but no items, metrics or reports.
 
 pub mod exit;
 pub mod generate;
@@ -12,21 +12,22 @@ pub mod tally;
 use exit::Exit;
 use serde::{Deserialize, Serialize};
 
-/// How a user would sample: temperature, then top-k, then top-p (nucleus), as transformers orders its warpers.
+/// How a user would sample: temperature, then top-k, then top-p (nucleus), in the order of
+/// transformers' warpers.
 ///
-/// Its id says all of it: `full` (plain T = 1), `greedy`, or parts joined by `_` in this order: `t0.7`, `top_k40`,
-/// `top_p0.95`. [`Scheme::parse`] reads such an id.
+/// The id contains all of it: `full` (plain T = 1), `greedy`, or parts joined by `_` in this order:
+/// `t0.7`, `top_k40`, `top_p0.95`. [`Scheme::parse`] reads such an id.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Scheme {
     /// Name in policies, reports and column names: `full`, `top_k40`, `t0.7_top_p0.95`.
     pub id: String,
-    /// 0 is greedy decoding: the likeliest token, always.
+    /// 0 is greedy decoding: always the likeliest token.
     pub temperature: f32,
-    /// Sampling is restricted to this many of the likeliest tokens; absent = all.
+    /// Samples from this many of the likeliest tokens; absent = all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub top_k: Option<u32>,
-    /// Sampling is restricted to the fewest likeliest tokens whose probabilities, after temperature and top-k, reach
-    /// this much together; absent = all.
+    /// Samples from the smallest set of likeliest tokens whose total probability, after temperature
+    /// and top-k, reaches this; absent = all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub top_p: Option<f32>,
 }
@@ -66,7 +67,7 @@ impl Scheme {
         vec![Self::full(), Self::top_k(40)]
     }
 
-    /// The schemes of a run whose policy asks for these: those of every run, then what else is asked for.
+    /// The default schemes, then any others among `asked`.
     pub fn with_defaults(asked: &[Self]) -> Vec<Self> {
         let mut schemes = Self::defaults();
         for scheme in asked {
@@ -77,14 +78,14 @@ impl Scheme {
         schemes
     }
 
-    /// Reads an id.
+    /// Parses an id.
     ///
     /// # Errors
-    /// When it isn't one; the message says what one looks like.
+    /// When it isn't a valid id; the message shows valid ones.
     pub fn parse(id: &str) -> Result<Self, String> {
         let fix = || {
             format!(
-                "{id:?} is no way of sampling; write full, greedy, or such as top_k40, t0.7, t0.7_top_k50_top_p0.9"
+                "{id:?} is not a sampling scheme; write full, greedy, or for example top_k40, t0.7, t0.7_top_k50_top_p0.9"
             )
         };
         match id {
@@ -128,7 +129,8 @@ impl Scheme {
     }
 }
 
-/// `t0.7_top_k50` as `t0.7` and `top_k50`: an underscore parts only where it isn't that of `top_`.
+/// Splits `t0.7_top_k50` into `t0.7` and `top_k50`: the underscore of `top_` doesn't separate
+/// parts.
 fn split_parts(id: &str) -> Vec<&str> {
     let mut starts: Vec<usize> = id
         .match_indices('_')
@@ -145,38 +147,38 @@ fn split_parts(id: &str) -> Vec<&str> {
     parts
 }
 
-/// What to score: token ids exactly as the model is to see them (BOS included), the first
-/// `prefix_len` of which are context.
+/// The input to score: token ids exactly as the model sees them (BOS included). The first
+/// `prefix_len` are context.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ScoreInput<'a> {
     pub token_ids: &'a [u32],
     pub prefix_len: usize,
 }
 
-/// Scores of the suffix tokens of one window; every list has one entry a suffix token.
+/// Scores of the suffix tokens of one window; every list has one entry per suffix token.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct TokenScores {
-    /// Natural log of the probability of the true token under plain sampling at T = 1.
+    /// Natural log of the true token's probability under plain sampling at T = 1.
     pub logprob: Vec<f32>,
-    /// How many tokens are strictly likelier than the true one.
+    /// Number of tokens that are strictly likelier than the true one.
     pub rank: Vec<u32>,
-    /// Log-probability of the true token less that of the likeliest other: positive where the true
-    /// token is the top one, negative where it isn't, near 0 in a near tie.
+    /// Log-probability of the true token minus that of the likeliest other token: positive if the
+    /// true token is the top one, negative if not, near 0 in a near tie.
     pub margin: Vec<f32>,
-    /// One list a [`Scheme`], in the backend's order: natural log of the true token's probability
-    /// after the scheme's warp, `-inf` where the scheme never samples it.
+    /// One list per [`Scheme`], in the backend's order: natural log of the true token's probability
+    /// after the scheme's warp, `-inf` if the scheme never samples it.
     pub scheme_logprob: Vec<Vec<f32>>,
-    /// Mean of the log-probability of a token drawn from the model's own distribution at T = 1 (minus its entropy),
-    /// `mu_t = sum_v P(v) ln P(v)`, in nats. For Min-K%++ (arXiv 2404.02936).
+    /// Mean of the log-probability of a token drawn from the model's own distribution at T = 1
+    /// (minus its entropy), `mu_t = sum_v P(v) ln P(v)`, in nats. For Min-K%++ (arXiv 2404.02936).
     pub expected_logprob: Vec<f32>,
     /// Standard deviation of the same, `sigma_t^2 = sum_v P(v) (ln P(v))^2 - mu_t^2`, in nats.
     pub logprob_sd: Vec<f32>,
 }
 
-/// What a backend says of itself; goes into the report.
+/// A backend's description of itself, for the report.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct BackendInfo {
-    /// `native`, `sequential` (a token at a time, which is slower) or `scripted`.
+    /// `native`, `sequential` (one token at a time, which is slower) or `scripted`.
     pub name: String,
     /// Architecture as config.json or the GGUF names it, such as `llama`.
     pub architecture: String,
@@ -184,32 +186,35 @@ pub struct BackendInfo {
     pub device: String,
     /// Data type of the weights in memory, such as `f32`, `bf16`, `quantized`, `q4_k_m`.
     pub dtype: String,
-    /// How many matrices are kept as what, where they were quantized at load: not all of them can be as `dtype` says.
+    /// Number of matrices per data type, if they were quantized at load: not all of them can be
+    /// `dtype`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mixture: Option<String>,
-    /// In what numbers products are computed, `f32` or `bf16`; sums are f32 in either.
+    /// Data type of products, `f32` or `bf16`; sums are always f32.
     #[serde(default = "f32_arithmetic")]
     pub arithmetic: String,
-    /// Parameters of the model.
+    /// Number of the model's parameters.
     pub parameters: u64,
     /// Tokens in the vocabulary (columns of the logits).
     pub vocab_size: u32,
-    /// Longest sequence the model was made for, in tokens.
+    /// Longest sequence the model supports, in tokens.
     pub context_length: u32,
-    /// The schemes under which every token is scored, in the order of [`TokenScores::scheme_logprob`].
+    /// The schemes under which every token is scored, in the order of
+    /// [`TokenScores::scheme_logprob`].
     pub schemes: Vec<Scheme>,
 }
 
-/// Runs that were made before there was a choice.
+/// For runs made before there was a choice.
 fn f32_arithmetic() -> String {
     "f32".to_owned()
 }
 
 impl BackendInfo {
-    /// What stands after the device where sequences are walked a token at a time, which is slower; else nothing.
+    /// The text to append to the device if sequences are run one token at a time, which is slower;
+    /// else empty.
     pub fn pace(&self) -> &'static str {
         if self.name == "sequential" {
-            ", a token at a time"
+            ", one token at a time"
         } else {
             ""
         }
@@ -219,7 +224,7 @@ impl BackendInfo {
 /// Why a window has no scores.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ScoreError {
-    #[error("the prefix is empty: the first token of a text has no context to be scored in")]
+    #[error("the prefix is empty: the first token of a text has no context")]
     EmptyPrefix,
     #[error("the suffix is empty")]
     EmptySuffix,
@@ -238,10 +243,10 @@ pub enum ScoreError {
 }
 
 impl ScoreError {
-    /// A [`Branch`] that continues what isn't there.
+    /// A [`Branch`] whose parent doesn't exist.
     pub fn no_sequence(parent: usize, live: usize) -> Self {
         Self::Backend(format!(
-            "sequence {parent} was to go on, but only {live} are running (counted from 0)"
+            "sequence {parent} can't continue: only {live} are running (counted from 0)"
         ))
     }
 }
@@ -254,16 +259,16 @@ pub struct GreedyToken {
     pub logprob: f32,
 }
 
-/// One sequence that goes on: the row it continues and the token that is appended.
+/// One sequence to continue: its row and the token to append.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Branch {
-    /// Index into the rows that were shown.
+    /// Index into the rows that were passed in.
     pub parent: usize,
     pub token: u32,
 }
 
-/// What [`Backend::unroll`] asks at every step: given one row of logits a live sequence (what may follow it), which
-/// sequences go on. None ends it.
+/// Called by [`Backend::unroll`] at every step with one row of logits per live sequence (the scores
+/// of its next token); returns the sequences to continue. Returning none ends the run.
 pub type Choose<'a> = dyn FnMut(&[&[f32]]) -> Vec<Branch> + 'a;
 
 /// Something that scores windows.
@@ -275,30 +280,32 @@ pub trait Backend: Sync {
         1
     }
 
-    /// Scores every input in full, in order. A window that can't be scored gives an error in its
-    /// place and doesn't disturb the others.
+    /// Scores every input completely, in order. A window that can't be scored gives an error at its
+    /// index and doesn't affect the others.
     fn score(&self, inputs: &[ScoreInput<'_>]) -> Vec<Result<TokenScores, ScoreError>>;
 
-    /// The same, but windows are left as soon as they may be: such a one has the scores of its first tokens only, fewer
-    /// than its suffix has. A backend that can't gain by it may score in full. An error that lies beyond where a window
-    /// left isn't seen.
+    /// Like [`Backend::score`], but stops scoring a window as soon as `exit` allows: its scores
+    /// then cover only the first tokens of its suffix. A backend that gains nothing from it may
+    /// score completely. Errors after the point where a window stops go unnoticed.
     fn score_until(
         &self,
         inputs: &[ScoreInput<'_>],
         exit: &Exit,
     ) -> Vec<Result<TokenScores, ScoreError>>;
 
-    /// Runs prompts of one length, then, step by step, the branches that `choose` asks for: greedy decoding,
-    /// sampling and beam search are each a choice (`backend/generate.rs`). `choose` sees one row of logits a live
-    /// sequence, in the order of the prompts first and of its own branches after that. Runs on the calling thread.
+    /// Runs prompts of one length, then, step by step, the branches that `choose` returns: greedy
+    /// decoding, sampling and beam search are each a choice (`backend/generate.rs`). `choose`
+    /// receives one row of logits per live sequence, first in the order of the prompts, then in the
+    /// order of its own branches. Runs on the calling thread.
     ///
     /// # Errors
-    /// When the prompts are empty or differ in length, a sequence grows beyond the context, or logits aren't finite.
+    /// When the prompts are empty or differ in length, a sequence exceeds the context, or logits
+    /// aren't finite.
     fn unroll(&self, prompts: &[&[u32]], choose: &mut Choose<'_>) -> Result<(), ScoreError>;
 
-    /// `ln p(s | p)` at T = 1 for every suffix after every prefix, in nats: one list a suffix, one entry a prefix.
-    /// Prefixes have one length and are run once; their keys and values are shared among the suffixes.
-    /// Runs on the calling thread.
+    /// `ln p(s | p)` at T = 1 for every suffix after every prefix, in nats: one list per suffix,
+    /// one entry per prefix. All prefixes have the same length and run once; the suffixes share
+    /// their keys and values. Runs on the calling thread.
     ///
     /// # Errors
     /// As for [`Backend::unroll`].
@@ -314,7 +321,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_id_says_how_is_sampled() {
+    fn scheme_ids_are_parsed_and_written() {
         let cases: [(&str, f32, Option<u32>, Option<f32>); 6] = [
             ("full", 1.0, None, None),
             ("greedy", 0.0, None, None),
@@ -351,14 +358,14 @@ mod tests {
             assert!(
                 Scheme::parse(bad)
                     .unwrap_err()
-                    .contains("is no way of sampling"),
+                    .contains("is not a sampling scheme"),
                 "{bad}"
             );
         }
     }
 
     #[test]
-    fn schemes_asked_for_join_those_of_every_run_once() {
+    fn with_defaults_adds_each_requested_scheme_once() {
         let asked = [Scheme::greedy(), Scheme::top_k(40)];
         let ids: Vec<String> = Scheme::with_defaults(&asked)
             .into_iter()

@@ -20,6 +20,7 @@ use crate::policy::Level;
 use crate::policy::Policy;
 use crate::report::{Report, ReportItem, rejudge};
 use crate::run::ModelIdentity;
+use crate::verdict::Reason;
 use same::Windows;
 use std::collections::HashMap;
 
@@ -197,7 +198,7 @@ pub struct ComparedItem {
 pub struct Cell {
     pub level: Level,
     /// The deciding reason.
-    pub reason: Option<String>,
+    pub reason: Option<Reason>,
     /// `ln p_z` of its likeliest window under the best of the policy's schemes, in nats; `-inf` = never sampled. This and all below is
     /// absent where it isn't known: not measured in full, or no more than a bound, since windows were left.
     pub log_p_z: Option<f64>,

@@ -1,6 +1,8 @@
-//! Control texts, by which it is known what plain predictability scores: the built-in sets, and making and checking others.
+//! Control texts, which show the scores that mere predictability gives: the built-in sets, and
+//! making and checking other sets.
 //!
-//! Knows items and line breaks. Knows nothing of tokens, models or verdicts, so lengths are in characters.
+//! Knows items and line breaks. Knows nothing about tokens, models or verdicts, so lengths are in
+//! characters.
 
 pub mod check;
 pub mod make;
@@ -22,7 +24,7 @@ use std::path::{Path, PathBuf};
 #[derive(Clone, Copy, Debug)]
 pub struct BuiltinSet {
     pub genre: &'static str,
-    /// Under which it stands in reports.
+    /// The name in reports.
     pub name: &'static str,
     /// JSONL.
     pub bytes: &'static [u8],
@@ -38,7 +40,8 @@ macro_rules! sets {
     };
 }
 
-/// The control sets inside the program. None of their texts was published before the date in its tags.
+/// The control sets inside the program. None of their texts was published before the date in its
+/// tags.
 pub const BUILTIN: [BuiltinSet; 8] = sets![
     "code",
     "dialogue",
@@ -58,9 +61,11 @@ pub enum ControlsError {
         genres()
     )]
     UnknownGenre { reference: String, genre: String },
-    #[error("nothing to be like: {file} holds controls only; name opted-out texts with --like")]
+    #[error(
+        "{file} contains only controls, so there are no texts to imitate; name opted-out texts with --like"
+    )]
     NothingLike { file: String },
-    /// Not one piece of a text came out; the reasons, one a line.
+    /// No piece of any text became a control; one reason per line.
     #[error("no control could be made:\n{}", listing(.0))]
     NoneMade(Vec<LeftOut>),
     #[error(transparent)]
@@ -72,7 +77,7 @@ pub enum ControlsError {
 pub struct LeftOut {
     pub id: ItemId,
     pub origin: Origin,
-    /// Why, in words.
+    /// The reason, in words.
     pub reason: String,
 }
 
@@ -83,8 +88,8 @@ impl From<&Dropped> for LeftOut {
     }
 }
 
-/// What to read for `--controls` and the like: `builtin`, `builtin:GENRE,GENRE`, or a path. A file that is really called
-/// `builtin` is `./builtin`.
+/// The sources for `--controls` and similar options: `builtin`, `builtin:GENRE,GENRE`, or a path. A
+/// file that is really called `builtin` is `./builtin`.
 ///
 /// # Errors
 /// When there is no such built-in set.
@@ -97,7 +102,7 @@ pub fn sources(references: &[PathBuf]) -> Result<Vec<Source<'_>>, ControlsError>
             continue;
         };
         for index in wanted {
-            // Asked for twice, a set is still there once.
+            // A set that is requested twice is included once.
             if !std::mem::replace(&mut taken[index], true) {
                 sources.push(Source::Embedded {
                     name: BUILTIN[index].name,
@@ -139,7 +144,7 @@ fn builtin(reference: &Path) -> Result<Option<Vec<usize>>, ControlsError> {
 /// The texts of the built-in control sets.
 ///
 /// # Errors
-/// Never, but for a broken build.
+/// Never, except in a broken build.
 pub fn builtin_items() -> Result<Vec<Item>, ItemError> {
     let sources = BUILTIN.map(|set| Source::Embedded {
         name: set.name,
@@ -148,7 +153,7 @@ pub fn builtin_items() -> Result<Vec<Item>, ItemError> {
     Ok(items::read_sources(&sources)?.items)
 }
 
-/// Items as JSONL, a line each, as `byrote probe` reads it.
+/// Items as JSONL, one line per item, as `byrote probe` reads it.
 pub fn jsonl(items: &[Item]) -> String {
     #[derive(Serialize)]
     struct Line<'a> {
@@ -185,10 +190,10 @@ pub fn jsonl(items: &[Item]) -> String {
         .collect()
 }
 
-/// The items of a probe set that controls stand beside: all but the controls.
+/// The items of a probe set that controls are compared with: all except the controls.
 ///
 /// # Errors
-/// When there is none.
+/// When there are none.
 pub fn asked_for(items: &[Item]) -> Result<Vec<&Item>, ControlsError> {
     let asked: Vec<&Item> = items
         .iter()
@@ -216,13 +221,13 @@ fn chars(text: &str) -> usize {
     text.chars().count()
 }
 
-/// The middle one of some lengths; 0 of none.
+/// The middle one of several lengths; 0 if there are none.
 fn median(mut lengths: Vec<usize>) -> usize {
     lengths.sort_unstable();
     lengths.get(lengths.len() / 2).copied().unwrap_or(0)
 }
 
-/// A number with commas between its thousands.
+/// A number with thousands separators.
 fn grouped(n: usize) -> String {
     let digits = n.to_string();
     let mut out = String::new();
@@ -267,7 +272,7 @@ mod tests {
     }
 
     #[test]
-    fn built_in_sets_are_named_by_genre_and_everything_else_is_a_path() {
+    fn builtin_references_name_genres_and_others_are_paths() {
         assert_eq!(named(&["builtin"]).unwrap().len(), 8);
         for (references, expected) in [
             (
@@ -299,7 +304,7 @@ mod tests {
     }
 
     #[test]
-    fn lines_that_are_written_are_read_back_as_they_were() {
+    fn written_lines_are_read_back_unchanged() {
         let items = builtin_items().unwrap();
         let again = items::read_bytes("again.jsonl", jsonl(&items).as_bytes())
             .unwrap()
@@ -320,7 +325,7 @@ mod tests {
     }
 
     #[test]
-    fn thousands_are_set_apart() {
+    fn grouped_numbers_have_thousands_separators() {
         for (n, text) in [
             (0, "0"),
             (999, "999"),

@@ -1,4 +1,4 @@
-//! SHA-256 digests of files and bytes: how a report names exactly what was tested.
+//! SHA-256 digests of files and bytes: a report identifies by them exactly what was tested.
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
@@ -36,7 +36,8 @@ impl Digest {
         }
     }
 
-    /// Takes a digest as written in `models.toml` or a report; `None` unless it is 64 hexadecimal digits.
+    /// Reads a digest as written in `models.toml` or a report; `None` unless it is 64 hexadecimal
+    /// digits.
     pub fn parse(text: &str) -> Option<Self> {
         let hex = text.strip_prefix("sha256:").unwrap_or(text);
         (hex.len() == 64 && hex.bytes().all(|b| b.is_ascii_hexdigit()))
@@ -71,7 +72,8 @@ impl fmt::Debug for Digest {
     }
 }
 
-/// The SHA-256 of `bytes` in Base64 with padding (RFC 4648), as content security policies name an inline style.
+/// The SHA-256 of `bytes` in Base64 with padding (RFC 4648), the form in which content security
+/// policies allow an inline style.
 pub fn sha256_base64(bytes: &[u8]) -> String {
     const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     let mut out = String::new();
@@ -92,24 +94,26 @@ pub fn sha256_base64(bytes: &[u8]) -> String {
     out
 }
 
-/// A file that took part in a run, by name, size and content.
+/// A file used by a run, by name, size and content.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct FileDigest {
-    /// Name as a reader would write it: relative to the model folder, or the path given on the command line.
+    /// Name as a reader would write it: relative to the model folder, or the path from the command
+    /// line.
     pub name: String,
     /// Size in bytes.
     pub bytes: u64,
     /// SHA-256 of the content.
     pub sha256: Digest,
-    /// The file is one item's text and nothing else, so that its digest is the text's. In a report such a digest is
-    /// salted: see [`FileDigest::salted`].
+    /// True if the file is exactly one item's text, so that its digest is the text's. Reports show
+    /// a salted digest of such files: see [`FileDigest::salted`].
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub one_text: bool,
 }
 
 impl FileDigest {
-    /// What a report may show: where the file is one item's text, the SHA-256 of the salt, a zero byte and the plain
-    /// digest's 64 digits takes the place of the digest, which anyone with the text could recognize.
+    /// The version that reports show: if the file is one item's text, its digest becomes the
+    /// SHA-256 of the salt, a zero byte and the plain digest's 64 digits, because anyone with the
+    /// text could recognize the plain digest.
     #[must_use]
     pub fn salted(&self, salt: &str) -> Self {
         if !self.one_text {
@@ -128,7 +132,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn digest_of_the_empty_string_is_the_published_one() {
+    fn the_digest_of_the_empty_string_matches_the_published_value() {
         let empty = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
         assert_eq!(Digest::of_bytes(b"").as_str(), empty);
         assert_eq!(
@@ -139,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn base64_is_that_of_openssl() {
+    fn base64_matches_openssl() {
         // printf abc | openssl dgst -sha256 -binary | base64
         assert_eq!(
             sha256_base64(b"abc"),

@@ -1,4 +1,4 @@
-//! The gate: from a report and a policy to a decision. Knows no format and no exit code.
+//! The gate: makes a decision from a report and a policy. Knows no formats and no exit codes.
 
 mod baseline;
 pub mod files;
@@ -14,24 +14,27 @@ use crate::report::{self, Report, ReportItem};
 use crate::verdict;
 use jiff::civil::Date;
 
-/// Decides on a report whose verdicts were reached under `policy`; `today` tells which waivers still hold.
+/// Decides on a report whose verdicts were reached under `policy`; `today` determines which waivers
+/// are valid.
 ///
-/// - **Block**: findings pass a limit of the policy ([`crate::policy::GateRules`]). Without limits one finding does: an item
-///   that has a level that the policy denies, and no waiver. A block stands even if something else could not be decided.
-/// - **Undecided**, otherwise: nothing was asked for (no items but controls), something was not measured (an item, a window,
-///   a stray score), a positive control wasn't found, a waiver has expired, a limit can't be told to hold (a share of nothing,
-///   too few items for an interval, what is new without a baseline), or, if the policy requires decided items, some
-///   item is inconclusive.
+/// - **Block**: findings exceed a limit of the policy ([`crate::policy::GateRules`]). Without
+///   limits one finding is enough: an item at a level that the policy denies, without a waiver. A
+///   block is final even if something else could not be decided.
+/// - **Undecided**, otherwise: there were no items besides controls, something was not measured (an
+///   item, a window, a stray score), a positive control wasn't found, a waiver has expired, a limit
+///   can't be evaluated (a share of no items, too few items for an interval, new findings without a
+///   baseline), or the policy requires decided items and some item is inconclusive.
 /// - **Pass**, otherwise.
 ///
-/// Controls and the policy's positive controls are never findings. A canary is one like any other item: what was planted
-/// and found stays in the weights. A policy that expects its canaries names them as positive controls.
+/// Controls and the policy's positive controls are never findings. A canary can be one like any
+/// other item: a planted text that was found stays in the weights. A policy that expects to find
+/// its canaries names them as positive controls.
 pub fn decide(report: &Report, policy: &Policy, today: Date) -> Decision {
     decide_against(report, None, policy, today)
 }
 
-/// The same against a baseline, a report whose verdicts were reached under `policy`, too: findings are marked as new or
-/// known, and only new ones count where the policy says so.
+/// Like [`decide`], but against a baseline, a report whose verdicts were reached under `policy`,
+/// too: marks findings as new or known, and counts only new ones if the policy says so.
 pub fn decide_against(
     report: &Report,
     baseline: Option<&Report>,
@@ -47,34 +50,34 @@ pub fn decide_against(
     let baseline =
         baseline.map(|old| baseline::mark(report, old, policy, &mut findings, &mut warnings));
     let mut undecided = undecided(report, policy, today);
-    let (mut reasons, mut held, mut blocks) = (Vec::new(), Vec::new(), false);
+    let (mut reasons, mut met, mut blocks) = (Vec::new(), Vec::new(), false);
     if policy.gate.new_only && baseline.is_none() {
         undecided.insert(0, NO_BASELINE.to_owned());
-        warnings.extend(told(
+        warnings.extend(summarize(
             &findings,
             Action::Denied,
             "denied by the policy if new",
         ));
     } else {
-        let limits = limits::hold(report, policy, &findings);
+        let limits = limits::evaluate(report, policy, &findings);
         let new = if policy.gate.new_only { "new and " } else { "" };
-        blocks = limits.passed;
+        blocks = limits.exceeded;
         if blocks {
             reasons.extend(limits.reasons);
-            reasons.extend(told(
+            reasons.extend(summarize(
                 &findings,
                 Action::Denied,
                 &format!("{new}denied by the policy"),
             ));
         } else {
-            warnings.extend(told(
+            warnings.extend(summarize(
                 &findings,
                 Action::Denied,
                 &format!("{new}denied, but within the limits of the policy"),
             ));
         }
         undecided.extend(limits.undecided);
-        held = limits.held;
+        met = limits.met;
     }
     let outcome = match (blocks, undecided.is_empty()) {
         (true, _) => Outcome::Block,
@@ -98,7 +101,7 @@ pub fn decide_against(
                 count(judged, "item")
             ));
         }
-        reasons.extend(held);
+        reasons.extend(met);
     }
     warnings.extend(self::warnings(report, policy, &findings, today));
     Decision {
@@ -113,13 +116,13 @@ pub fn decide_against(
 const NO_BASELINE: &str = "the policy counts only what is new (new_only), and there is no baseline: give an older report, as in \
     byrote gate RUN --policy POLICY --baseline OLD";
 
-/// Judges an old report again under another policy, from its evidence, and decides. Coverage and spans stay as they
-/// were measured, under the tau and scheme that stand beside them.
+/// Judges an old report again under another policy, from its evidence, and decides. Coverage and
+/// spans stay as measured, under the tau and scheme recorded with them.
 pub fn redecide(report: &Report, policy: &Policy, today: Date) -> Report {
     redecide_against(report, None, policy, today)
 }
 
-/// The same against a baseline, which is judged again under that policy as well.
+/// Like [`redecide`], but against a baseline, which is judged again under that policy as well.
 pub fn redecide_against(
     report: &Report,
     baseline: Option<&Report>,
@@ -162,12 +165,12 @@ fn finding(item: &ReportItem, policy: &Policy, today: Date) -> Option<Finding> {
     })
 }
 
-/// A waiver holds through its last day.
+/// A waiver is valid through its last day.
 fn holds(waiver: &Waiver, today: Date) -> bool {
     today <= waiver.expires
 }
 
-/// Everything that keeps the run from being decided.
+/// Everything that prevents a decision on the run.
 fn undecided(report: &Report, policy: &Policy, today: Date) -> Vec<String> {
     let mut reasons = Vec::new();
     let judged: Vec<&ReportItem> = report
@@ -218,7 +221,7 @@ fn undecided(report: &Report, policy: &Policy, today: Date) -> Vec<String> {
                     .verdict
                     .reasons
                     .first()
-                    .map_or("no reason given", String::as_str);
+                    .map_or("no reason given", |reason| &reason.message);
                 format!("`{}`: {reason}", item.id)
             })
             .collect();
@@ -234,8 +237,8 @@ fn undecided(report: &Report, policy: &Policy, today: Date) -> Vec<String> {
 }
 
 fn warnings(report: &Report, policy: &Policy, findings: &[Finding], today: Date) -> Vec<String> {
-    let mut warnings = told(findings, Action::Warned, "told by the policy");
-    warnings.extend(told(
+    let mut warnings = summarize(findings, Action::Warned, "reported by the policy");
+    warnings.extend(summarize(
         findings,
         Action::Known,
         "denied, but known from the baseline",
@@ -268,7 +271,7 @@ fn warnings(report: &Report, policy: &Policy, findings: &[Finding], today: Date)
             .count();
         if inconclusive > 0 {
             warnings.push(format!(
-                "{} inconclusive, which this policy lets pass",
+                "{} inconclusive, which this policy allows",
                 count(inconclusive, "item")
             ));
         }
@@ -283,42 +286,41 @@ fn warnings(report: &Report, policy: &Policy, findings: &[Finding], today: Date)
     warnings
 }
 
-/// One line a level: how many items, and the first of them.
-fn told(findings: &[Finding], action: Action, what: &str) -> Vec<String> {
-    [Level::Extractable, Level::Memorized, Level::Predictable]
-        .into_iter()
-        .filter_map(|level| {
-            let ids: Vec<_> = findings
-                .iter()
-                .filter(|f| f.level == level && f.action == action)
-                .map(|f| format!("`{}`", f.item))
-                .collect();
-            (!ids.is_empty()).then(|| {
-                let first: Vec<_> = ids.iter().take(SHOWN).cloned().collect();
-                let more = if ids.len() > SHOWN { ", ..." } else { "" };
-                format!(
-                    "{} {level}, {what}: {}{more}",
-                    count(ids.len(), "item"),
-                    first.join(", ")
-                )
-            })
-        })
-        .collect()
+/// One line per level: how many items, and the first of them.
+fn summarize(findings: &[Finding], action: Action, what: &str) -> Vec<String> {
+    let mut lines = Vec::new();
+    for level in [Level::Extractable, Level::Memorized, Level::Predictable] {
+        let ids: Vec<_> = findings
+            .iter()
+            .filter(|f| f.level == level && f.action == action)
+            .map(|f| format!("`{}`", f.item))
+            .collect();
+        if ids.is_empty() {
+            continue;
+        }
+        let first = ids[..ids.len().min(SHOWN)].join(", ");
+        let more = if ids.len() > SHOWN { ", ..." } else { "" };
+        lines.push(format!(
+            "{} {level}, {what}: {first}{more}",
+            count(ids.len(), "item")
+        ));
+    }
+    lines
 }
 
-/// How many items a reason names.
+/// Maximum number of items that a reason names.
 const SHOWN: usize = 5;
 
 fn few(what: &str, all: Vec<String>) -> Option<String> {
+    if all.is_empty() {
+        return None;
+    }
+    let first = all[..all.len().min(SHOWN)].join("; ");
     let more = if all.len() > SHOWN { "; ..." } else { "" };
-    let first: Vec<&str> = all.iter().take(SHOWN).map(String::as_str).collect();
-    (!all.is_empty()).then(|| {
-        format!(
-            "{} {what} ({}{more})",
-            count(all.len(), "item"),
-            first.join("; ")
-        )
-    })
+    Some(format!(
+        "{} {what} ({first}{more})",
+        count(all.len(), "item")
+    ))
 }
 
 fn count(n: usize, noun: &str) -> String {

@@ -1,6 +1,6 @@
-//! Probe sets: reading items (opted-out texts, controls, canaries) with where they came from.
+//! Reads probe sets: items (opted-out texts, controls, canaries) and where each came from.
 //!
-//! Knows files and formats. Knows nothing of tokens, models or reports.
+//! Knows files and formats. Knows nothing about tokens, models or reports.
 
 pub mod error;
 
@@ -22,19 +22,20 @@ use std::path::{Path, PathBuf};
 pub enum Source<'a> {
     /// A JSONL file, a text file, or a folder of both.
     Path(&'a Path),
-    /// A file inside the program. Its name tells its format, as a file's does.
+    /// A file embedded in the program. Its format follows from its name, as for a file on disk.
     Embedded { name: &'a str, bytes: &'a [u8] },
 }
 
 /// Reads files and folders into one probe set.
 ///
-/// A file is JSONL (`.jsonl`, `.ndjson`, `.json`, or no ending) or one text (`.txt`, `.md`; its id is the file's name).
-/// gzip and zstd are known by their magic bytes, whatever the name. A folder is read with its subfolders, first the JSONL
-/// files and then the texts (their ids are their paths inside the folder), each in order of path. Hidden entries are passed
-/// over; links are followed, but no folder is entered and no file read twice.
+/// A file is JSONL (`.jsonl`, `.ndjson`, `.json`, or no extension) or a single text (`.txt`, `.md`;
+/// its id is the file name). gzip and zstd are recognized by their magic bytes, whatever the name.
+/// Folders are read recursively: first the JSONL files, then the texts (their ids are their paths
+/// inside the folder), each group sorted by path. Hidden entries are skipped. Links are followed,
+/// but no folder is entered twice and no file is read twice.
 ///
 /// # Errors
-/// When anything that was asked for can't be read in full: see [`ItemError`].
+/// When any of the inputs can't be read completely: see [`ItemError`].
 pub fn read(paths: &[PathBuf]) -> Result<ProbeSet, ItemError> {
     let sources: Vec<Source<'_>> = paths.iter().map(|path| Source::Path(path)).collect();
     read_sources(&sources)
@@ -43,23 +44,24 @@ pub fn read(paths: &[PathBuf]) -> Result<ProbeSet, ItemError> {
 /// Reads one file that is already in memory, such as an embedded probe set.
 ///
 /// # Errors
-/// As [`read`]; also when an item gives `path`, since there is no folder to look in.
+/// Like [`read`]; also when an item gives `path`, because there is no folder to resolve it in.
 pub fn read_bytes(name: &str, bytes: &[u8]) -> Result<ProbeSet, ItemError> {
     read_sources(&[Source::Embedded { name, bytes }])
 }
 
-/// Reads several sources into one probe set, in the order given. Ids are unique over all of them.
+/// Reads several sources into one probe set, in the given order. Ids are unique across all of them.
 ///
 /// # Errors
-/// As [`read`].
+/// Like [`read`].
 pub fn read_sources(sources: &[Source<'_>]) -> Result<ProbeSet, ItemError> {
     read_with_controls(sources, &[])
 }
 
-/// Reads `sources`, and then `controls`, of which every item is a control, whatever it says of itself.
+/// Reads `sources`, then `controls`. Every item in `controls` becomes a control, whatever its own
+/// `kind` is.
 ///
 /// # Errors
-/// As [`read`]; also when a file is named in both, unless it holds nothing but controls anyhow.
+/// Like [`read`]; also when a file is in both lists, unless it contains only controls.
 pub fn read_with_controls(
     sources: &[Source<'_>],
     controls: &[Source<'_>],
@@ -71,8 +73,8 @@ pub fn read_with_controls(
     reading.finish()
 }
 
-/// SHA-256 over the salt, a zero byte and the item's text; for a split item prefix, a zero byte and suffix.
-/// Names a text in a report without giving it away.
+/// SHA-256 of the salt, a zero byte and the item's text; for a split item: prefix, a zero byte,
+/// suffix. Identifies a text in a report without revealing it.
 pub fn digest_salted(salt: &str, item: &Item) -> Digest {
     let parts: &[&str] = match &item.content {
         Content::Text(text) => &[salt, text],
@@ -81,7 +83,7 @@ pub fn digest_salted(salt: &str, item: &Item) -> Digest {
     Digest::of_bytes(parts.join("\0").as_bytes())
 }
 
-/// An item's id, unique in a run.
+/// An item's id, unique within a run.
 #[derive(
     Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, schemars::JsonSchema,
 )]
@@ -94,7 +96,7 @@ impl fmt::Display for ItemId {
     }
 }
 
-/// What an item is for.
+/// The role of an item.
 #[derive(
     Clone,
     Copy,
@@ -114,36 +116,36 @@ pub enum Kind {
     /// A text whose holder opted out.
     #[default]
     OptOut,
-    /// A text the model can't have memorized; shows what plain predictability scores.
+    /// A text that the model can't have memorized; shows which scores mere predictability gives.
     Control,
-    /// A text planted in training on purpose, so that the truth is known.
+    /// A text planted in training on purpose, so that the ground truth is known.
     Canary,
 }
 
-/// How and by whom a text was opted out. Kept through to the report.
+/// How the text was opted out, and by whom. Reports repeat it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct OptOut {
-    /// The signal that was given, such as `robots.txt`, `tdmrep`, `ai.txt`, `letter`.
+    /// The opt-out signal, such as `robots.txt`, `tdmrep`, `ai.txt`, `letter`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub signal: Option<String>,
-    /// Where the signal stands, such as a URL or a register number.
+    /// The location of the signal, such as a URL or a register number.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub locator: Option<String>,
-    /// Who holds the rights.
+    /// The rights holder.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub holder: Option<String>,
-    /// When it was declared, as an ISO 8601 date.
+    /// The date of the declaration (ISO 8601).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub declared_at: Option<String>,
 }
 
-/// Where an item was read.
+/// The place where an item was read.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Origin {
-    /// The file, as the user wrote its path.
+    /// The file, with its path as the user wrote it.
     pub file: String,
-    /// The line, counted from 1; absent where a whole file is one item.
+    /// The line, counted from 1; absent if the whole file is one item.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub line: Option<u64>,
 }
@@ -162,7 +164,7 @@ impl fmt::Display for Origin {
 pub enum Content {
     /// Running text, from which windows are cut.
     Text(String),
-    /// One window, already split. The two parts are encoded jointly.
+    /// One window, already split. Prefix and suffix are encoded jointly.
     Split { prefix: String, suffix: String },
 }
 
@@ -178,15 +180,15 @@ pub struct Item {
     pub license: Option<String>,
     pub tags: Vec<String>,
     pub opt_out: Option<OptOut>,
-    /// How often a canary stood in the training data; absent where it isn't known.
+    /// How often a canary occurs in the training data; absent if unknown.
     pub repetitions: Option<u32>,
-    /// A control's: ids and tags of the items it stands for; empty = anything.
+    /// For a control: ids and tags of the items it is comparable with; empty = any item.
     pub matches: Vec<String>,
     pub origin: Origin,
 }
 
 impl Item {
-    /// An item with nothing known of it but where it was read.
+    /// An item with only its id, content and origin.
     pub fn new(id: ItemId, content: Content, origin: Origin) -> Self {
         Self {
             id,
@@ -205,31 +207,31 @@ impl Item {
     }
 }
 
-/// An item that was read but takes no part in the run.
+/// An item that was read but is excluded from the run.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Dropped {
     pub id: ItemId,
     pub origin: Origin,
-    /// Why, in words, such as `same text as "moby-1" (books.jsonl:3)`.
+    /// The reason, such as `same text as "moby-1" (books.jsonl:3)`.
     pub reason: String,
 }
 
-/// What was read: the record of a run's input.
+/// The record of a run's input.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct InputManifest {
     /// Every file read, in order.
     pub files: Vec<FileDigest>,
-    /// Items that stayed in, by kind.
+    /// Number of items kept, by kind.
     pub opt_outs: u64,
     pub controls: u64,
     pub canaries: u64,
-    /// Items read but left out, with the reason.
+    /// Items that were read but excluded, with reasons.
     pub dropped: Vec<Dropped>,
-    /// Things worth telling once, such as unknown fields of a file.
+    /// Warnings that are shown once, such as unknown fields in a file.
     pub warnings: Vec<String>,
 }
 
-/// The items of a run, in the order in which they were read, and the record of what was read.
+/// The items of a run in the order they were read, and the record of the input.
 #[derive(Clone, Debug, Default)]
 pub struct ProbeSet {
     pub items: Vec<Item>,
@@ -241,7 +243,8 @@ mod tests {
     use super::*;
     use std::fs;
 
-    /// A folder with the given files, and what reading `path` inside it gives, the folder's own path taken out of messages.
+    /// Writes the files into a folder and reads `paths` inside it. Removes the folder's path from
+    /// messages.
     fn reading(files: &[(&str, &[u8])], paths: &[&str]) -> Result<ProbeSet, String> {
         let folder = folder(files);
         read_in(&folder, paths)
@@ -273,7 +276,7 @@ mod tests {
         Ok(set)
     }
 
-    fn places(set: &ProbeSet) -> Vec<String> {
+    fn origins(set: &ProbeSet) -> Vec<String> {
         set.items
             .iter()
             .map(|item| format!("{} {}", item.id, item.origin))
@@ -288,7 +291,7 @@ mod tests {
     }
 
     #[test]
-    fn a_folder_gives_its_lines_first_and_its_texts_by_path() {
+    fn folders_list_jsonl_items_first_then_texts_sorted_by_path() {
         let files: [(&str, &[u8]); 9] = [
             ("set/b.txt", b"text b"),
             ("set/a/z.md", b"text z"),
@@ -314,8 +317,9 @@ mod tests {
             "a/z.md set/a/z.md",
             "b.txt set/b.txt",
         ];
-        assert_eq!(places(&set), expected);
-        let warning = r#"set: files that are neither text nor JSONL were passed over: "a/data.csv", "cover.png""#;
+        assert_eq!(origins(&set), expected);
+        let warning =
+            r#"set: skipped files that are neither text nor JSONL: "a/data.csv", "cover.png""#;
         assert_eq!(set.manifest.warnings, [warning]);
         let raw = &files[3].1;
         let record = FileDigest {
@@ -337,7 +341,7 @@ mod tests {
     }
 
     #[test]
-    fn a_text_named_by_a_line_is_that_line_s_and_stands_in_the_record() {
+    fn a_text_referenced_by_path_belongs_to_its_line_and_is_recorded() {
         let lines = br#"{"id":"a","kind":"control","path":"texts/a.txt"}
 {"id":"b","kind":"canary","path":"../b.txt"}
 "#;
@@ -349,7 +353,7 @@ mod tests {
         ];
         let set = reading(&files, &["set"]).unwrap();
         assert_eq!(
-            places(&set),
+            origins(&set),
             [
                 "a set/items.jsonl:1",
                 "b set/items.jsonl:2",
@@ -375,12 +379,12 @@ mod tests {
         assert_eq!(set.manifest.files[1].sha256, Digest::of_bytes(files[1].1));
         assert_eq!(
             set.manifest.warnings,
-            ["set/texts/a.txt: CRLF line ends were read as LF"]
+            ["set/texts/a.txt: CRLF line endings were read as LF"]
         );
     }
 
     #[test]
-    fn a_single_file_is_read_by_its_ending_and_packed_or_not() {
+    fn single_files_are_read_by_extension_compressed_or_not() {
         let line = b"{\"id\":\"a\",\"text\":\"x\",\"isbn\":1}\n";
         for (name, bytes, id) in [
             ("a.jsonl", line.to_vec(), "a"),
@@ -397,15 +401,17 @@ mod tests {
                 (id, &Content::Text("x".to_owned())),
                 "{name}"
             );
-            let warned = set.manifest.warnings.iter().any(|warning| {
-                warning == &format!("{name}: unknown fields were ignored: \"isbn\"")
-            });
+            let warned = set
+                .manifest
+                .warnings
+                .iter()
+                .any(|warning| warning == &format!("{name}: ignored unknown fields: \"isbn\""));
             assert_eq!(warned, id == "a", "{name}");
         }
     }
 
     #[test]
-    fn what_cannot_be_read_names_the_file_and_the_fix() {
+    fn read_errors_name_the_file_and_the_fix() {
         type Files<'a> = &'a [(&'a str, &'a [u8])];
         let line: &[u8] = b"{\"id\":\"a\",\"text\":\"x\"}\n";
         let cut = &gzip(line)[..20];
@@ -421,7 +427,7 @@ mod tests {
             (
                 &[("set/x.png", b"x")],
                 &["set"],
-                "set: no .txt, .md or .jsonl file in this folder or below it; check the path",
+                "set: no .txt, .md or .jsonl file in this folder or its subfolders; check the path",
             ),
             (
                 &[("a.csv", b"x")],
@@ -431,7 +437,7 @@ mod tests {
             (
                 &[("a.jsonl", b"")],
                 &["a.jsonl"],
-                r#"a.jsonl: holds no items; remove the file or add a line such as {"id": "a-1", "text": "..."}"#,
+                r#"a.jsonl: contains no items; remove the file or add a line such as {"id": "a-1", "text": "..."}"#,
             ),
             (
                 &[("set/a.txt", b""), ("set/b.txt", b"b")],
@@ -491,11 +497,11 @@ mod tests {
             &["set", "set/a.jsonl", "set/../set"],
         )
         .unwrap();
-        assert_eq!(places(&set), ["a set/a.jsonl:1"]);
+        assert_eq!(origins(&set), ["a set/a.jsonl:1"]);
         assert_eq!(set.manifest.files.len(), 1);
         assert_eq!(
             set.manifest.warnings[0],
-            "set/a.jsonl: the same file as set/a.jsonl; read once"
+            "set/a.jsonl: same file as set/a.jsonl; read once"
         );
     }
 
@@ -510,12 +516,12 @@ mod tests {
         symlink(root.join("set/sub/a.txt"), root.join("set/sub/z.txt")).unwrap();
         let set = read_in(&folder, &["set"]).unwrap();
         assert_eq!(
-            places(&set),
+            origins(&set),
             ["linked/b.txt set/linked/b.txt", "sub/a.txt set/sub/a.txt"]
         );
         assert_eq!(
             set.manifest.warnings,
-            ["set/sub/z.txt: the same file as set/sub/a.txt; read once"]
+            ["set/sub/z.txt: same file as set/sub/a.txt; read once"]
         );
 
         symlink(root.join("gone"), root.join("set/gone.txt")).unwrap();
@@ -535,7 +541,7 @@ mod tests {
         let message = read(&[folder.path().to_path_buf()])
             .unwrap_err()
             .to_string();
-        let expected = ": the name can't be an id, since it isn't UTF-8 or holds control characters; rename the file";
+        let expected = ": the name can't be an id, because it isn't UTF-8 or contains control characters; rename the file";
         assert!(message.ends_with(expected), "{message}");
         assert_eq!(
             read(&[folder.path().join(name)]).unwrap_err().to_string(),

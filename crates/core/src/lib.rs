@@ -13,7 +13,6 @@ pub mod float_serde;
 pub mod follow;
 pub mod gate;
 pub mod items;
-pub mod machine;
 pub mod metric;
 pub mod policy;
 #[cfg(feature = "threads")]
@@ -25,6 +24,7 @@ pub mod report;
 pub mod run;
 pub mod simd;
 pub mod sweep;
+pub mod system;
 pub mod template;
 pub mod tokens;
 pub mod verdict;

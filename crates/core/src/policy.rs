@@ -1,4 +1,4 @@
-//! Policies: what counts as a finding, and what is to be done about it.
+//! Policies: which findings count, and their consequences.
 
 pub mod decision;
 mod floor;
@@ -22,15 +22,15 @@ use serde::{Deserialize, Serialize};
 use std::path::Path;
 use toml::Spanned;
 
-/// The `schema` of the policy files that are read here.
+/// The supported `schema` of policy files.
 pub const SCHEMA: &str = "byrote.policy/v1";
 
-/// Beginning of a positive control that means all items with a tag.
+/// Prefix of a positive control that stands for all items with a tag.
 pub const TAG: &str = "tag:";
-/// A positive control that begins with this must come out `extractable`.
+/// Prefix of a positive control that must be `extractable`.
 pub const EXTRACTABLE: &str = "extractable:";
 
-/// The ready policies, by the name under which `--gate` takes them. The first is the built-in one.
+/// The built-in policies, by the names that `--gate` accepts. The first is the default.
 pub const READY: &[(&str, &str)] = &[
     (
         "default",
@@ -54,43 +54,44 @@ pub const READY: &[(&str, &str)] = &[
     ),
 ];
 
-/// A checked policy.
+/// A validated policy.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Policy {
     /// The file it was read from, or `built-in`.
     pub source: String,
     /// SHA-256 of that file.
     pub digest: Digest,
-    /// Least probability of one sample that is within the sample budget.
+    /// Minimum probability of a single sample that is within the sample budget.
     pub tau: f64,
-    /// Ways of sampling whose `p_z` is compared with `tau`: within the budget under any of them is within it. Never empty.
+    /// Sampling schemes whose `p_z` is compared with `tau`: one scheme within the budget is enough.
+    /// Never empty.
     pub schemes: Vec<Scheme>,
-    /// Whether a near-verbatim bound of at least `tau` is within the budget, too.
+    /// Whether a near-verbatim bound of at least `tau` counts as within the budget, too.
     pub near_verbatim: bool,
-    /// What items and controls are compared by.
+    /// The statistic that compares items with controls.
     pub statistic: Statistic,
-    /// Probabilities (`p_z` under `full`) below this aren't told apart; 0 = none. At most `tau`.
+    /// Probabilities (`p_z` under `full`) below this count as equal; 0 = none. At most `tau`.
     pub floor: f64,
-    /// Level of the false discovery rate.
+    /// Accepted false discovery rate.
     pub q: f64,
-    /// Fewer controls than this decide nothing.
+    /// With fewer controls than this, items are inconclusive.
     pub min_controls: u64,
     /// Which controls an item is compared with.
     pub matching: Matching,
     /// Whether p-values may be extrapolated beyond what the controls allow.
     pub tail: Tail,
-    /// What is found out about a few windows beyond their scores.
+    /// Which windows are followed up, and how.
     pub follow_up: FollowUpPolicy,
     /// Levels that block: findings.
     pub deny: Vec<Level>,
-    /// How many of them block.
+    /// How many findings block.
     pub gate: GateRules,
-    /// Levels that are only told.
+    /// Levels that are reported but don't block.
     pub warn: Vec<Level>,
     /// Whether one inconclusive item makes the run undecided.
     pub require_decided: bool,
-    /// Items that must come out `extractable` or `memorized`, or the probe itself is broken: ids, or `tag:NAME` for all
-    /// items with a tag.
+    /// Items that must be found `extractable` or `memorized`, or else the probe itself is broken:
+    /// ids, or `tag:NAME` for all items with a tag.
     pub positive_controls: Vec<ItemId>,
     pub waivers: Vec<Waiver>,
 }
@@ -99,10 +100,10 @@ pub struct Policy {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Matching {
-    /// Those whose `matches` names the item or one of its tags, if there are any; otherwise all that stand for no
-    /// particular item.
+    /// Controls whose `matches` names the item or one of its tags, if any; otherwise all controls
+    /// without `matches`.
     Tags,
-    /// All that stand for no particular other item, whatever their tags.
+    /// All controls that don't stand for another particular item, whatever their tags.
     All,
 }
 
@@ -110,30 +111,32 @@ pub enum Matching {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Tail {
-    /// No: the conformal p-value counts, never below `1/(n+1)`.
+    /// No: the conformal p-value counts, which is never below `1/(n+1)`.
     None,
-    /// A generalized Pareto tail fitted to the controls' highest values. Model-based, and marked so.
+    /// A generalized Pareto tail fitted to the controls' highest values. Model-based, and marked as
+    /// such.
     GeneralizedPareto,
 }
 
 /// Which windows are followed up, and how.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct FollowUpPolicy {
-    /// The likeliest windows of each item (not of controls) that are followed up; 0 = none.
+    /// Number of the likeliest windows of each item (not of controls) that are followed up; 0 =
+    /// none.
     pub windows: u32,
-    /// Besides those, windows whose teacher-forced share of first choices is at least this are continued.
+    /// Windows whose teacher-forced share of first choices is at least this are continued as well.
     pub near_miss: f64,
-    /// Every window of every item is continued, from the prefix on: nothing drafted.
+    /// Continue every window of every item from the end of the prefix, without drafts.
     pub everything: bool,
     /// Beam width of the near-verbatim bound; 0 = no bound.
     pub beam: u32,
-    /// Share of the suffix's tokens that may be edited for it to be near-verbatim.
+    /// Maximum share of the suffix's tokens that may be edited in near-verbatim text.
     pub edits: f64,
-    /// Prefixes of other texts that the true one is compared with; 0 = none.
+    /// Number of prefixes from other texts to compare the true one with; 0 = none.
     pub foreign_prefixes: u32,
-    /// A window with a smaller margin at the top than this (nats) is scored again alone, in f32.
+    /// A window whose margin at the top is smaller than this (nats) is scored again alone, in f32.
     pub margin: f64,
-    /// So is one whose `ln p_z` is within this (nats) of `ln tau`.
+    /// A window whose `ln p_z` is within this (nats) of `ln tau` is scored again as well.
     pub epsilon: f64,
 }
 
@@ -157,7 +160,7 @@ pub enum PolicyError {
 }
 
 impl Default for Policy {
-    /// The built-in policy: that of `prompts/policies/default.toml`.
+    /// The default policy: that of `prompts/policies/default.toml`.
     fn default() -> Self {
         Self {
             source: "built-in".to_owned(),
@@ -192,7 +195,7 @@ impl Default for Policy {
 }
 
 impl Policy {
-    /// Reads a policy: the name of a ready one, or a file.
+    /// Reads a policy: the name of a built-in one, or a file.
     ///
     /// # Errors
     /// When the file can't be read or isn't a policy; the message names file, line and fix.
@@ -218,15 +221,16 @@ impl Policy {
         Self::parse(reference, &text)
     }
 
-    /// Whether an item (not a control) is one of the policy's positive controls. They are tested apart from the others and
-    /// are never findings.
+    /// Whether an item (not a control) is one of the policy's positive controls. They are tested
+    /// separately and are never findings.
     pub fn is_positive_control(&self, id: &ItemId, tags: &[String]) -> bool {
         self.positive_controls
             .iter()
             .any(|entry| Self::names_positive_control(entry, id, tags))
     }
 
-    /// Whether an entry of [`Policy::positive_controls`] means the item of this id and these tags.
+    /// Whether an entry of [`Policy::positive_controls`] matches the item with this id and these
+    /// tags.
     pub fn names_positive_control(entry: &ItemId, id: &ItemId, tags: &[String]) -> bool {
         let (named, _) = Self::positive_control(entry);
         match named.strip_prefix(TAG) {
@@ -235,8 +239,8 @@ impl Policy {
         }
     }
 
-    /// What an entry of [`Policy::positive_controls`] names (an id, or `tag:` and a tag), and whether it must come out
-    /// extractable rather than found at all.
+    /// The id, or `tag:` and a tag, in an entry of [`Policy::positive_controls`], and whether it
+    /// must be extractable or may be found at any level.
     pub fn positive_control(entry: &ItemId) -> (&str, bool) {
         entry
             .0
@@ -253,7 +257,7 @@ impl Policy {
             .join(" or ")
     }
 
-    /// Checks the text of a policy file; `source` names it in messages and in the report.
+    /// Validates the text of a policy file; `source` names it in messages and in the report.
     ///
     /// # Errors
     /// When it isn't a policy.
@@ -283,37 +287,40 @@ impl Policy {
     }
 }
 
-/// A byrote policy: when a finding counts and what follows from it. What it leaves out is as in the built-in policy,
-/// which `byrote lint --template` prints.
-// These comments are what an editor shows: see `policy/schema.rs`.
+/// A byrote policy: when a finding counts, and its consequences. Omitted fields are as in the
+/// default policy, which `byrote lint --template` prints.
+// Editors show these comments: see `policy/schema.rs`.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct RawPolicy {
     #[schemars(schema_with = "schema::version")]
     schema: Spanned<String>,
-    /// Least probability that one sample is exactly the suffix for a text to be within reach.
+    /// Minimum probability that one sample is exactly the suffix, for a text to be within reach.
     #[schemars(schema_with = "schema::share")]
     tau: Option<Spanned<f64>>,
-    /// Ways of sampling whose p_z is compared with tau: greedy, full, top_k40, top_p0.95, t0.7_top_k50_top_p0.9.
+    /// Sampling schemes whose p_z is compared with tau: greedy, full, top_k40, top_p0.95,
+    /// t0.7_top_k50_top_p0.9.
     #[schemars(schema_with = "schema::schemes")]
     schemes: Option<Spanned<Vec<Spanned<String>>>>,
     /// Whether a near-verbatim bound of at least tau is within reach, too.
     near_verbatim: Option<bool>,
-    /// What items and controls are compared by.
+    /// The statistic that compares items with controls.
     statistic: Option<Statistic>,
-    /// Below this p_z under plain sampling texts are not told apart; 0 = none. At most tau, and with max_log_p_z only.
+    /// Texts whose p_z under plain sampling is below this count as equal; 0 = none. At most tau,
+    /// and only with max_log_p_z.
     #[schemars(schema_with = "schema::floor")]
     floor: Option<Spanned<f64>>,
-    /// Of the items called memorized, at most this share is expected to be called so wrongly, in each family of items.
+    /// Accepted false discovery rate: the expected share of wrong findings among the items called
+    /// memorized, in each family of items.
     #[schemars(schema_with = "schema::share")]
     q: Option<Spanned<f64>>,
-    /// With fewer control texts than this an item is inconclusive.
+    /// With fewer control texts than this, an item is inconclusive.
     min_controls: Option<u32>,
     /// Which controls an item is compared with.
     matching: Option<Matching>,
     /// Whether p-values may be extrapolated.
     tail: Option<Tail>,
-    /// What is found out about a few windows beyond their scores.
+    /// Which windows are followed up, and how.
     #[serde(default)]
     follow_up: RawFollowUp,
     /// Findings that block.
@@ -322,7 +329,7 @@ struct RawPolicy {
     /// How many findings block: without limits, one does.
     #[serde(default)]
     gate: gate::RawGate,
-    /// Findings that are only told.
+    /// Findings that are reported but don't block.
     #[schemars(schema_with = "schema::findings")]
     warn: Option<Vec<Spanned<Level>>>,
     /// Whether one inconclusive item makes the run undecided.
@@ -340,30 +347,31 @@ struct RawPolicy {
 #[serde(deny_unknown_fields)]
 #[schemars(rename = "FollowUp")]
 struct RawFollowUp {
-    /// The likeliest windows of each item that are followed up; 0 = none.
+    /// Number of the likeliest windows of each item that are followed up; 0 = none.
     windows: Option<u32>,
     /// Windows with at least this share of first choices are continued as well.
     #[schemars(schema_with = "schema::unit")]
     near_miss: Option<Spanned<f64>>,
-    /// Continue every window of every item from its prefix on.
+    /// Continue every window of every item from the end of its prefix.
     everything: Option<bool>,
     /// Beam width of the lower bound on near-verbatim probability; 0 = no bound.
     #[schemars(with = "Option<u32>")]
     beam: Option<Spanned<u32>>,
-    /// Share of the suffix's tokens that may be edited for a text to be near-verbatim.
+    /// Maximum share of the suffix's tokens that may be edited in near-verbatim text.
     #[schemars(schema_with = "schema::unit")]
     edits: Option<Spanned<f64>>,
-    /// Prefixes of other texts by which is measured what the true prefix adds; 0 = none.
+    /// Number of prefixes from other texts that show how much the true prefix adds; 0 = none.
     foreign_prefixes: Option<u32>,
-    /// A window with a smaller margin at the top than this, in nats, is scored again alone and in f32.
+    /// A window whose margin at the top is smaller than this, in nats, is scored again alone and in
+    /// f32.
     #[schemars(schema_with = "schema::positive")]
     margin: Option<Spanned<f64>>,
-    /// So is one whose ln p_z is within this of ln tau, in nats.
+    /// A window whose ln p_z is within this of ln tau, in nats, is scored again as well.
     #[schemars(schema_with = "schema::positive")]
     epsilon: Option<Spanned<f64>>,
 }
 
-/// Where in the file (in bytes), and what to do about it.
+/// Position in the file (in bytes), and the fix.
 type Problem = (usize, String);
 
 impl RawPolicy {
@@ -371,24 +379,24 @@ impl RawPolicy {
         let built_in = Policy::default();
         if self.schema.get_ref() != SCHEMA {
             let problem = format!(
-                "schema {:?} isn't known here; write schema = {SCHEMA:?}",
+                "schema {:?} is unknown; write schema = {SCHEMA:?}",
                 self.schema.get_ref()
             );
             return Err((self.schema.span().start, problem));
         }
         let deny = levels("deny", self.deny)?.unwrap_or(built_in.deny);
         let mut warn = levels("warn", self.warn)?.unwrap_or(built_in.warn);
-        // What is never measured can't be within any budget.
+        // A probability that is never measured can't be within any budget.
         if let Some(beam) = self
             .follow_up
             .beam
             .as_ref()
             .filter(|beam| self.near_verbatim == Some(true) && *beam.get_ref() == 0)
         {
-            let problem = "beam = 0 measures nothing of near-verbatim text, which near_verbatim = true is to count; write such as beam = 16";
+            let problem = "beam = 0 does not measure near-verbatim text, which near_verbatim = true counts; write for example beam = 16";
             return Err((beam.span().start, problem.to_owned()));
         }
-        // What is denied needs no warning as well.
+        // A denied level needs no warning as well.
         warn.retain(|level| !deny.contains(level));
         let tau = share("tau", self.tau)?.unwrap_or(built_in.tau);
         let statistic = self.statistic.unwrap_or(built_in.statistic);
@@ -446,7 +454,7 @@ fn share(field: &str, value: Option<Spanned<f64>>) -> Result<Option<f64>, Proble
     }
     Err((
         start,
-        format!("{field} = {value} isn't between 0 and 1; write a number such as {field} = 0.001"),
+        format!("{field} = {value} is not between 0 and 1; write a number such as {field} = 0.001"),
     ))
 }
 
@@ -458,9 +466,9 @@ fn within(field: &str, value: Option<Spanned<f64>>, most: f64) -> Result<Option<
         return Ok(Some(value));
     }
     let range = if most == 1.0 {
-        "isn't from 0 to 1"
+        "is not in the range 0 to 1"
     } else {
-        "isn't 0 or more"
+        "is not 0 or more"
     };
     Err((
         start,
@@ -482,7 +490,7 @@ fn schemes(list: Option<Spanned<Vec<Spanned<String>>>>) -> Result<Option<Vec<Sch
     if schemes.is_empty() {
         return Err((
             start,
-            "schemes is empty; write such as schemes = [\"greedy\", \"top_k40\"]".to_owned(),
+            "schemes is empty; write for example schemes = [\"greedy\", \"top_k40\"]".to_owned(),
         ));
     }
     Ok(Some(schemes))
@@ -511,7 +519,7 @@ fn positive_control(entry: Spanned<String>) -> Result<ItemId, Problem> {
         return Err((
             start,
             format!(
-                "{entry:?} names no tag or item; write such as \"{TAG}planted\" or \"{EXTRACTABLE}lorem\""
+                "{entry:?} names no tag or item; write for example \"{TAG}planted\" or \"{EXTRACTABLE}lorem\""
             ),
         ));
     }
@@ -523,11 +531,11 @@ fn levels(field: &str, list: Option<Vec<Spanned<Level>>>) -> Result<Option<Vec<L
         Level::Extractable | Level::Memorized | Level::Predictable => Ok(level.into_inner()),
         Level::Clear => Err((
             level.span().start,
-            format!("\"clear\" is no finding; remove it from {field}"),
+            format!("\"clear\" is not a finding; remove it from {field}"),
         )),
         Level::Inconclusive => {
             let problem = format!(
-                "inconclusive items are governed by require_decided; remove \"inconclusive\" from {field}"
+                "require_decided decides about inconclusive items; remove \"inconclusive\" from {field}"
             );
             Err((level.span().start, problem))
         }
@@ -541,13 +549,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_default_file_is_the_built_in_policy() {
+    fn the_default_policy_file_matches_the_default_policy() {
         let parsed = Policy::parse("built-in", READY[0].1).unwrap();
         assert_eq!(parsed, Policy::default());
     }
 
     #[test]
-    fn strict_is_stricter_in_every_respect() {
+    fn the_strict_policy_is_stricter_in_every_respect() {
         let (default, strict) = (Policy::default(), Policy::open("strict").unwrap());
         assert!(
             strict.tau < default.tau
@@ -559,8 +567,8 @@ mod tests {
     }
 
     #[test]
-    fn the_default_file_names_every_field() {
-        // It is the reference: whatever a policy can say stands in it, if only as a comment.
+    fn the_default_policy_file_names_every_field() {
+        // The file is the reference: it contains every policy field, if only as a comment.
         let text = READY[0].1;
         for field in [
             "schema",
@@ -604,7 +612,7 @@ mod tests {
     }
 
     #[test]
-    fn a_waiver_takes_a_date_or_a_string() {
+    fn waivers_accept_a_toml_date_or_a_string() {
         for date in ["2027-01-31", "\"2027-01-31\""] {
             let text = format!(
                 "schema = {SCHEMA:?}\n[[waivers]]\nitem = \"a\"\nreason = \"licensed\"\nexpires = {date}\n"
@@ -616,20 +624,20 @@ mod tests {
     }
 
     #[test]
-    fn a_bad_policy_names_file_line_and_fix() {
+    fn policy_errors_name_file_line_and_fix() {
         let cases = [
             ("tau = 0.1", "p.toml:1: missing field `schema`"),
             (
                 "schema = \"byrote.policy/v2\"",
-                "p.toml:1: schema \"byrote.policy/v2\" isn't known here; write",
+                "p.toml:1: schema \"byrote.policy/v2\" is unknown; write",
             ),
             (
                 "schema = \"byrote.policy/v1\"\n\ntau = 0",
-                "p.toml:3: tau = 0 isn't between 0 and 1",
+                "p.toml:3: tau = 0 is not between 0 and 1",
             ),
             (
                 "schema = \"byrote.policy/v1\"\nq = nan",
-                "p.toml:2: q = NaN isn't between",
+                "p.toml:2: q = NaN is not between",
             ),
             (
                 "schema = \"byrote.policy/v1\"\nqq = 0.1",
@@ -645,15 +653,15 @@ mod tests {
             ),
             (
                 "schema = \"byrote.policy/v1\"\nschemes = [\"topk\"]",
-                "p.toml:2: \"topk\" is no way of sampling",
+                "p.toml:2: \"topk\" is not a sampling scheme",
             ),
             (
                 "schema = \"byrote.policy/v1\"\n[follow_up]\nedits = 2",
-                "p.toml:3: edits = 2 isn't from 0 to 1",
+                "p.toml:3: edits = 2 is not in the range 0 to 1",
             ),
             (
                 "schema = \"byrote.policy/v1\"\nnear_verbatim = true\n[follow_up]\nbeam = 0",
-                "p.toml:4: beam = 0 measures nothing",
+                "p.toml:4: beam = 0 does not measure",
             ),
             (
                 "schema = \"byrote.policy/v1\"\nstatistic = \"loss\"",
@@ -661,7 +669,7 @@ mod tests {
             ),
             (
                 "schema = \"byrote.policy/v1\"\ndeny = [\"clear\"]",
-                "p.toml:2: \"clear\" is no finding",
+                "p.toml:2: \"clear\" is not a finding",
             ),
             (
                 "schema = \"byrote.policy/v1\"\npositive_controls = [\"tag: \"]",
@@ -673,7 +681,7 @@ mod tests {
             ),
             (
                 "schema = \"byrote.policy/v1\"\nwarn = [\"inconclusive\"]",
-                "p.toml:2: inconclusive items are governed",
+                "p.toml:2: require_decided decides about inconclusive",
             ),
             (
                 "schema = \"byrote.policy/v1\"\n[[waivers]]\nitem = \"a\"\nreason = \"\"\nexpires = 2027-01-01",

@@ -1,6 +1,6 @@
-//! `models.toml`: names for models, read raw and checked once.
+//! `models.toml`: names for models, parsed and validated once.
 //!
-//! Knows what an entry says. Doesn't look at disks or networks: that is `model::source`.
+//! Knows the contents of entries. Doesn't access disks or networks: that is `model::source`.
 
 use crate::digest::Digest;
 use crate::tokens::BosChoice;
@@ -10,24 +10,25 @@ use std::io;
 use std::path::{Path, PathBuf};
 use toml::Spanned;
 
-/// Where an entry's model is.
+/// The location of an entry's model.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum EntrySource {
     /// The model inside this program.
     Builtin,
     /// A repository on the hub, as `org/name`.
     Hub(String),
-    /// A folder, a `.gguf` file or a `.safetensors` file. Relative ones are relative to the folder of `models.toml`.
+    /// A folder, a `.gguf` file or a `.safetensors` file. Relative paths are relative to the folder
+    /// of `models.toml`.
     Path(PathBuf),
 }
 
-/// The data type a model's weights are brought to.
+/// The data type for a model's weights.
 #[derive(
     Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, schemars::JsonSchema,
 )]
 #[serde(rename_all = "snake_case")]
 pub enum DtypeChoice {
-    /// As the files store them.
+    /// As stored in the files.
     #[default]
     Auto,
     F32,
@@ -35,32 +36,32 @@ pub enum DtypeChoice {
     Bf16,
 }
 
-/// One model of `models.toml`, checked.
+/// One model of `models.toml`, validated.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ModelEntry {
     pub name: String,
     pub source: EntrySource,
     /// A branch, tag or commit of a hub repository; absent = its `main`.
     pub revision: Option<String>,
-    /// The one file to take from a repository or folder that holds several models, relative to it.
+    /// The file to use in a repository or folder with several models, relative to it.
     pub file: Option<String>,
     pub dtype: DtypeChoice,
-    /// The architecture, only where the model's own files don't tell it.
+    /// The architecture, if the model's own files don't state it.
     pub family: Option<String>,
     pub bos: BosChoice,
     /// Expected SHA-256 of files, by name relative to the model's folder.
     pub sha256: BTreeMap<String, Digest>,
     pub notes: Option<String>,
-    /// Where the entry begins, as `FILE:LINE`.
+    /// The position of the entry, as `FILE:LINE`.
     pub origin: String,
 }
 
-/// The models that have names, in the order of the file.
+/// The named models, in the order of the file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Registry {
     /// The file it was read from, as errors name it.
     pub file: String,
-    /// The model that is taken when none is named.
+    /// The model that is used when none is named.
     pub default: String,
     pub entries: Vec<ModelEntry>,
 }
@@ -95,7 +96,7 @@ impl Registry {
     /// The `models.toml` that comes with the program.
     ///
     /// # Errors
-    /// None, as long as the tests of this module pass.
+    /// Never, as long as the tests of this module pass.
     pub fn builtin() -> Result<Self, RegistryError> {
         Self::parse(
             include_str!("../../../models.toml"),
@@ -104,7 +105,7 @@ impl Registry {
         )
     }
 
-    /// Reads a `models.toml`. Its relative paths count from its own folder.
+    /// Reads a `models.toml`. Its relative paths are relative to its own folder.
     ///
     /// # Errors
     /// When the file can't be read or an entry is wrong; names file, line and fix.
@@ -125,7 +126,7 @@ impl Registry {
     /// The entry called `name`.
     ///
     /// # Errors
-    /// When there is none; lists names that look alike.
+    /// When there is none; suggests similar names.
     pub fn get(&self, name: &str) -> Result<&ModelEntry, RegistryError> {
         self.find(name).ok_or_else(|| RegistryError::Unknown {
             file: self.file.clone(),
@@ -134,7 +135,7 @@ impl Registry {
         })
     }
 
-    /// Up to five names that look like `name`, the most alike first.
+    /// Up to five names similar to `name`, the most similar first.
     pub fn near(&self, name: &str) -> Vec<String> {
         let wanted = plain(name);
         let mut found: Vec<(usize, &str)> = self
@@ -177,7 +178,7 @@ impl Registry {
         };
         if registry.find(&registry.default).is_none() {
             let problem = format!(
-                "default = \"{}\" is no entry of this file",
+                "default = \"{}\" is not an entry of this file",
                 registry.default
             );
             let fix = format!("add [models.{}] or name another{}", registry.default, {
@@ -200,7 +201,7 @@ fn did_you_mean(near: &[String]) -> String {
     }
 }
 
-/// Whether `repo` has the form `org/name` that the hub gives to models.
+/// Whether `repo` has the form `org/name` of model names on the hub.
 pub fn is_hub_id(repo: &str) -> bool {
     let part = |text: &str| {
         !text.is_empty()
@@ -216,7 +217,7 @@ pub fn is_hub_id(repo: &str) -> bool {
         .is_some_and(|(org, name)| part(org) && part(name))
 }
 
-/// Whether `revision` can be a branch, tag or commit, and is safe as the name of a file.
+/// Whether `revision` can be a branch, tag or commit, and is safe as a file name.
 pub fn is_revision(revision: &str) -> bool {
     revision.len() <= 200
         && revision.split('/').all(|part| {
@@ -262,7 +263,7 @@ struct RawEntry {
     notes: Option<String>,
 }
 
-/// What turning raw entries into checked ones needs to know.
+/// Context for validating raw entries.
 struct Check<'a> {
     text: &'a str,
     file: &'a str,
@@ -292,7 +293,7 @@ impl Check<'_> {
                 return Err(self.error(start, format!("model \"{name}\" has a revision"), fix));
             }
             if !is_revision(revision.get_ref()) {
-                let problem = format!("\"{}\" is no revision", revision.get_ref());
+                let problem = format!("\"{}\" is not a revision", revision.get_ref());
                 return Err(self.error(start, problem, "give a commit, a tag or a branch"));
             }
         }
@@ -387,12 +388,12 @@ impl Check<'_> {
     }
 }
 
-/// Line, counted from 1, of the byte at `at`.
+/// Line number, from 1, of the byte at `at`.
 fn line_of(text: &str, at: usize) -> u64 {
     text.bytes().take(at).filter(|b| *b == b'\n').count() as u64 + 1
 }
 
-/// A name without what people leave out when they type it.
+/// A name without the characters that people omit when typing it.
 fn plain(name: &str) -> String {
     name.chars()
         .filter(|c| c.is_alphanumeric())
@@ -425,7 +426,7 @@ mod tests {
     }
 
     #[test]
-    fn the_models_that_come_with_the_program_are_well_formed() {
+    fn the_built_in_models_are_valid() {
         let registry = Registry::builtin().unwrap();
         assert_eq!(
             registry.get(&registry.default).unwrap().source,
@@ -451,7 +452,7 @@ mod tests {
     }
 
     #[test]
-    fn an_entry_keeps_every_field_and_its_line_and_the_files_order() {
+    fn entries_keep_their_fields_lines_and_order() {
         let digest = "AB".repeat(32);
         let registry = parse(&format!(
             "default = \"zeta\"\n\n[models.zeta]\nsource = \"org/zeta-GGUF\"\nrevision = \"refs/pr/1\"\nfile = \"q4/zeta.gguf\"\n\
@@ -484,9 +485,9 @@ mod tests {
     }
 
     #[test]
-    fn a_wrong_entry_is_an_error_with_file_line_and_fix() {
+    fn invalid_entries_are_errors_with_file_line_and_fix() {
         let head = "default = \"a\"\n[models.a]\n";
-        for (rest, line, told) in [
+        for (rest, line, expected) in [
             ("source = \"a\"\n", 3, "write \"org/name\""),
             (
                 "source = \"../../x/../pytorch\"\nrevision = \"main\"\n",
@@ -541,7 +542,7 @@ mod tests {
                 message.starts_with(&format!("my/models.toml:{line}: ")),
                 "{rest}: {message}"
             );
-            assert!(message.contains(told), "{rest}: {message}");
+            assert!(message.contains(expected), "{rest}: {message}");
         }
         let message = parse("default = \"pythia70m\"\n[models.pythia-70m]\nsource = \"o/n\"\n")
             .unwrap_err()
@@ -554,7 +555,7 @@ mod tests {
     }
 
     #[test]
-    fn an_unknown_name_is_answered_with_names_that_look_like_it() {
+    fn unknown_names_get_suggestions() {
         let registry = Registry::builtin().unwrap();
         for (typed, near) in [
             ("pythia70m", "pythia-70m"),
@@ -579,7 +580,7 @@ mod tests {
     }
 
     #[test]
-    fn names_that_leave_their_folder_are_seen() {
+    fn names_that_leave_their_folder_are_detected() {
         for name in ["", "/x", "../x", "a/../x", "a//x", "./x", "a\\x", "C:x"] {
             assert!(!is_inside(name), "{name}");
         }

@@ -1,14 +1,15 @@
-//! One body of plain loops, compiled twice: for the processor the build is for, and for AVX-512, which is used where the
-//! machine has it. Rust never fuses a multiplication and an addition by itself, so both give the same bits.
+//! Compiles one body of plain loops twice: for the target of the build, and for AVX-512, which is
+//! used on processors that support it. Rust never fuses a multiplication and an addition by itself,
+//! so both give the same bits.
 
 use std::sync::OnceLock;
 
-/// Whether the machine has the vector instructions that [`vectorized`] compiles for. `BYROTE_PORTABLE=1` in the environment says no
-/// for it: then everything is computed as on other processors, which is how that way is tested.
+/// Whether this processor has the vector instructions that [`vectorized`] compiles for. Setting
+/// `BYROTE_PORTABLE=1` in the environment disables them, to test the code path of other processors.
 pub fn wide() -> bool {
     static WIDE: OnceLock<bool> = OnceLock::new();
     *WIDE.get_or_init(|| {
-        std::env::var_os("BYROTE_PORTABLE").is_none_or(|asked| asked != "1") && detected()
+        std::env::var_os("BYROTE_PORTABLE").is_none_or(|value| value != "1") && detected()
     })
 }
 
@@ -23,8 +24,9 @@ fn detected() -> bool {
     false
 }
 
-/// Defines a function whose loops are compiled for AVX-512 as well as for the build's own target, and which takes the one
-/// that the machine can run. What it calls must be `#[inline(always)]`, or it stays narrow.
+/// Defines a function whose loops are compiled for AVX-512 as well as for the build's own target,
+/// and which runs the version that this processor supports. Functions that it calls must be
+/// `#[inline(always)]`, or they stay narrow.
 #[macro_export]
 macro_rules! vectorized {
     ($(#[$meta:meta])* $visibility:vis fn $name:ident($($argument:ident: $type:ty),* $(,)?) $(-> $result:ty)? $body:block) => {
@@ -39,8 +41,8 @@ macro_rules! vectorized {
                     body_as_built($($argument),*)
                 }
                 if $crate::simd::wide() {
-                    #[expect(unsafe_code, reason = "the machine has the instructions that it was compiled for")]
-                    // SAFETY: `wide()` has just told so.
+                    #[expect(unsafe_code, reason = "this processor has the instructions that the body was compiled for")]
+                    // SAFETY: `wide()` has just confirmed the instructions.
                     return unsafe { body_for_avx512($($argument),*) };
                 }
             }
@@ -50,11 +52,12 @@ macro_rules! vectorized {
 }
 pub use vectorized;
 
-/// Below this [`exp`] is 0.
+/// Below this, [`exp`] returns 0.
 pub const LEAST: f32 = -87.0;
 
-/// e^x for x <= 0 to within 2 units in the last place, without a branch, so that it vectorizes: x is split into
-/// n ln 2 + r, e^r is a polynomial, 2^n goes into the exponent. Below [`LEAST`] it is 0; NaN stays NaN.
+/// e^x for x <= 0 to within 2 units in the last place, without a branch, so that it vectorizes:
+/// splits x into n ln 2 + r; e^r is a polynomial, and 2^n goes into the exponent. Returns 0 below
+/// [`LEAST`]; NaN stays NaN.
 #[inline(always)]
 pub fn exp(x: f32) -> f32 {
     const LN_2_HIGH: f32 = 0.693_359_4;
@@ -77,7 +80,7 @@ pub fn exp(x: f32) -> f32 {
     if x < LEAST { 0.0 } else { p * scale }
 }
 
-/// `x`, but no less than `least`; NaN stays NaN.
+/// The larger of `x` and `least`; NaN stays NaN.
 #[inline(always)]
 pub fn at_least(x: f32, least: f32) -> f32 {
     if x < least { least } else { x }
@@ -88,7 +91,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_exponential_is_as_good_as_the_library_one() {
+    fn exp_is_as_precise_as_the_standard_library() {
         for i in 0..200_000 {
             let x = -(i as f32) / 2_100.0;
             let want = f64::from(x).exp();
@@ -103,7 +106,7 @@ mod tests {
     }
 
     #[test]
-    fn both_ways_of_compiling_give_the_same_bits() {
+    fn portable_and_avx512_code_give_the_same_bits() {
         vectorized! {
             fn sums(x: &[f32]) -> (f32, f32) {
                 let mut sums = [0f32; 16];

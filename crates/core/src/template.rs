@@ -1,7 +1,9 @@
-//! How a prefix is put to a model: as it is, after title and author, as a request, as an assistant's own words.
+//! How a prefix is presented to a model: bare, after title and author, as a request, or as an
+//! assistant's own words.
 //!
-//! A template is rendered with stand-ins where the item's words go, and cut there into pieces; `encode` makes token ids
-//! of them. The item's text is never rendered: prefix and suffix stay slices of its one encoding.
+//! A template is rendered with placeholders for the item's words and then split there into pieces;
+//! `encode` turns them into token ids. The item's text is never rendered: prefix and suffix stay
+//! slices of its single encoding.
 
 pub mod chat;
 #[cfg(feature = "probe")]
@@ -15,27 +17,27 @@ use crate::digest::Digest;
 use crate::window::TemplateId;
 use serde::{Deserialize, Serialize};
 
-/// Exactly which template a run used.
+/// The exact template that a run used.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct TemplateInfo {
     pub id: TemplateId,
-    /// What it does, in words.
+    /// Its description.
     pub about: String,
     /// SHA-256 of the template's file.
     pub digest: Digest,
-    /// SHA-256 of the checkpoint's chat template, which wrote the turns; absent where there are no turns.
+    /// SHA-256 of the checkpoint's chat template, which rendered the turns; absent without turns.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub chat_template: Option<Digest>,
 }
 
-/// A stretch of a rendered template.
+/// A part of a rendered template.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Piece {
-    /// The template's own words, in which the spelling of a special token is that token.
+    /// The template's own words, in which the spelling of a special token becomes that token.
     Literal(String),
-    /// The item's title, plain text.
+    /// The item's title, as plain text.
     Title,
-    /// The item's author, plain text.
+    /// The item's author, as plain text.
     Author,
     /// A window's prefix.
     Prefix,
@@ -43,7 +45,7 @@ pub enum Piece {
     Suffix,
 }
 
-/// Whether an item has a title and an author: templates may leave out what isn't there.
+/// Whether an item has a title and an author: templates may omit missing ones.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Known {
     pub title: bool,
@@ -79,9 +81,9 @@ pub enum TemplateError {
         file: String,
         source: std::io::Error,
     },
-    #[error("{file}: not a template that can be read: {reason}; docs/templates.md shows one")]
+    #[error("{file}: not a valid template: {reason}; docs/templates.md shows one")]
     File { file: String, reason: String },
-    #[error("{file}: it has {bytes} bytes, and a template has at most {most}; give another one")]
+    #[error("{file}: {bytes} bytes, but a template may have at most {most}; give a smaller one")]
     TooLong {
         file: String,
         bytes: usize,

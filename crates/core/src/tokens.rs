@@ -1,4 +1,4 @@
-//! Token ids: the seam between texts and the tokenizer of a model.
+//! Token ids: the seam between texts and a model's tokenizer.
 
 use serde::{Deserialize, Serialize};
 use std::error::Error;
@@ -9,7 +9,7 @@ use std::error::Error;
 )]
 #[serde(rename_all = "snake_case")]
 pub enum BosChoice {
-    /// As the tokenizer itself does it.
+    /// Follows the tokenizer's own convention.
     #[default]
     Auto,
     Always,
@@ -19,41 +19,42 @@ pub enum BosChoice {
 /// One encoding of a text.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Encoding {
-    /// Token ids, no special tokens added.
+    /// Token ids, without special tokens.
     pub ids: Vec<u32>,
-    /// For each token, the bytes `start..end` of the text it stands for.
+    /// For each token, the range `start..end` of the text's bytes that it covers.
     pub bytes: Vec<(usize, usize)>,
-    /// The tokens' own bytes, joined, are the text (but for a space the tokenizer puts in front), so that
-    /// `bytes` is exact to the byte. Otherwise normalization changed the text, and `bytes` says from which
-    /// of its bytes each token was made, in whole characters.
+    /// True if the tokens' own bytes, joined, equal the text (apart from a space that the tokenizer
+    /// adds in front); `bytes` is then exact to the byte. Otherwise normalization changed the text,
+    /// and `bytes` covers the whole characters that each token was made from.
     pub exact: bool,
 }
 
-/// The tokenizer of a model, as windows and templates need it.
+/// A model's tokenizer, as windows and templates need it.
 pub trait TextEncoder: Sync {
-    /// Encodes a text. No special tokens are added, and none are recognized in the text.
+    /// Encodes a text. Adds no special tokens and recognizes none in the text.
     ///
     /// # Errors
-    /// When the vocabulary can't spell a character of it.
+    /// When the vocabulary can't represent one of its characters.
     fn encode(&self, text: &str) -> Result<Encoding, EncodeError>;
 
-    /// Encodes stretches of text as one. In those marked true, the spelling of a special token is that token; the others are
-    /// plain text, as in [`TextEncoder::encode`]. Byte ranges refer to the stretches joined.
+    /// Encodes several parts as one text. In parts marked true, the spelling of a special token
+    /// becomes that token; other parts are plain text, as in [`TextEncoder::encode`]. Byte ranges
+    /// refer to the joined parts.
     ///
     /// # Errors
-    /// When the vocabulary can't spell a character of it.
+    /// When the vocabulary can't represent one of its characters.
     fn encode_template(&self, parts: &[(&str, bool)]) -> Result<Encoding, EncodeError>;
 
     /// The text of token ids.
     fn decode(&self, ids: &[u32]) -> String;
 
-    /// The bytes of one token; empty for an id outside of the vocabulary.
+    /// The bytes of one token; empty for an id outside the vocabulary.
     fn token_bytes(&self, id: u32) -> &[u8];
 
-    /// The token to put in front of a text, if there is to be one.
+    /// The token to put in front of a text, if any.
     ///
     /// # Errors
-    /// When the choice asks for a token that the tokenizer lacks.
+    /// When the choice requires a token that the tokenizer lacks.
     fn bos(&self, choice: BosChoice) -> Result<Option<u32>, EncodeError>;
 }
 

@@ -10,6 +10,7 @@ mod judge;
 mod left;
 mod matching;
 pub mod power;
+mod reason;
 mod reasons;
 mod sample;
 mod unseen;
@@ -23,14 +24,15 @@ use crate::metric::item::{Budget, ItemEvidence};
 use crate::policy::{Level, Policy, Statistic};
 use crate::run::follow_up::NearProbability;
 use power::Power;
+pub use reason::{REASONS, Reason, ReasonCode, ReasonInfo};
 
 /// One item's verdict.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Verdict {
     pub item: ItemId,
     pub level: Level,
-    /// In words and numbers, the deciding one first. Never empty.
-    pub reasons: Vec<String>,
+    /// The deciding one first. Never empty.
+    pub reasons: Vec<Reason>,
     /// The comparison with controls; absent for controls themselves and where there was nothing to compare.
     pub validity: Option<Validity>,
 }
@@ -156,13 +158,17 @@ fn near_verbatim<'a>(policy: &Policy, evidence: &'a ItemEvidence) -> Option<&'a 
 }
 
 /// Why an item's measurement isn't complete, in words, whatever the policy; `None` if it is.
-pub fn not_measured(evidence: &ItemEvidence) -> Option<String> {
+pub fn not_measured(evidence: &ItemEvidence) -> Option<Reason> {
+    let because = |code, message: String| Some(Reason::new(code, message));
     if let Some(reason) = &evidence.unprobed {
-        return Some(format!("not probed: {reason}"));
+        return because(ReasonCode::NotProbed, format!("not probed: {reason}"));
     }
     let windows = evidence.windows();
     if windows == 0 {
-        return Some("not probed: no window was cut from it".to_owned());
+        return because(
+            ReasonCode::NotProbed,
+            "not probed: no window was cut from it".to_owned(),
+        );
     }
     let unscored: Vec<_> = evidence
         .forms
@@ -171,31 +177,42 @@ pub fn not_measured(evidence: &ItemEvidence) -> Option<String> {
         .collect();
     if let Some(first) = unscored.first() {
         let count = unscored.len();
-        return Some(format!(
+        let message = format!(
             "{count} of {windows} windows could not be scored ({}: {})",
             first.window, first.reason
-        ));
+        );
+        return because(ReasonCode::WindowsUnscored, message);
     }
     if evidence
         .forms
         .iter()
         .any(|form| form.scored + form.left.total() > form.windows)
     {
-        return Some(
+        return because(
+            ReasonCode::MixedRuns,
             "it has more scores than windows: parts of different runs are mixed".to_owned(),
         );
     }
     let missing: u64 = evidence.forms.iter().map(|form| form.missing()).sum();
     if missing > 0 {
-        return Some(format!(
-            "{missing} of {windows} windows have no scores: the run was cut short or a part is missing"
-        ));
+        return because(
+            ReasonCode::WindowsMissing,
+            format!(
+                "{missing} of {windows} windows have no scores: the run was cut short or a part is missing"
+            ),
+        );
     }
     let complete = evidence
         .forms
         .iter()
         .all(|form| form.values.is_some() == (form.scored > 0));
-    (!complete).then(|| "its windows are counted as scored, but there are no values".to_owned())
+    if complete {
+        return None;
+    }
+    because(
+        ReasonCode::ValuesMissing,
+        "its windows are counted as scored, but there are no values".to_owned(),
+    )
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
-//! Cutting items into windows: `prefix` + `suffix` tokens of one encoding.
+//! Cuts items into windows: `prefix` + `suffix` tokens of one encoding.
 //!
-//! The one place where text becomes tokens to probe. Nothing downstream joins strings or tokenizes again.
+//! The only place where text to probe becomes tokens. Nothing downstream joins strings or tokenizes
+//! again.
 
 #[cfg(feature = "probe")]
 mod chars;
@@ -17,7 +18,7 @@ use crate::items::ItemId;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
-/// A window's id: made of its item's id, form, offset and template, never of its text.
+/// A window's id, built from its item's id, form, offset and template, never from its text.
 #[derive(
     Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, schemars::JsonSchema,
 )]
@@ -30,7 +31,7 @@ impl fmt::Display for WindowId {
     }
 }
 
-/// In which layout a text was probed.
+/// The layout in which a text is probed.
 #[derive(
     Clone,
     Copy,
@@ -46,19 +47,20 @@ impl fmt::Display for WindowId {
 )]
 #[serde(rename_all = "snake_case")]
 pub enum Form {
-    /// As it was given.
+    /// Unchanged.
     AsGiven,
-    /// Hard line breaks inside paragraphs replaced by spaces.
+    /// With hard line breaks inside paragraphs replaced by spaces.
     Reflowed,
 }
 
-/// Distance between the starts of neighbouring windows.
+/// Distance between the starts of consecutive windows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Stride {
     /// In tokens of one encoding of the whole text.
     Tokens(u32),
-    /// In characters; the text is encoded anew from each cursor (the book protocol, arXiv 2505.12546).
+    /// In characters; the text is encoded again from each start (the book protocol, arXiv
+    /// 2505.12546).
     Chars(u32),
 }
 
@@ -68,24 +70,25 @@ pub enum Stride {
 )]
 #[serde(rename_all = "snake_case")]
 pub enum Reflow {
-    /// Both forms where the text looks wrapped.
+    /// Both forms if the text looks hard-wrapped.
     #[default]
     Auto,
-    /// As given only.
+    /// Only the text as given.
     Off,
-    /// Reflowed only.
+    /// Only the reflowed text.
     Only,
 }
 
 /// How windows are cut.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct WindowConfig {
-    /// Prefix length in tokens, BOS not counted.
+    /// Prefix length in tokens, without BOS.
     pub prefix: u32,
     /// Suffix length in tokens.
     pub suffix: u32,
-    /// Tokens that stand before every suffix, of which the prefix is the last `prefix`: with one lead, runs of different
-    /// prefixes score the very same suffixes. Absent = `prefix`.
+    /// Number of tokens required before every suffix; the prefix is the last `prefix` of them. Runs
+    /// with the same lead but different prefixes score exactly the same suffixes. Absent =
+    /// `prefix`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lead: Option<u32>,
     pub stride: Stride,
@@ -93,36 +96,38 @@ pub struct WindowConfig {
 }
 
 impl WindowConfig {
-    /// Tokens that must stand before every suffix.
+    /// Number of tokens required before every suffix.
     pub fn before(&self) -> u32 {
         self.lead.unwrap_or(self.prefix)
     }
 }
 
-/// A window's place in its item.
+/// A window's position in its item.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Placement {
     pub form: Form,
-    /// How the prefix is put to the model. Absent = the bare prefix.
+    /// How the prefix is presented to the model. Absent = the bare prefix.
     #[serde(default, skip_serializing_if = "TemplateId::is_none")]
     pub template: TemplateId,
-    /// Offset of the first token (BOS not counted) in the item's encoding; under `Stride::Chars`, in
-    /// tokens of the encoding from the window's own cursor, so 0 unless there is a lead.
+    /// Offset of the first token (without BOS) in the item's encoding. Under `Stride::Chars`: in
+    /// the encoding from the window's own start, so 0 without a lead.
     pub start_token: u32,
-    /// Bytes of the item's text (in this form) that the window covers: prefix from `start_byte`,
-    /// suffix from `suffix_byte` up to `end_byte`. Exact where a token ends inside a character, too.
+    /// Bytes of the item's text (in this form) that the window covers: the prefix from
+    /// `start_byte`, the suffix from `suffix_byte` up to `end_byte`. Exact even if a token ends
+    /// inside a character.
     pub start_byte: u64,
     pub suffix_byte: u64,
     pub end_byte: u64,
-    /// The same two ends of the suffix in characters: how many characters of the text begin before them.
+    /// The same two ends of the suffix, in characters: how many characters of the text begin before
+    /// them.
     pub suffix_char: u64,
     pub end_char: u64,
-    /// Tokens of context, BOS and template included.
+    /// Number of context tokens, BOS and template included.
     pub prefix_len: u32,
-    /// Tokens to score.
+    /// Number of tokens to score.
     pub suffix_len: u32,
-    /// The boundary of a pre-split item fell inside a token, which then belongs to the prefix: the suffix begins inside a
-    /// token.
+    /// The split of a pre-split item falls inside a token, which then belongs to the prefix: the
+    /// suffix begins inside a token.
     pub straddles: bool,
 }
 
@@ -143,7 +148,7 @@ pub struct ProbedForm {
     pub bytes: u64,
     pub chars: u64,
     pub tokens: u64,
-    /// Windows cut from it, under all templates.
+    /// Number of windows cut from it, under all templates.
     pub windows: u64,
     /// The text in this layout.
     pub text: String,

@@ -44,7 +44,7 @@ pub struct LoadConfig {
 impl LoadConfig {
     fn budget(&self) -> MemoryBudget {
         self.budget
-            .unwrap_or_else(|| MemoryBudget::of_machine(16, byrote_core::machine::cores(), 128))
+            .unwrap_or_else(|| MemoryBudget::of_machine(16, byrote_core::system::cores(), 128))
     }
 
     /// Chooses a precision and batches so that a model on `device` fits into memory. `None` on

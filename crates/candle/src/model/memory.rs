@@ -79,8 +79,8 @@ pub struct MemoryBudget {
 impl MemoryBudget {
     /// The memory that the machine and its control groups allow this program.
     pub fn of_machine(batch: usize, threads: usize, window: usize) -> Self {
-        let held = byrote_core::machine::resident().unwrap_or(0);
-        let limit = byrote_core::machine::memory()
+        let held = byrote_core::system::resident().unwrap_or(0);
+        let limit = byrote_core::system::memory()
             .usable()
             .map(|usable| usable.saturating_add(held));
         Self {

@@ -1,42 +1,44 @@
-//! Early exit: when a window may be left before its suffix is scored to its end.
+//! Early exit: when to stop scoring a window before the end of its suffix.
 //!
-//! Log-probabilities are at most 0, so what the first tokens of a suffix add up to bounds the whole from above. A window
-//! whose bound is low enough can't matter any more, whatever follows.
+//! Log-probabilities are at most 0, so the sum over the first tokens of a suffix is an upper bound
+//! for the whole. A window whose bound is low enough can't matter any more, whatever follows.
 
 use super::{Scheme, TokenScores};
 use serde::{Deserialize, Serialize};
 
-/// Suffix tokens after which it is asked whether a window may leave. They depend on nothing but the place in the suffix, so
-/// that where a window leaves doesn't depend on its batch. Most texts that aren't known by heart miss within two tokens; a
-/// chunk of one would fetch all weights again for the many that are left.
+/// Numbers of scored suffix tokens after which a window may stop. They depend only on the position
+/// in the suffix, so that the stop doesn't depend on the batch. Most texts that aren't memorized
+/// miss within two tokens; a chunk of one token would load all weights again for the many windows
+/// that continue.
 pub const CHUNKS: [usize; 5] = [2, 4, 8, 16, 32];
 
-/// When a window may be left: when all of this holds of the tokens scored so far.
+/// When a window may stop: if all of this holds for the tokens scored so far.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Exit {
-    /// Their log-probabilities at T = 1 add up to less than this, in nats.
+    /// The sum of their log-probabilities at T = 1 is less than this, in nats.
     pub below: f64,
-    /// What else must hold so that no verdict can hang on the window; absent where nobody judges.
+    /// Further conditions, so that no verdict can depend on the window; absent if there are no
+    /// verdicts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stakes: Option<Stakes>,
 }
 
-/// What a verdict can hang on besides the probability at T = 1.
+/// Conditions on everything besides the probability at T = 1 that a verdict can depend on.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Stakes {
-    /// Under each of `schemes` `ln p_z` so far is below this, in nats.
+    /// Under each of `schemes`, `ln p_z` so far is below this, in nats.
     pub edge: f64,
-    /// Ids of the ways of sampling that count.
+    /// Ids of the sampling schemes that count.
     pub schemes: Vec<String>,
-    /// One of the tokens is not the first choice by more than this, in nats: greedy decoding doesn't yield the suffix, and
-    /// its verbatim run is known.
+    /// One of the tokens misses the first choice by more than this, in nats: greedy decoding
+    /// doesn't produce the suffix, and its verbatim run is known.
     pub margin: f64,
-    /// Even if all tokens to come are first choices, their share is below this.
+    /// Even if all remaining tokens are first choices, their share is below this.
     pub first_choices: f64,
 }
 
 impl Exit {
-    /// Leaves once a token misses the first choice by more than so many nats.
+    /// Stops once a token misses the first choice by more than `margin` nats.
     pub fn at_miss(margin: f64) -> Self {
         let stakes = Stakes {
             edge: 0.0,
@@ -50,11 +52,12 @@ impl Exit {
         }
     }
 
-    /// Whether a window with these scores of its first tokens, of a suffix of `suffix_len`, may be left. `schemes` are the
-    /// backend's, in its order. Never once it is scored to its end, and never where a score is no number.
+    /// Whether a window may stop, given the scores of its first tokens, for a suffix of
+    /// `suffix_len`. `schemes` are the backend's, in its order. Never at the end of the suffix, and
+    /// never if a score is NaN.
     pub fn may_leave(&self, scores: &TokenScores, suffix_len: usize, schemes: &[Scheme]) -> bool {
         let sum = |list: &[f32]| list.iter().map(|&value| f64::from(value)).sum::<f64>();
-        // A comparison with NaN is false.
+        // Comparisons with NaN are false.
         let below = sum(&scores.logprob) < self.below;
         if scores.logprob.len() >= suffix_len || !below {
             return false;
@@ -63,15 +66,15 @@ impl Exit {
             return true;
         };
         let below_edge = |id: &String| {
-            let place = schemes.iter().position(|scheme| scheme.id == *id);
-            place
-                .and_then(|place| scores.scheme_logprob.get(place))
+            let index = schemes.iter().position(|scheme| scheme.id == *id);
+            index
+                .and_then(|index| scores.scheme_logprob.get(index))
                 .is_some_and(|list| sum(list) < stakes.edge)
         };
         let missed = |(&rank, &margin): (&u32, &f32)| {
             rank > 0 && f64::from(margin) < 0.0 && f64::from(-margin) > stakes.margin
         };
-        // What could turn into a first choice when scored again alone doesn't count as a miss.
+        // A token that could become a first choice when rescored alone is not a miss.
         let misses = scores
             .rank
             .iter()
@@ -83,7 +86,7 @@ impl Exit {
             && (suffix_len - misses) as f64 / (suffix_len as f64) < stakes.first_choices
     }
 
-    /// The ends of the chunks of a suffix, the last one its own end.
+    /// The ends of the chunks of a suffix; the last is the end of the suffix.
     pub fn ends(suffix_len: usize) -> impl Iterator<Item = usize> {
         CHUNKS
             .into_iter()
@@ -91,8 +94,8 @@ impl Exit {
             .chain([suffix_len])
     }
 
-    /// The first tokens of full scores that would have been scored: the same rule at the same places. Full scores where
-    /// it may not be left.
+    /// Cuts complete scores to the first tokens that early exit would have scored, by the same rule
+    /// at the same positions. Returns them unchanged if the window may not stop.
     #[must_use]
     pub fn cut(&self, scores: TokenScores, schemes: &[Scheme]) -> TokenScores {
         let suffix_len = scores.logprob.len();
@@ -104,7 +107,7 @@ impl Exit {
 }
 
 impl TokenScores {
-    /// Those of the first tokens.
+    /// The scores of the first tokens.
     #[must_use]
     pub fn first(&self, tokens: usize) -> Self {
         fn head<T: Copy>(list: &[T], tokens: usize) -> Vec<T> {
@@ -124,7 +127,7 @@ impl TokenScores {
         }
     }
 
-    /// Puts the scores of the tokens that follow behind these.
+    /// Appends the scores of the following tokens.
     pub fn extend(&mut self, next: Self) {
         let Self {
             logprob,
@@ -155,7 +158,7 @@ mod tests {
 
     const NEVER: f32 = f32::NEG_INFINITY;
 
-    /// Scores under full and top-k 40, with a margin of a nat.
+    /// Scores under full and top-k 40, with a margin of one nat.
     fn scores(rank: &[u32], full: &[f32], top_k40: &[f32]) -> TokenScores {
         TokenScores {
             logprob: full.to_vec(),
@@ -186,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn a_window_may_leave_when_nothing_can_hang_on_it_any_more() {
+    fn windows_stop_once_no_verdict_can_depend_on_them() {
         let two_misses = || scores(&[0, 5, 9], &[-1.0, -7.0, -8.0], &[-0.5, -5.0, NEVER]);
         let mut near_tie = scores(&[0, 5, 0], &[-8.0, -1.0, -8.0], &[-8.0, -1.0, -8.0]);
         near_tie.margin[1] = -0.0005;
@@ -196,16 +199,22 @@ mod tests {
         nan_of_scheme.scheme_logprob[1][0] = f32::NAN;
         type Case = (&'static str, TokenScores, usize, fn(&mut Stakes), bool);
         let cases: Vec<Case> = vec![
-            ("two misses of ten leave .8", two_misses(), 10, |_| (), true),
             (
-                "of twenty they leave .9, a near miss",
+                "two misses of ten give a share of .8",
+                two_misses(),
+                10,
+                |_| (),
+                true,
+            ),
+            (
+                "two misses of twenty give .9, a near miss",
                 two_misses(),
                 20,
                 |_| (),
                 false,
             ),
             (
-                "which nobody asks for",
+                "near misses don't count",
                 two_misses(),
                 20,
                 |s| s.first_choices = 1.0,
@@ -281,8 +290,9 @@ mod tests {
     }
 
     #[test]
-    fn whatever_follows_a_left_window_stays_below_its_bounds() {
-        // Log-probabilities of any size, whole suffixes of twelve: where the rule cuts, the whole keeps to what it promised.
+    fn complete_scores_of_stopped_windows_stay_below_the_bounds() {
+        // Log-probabilities of any size, suffixes of twelve tokens: where the rule stops a window,
+        // its complete scores keep the promised bounds.
         let exit = exit(|_| ());
         let mut cut = 0;
         for seed in 0..2_000_u64 {
@@ -312,7 +322,7 @@ mod tests {
     }
 
     #[test]
-    fn chunks_end_at_fixed_places_and_at_the_end() {
+    fn chunks_end_at_fixed_positions_and_at_the_end() {
         for (suffix, expected) in [
             (1, vec![1]),
             (2, vec![2]),

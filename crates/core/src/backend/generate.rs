@@ -1,10 +1,10 @@
-//! Text of the model's own, token by token, over [`Backend::unroll`].
+//! Generates the model's own text, token by token, with [`Backend::unroll`].
 
 use super::logits::top;
 use super::{Backend, Branch, GreedyToken, ScoreError};
 
-/// The model's greedy continuations of prompts of one length, `tokens` each: always the likeliest token, the first of
-/// equals.
+/// The model's greedy continuations of prompts of one length, with `tokens` tokens each: always the
+/// likeliest token, the first of equals.
 ///
 /// # Errors
 /// As for [`Backend::unroll`].

@@ -1,4 +1,4 @@
-//! From one row of logits to the scores of its true token: one home for softmax statistics.
+//! From one row of logits to the scores of its true token: the only home of softmax statistics.
 
 use super::Scheme;
 use super::tally::Tally;
@@ -11,7 +11,7 @@ pub struct RowScore {
     pub logprob: f32,
     /// Tokens with a strictly larger logit.
     pub rank: u32,
-    /// Log-probability of the true token less that of the likeliest other.
+    /// Log-probability of the true token minus that of the likeliest other token.
     pub margin: f32,
     /// ln of its probability under each scheme, in order; `-inf` outside the scheme's support.
     pub schemes: Vec<f32>,
@@ -21,14 +21,14 @@ pub struct RowScore {
     pub logprob_sd: f32,
 }
 
-/// Scores token `target` in a row of logits over the vocabulary. `None` where the outcome isn't a
+/// Scores token `target` in a row of logits over the vocabulary. `None` if the result isn't a
 /// number: NaN or infinite logits.
 pub fn score_row(row: &[f32], target: usize, schemes: &[Scheme]) -> Option<RowScore> {
     let mut tally = Tally::new(target, *row.get(target)?, schemes);
     tally.add(0, row);
     let mut score = tally.score()?;
     for (value, scheme) in score.schemes.iter_mut().zip(schemes) {
-        // A nucleus out of the whole vocabulary.
+        // Top-p over the whole vocabulary.
         if value.is_nan() {
             *value = Warped::new(row, scheme)
                 .filter(|warped| (score.rank as usize) < warped.count)
@@ -38,20 +38,21 @@ pub fn score_row(row: &[f32], target: usize, schemes: &[Scheme]) -> Option<RowSc
     Some(score)
 }
 
-/// One row of logits after a scheme's warp: what may be sampled next, and how likely it is.
+/// One row of logits after a scheme's warp: which tokens may be sampled next, and how likely they
+/// are.
 #[derive(Clone, Copy, Debug)]
 pub struct Warped<'a> {
     row: &'a [f32],
     temperature: f32,
-    /// The least logit that is sampled, and how many tokens are.
+    /// The smallest logit that is sampled, and the number of sampled tokens.
     floor: f32,
     count: usize,
-    /// ln of the sum of exp(logit / temperature) over those.
+    /// ln of the sum of exp(logit / temperature) over the sampled tokens.
     log_sum: f64,
 }
 
 impl<'a> Warped<'a> {
-    /// `None` where the logits aren't finite.
+    /// `None` if the logits aren't finite.
     pub fn new(row: &'a [f32], scheme: &Scheme) -> Option<Self> {
         let max = largest_finite(row)?;
         let temperature = scheme.temperature;
@@ -77,8 +78,8 @@ impl<'a> Warped<'a> {
         })
     }
 
-    /// Natural log of a token's probability, `-inf` where it is never sampled. A tie with the last token that is
-    /// sampled counts as sampled, as in [`score_row`].
+    /// Natural log of a token's probability, `-inf` if it is never sampled. A tie with the last
+    /// sampled token counts as sampled, as in [`score_row`].
     pub fn logprob(&self, token: u32) -> f32 {
         match self.row.get(token as usize) {
             Some(logit) if *logit >= self.floor => self.under(*logit),
@@ -86,7 +87,8 @@ impl<'a> Warped<'a> {
         }
     }
 
-    /// Whether [`Warped::likeliest`] may give this token: of tokens that tie for the last places the first ones.
+    /// Whether [`Warped::likeliest`] may return this token: of tokens that tie for the last ranks,
+    /// the first ones.
     pub fn holds(&self, token: u32) -> bool {
         let Some(&logit) = self.row.get(token as usize) else {
             return false;
@@ -105,8 +107,8 @@ impl<'a> Warped<'a> {
             < self.count
     }
 
-    /// The `n` likeliest tokens that may be sampled (fewer where there are fewer) with their log-probabilities,
-    /// likeliest first, the first of equals first.
+    /// The `n` likeliest tokens that may be sampled (or all if there are fewer) with their
+    /// log-probabilities, likeliest first, ties in order of id.
     pub fn likeliest(&self, n: usize) -> Vec<(u32, f32)> {
         let n = n.min(self.count);
         if n == 0 {
@@ -139,13 +141,13 @@ impl<'a> Warped<'a> {
     }
 }
 
-/// The tokens a scheme may sample next, likeliest first, with their log-probabilities under it. Empty where the logits
-/// aren't finite.
+/// The tokens a scheme may sample next, likeliest first, with their log-probabilities under it.
+/// Empty if the logits aren't finite.
 pub fn support(row: &[f32], scheme: &Scheme) -> Vec<(u32, f32)> {
     Warped::new(row, scheme).map_or(Vec::new(), |warped| warped.likeliest(usize::MAX))
 }
 
-/// The largest logit of a row; none where one is NaN or infinite, or all are minus infinity.
+/// The largest logit of a row; `None` if one is NaN or infinite, or all are minus infinity.
 pub fn largest_finite(row: &[f32]) -> Option<f32> {
     let below = row
         .iter()
@@ -154,7 +156,8 @@ pub fn largest_finite(row: &[f32]) -> Option<f32> {
     (below && max.is_finite()).then_some(max)
 }
 
-/// The logits that a scheme of T > 0 samples from, in no order: after top-k, then top-p. None = all of them.
+/// The logits that a scheme with T > 0 samples from, unordered: after top-k, then top-p. `None` =
+/// all of them.
 fn kept(row: &[f32], scheme: &Scheme) -> Option<Vec<f32>> {
     let top = scheme
         .top_k
@@ -171,11 +174,13 @@ fn kept(row: &[f32], scheme: &Scheme) -> Option<Vec<f32>> {
     }
 }
 
-/// The fewest of the largest logits whose probabilities among all of these reach `p`, largest first.
+/// The smallest set of largest logits whose total probability among all of these reaches `p`,
+/// largest first.
 pub(super) fn nucleus(from: &[f32], p: f32, temperature: f32) -> Vec<f32> {
     let max = peak(from, f32::INFINITY).0;
     let enough = f64::from(p) * sum_exp(from, max, temperature);
-    // A nucleus is small as a rule: the largest few are sorted first, more only where they don't reach p.
+    // Most nuclei are small: sort the largest few logits first, and more only if those don't reach
+    // p.
     let mut few = 1 << 10;
     loop {
         let mut sorted = if few < from.len() {
@@ -195,7 +200,7 @@ pub(super) fn nucleus(from: &[f32], p: f32, temperature: f32) -> Vec<f32> {
                 few *= 8;
                 continue;
             }
-            // Rounding alone kept the sum from reaching p.
+            // Only rounding kept the sum from reaching p.
             None => {}
         }
         return sorted;
@@ -216,7 +221,8 @@ pub fn top(row: &[f32]) -> Option<(u32, f32)> {
 }
 
 vectorized! {
-    /// The largest of some logits (minus infinity for none; NaN is passed over) and how many are above `own`.
+    /// The largest of some logits (minus infinity for none; ignores NaN), and how many are above
+    /// `own`.
     pub(super) fn peak(logits: &[f32], own: f32) -> (f32, u32) {
         let (mut max, mut above) = ([f32::NEG_INFINITY; LANES], [0u32; LANES]);
         let mut lanes = logits.chunks_exact(LANES);
@@ -234,7 +240,7 @@ vectorized! {
     }
 }
 
-/// ln sum exp(x / t), with the largest logit taken out so that nothing overflows; summed in f64.
+/// ln sum exp(x / t), with the largest logit factored out so that nothing overflows; summed in f64.
 pub(super) fn log_sum_exp(row: &[f32], max: f32, temperature: f32) -> f64 {
     f64::from(max) / f64::from(temperature) + sum_exp(row, max, temperature).ln()
 }
@@ -259,22 +265,23 @@ vectorized! {
     }
 }
 
-/// Sums that run side by side, which the compiler turns into vector instructions. Sixteen: with eight it unrolls the
-/// loops over the lanes instead, and scoring takes twice as long.
+/// Number of parallel sums, which the compiler turns into vector instructions. Sixteen: with eight
+/// it unrolls the loops over the lanes instead, and scoring takes twice as long.
 pub(super) const LANES: usize = 16;
 
-/// The `k` largest logits in no order. Ties with the k-th are cut, so that it is always exactly `k`.
+/// The `k` largest logits, unordered. Ties with the k-th are cut, so that there are always exactly
+/// `k`.
 fn largest(row: &[f32], k: usize) -> Vec<f32> {
     let mut largest = Largest::new(k);
     largest.add(row);
-    largest.held()
+    largest.finish()
 }
 
-/// The `k` largest of logits that come in pieces.
+/// Collects the `k` largest of logits that come in pieces.
 #[derive(Debug)]
 pub(super) struct Largest {
     k: usize,
-    held: Vec<f32>,
+    kept: Vec<f32>,
     floor: f32,
 }
 
@@ -282,40 +289,40 @@ impl Largest {
     pub(super) fn new(k: usize) -> Self {
         Self {
             k,
-            held: Vec::with_capacity(4 * k),
+            kept: Vec::with_capacity(4 * k),
             floor: f32::NEG_INFINITY,
         }
     }
 
     pub(super) fn add(&mut self, piece: &[f32]) {
         for block in piece.chunks(LANES * 8) {
-            // Hardly any block holds a candidate once a few have passed.
-            if self.held.len() >= self.k && !any_above(block, self.floor) {
+            // After the first few blocks hardly any block contains a candidate.
+            if self.kept.len() >= self.k && !any_above(block, self.floor) {
                 continue;
             }
             for &logit in block {
-                if logit > self.floor || self.held.len() < self.k {
-                    self.held.push(logit);
-                    if self.held.len() == 4 * self.k {
+                if logit > self.floor || self.kept.len() < self.k {
+                    self.kept.push(logit);
+                    if self.kept.len() == 4 * self.k {
                         self.cut();
-                        self.floor = self.held[self.k - 1];
+                        self.floor = self.kept[self.k - 1];
                     }
                 }
             }
         }
     }
 
-    /// Exactly `k` of them, or all where there are fewer.
-    pub(super) fn held(mut self) -> Vec<f32> {
+    /// Exactly `k` of them, or all if there are fewer.
+    pub(super) fn finish(mut self) -> Vec<f32> {
         self.cut();
-        self.held
+        self.kept
     }
 
     fn cut(&mut self) {
-        if self.held.len() > self.k {
-            self.held
+        if self.kept.len() > self.k {
+            self.kept
                 .select_nth_unstable_by(self.k - 1, |a, b| b.total_cmp(a));
-            self.held.truncate(self.k);
+            self.kept.truncate(self.k);
         }
     }
 }
@@ -336,7 +343,7 @@ mod tests {
             .collect()
     }
 
-    /// The same by the definitions, in f64.
+    /// Scores by the definitions, in f64.
     fn by_definition(row: &[f32], target: usize, scheme: &Scheme) -> f64 {
         let mut kept: Vec<f64> = row
             .iter()
@@ -376,7 +383,7 @@ mod tests {
     }
 
     #[test]
-    fn a_nucleus_is_the_fewest_tokens_that_reach_p() {
+    fn a_nucleus_is_the_smallest_set_that_reaches_p() {
         // Probabilities .5, .3, .15, .05 in another order.
         let p = [0.15f32, 0.5, 0.05, 0.3];
         let row = p.map(f32::ln);
@@ -418,7 +425,7 @@ mod tests {
     }
 
     #[test]
-    fn the_support_is_what_scoring_gives_a_probability_in_its_order() {
+    fn the_support_lists_the_tokens_with_a_probability_in_order() {
         for n in [2, 39, 41, 5_000, 60_000] {
             let row = wavy(n);
             for id in [
@@ -451,8 +458,8 @@ mod tests {
                     );
                     assert!(warped.holds(token) && warped.logprob(token) == lp);
                 }
-                let held = (0..n as u32).filter(|token| warped.holds(*token)).count();
-                assert_eq!(held, all.len(), "{n} {id}: ties are cut");
+                let count = (0..n as u32).filter(|token| warped.holds(*token)).count();
+                assert_eq!(count, all.len(), "{n} {id}: ties are cut");
             }
         }
         assert_eq!(support(&[f32::NAN, 1.0], &Scheme::full()), []);
@@ -463,11 +470,11 @@ mod tests {
     }
 
     #[test]
-    fn a_nucleus_wider_than_the_first_look_is_whole() {
-        // Flat: of 20,000 equal logits, a half takes 10,000, which no first look holds.
+    fn a_nucleus_larger_than_the_first_sort_is_complete() {
+        // Uniform: half of 20,000 equal logits is 10,000, more than the first sort covers.
         let scheme = Scheme::parse("top_p0.5").unwrap();
-        let held = support(&vec![1.0; 20_000], &scheme).len();
-        assert!((10_000..=10_001).contains(&held), "{held}");
+        let count = support(&vec![1.0; 20_000], &scheme).len();
+        assert!((10_000..=10_001).contains(&count), "{count}");
     }
 
     #[test]
@@ -497,7 +504,7 @@ mod tests {
     }
 
     #[test]
-    fn the_margin_is_positive_at_the_top_and_negative_below() {
+    fn the_margin_is_positive_for_the_top_token_and_negative_for_others() {
         let row = [0.0, 3.0, 2.5, -1.0];
         assert_eq!(score_row(&row, 1, &[]).unwrap().margin, 0.5);
         assert_eq!(score_row(&row, 2, &[]).unwrap().margin, -0.5);
@@ -509,7 +516,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_a_number_is_no_score() {
+    fn rows_that_are_not_finite_have_no_score() {
         for row in [
             [f32::NAN, 1.0],
             [1.0, f32::NAN],

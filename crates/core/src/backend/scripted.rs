@@ -1,17 +1,18 @@
-//! The test double: a language model by rule, small enough to compute by hand and without weights.
+//! The test double: a rule-based language model without weights, small enough to check by hand.
 //!
-//! Its next-token logits are a hash of the context, so that scores look arbitrary but are the same on every
-//! machine. Sequences it was told to [`memorize`](Scripted::memorize) are raised above the noise, single
-//! inputs can be given [scores](Scripted::set) or an [error](Scripted::fail_on) of their own. Scoring and
-//! greedy continuation follow from the same logits, as they do in a real model.
+//! Its next-token logits are a hash of the context, so scores look arbitrary but are the same on
+//! every machine. [`memorize`](Scripted::memorize) raises a sequence above the noise; single inputs
+//! can get their own [scores](Scripted::set) or an [error](Scripted::fail_on). Scoring and greedy
+//! continuation use the same logits, as in a real model.
 
 use crate::backend::exit::Exit;
 use crate::backend::{Backend, BackendInfo, Choose, Scheme, ScoreError, ScoreInput, TokenScores};
 use std::collections::HashMap;
 
-/// Logits by rule lie in `0..NOISE`.
+/// Logits of the rule are in `0..NOISE`.
 const NOISE: f64 = 4.0;
-/// So many tokens of context must match a memorized sequence for it to be continued (fewer at its start).
+/// Number of context tokens that must match a memorized sequence for it to continue (fewer at its
+/// start).
 const MATCH: usize = 4;
 
 /// A backend without a model.
@@ -23,7 +24,8 @@ pub struct Scripted {
 }
 
 impl Scripted {
-    /// A model with `vocab_size` tokens that takes `context_length` of them, scored under the default schemes.
+    /// A model with `vocab_size` tokens and a context of `context_length` tokens, scored under the
+    /// default schemes.
     pub fn new(vocab_size: u32, context_length: u32) -> Self {
         let info = BackendInfo {
             name: "scripted".to_owned(),
@@ -44,26 +46,26 @@ impl Scripted {
         }
     }
 
-    /// The same, scored under these schemes. Nucleus sampling isn't known here: a top-p is passed over.
+    /// Scores under these schemes instead. Ignores top-p: nucleus sampling isn't implemented here.
     #[must_use]
     pub fn scored_under(mut self, schemes: Vec<Scheme>) -> Self {
         self.info.schemes = schemes;
         self
     }
 
-    /// Adds `logit` to the token that continues `sequence` wherever the last tokens of the context stand in it:
-    /// far above 4 it is recited, below 4 it is only made likelier. Context before the sequence, such as a BOS
-    /// token, doesn't matter.
+    /// Adds `logit` to the token that continues `sequence` wherever the last context tokens match
+    /// part of it: well above 4 the model recites it, below 4 it only becomes likelier. Context
+    /// before the sequence, such as a BOS token, doesn't matter.
     pub fn memorize(&mut self, sequence: &[u32], logit: f64) {
         self.memorized.push((sequence.to_vec(), logit));
     }
 
-    /// Gives inputs of exactly these tokens these scores, whatever the rule says.
+    /// Sets the scores of inputs with exactly these tokens, overriding the rule.
     pub fn set(&mut self, token_ids: &[u32], scores: TokenScores) {
         self.table.insert(token_ids.to_vec(), Ok(scores));
     }
 
-    /// Makes inputs of exactly these tokens fail.
+    /// Makes inputs with exactly these tokens fail.
     pub fn fail_on(&mut self, token_ids: &[u32], error: ScoreError) {
         self.table.insert(token_ids.to_vec(), Err(error));
     }
@@ -229,14 +231,15 @@ impl Backend for Scripted {
     }
 }
 
-/// The token that follows in `sequence` after the last tokens of `context`.
+/// The token in `sequence` that follows the last tokens of `context`.
 fn continuation(sequence: &[u32], context: &[u32]) -> Option<u32> {
     (1..sequence.len())
         .find(|&at| context.ends_with(&sequence[at.saturating_sub(MATCH)..at]))
         .map(|at| sequence[at])
 }
 
-/// Natural log of the probability of the token with logit `own` and `rank` when sampling under `scheme`.
+/// Natural log of the probability of the token with logit `own` and `rank` when sampling under
+/// `scheme`.
 fn under(scheme: &Scheme, logits: &[f64], own: f64, rank: u32) -> f64 {
     let temperature = f64::from(scheme.temperature);
     if temperature == 0.0 {
@@ -311,7 +314,7 @@ mod tests {
     }
 
     #[test]
-    fn a_greedy_continuation_scored_again_has_rank_0_and_the_same_log_probability() {
+    fn rescored_greedy_continuations_have_rank_0_and_the_same_log_probability() {
         let backend = Scripted::new(50, 32);
         let greedy = crate::backend::generate::greedy(&backend, &[&[1, 2]], 8)
             .unwrap()
@@ -322,7 +325,7 @@ mod tests {
             .collect();
         let scores = score(&backend, &ids, 2).unwrap();
         assert_eq!(scores.rank, [0; 8]);
-        // Generation sees the logits in f32.
+        // Generation uses logits in f32.
         assert!(
             scores
                 .logprob
@@ -333,7 +336,7 @@ mod tests {
     }
 
     #[test]
-    fn a_memorized_sequence_is_recited_from_anywhere_in_it_and_others_are_not() {
+    fn memorized_sequences_are_recited_from_any_position() {
         let mut backend = Scripted::new(50, 64);
         let text: Vec<u32> = (10..40).collect();
         assert!(
@@ -364,7 +367,7 @@ mod tests {
     }
 
     #[test]
-    fn a_table_entry_and_an_error_concern_their_input_only() {
+    fn set_scores_and_errors_affect_only_their_own_input() {
         let mut backend = Scripted::new(10, 4);
         let entry = TokenScores {
             logprob: vec![-9.0],

@@ -1,20 +1,20 @@
-//! The start-up self-test: what the model generates, it must score as its own.
+//! The start-up self-test: the model's own generation must be scored as its first choice.
 //!
-//! Eight tokens are generated greedily, one by one through the cache of keys and values, and scored
-//! again in one teacher-forced pass. Anything wrong with positions, masks, the shift by one, the cache
-//! or the weights shows here before an hour is spent.
+//! Generates eight tokens greedily, one by one through the key-value cache, and scores them again
+//! in one teacher-forced pass. Errors in positions, masks, the shift by one, the cache or the
+//! weights show here before a long run.
 
 use super::generate::greedy;
 use super::{Backend, ScoreError, ScoreInput};
 
-/// Tokens that are generated and scored again.
+/// Number of tokens to generate and score again.
 const TOKENS: usize = 8;
 
-/// Largest difference between the two paths' log-probabilities on f32 products, in nats. The paths
-/// multiply matrices of different heights, which moves the last digits only.
+/// Maximum difference between the two paths' log-probabilities with f32 products, in nats. The
+/// paths multiply matrices of different heights, which changes only the last digits.
 const TOLERANCE: f32 = 2e-3;
 
-/// The same where products are of half precision.
+/// The same with half-precision products.
 const HALF_TOLERANCE: f32 = 0.25;
 
 /// Why a backend failed its self-test.
@@ -36,7 +36,7 @@ pub enum SelfTestError {
     },
 }
 
-/// Runs the test from a prefix of the model's own tokens.
+/// Runs the test from a prefix of arbitrary tokens.
 ///
 /// # Errors
 /// When generating or scoring fails, or the two disagree.
@@ -50,7 +50,7 @@ pub fn run(backend: &dyn Backend, bos: Option<u32>) -> Result<(), SelfTestError>
     let fits = (info.context_length as usize)
         .saturating_sub(TOKENS)
         .clamp(1, 12);
-    // Any tokens will do; a handful spread over the vocabulary makes positions matter.
+    // Any tokens work; a few spread over the vocabulary make positions matter.
     let spread = (1..).map(|i: u32| i.wrapping_mul(2_654_435_761) % info.vocab_size.max(1));
     let mut ids: Vec<u32> = bos.into_iter().chain(spread).take(fits).collect();
     let prefix_len = ids.len();
@@ -75,7 +75,7 @@ pub fn run(backend: &dyn Backend, bos: Option<u32>) -> Result<(), SelfTestError>
     };
     for (position, token) in generated.iter().enumerate() {
         let (rank, scored) = (scores.rank[position], scores.logprob[position]);
-        // A tie within the tolerance may fall either way.
+        // A tie within the tolerance may go either way.
         let on_top = rank == 0 || scores.margin[position].abs() <= tolerance;
         let same = (scored - token.logprob).abs() <= tolerance;
         if !(on_top && same) {

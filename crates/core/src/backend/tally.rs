@@ -1,10 +1,11 @@
-//! Scores of a true token from its row of logits, which comes in pieces: no row need ever stand in memory as a whole.
+//! Scores a true token from a row of logits that comes in pieces, so that the whole row is never in
+//! memory.
 
 use super::Scheme;
 use super::logits::{LANES, Largest, RowScore, log_sum_exp, nucleus, peak, sum_exp};
 use crate::simd::{LEAST, at_least, exp, vectorized};
 
-/// What is known of a row so far.
+/// Running statistics of a row.
 #[derive(Debug)]
 pub struct Tally<'a> {
     schemes: &'a [Scheme],
@@ -13,7 +14,7 @@ pub struct Tally<'a> {
     rank: u32,
     /// The largest of the other logits.
     other: f32,
-    /// The largest of all, in whose units the sums are.
+    /// The largest of all logits, the reference of the sums.
     max: f32,
     moments: Moments,
     of_schemes: Vec<Part>,
@@ -23,7 +24,7 @@ pub struct Tally<'a> {
 #[derive(Clone, Copy, Debug, Default)]
 struct Moments([f64; 3]);
 
-/// What a scheme needs of a row beyond that.
+/// Additional statistics for a scheme.
 #[derive(Debug)]
 enum Part {
     Nothing,
@@ -34,14 +35,14 @@ enum Part {
 }
 
 impl<'a> Tally<'a> {
-    /// Whether every scheme can be scored in pieces: a nucleus out of the whole vocabulary wants it sorted.
+    /// Whether every scheme can be scored in pieces: top-p over the whole vocabulary needs a sort.
     pub fn suits(schemes: &[Scheme]) -> bool {
         schemes.iter().all(|scheme| {
             scheme.top_p.is_none() || scheme.top_k.is_some() || scheme.temperature == 0.0
         })
     }
 
-    /// Begins a row; `own` is the true token's logit.
+    /// Starts a row; `own` is the true token's logit.
     pub fn new(target: usize, own: f32, schemes: &'a [Scheme]) -> Self {
         let part = |scheme: &Scheme| match (scheme.top_k, scheme.temperature) {
             (_, 0.0) => Part::Nothing,
@@ -63,7 +64,8 @@ impl<'a> Tally<'a> {
         }
     }
 
-    /// Takes the logits of tokens `start..start + piece.len()`. Pieces may come in any order, each once.
+    /// Adds the logits of tokens `start..start + piece.len()`. Pieces may come in any order, each
+    /// once.
     pub fn add(&mut self, start: usize, piece: &[f32]) {
         let at = self.target.wrapping_sub(start);
         let (before, after) = match piece.split_at_checked(at) {
@@ -80,7 +82,7 @@ impl<'a> Tally<'a> {
             max_before.max(max_after)
         };
         let max = self.max.max(top);
-        // Sums over logits that are all minus infinity are 0; what is no number must not pass for that.
+        // Sums over logits that are all minus infinity are 0; NaN must not be mistaken for that.
         if top == f32::NEG_INFINITY && !piece.iter().any(|x| x.is_nan()) {
             return self.keep_largest(piece);
         }
@@ -114,7 +116,8 @@ impl<'a> Tally<'a> {
         }
     }
 
-    /// The scores, once every piece was added. `None` where they aren't numbers. A scheme that doesn't suit has NaN.
+    /// The scores, once every piece was added. `None` if they aren't numbers. NaN for a scheme that
+    /// isn't supported in pieces.
     pub fn score(self) -> Option<RowScore> {
         let Self {
             schemes,
@@ -149,7 +152,7 @@ impl<'a> Tally<'a> {
                     f32::NEG_INFINITY
                 }
                 Part::Largest(largest) => {
-                    let mut kept = largest.held();
+                    let mut kept = largest.finish();
                     if let Some(p) = scheme.top_p {
                         kept = nucleus(&kept, p, scheme.temperature);
                     }
@@ -175,7 +178,7 @@ impl<'a> Tally<'a> {
 }
 
 impl Moments {
-    /// The same sums in the units of a largest logit that is higher by `-shift`.
+    /// The same sums relative to a largest logit that is higher by `-shift`.
     fn shifted(self, shift: f64) -> Self {
         if shift == 0.0 {
             return self;
@@ -222,7 +225,8 @@ vectorized! {
     }
 }
 
-/// e^d and d for d <= 0, d no less than [`LEAST`]: a logit of -inf has probability 0, and 0 * -inf would be NaN.
+/// e^d and d for d <= 0, with d at least [`LEAST`]: a logit of -inf has probability 0, and 0 * -inf
+/// would be NaN.
 #[inline(always)]
 fn weight(d: f32) -> (f32, f32) {
     (exp(d), at_least(d, LEAST))
@@ -248,7 +252,7 @@ mod tests {
     }
 
     #[test]
-    fn a_row_in_pieces_scores_as_the_whole_one() {
+    fn rows_in_pieces_score_like_whole_rows() {
         let schemes: Vec<Scheme> = [
             "full",
             "greedy",
@@ -288,7 +292,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_a_number_is_no_score_in_whatever_piece_it_stands() {
+    fn rows_with_a_non_finite_piece_have_no_score() {
         for bad in [f32::NAN, f32::INFINITY] {
             for at in 0..6 {
                 let mut row = [

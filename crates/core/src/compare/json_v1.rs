@@ -13,6 +13,7 @@ use crate::float_serde;
 use crate::items::{ItemId, Kind};
 use crate::policy::Level;
 use crate::run::ModelIdentity;
+use crate::verdict::Reason;
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::Value;
@@ -193,7 +194,7 @@ struct ItemV1 {
 struct CellV1 {
     verdict: Level,
     /// The deciding reason.
-    reason: Option<String>,
+    reason: Option<Reason>,
     /// Of its likeliest window under the best of the policy's schemes.
     log_p_z: Option<Number>,
     /// The same under plain sampling.

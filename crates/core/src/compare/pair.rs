@@ -116,7 +116,9 @@ pub(super) fn change(old: &Side<'_>, new: &Side<'_>, windows: &Windows) -> Chang
 fn inconclusive(name: &str, cell: &Cell) -> String {
     format!(
         "inconclusive in {name}: {}",
-        cell.reason.as_deref().unwrap_or("no reason given")
+        cell.reason
+            .as_ref()
+            .map_or("no reason given", |reason| &reason.message)
     )
 }
 

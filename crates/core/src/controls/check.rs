@@ -1,4 +1,5 @@
-//! What is wrong with a control set: texts that repeat each other, come from one template, are too short, or quote the items.
+//! Finds problems in a control set: texts that repeat each other, share a template, are too short,
+//! or quote the items.
 
 use super::ngrams::{Index, SHARED, SIMILAR, runs, words};
 use super::{ControlsError, asked_for, chars, median, text, twins};
@@ -7,56 +8,59 @@ use serde::Serialize;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt;
 
-/// How a tag begins that names the text a control is a piece of.
+/// Prefix of the tag that names the text a control was cut from.
 pub const PART_OF: &str = "part-of:";
-/// Fewer words than this may be fewer than the 101 tokens of one window of 50 + 50 with a BOS token.
+/// Texts with fewer words may have fewer than the 101 tokens of one window of 50 + 50 with a BOS
+/// token.
 pub const SHORTEST: usize = 105;
-/// Texts that share at least this of their runs of [`SIMILAR`] words (Jaccard) are near-duplicates.
+/// Texts that share at least this fraction of their runs of [`SIMILAR`] words (Jaccard) are
+/// near-duplicates.
 pub const ALIKE: f64 = 0.1;
-/// Texts that begin with this many words alike look like one template.
+/// Texts that begin with this many identical words seem to come from one template.
 const OPENING: usize = 5;
 
-/// Everything found.
+/// The result of a check.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Checked {
     pub controls: u64,
-    /// Independent texts among them: pieces of one text count once.
+    /// Number of independent texts: pieces of one text count once.
     pub texts: u64,
-    /// Controls that are twins of an item, the weaker kind. They aren't held against their own item and its other twins.
+    /// Number of controls that are twins of an item, the weaker kind. Overlap with their own item
+    /// and its other twins isn't reported.
     pub twins: u64,
-    /// The median control's length.
+    /// Median length of the controls.
     pub median_chars: u64,
-    /// The median item's length, where items were given.
+    /// Median length of the items, if items were given.
     pub item_median_chars: Option<u64>,
     pub findings: Vec<Finding>,
 }
 
-/// One thing wrong.
+/// One problem.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Finding {
     pub problem: Problem,
     pub id: ItemId,
     pub origin: Origin,
-    /// In words.
+    /// The description.
     pub detail: String,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Problem {
-    /// The same text again.
+    /// The same text as another control.
     Duplicate,
-    /// Much the same text again.
+    /// Nearly the same text as another control.
     NearDuplicate,
-    /// Words in a row that another control has, too.
+    /// Shares words in a row with another control.
     Template,
-    /// Another control begins alike.
+    /// Begins like another control.
     Opening,
     /// Too short for one window.
     Short,
-    /// A piece of a text of which there is another piece.
+    /// Cut from the same text as another control.
     Dependent,
-    /// Words in a row that an item has, too.
+    /// Shares words in a row with an item.
     Overlap,
 }
 
@@ -74,10 +78,10 @@ impl fmt::Display for Problem {
     }
 }
 
-/// Checks controls against each other and, where items are given, against those.
+/// Checks controls against each other and, if items are given, against those.
 ///
 /// # Errors
-/// When `like` holds controls only.
+/// When `like` contains only controls.
 pub fn check(set: &ProbeSet, like: Option<&[Item]>) -> Result<Checked, ControlsError> {
     let like = like.map(asked_for).transpose()?;
     let controls = &set.items;
@@ -96,7 +100,7 @@ pub fn check(set: &ProbeSet, like: Option<&[Item]>) -> Result<Checked, ControlsE
     for (control, words) in controls.iter().zip(&words) {
         if words.len() < SHORTEST {
             let detail = format!(
-                "{} words; a window of 50 + 50 tokens needs {SHORTEST} to be sure",
+                "{} words; at least {SHORTEST} are needed to fill a window of 50 + 50 tokens for certain",
                 words.len()
             );
             found(Problem::Short, control, detail);
@@ -115,7 +119,7 @@ pub fn check(set: &ProbeSet, like: Option<&[Item]>) -> Result<Checked, ControlsE
         match parts.get(whole) {
             Some(first) => {
                 let detail = format!(
-                    "a piece of {whole:?}, as is {:?}; pieces of one text count as one",
+                    "a piece of {whole:?}, like {:?}; pieces of one text count as one",
                     first.id.0
                 );
                 found(Problem::Dependent, control, detail);
@@ -193,7 +197,7 @@ pub fn check(set: &ProbeSet, like: Option<&[Item]>) -> Result<Checked, ControlsE
             detail,
         });
     }
-    // Of one text all findings stand together; texts stand in the order in which they were read.
+    // Findings are grouped by text, in the order in which the texts were read.
     let places: HashMap<&ItemId, usize> = controls
         .iter()
         .enumerate()
@@ -230,12 +234,13 @@ struct Pair {
     similarity: f64,
     /// Whether they share [`SHARED`] words in a row.
     shared: bool,
-    /// Whether they begin alike.
+    /// Whether they begin with the same words.
     opening: bool,
 }
 
-/// Pairs of controls with anything in common, by way of what they share, so that texts that share nothing cost nothing. Exact:
-/// sets of this size need no MinHash. Each text is compared with the first twenty that share a run with it.
+/// Pairs of controls with anything in common, found through what they share, so that unrelated
+/// texts cost nothing. Exact: sets of this size need no MinHash. Each text is compared with the
+/// first twenty texts that share a run with it.
 fn pairs(controls: &[Item], words: &[Vec<u64>]) -> Vec<Pair> {
     let similar: Vec<HashSet<u64>> = words
         .iter()
@@ -278,7 +283,7 @@ fn pairs(controls: &[Item], words: &[Vec<u64>]) -> Vec<Pair> {
     pairs
 }
 
-/// A run that more texts than this share is named for the first ones only.
+/// A run in more texts than this is attributed to the first ones only.
 const HOLDERS: usize = 20;
 
 #[cfg(test)]
@@ -286,7 +291,7 @@ mod tests {
     use super::*;
     use crate::items::read_bytes;
 
-    /// Words no other name has.
+    /// Words that are unique to a name.
     fn some(name: &str, words: usize) -> String {
         (0..words)
             .map(|n| format!("{name}{n}"))
@@ -323,7 +328,7 @@ mod tests {
     }
 
     #[test]
-    fn each_fault_is_found_and_names_both_texts() {
+    fn every_problem_is_found_and_names_both_texts() {
         let long = some("x", 120);
         let clean = ("a", long.clone(), &[][..], &[][..]);
         let first = |words: usize| some("x", words);
@@ -331,7 +336,9 @@ mod tests {
             (("b", some("y", 120), &[][..], &[][..]), None),
             (
                 ("b", some("y", 104), &[], &[]),
-                Some("b short: 104 words; a window of 50 + 50 tokens needs 105 to be sure"),
+                Some(
+                    "b short: 104 words; at least 105 are needed to fill a window of 50 + 50 tokens for certain",
+                ),
             ),
             (
                 ("b", format!("{} {}", first(60), some("y", 60)), &[], &[]),
@@ -374,14 +381,14 @@ mod tests {
         ]);
         assert_eq!(
             found(&set, None),
-            ["b dependent: a piece of \"book\", as is \"a\"; pieces of one text count as one"]
+            ["b dependent: a piece of \"book\", like \"a\"; pieces of one text count as one"]
         );
         let checked = check(&set, None).unwrap();
         assert_eq!((checked.controls, checked.texts), (3, 2));
     }
 
     #[test]
-    fn controls_that_quote_an_item_are_found_but_for_its_own_twins() {
+    fn controls_that_quote_an_item_are_found_except_its_own_twins() {
         let items = set(&[("item", some("i", 300), &[], &[])]).items;
         let items: Vec<Item> = items
             .into_iter()
@@ -409,12 +416,12 @@ mod tests {
             .into_iter()
             .filter(|found| found.contains(" overlap: "))
             .collect();
-        let place = |id: &str, word: u32| {
+        let overlap = |id: &str, word: u32| {
             format!(
                 "{id} overlap: shares 8 words in a row with \"item\" (c.jsonl:1), from word {word} on"
             )
         };
-        assert_eq!(overlaps, [place("quoting", 121), place("stray", 121)]);
+        assert_eq!(overlaps, [overlap("quoting", 121), overlap("stray", 121)]);
         let pairs = checked
             .findings
             .iter()
@@ -435,7 +442,7 @@ mod tests {
     }
 
     #[test]
-    fn a_run_in_many_texts_is_no_work_without_end() {
+    fn runs_in_many_texts_take_bounded_time() {
         let common = some("common", 10);
         let texts: Vec<(String, String)> = (0..300)
             .map(|n| {

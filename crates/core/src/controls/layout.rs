@@ -1,21 +1,21 @@
-//! How a text's lines are laid out, and laying out another text like it.
+//! The line layout of a text, and laying out another text in the same way.
 
 use crate::window::reflow::{looks_wrapped, reflow};
 use std::borrow::Cow;
 
-/// A text's layout. A model scores the same words otherwise where lines are broken otherwise.
+/// A text's layout. A model gives the same words other scores if the lines break elsewhere.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Layout {
-    /// Without any line break.
+    /// No line breaks.
     OneLine,
-    /// Broken to a width, in characters.
+    /// Wrapped to a width, in characters.
     Wrapped(usize),
-    /// Broken where the text wants it: paragraphs, verse, code.
+    /// Line breaks belong to the text: paragraphs, verse, code.
     AsWritten,
 }
 
 impl Layout {
-    pub(super) fn of(text: &str) -> Self {
+    pub(super) fn new(text: &str) -> Self {
         if !text.trim().contains('\n') {
             return Self::OneLine;
         }
@@ -24,11 +24,12 @@ impl Layout {
         }
         let mut lengths = line_lengths(text);
         lengths.sort_unstable();
-        // Not the longest: what couldn't be broken, such as a URL, says nothing about the width.
+        // Not the longest line: one that couldn't be broken, such as a URL, says nothing about the
+        // width.
         Self::Wrapped(lengths[(lengths.len() - 1) * 95 / 100])
     }
 
-    /// A plain text in this layout.
+    /// Lays out a plain text.
     pub(super) fn lay_out(self, plain: &str) -> String {
         match self {
             Self::AsWritten => plain.to_owned(),
@@ -47,7 +48,7 @@ impl Layout {
     }
 }
 
-/// The text without the line breaks that only wrap it.
+/// The text without line breaks that only wrap it.
 pub(super) fn plain(text: &str) -> Cow<'_, str> {
     if looks_wrapped(text) {
         Cow::Owned(reflow(text))
@@ -56,7 +57,7 @@ pub(super) fn plain(text: &str) -> Cow<'_, str> {
     }
 }
 
-/// The median length of the lines of a plain text, in characters: tells verse and code from prose.
+/// The median line length of a plain text, in characters: distinguishes verse and code from prose.
 pub(super) fn median_line(plain: &str) -> usize {
     let mut lengths = line_lengths(plain);
     lengths.sort_unstable();
@@ -71,7 +72,7 @@ fn line_lengths(text: &str) -> Vec<usize> {
         .collect()
 }
 
-/// Breaks a line where the next word would go beyond `width`; what it is indented by, it keeps.
+/// Breaks a line where the next word would exceed `width`; keeps its indentation.
 fn wrap(line: &str, width: usize) -> String {
     if line.chars().count() <= width {
         return line.to_owned();
@@ -105,7 +106,7 @@ mod tests {
                          groups, talking in low voices, and now and then one of them looked up at the clock.";
 
     #[test]
-    fn a_text_laid_out_like_another_has_its_layout() {
+    fn lay_out_reproduces_the_layout_of_another_text() {
         let verse = "A line\nof verse\nis short\n\nand ends\n";
         let prose = format!("{PROSE}\n\n{PROSE}");
         let wrapped = Layout::Wrapped(64).lay_out(&prose);
@@ -116,11 +117,11 @@ mod tests {
             (prose.as_str(), Layout::AsWritten),
             (&wrapped, Layout::Wrapped(64)),
         ] {
-            let Layout::Wrapped(width) = Layout::of(like) else {
-                assert_eq!(Layout::of(like), expected);
+            let Layout::Wrapped(width) = Layout::new(like) else {
+                assert_eq!(Layout::new(like), expected);
                 continue;
             };
-            // The longest line that came about may be a little shorter than the width asked for.
+            // The longest resulting line may be a little shorter than the width asked for.
             assert!((60..=64).contains(&width), "{width}");
         }
         assert_eq!(plain(&wrapped), prose);
@@ -134,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn short_lines_tell_verse_from_prose() {
+    fn median_line_distinguishes_verse_from_prose() {
         assert_eq!(median_line("one\nthree\n\nseventeen\n"), 5);
         assert!(median_line(PROSE) > 200);
         assert_eq!(median_line(""), 0);

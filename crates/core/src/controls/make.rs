@@ -1,4 +1,5 @@
-//! Controls out of a user's own unpublished texts: pieces as long as the items, and laid out like them.
+//! Makes controls from a user's own unpublished texts: pieces as long as the items and laid out
+//! like them.
 
 use super::layout::{Layout, median_line, plain};
 use super::ngrams::{Index, SHARED, words};
@@ -8,48 +9,48 @@ use super::{ControlsError, LeftOut, asked_for, chars, grouped, median, text};
 use crate::items::{Content, Item, ItemId, Kind};
 use std::ops::Range;
 
-/// The tag of everything made here.
+/// The tag of every control made here.
 pub const MADE_BY: &str = "made-by:byrote controls make";
-/// Places of one text that are tried for a piece before the text is given up.
+/// Number of positions in one text to try for a piece before giving up on the text.
 const TRIES: usize = 10;
-/// A piece may be longer than its item by this share, in percent, to end with a sentence.
+/// A piece may exceed its item's length by this percentage, to end with a sentence.
 const LONGER: usize = 25;
-/// Median lines that differ by more than this factor are another layout: verse against prose.
+/// If median line lengths differ by more than this factor, layouts differ: verse against prose.
 const OTHER_LINES: usize = 3;
 
-/// How pieces are cut.
+/// How to cut pieces.
 #[derive(Clone, Debug)]
 pub struct MakeSettings {
-    /// Pieces of one text at most. They are not independent of each other, so one is best.
+    /// Maximum number of pieces per text. Pieces of one text are not independent, so one is best.
     pub per_text: usize,
-    /// What the controls stand for: a tag of the items. Without it they stand for anything.
+    /// The tag of the items that the controls are comparable with. Without it they match any item.
     pub genre: Option<String>,
-    /// Characters a piece, in place of the items' own lengths.
+    /// Characters per piece, instead of the items' own lengths.
     pub length: Option<usize>,
-    /// Another seed cuts at other places.
+    /// Another seed cuts at other positions.
     pub seed: u64,
 }
 
-/// What was made.
+/// The result.
 #[derive(Debug)]
 pub struct Made {
     pub controls: Vec<Item>,
-    /// Pieces and texts that were refused.
+    /// Rejected pieces and texts.
     pub left_out: Vec<LeftOut>,
     pub warnings: Vec<String>,
-    /// Texts, each of which gave at least one control.
+    /// Number of texts that gave at least one control.
     pub texts: usize,
-    /// The median item's length in characters, and the median control's.
+    /// Median length of the items in characters, and of the controls.
     pub item_chars: usize,
     pub control_chars: usize,
 }
 
-/// Cuts controls from `texts`, like the opted-out items among `like`.
+/// Cuts controls from `texts`, similar to the opted-out items in `like`.
 ///
-/// Each piece begins at a paragraph or a sentence, is at least as long as an item (fewer windows than the item has would cost
-/// power) and ends with a sentence where one ends soon. Items are matched evenly: none gives its length to many pieces before
-/// the others have. A piece that shares [`SHARED`] words in a row with an item, with another piece, or with one of
-/// the `known` texts is refused.
+/// Each piece begins at a paragraph or a sentence, is at least as long as its item (fewer windows
+/// than the item has would cost power) and ends with a sentence if one ends soon. Items are matched
+/// evenly: each serves as a model before any serves again. A piece that shares [`SHARED`] words in
+/// a row with an item, with another piece, or with one of the `known` texts is rejected.
 ///
 /// # Errors
 /// When nothing could be made, with the reasons.
@@ -67,7 +68,7 @@ pub fn make(
             let chars = settings.length.unwrap_or_else(|| chars(text.trim()));
             Target {
                 chars,
-                layout: Layout::of(&text),
+                layout: Layout::new(&text),
                 median_line: median_line(&plain(&text)),
                 uses: 0,
             }
@@ -133,7 +134,7 @@ pub fn make(
     Ok(made)
 }
 
-/// An item's length and layout, and how many pieces have taken after it.
+/// An item's length and layout, and how many pieces were modelled on it.
 struct Target {
     chars: usize,
     layout: Layout,
@@ -148,7 +149,7 @@ struct Cutting<'a> {
     /// Sentences, each with the number of characters before it.
     sentences: Vec<(Range<usize>, usize)>,
     chars: usize,
-    /// Bytes that earlier pieces took.
+    /// Byte ranges that earlier pieces use.
     taken: Vec<Range<usize>>,
     random: Random,
     tried: bool,
@@ -176,7 +177,8 @@ impl<'a> Cutting<'a> {
         }
     }
 
-    /// The item for the next piece: of those that fit the one used least, and of these the longest.
+    /// The item for the next piece: among those that fit, the least used, and among these the
+    /// longest.
     fn best(&self, targets: &[Target]) -> Option<usize> {
         let fits = |target: &Target| {
             (0..self.sentences.len()).any(|first| self.range(first, target).is_some())
@@ -190,14 +192,16 @@ impl<'a> Cutting<'a> {
             .map(|(index, _)| index)
     }
 
-    /// The piece that begins with a sentence, as bytes; `None` where the text, or what of it is free, ends too early.
+    /// The byte range of a piece that begins with sentence `first`; `None` if the text, or its free
+    /// part, ends too early.
     fn range(&self, first: usize, target: &Target) -> Option<Range<usize>> {
         let (ref sentence, before) = self.sentences[first];
         let start = sentence.start;
         if self.chars < before + target.chars {
             return None;
         }
-        // The sentence in which the target's length is reached, to its end or else to the end of the word.
+        // The sentence in which the target's length is reached: cut at its end, or else at the end
+        // of the word.
         let last = self
             .sentences
             .partition_point(|(_, before_it)| *before_it < before + target.chars)
@@ -228,7 +232,8 @@ impl<'a> Cutting<'a> {
         free(end).then_some(start..end)
     }
 
-    /// A piece like the target that shares nothing with known texts; what had to be refused is listed.
+    /// A piece similar to the target that shares nothing with known texts. Lists the rejected
+    /// pieces.
     fn piece(
         &mut self,
         target: &Target,
@@ -240,7 +245,7 @@ impl<'a> Cutting<'a> {
         let room = |first: &usize| self.sentences[*first].1 + target.chars <= self.chars;
         let mut starts: Vec<usize> = (0..self.sentences.len()).filter(room).collect();
         self.random.shuffle(&mut starts);
-        // Paragraphs first: a text seldom begins in the middle of one.
+        // Paragraphs first: few texts begin in the middle of one.
         starts.sort_by_key(|&first| !self.begins_line(first));
         let mut tries = 0;
         for first in starts {
@@ -299,7 +304,7 @@ impl<'a> Cutting<'a> {
         )
     }
 
-    /// A warning if its lines are quite unlike those of every item.
+    /// A warning if its lines differ greatly from those of every item.
     fn other_layout(&self, targets: &[Target]) -> Option<String> {
         let own = median_line(&self.plain).max(1);
         let alike = |target: &&Target| {
@@ -313,7 +318,7 @@ impl<'a> Cutting<'a> {
             && !targets.iter().any(|t| alike(&t));
         odd.then(|| {
             format!(
-                "{}: lines of {own} characters in the median, and those of the items have {}; verse, code and running prose are \
+                "{}: the median line has {own} characters, and those of the items have {}; verse, code and running prose are \
                  no match for each other",
                 self.source.origin,
                 median(targets.iter().map(|target| target.median_line).collect())
@@ -322,7 +327,7 @@ impl<'a> Cutting<'a> {
     }
 }
 
-/// Longer words aren't waited for: scripts without spaces.
+/// Longer words aren't completed: scripts without spaces.
 const MAX_WORD: usize = 60;
 
 fn control(source: &Item, number: usize, piece: String, settings: &MakeSettings) -> Item {
@@ -424,7 +429,11 @@ mod tests {
             assert_eq!(control.tags, [MADE_BY]);
             assert!(control.matches.is_empty());
         }
-        assert_eq!(near, [2, 2], "every item gave its length to as many pieces");
+        assert_eq!(
+            near,
+            [2, 2],
+            "every item is the model of equally many pieces"
+        );
         let ids: Vec<&str> = made
             .controls
             .iter()
@@ -437,7 +446,8 @@ mod tests {
             made.warnings
         );
 
-        // Another seed, other places; the same seed, the same; and other texts change nothing in those that stay.
+        // Another seed gives other pieces, the same seed the same ones; other texts don't affect
+        // the rest.
         let other = make(&like, &from, &[], &MakeSettings { seed: 5, ..ONE }).unwrap();
         assert_ne!(texts(&made), texts(&other));
         assert_eq!(texts(&made), texts(&make(&like, &from, &[], &ONE).unwrap()));
@@ -448,7 +458,7 @@ mod tests {
     }
 
     #[test]
-    fn pieces_take_the_items_layout() {
+    fn pieces_have_the_layout_of_the_items() {
         let running = story("q", 30);
         let wrapped = Layout::Wrapped(70).lay_out(&story("a", 9));
         assert!(looks_wrapped(&wrapped));
@@ -461,13 +471,13 @@ mod tests {
             let made = make(&[item("a", like)], &[item("q", from)], &[], &ONE).unwrap();
             let piece = &texts(&made)[0];
             assert_eq!(
-                Layout::of(piece) == Layout::OneLine,
+                Layout::new(piece) == Layout::OneLine,
                 like == &one_line,
                 "{piece}"
             );
             assert_eq!(looks_wrapped(piece), looks_wrapped(like), "{piece}");
         }
-        // Wrapped text for paragraphs is made whole first.
+        // When paragraphs are wanted, wrapped text is unwrapped first.
         let made = make(
             &[item("a", &story("a", 9))],
             &[item("q", &wrapped.replace('a', "e"))],
@@ -479,7 +489,7 @@ mod tests {
     }
 
     #[test]
-    fn verse_for_prose_is_told() {
+    fn verse_as_controls_for_prose_gives_a_warning() {
         let verse: String = (0..90).map(|n| format!("rhyme{n} by day{n}\n")).collect();
         let made = make(
             &[item("a", &story("a", 9))],
@@ -489,14 +499,14 @@ mod tests {
         )
         .unwrap();
         assert!(
-            made.warnings[0].starts_with("q.txt: lines of 16 characters in the median"),
+            made.warnings[0].starts_with("q.txt: the median line has 16 characters"),
             "{:?}",
             made.warnings
         );
     }
 
     #[test]
-    fn what_quotes_an_item_or_a_known_text_or_another_piece_is_refused() {
+    fn pieces_that_quote_an_item_a_known_text_or_another_piece_are_rejected() {
         let like = [item("a", &story("a", 6))];
         let known = [item("k", &story("k", 3))];
         let quoting = format!("{} {}", story("q", 3), &story("a", 9)[..400]);
@@ -522,7 +532,7 @@ mod tests {
                 "{left_out:?}"
             );
         }
-        // Where the rest of the text is free, a piece is found there; what was refused is listed.
+        // If the rest of the text is free, a piece is found there; rejections are listed.
         let mixed = format!("{}\n\n{}", story("a", 6), story("z", 30));
         let twice = [item("q", &mixed), item("r", &story("z", 30))];
         let mut refused = 0;
@@ -540,7 +550,7 @@ mod tests {
     }
 
     #[test]
-    fn several_pieces_of_one_text_lie_apart_and_say_so() {
+    fn pieces_of_one_text_do_not_overlap_and_are_tagged() {
         let settings = MakeSettings {
             per_text: 5,
             genre: Some("diary".to_owned()),
@@ -562,15 +572,11 @@ mod tests {
             .filter(|word| word.starts_with("qhill"))
             .collect();
         let distinct: std::collections::HashSet<_> = names.iter().collect();
-        assert_eq!(
-            names.len(),
-            distinct.len(),
-            "no sentence stands in two pieces"
-        );
+        assert_eq!(names.len(), distinct.len(), "no sentence is in two pieces");
     }
 
     #[test]
-    fn too_little_text_says_how_much_is_missing() {
+    fn texts_that_are_too_short_say_how_much_is_missing() {
         let like = [item("a", &"x".repeat(1200)), item("b", &"y".repeat(5000))];
         let error = make(&like, &[item("q", "Too short.")], &[], &ONE)
             .unwrap_err()
@@ -580,7 +586,7 @@ mod tests {
             error,
             format!("no control could be made:\nq.txt: \"q\": {reason}")
         );
-        // Unless a length is asked for.
+        // Unless a length is given.
         let short = MakeSettings {
             length: Some(10),
             ..ONE
@@ -594,12 +600,12 @@ mod tests {
         let error = make(&[control], &[], &[], &ONE).unwrap_err().to_string();
         assert_eq!(
             error,
-            "nothing to be like: c.txt holds controls only; name opted-out texts with --like"
+            "c.txt contains only controls, so there are no texts to imitate; name opted-out texts with --like"
         );
     }
 
     #[test]
-    fn text_without_sentences_or_spaces_is_cut_all_the_same() {
+    fn texts_without_sentences_or_spaces_are_cut_too() {
         let like = [item("a", &"x".repeat(300))];
         for text in [
             "日本語".repeat(400),

@@ -1,9 +1,9 @@
-//! Other names and numbers of the same shape, for twins.
+//! Replacement names and numbers of the same shape, for twins.
 
 use super::random::Random;
 use std::collections::{HashMap, HashSet};
 
-/// Invented names, by their number of letters from 3 on.
+/// Invented names, indexed by their number of letters from 3 on.
 const NAMES: [&[&str]; 9] = [
     &[
         "Ald", "Bru", "Cey", "Dov", "Eno", "Fal", "Gorm", "Hux", "Ilo", "Jem", "Kip", "Lun", "Mog",
@@ -58,7 +58,7 @@ const NAMES: [&[&str]; 9] = [
     ],
 ];
 
-/// Capitalized words that name no one.
+/// Capitalized words that aren't names.
 const NOT_SWAPPED: &[&str] = &[
     "January",
     "February",
@@ -81,7 +81,7 @@ const NOT_SWAPPED: &[&str] = &[
     "Sunday",
 ];
 
-/// What stands for each name and number of one text: the same every time it comes.
+/// The replacements in one text: the same one for every occurrence of a name or number.
 #[derive(Debug)]
 pub(super) struct Swaps {
     names: HashMap<String, String>,
@@ -90,7 +90,7 @@ pub(super) struct Swaps {
 }
 
 impl Swaps {
-    /// `own`: words of the text itself, which no name may become.
+    /// `own`: the text's own words, which no replacement may equal.
     pub(super) fn new(own: HashSet<String>) -> Self {
         Self {
             names: HashMap::new(),
@@ -99,7 +99,8 @@ impl Swaps {
         }
     }
 
-    /// Another name with as many letters, if the list still has one, or one made of syllables.
+    /// A replacement with the same number of letters: from the list if it still has one, otherwise
+    /// built from syllables.
     pub(super) fn name(&mut self, name: &str, random: &mut Random) -> String {
         if NOT_SWAPPED.contains(&name) {
             return name.to_owned();
@@ -117,7 +118,7 @@ impl Swaps {
         let mut chosen = free
             .first()
             .map_or_else(|| syllables(letters, random), |name| (*name).to_owned());
-        // So many names there are not in a text, but a made-up one might be taken.
+        // No text has that many names, but a built one might be taken.
         for _ in 0..100 {
             if !self.taken.contains(&chosen) {
                 break;
@@ -129,8 +130,8 @@ impl Swaps {
         chosen
     }
 
-    /// Another number with as many digits: a year stays in its century, what may be a month, a day or an hour stays one, and
-    /// round numbers stay as round.
+    /// A replacement with the same number of digits: a year stays in its century, a possible month,
+    /// day or hour stays one, and round numbers stay as round.
     pub(super) fn number(&mut self, digits: &str, random: &mut Random) -> String {
         if let Some(known) = self.numbers.get(digits) {
             return known.clone();
@@ -138,7 +139,7 @@ impl Swaps {
         let other = (0..100)
             .map(|_| other_number(digits, random))
             .find(|other| other != digits);
-        // A run of zeros has no other.
+        // A run of zeros has no replacement.
         let other = other.unwrap_or_else(|| digits.to_owned());
         self.numbers.insert(digits.to_owned(), other.clone());
         other
@@ -152,7 +153,7 @@ fn other_number(digits: &str, random: &mut Random) -> String {
     let mut within = |least: usize, most: usize| least + random.below(most - least + 1);
     match value.parse::<usize>() {
         Err(_) if value.is_empty() => return digits.to_owned(),
-        // The smallest numbers that can stand for months and hours, days, minutes and the rest.
+        // The smallest numbers that can be months and hours, days, minutes and the rest.
         Ok(n) if n <= 59 && digits.len() <= 2 => {
             let (least, most) = match n {
                 ..=9 if zeros == 0 => (1, 9),
@@ -170,8 +171,8 @@ fn other_number(digits: &str, random: &mut Random) -> String {
         _ => {}
     }
     let mut out = "0".repeat(zeros);
-    for place in 0..value.len() - round {
-        let first_or_last = place == 0 || (round > 0 && place + 1 == value.len() - round);
+    for index in 0..value.len() - round {
+        let first_or_last = index == 0 || (round > 0 && index + 1 == value.len() - round);
         out.push(char::from(
             b'0' + within(usize::from(first_or_last), 9) as u8,
         ));
@@ -179,17 +180,17 @@ fn other_number(digits: &str, random: &mut Random) -> String {
     out + &"0".repeat(round)
 }
 
-/// A name of so many letters, consonant after vowel.
+/// A name with this many letters, alternating consonants and vowels.
 fn syllables(letters: usize, random: &mut Random) -> String {
     let mut name = String::with_capacity(letters);
-    for place in 0..letters {
-        let from: &[u8] = if place % 2 == 0 {
+    for index in 0..letters {
+        let from: &[u8] = if index % 2 == 0 {
             b"bdfgklmnprstv"
         } else {
             b"aeiou"
         };
         let letter = char::from(from[random.below(from.len())]);
-        name.push(if place == 0 {
+        name.push(if index == 0 {
             letter.to_ascii_uppercase()
         } else {
             letter
@@ -203,7 +204,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_name_becomes_the_same_other_name_of_its_length_every_time() {
+    fn names_get_a_consistent_replacement_of_the_same_length() {
         let mut random = Random::new(1, "x");
         let mut swaps = Swaps::new(HashSet::from(["Kip".to_owned()]));
         let mut seen = HashSet::new();
@@ -228,7 +229,7 @@ mod tests {
             assert_eq!(swaps.name(name, &mut random), other);
         }
         assert_eq!(swaps.name("March", &mut random), "March");
-        // More names than the list has: made up, and none twice.
+        // More names than the list has: built from syllables, all different.
         for n in 0..200 {
             let other = swaps.name(&format!("{}{}{}", 'a' as u32 + n, "x", n), &mut random);
             assert!(seen.insert(other.clone()) && other != "Kip", "{other}");
@@ -236,7 +237,7 @@ mod tests {
     }
 
     #[test]
-    fn numbers_keep_their_length_and_their_kind() {
+    fn replaced_numbers_keep_their_length_and_kind() {
         for seed in 0..50 {
             let mut random = Random::new(seed, "x");
             let mut swaps = Swaps::new(HashSet::new());

@@ -1,18 +1,18 @@
-//! Words and runs of words: what two texts share.
+//! Words and runs of words, to find text that two texts share.
 
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use unicode_normalization::UnicodeNormalization as _;
 
-/// Two texts that share this many words in a row have one source, or one template.
+/// Two texts that share this many words in a row come from one source or one template.
 pub const SHARED: usize = 8;
-/// Words a run by which the likeness of two texts is measured.
+/// Words per run when measuring the similarity of two texts.
 pub const SIMILAR: usize = 5;
 
-/// The words of a text, each as a hash. Case, punctuation and white space don't count (Unicode NFKC, lower case); a Chinese or
-/// Japanese character is a word of its own.
+/// The words of a text, each as a hash. Ignores case, punctuation and white space (Unicode NFKC,
+/// lower case); each Chinese or Japanese character is a word.
 pub(super) fn words(text: &str) -> Vec<u64> {
-    // First, so that an accent written by itself doesn't end its word.
+    // First, so that a combining accent doesn't end its word.
     let text: String = text.nfkc().collect();
     let mut words = Vec::new();
     let mut start = None;
@@ -40,32 +40,32 @@ pub(super) fn runs(words: &[u64], n: usize) -> impl Iterator<Item = u64> {
     })
 }
 
-/// Which text a run of [`SHARED`] words stands in.
+/// Which text contains a run of [`SHARED`] words.
 #[derive(Debug, Default)]
 pub(super) struct Index {
     owners: HashMap<u64, usize>,
 }
 
-/// What a text has in common with another.
+/// Text shared with another text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Overlap {
     /// The other text.
     pub(super) owner: usize,
-    /// Runs of [`SHARED`] words of this text that stand in it.
+    /// Number of this text's runs of [`SHARED`] words that the other text contains.
     pub(super) runs: usize,
-    /// The word with which the first of them begins, from 1.
+    /// The first word of the first shared run, counted from 1.
     pub(super) first: usize,
 }
 
 impl Index {
-    /// Remembers a text; where two hold the same run, it is the first one's.
+    /// Adds a text; a run that is already known stays attributed to the earlier text.
     pub(super) fn add(&mut self, owner: usize, words: &[u64]) {
         for run in runs(words, SHARED) {
             self.owners.entry(run).or_insert(owner);
         }
     }
 
-    /// The first text with which `words` overlap; `None` if they overlap with none.
+    /// The first text that shares a run with `words`, if any.
     pub(super) fn overlap(&self, words: &[u64]) -> Option<Overlap> {
         let mut found: Option<Overlap> = None;
         for (at, run) in runs(words, SHARED).enumerate() {
@@ -93,7 +93,7 @@ fn hash(word: &str) -> u64 {
     hasher.finish()
 }
 
-/// Scripts that put no space between words.
+/// Scripts without spaces between words.
 fn unspaced(c: char) -> bool {
     matches!(c, '\u{3040}'..='\u{30ff}' | '\u{3400}'..='\u{9fff}' | '\u{f900}'..='\u{faff}' | '\u{20000}'..='\u{3ffff}')
 }
@@ -103,7 +103,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn words_are_the_same_whatever_their_case_and_what_stands_between_them() {
+    fn words_ignore_case_punctuation_and_white_space() {
         for (text, other, same) in [
             ("One two; THREE", "one\n\n(two) three.", true),
             ("caf\u{e9} \u{fb01}n", "cafe\u{301} fin", true),
@@ -119,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn an_overlap_names_the_text_the_place_and_how_much() {
+    fn overlaps_report_the_text_the_position_and_the_amount() {
         let mut index = Index::default();
         index.add(0, &words("zero zero"));
         index.add(1, &words("a b c d e f g h i j"));

@@ -1,4 +1,4 @@
-//! Seeded choices: the same seed and text give the same controls on every machine.
+//! Seeded choices: the same seed and text give the same controls on every system.
 
 use crate::digest::Digest;
 
@@ -7,10 +7,10 @@ use crate::digest::Digest;
 pub(super) struct Random(u64);
 
 impl Random {
-    /// Choices for one text: they don't depend on which other texts there are.
+    /// Choices for one text, independent of the other texts.
     pub(super) fn new(seed: u64, name: &str) -> Self {
         let digest = Digest::of_bytes(format!("{seed}\0{name}").as_bytes());
-        // 64 hexadecimal digits, always: the fallback is for the type only.
+        // Always 64 hexadecimal digits; the fallback only satisfies the type.
         Self(u64::from_str_radix(&digest.as_str()[..16], 16).unwrap_or(seed))
     }
 
@@ -24,11 +24,11 @@ impl Random {
 
     /// A number below `n`, which is at least 1.
     pub(super) fn below(&mut self, n: usize) -> usize {
-        // The bias is below 2^-40 for any list a text gives.
+        // The bias is below 2^-40 for any list that comes from a text.
         (self.next() % n.max(1) as u64) as usize
     }
 
-    /// Puts a list in any order (Fisher, Yates).
+    /// Shuffles a list (Fisher, Yates).
     pub(super) fn shuffle<T>(&mut self, list: &mut [T]) {
         for last in (1..list.len()).rev() {
             list.swap(last, self.below(last + 1));
@@ -41,7 +41,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn choices_follow_from_seed_and_name_alone() {
+    fn choices_depend_only_on_seed_and_name() {
         let order = |seed, name: &str| {
             let mut list: Vec<usize> = (0..20).collect();
             Random::new(seed, name).shuffle(&mut list);
@@ -55,7 +55,7 @@ mod tests {
     }
 
     #[test]
-    fn every_number_comes_up_about_as_often() {
+    fn numbers_are_uniformly_distributed() {
         let mut random = Random::new(7, "x");
         let mut counts = [0; 6];
         (0..6000).for_each(|_| counts[random.below(6)] += 1);

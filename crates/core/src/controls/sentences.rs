@@ -1,16 +1,16 @@
-//! Where a text may be cut: at line ends and at the ends of sentences.
+//! Where a text may be cut: at line ends and at ends of sentences.
 
 use std::ops::Range;
 
-/// A full stop after these ends no sentence.
+/// A full stop after these words doesn't end a sentence.
 const ABBREVIATIONS: &[&str] = &[
     "mr", "mrs", "ms", "dr", "st", "prof", "gen", "col", "capt", "lt", "rev", "hon", "vs", "vol",
     "fig", "art", "sec", "pp", "cf", "eg", "ie", "approx", "dept", "bzw", "nr", "abs", "mme",
     "mlle",
 ];
 
-/// The sentences of a text in order, as bytes, without the white space around them. A line break ends a sentence, so wrapped
-/// text must be reflowed before.
+/// The sentences of a text in order, as byte ranges without surrounding white space. A line break
+/// ends a sentence, so wrapped text must be reflowed first.
 pub(super) fn sentences(text: &str) -> Vec<Range<usize>> {
     let mut found = Vec::new();
     let mut from = 0;
@@ -35,7 +35,7 @@ fn push(text: &str, range: Range<usize>, found: &mut Vec<Range<usize>>) {
     }
 }
 
-/// Places in a line, but for its end, where a sentence ends.
+/// Positions in a line, except its end, where a sentence ends.
 fn ends(line: &str) -> Vec<usize> {
     let mut ends = Vec::new();
     let mut chars = line.char_indices().peekable();
@@ -99,7 +99,7 @@ fn is_closing(c: char) -> bool {
     )
 }
 
-/// What may stand before the first letter of a sentence.
+/// Characters that may precede the first letter of a sentence.
 pub(super) fn is_opening(c: char) -> bool {
     matches!(
         c,
@@ -112,7 +112,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn texts_are_cut_where_a_sentence_or_a_line_ends() {
+    fn sentences_end_at_full_stops_and_line_ends() {
         for (text, expected) in [
             ("One. Two! Three?", &["One.", "Two!", "Three?"][..]),
             (

@@ -1,8 +1,10 @@
-//! Twins: an item with its names and numbers swapped and its sentences in another order. The weaker kind of control.
+//! Twins: an item with its names and numbers replaced and its sentences in another order. The
+//! weaker kind of control.
 //!
-//! A twin keeps most phrases of its item. A model that memorized the item recites those in the twin, too, which makes the test
-//! miss what is there; and the swapped names are odder than the true ones, which makes it find what isn't. So a twin
-//! stands in where nothing better exists, and is marked.
+//! A twin keeps most phrases of its item. A model that memorized the item also recites those
+//! phrases in the twin, which hides memorization; and the replaced names are less plausible than
+//! the real ones, which can fake it. So twins are for cases where nothing better exists, and are
+//! marked.
 
 use super::layout::{Layout, plain};
 use super::names::Swaps;
@@ -16,24 +18,25 @@ use std::ops::Range;
 
 /// Tags of every twin.
 pub const TAGS: [&str; 3] = ["twin", "weaker", "made-by:byrote controls twins"];
-/// Orders of sentences of which the one that keeps fewest neighbours is taken.
+/// Number of sentence orders to try; the one that keeps the fewest neighbours is used.
 const ORDERS: usize = 8;
-/// Where more than this share of the different words inside sentences is capitalized, in percent, capitals don't tell names:
-/// German, titles.
+/// If more than this percentage of the distinct words inside sentences is capitalized, capitals
+/// don't mark names: German, titles.
 const CAPITALS: usize = 30;
 
-/// What was made.
+/// The result.
 #[derive(Debug)]
 pub struct Twins {
     pub controls: Vec<Item>,
-    /// Share of the item's distinct runs of [`SIMILAR`] words that its twin still has, 0 to 1; in order of `controls`.
+    /// Share of the item's distinct runs of [`SIMILAR`] words that its twin still contains, 0 to 1;
+    /// in the order of `controls`.
     pub kept: Vec<f64>,
-    /// Items of which fewer twins could be made than asked for.
+    /// Items with fewer twins than requested.
     pub left_out: Vec<LeftOut>,
     pub warnings: Vec<String>,
 }
 
-/// Makes `each` twins of every opted-out item or canary among `like`.
+/// Makes `each` twins of every opted-out item or canary in `like`.
 ///
 /// # Errors
 /// When no twin could be made, with the reasons.
@@ -46,17 +49,17 @@ pub fn twins(like: &[Item], each: usize, seed: u64) -> Result<Twins, ControlsErr
     };
     for item in asked_for(like)? {
         let given = text(item);
-        let parts = Parts::of(&given);
+        let parts = Parts::new(&given);
         if parts.too_many_capitals {
             made.warnings.push(format!(
-                "{}: too many capitals to tell names by; they were left as they are",
+                "{}: too many capitals to recognize names; they are unchanged",
                 item.origin
             ));
         }
         let own: HashSet<u64> = runs(&words(&given), SIMILAR).collect();
         let mut seen = HashSet::from([words(&given)]);
         let mut count = 0;
-        // A short text has few orders: the same twin may come up twice.
+        // A short text has few orders, so the same twin may come up twice.
         for attempt in 0..each.saturating_mul(4) {
             if count == each {
                 break;
@@ -75,7 +78,7 @@ pub fn twins(like: &[Item], each: usize, seed: u64) -> Result<Twins, ControlsErr
         }
         if count < each {
             let reason = format!(
-                "{count} of {each} twins could be made: it has too few names, numbers and sentences to differ in; use other \
+                "{count} of {each} twins could be made: it has too few names, numbers and sentences to change; use other \
                  texts of its kind as controls"
             );
             made.left_out.push(LeftOut {
@@ -97,12 +100,12 @@ pub(super) fn is_twin(control: &Item) -> bool {
     control.tags.iter().any(|tag| tag == TAGS[0])
 }
 
-/// Whether a control is a twin of this very item.
+/// Whether a control is a twin of this particular item.
 pub(super) fn is_twin_of(control: &Item, item: &Item) -> bool {
     is_twin(control) && control.matches.contains(&item.id.0)
 }
 
-/// Whether two controls are twins of one item.
+/// Whether two controls are twins of the same item.
 pub(super) fn are_twins(one: &Item, other: &Item) -> bool {
     is_twin(one) && is_twin(other) && one.matches.iter().any(|item| other.matches.contains(item))
 }
@@ -118,7 +121,7 @@ fn control(item: &Item, number: usize, twin: String, kept: f64) -> Item {
     control
 }
 
-/// An item's text, taken apart.
+/// An item's text, split into parts.
 struct Parts {
     plain: String,
     layout: Layout,
@@ -136,7 +139,7 @@ enum What {
 }
 
 impl Parts {
-    fn of(given: &str) -> Self {
+    fn new(given: &str) -> Self {
         let plain = plain(given).into_owned();
         let sentences = sentences(&plain);
         let tokens = tokens(&plain);
@@ -150,7 +153,7 @@ impl Parts {
                 .saturating_sub(1);
             let start = sentences.get(first).map_or(0, |sentence| sentence.start);
             let before = plain[start..range.start].trim_end();
-            // After a quotation mark or a colon, too, a capital says nothing.
+            // After a quotation mark or a colon a capital says nothing either.
             before.chars().all(is_opening)
                 || before.ends_with(':')
                 || plain[start..range.start].ends_with(['"', '“', '‘', '„', '«'])
@@ -161,13 +164,13 @@ impl Parts {
             .map(|range| &plain[(*range).clone()])
             .filter(|word| is_capitalized(word))
             .collect();
-        // Different words, not all: a text about few people may name them in every sentence.
+        // Distinct words: a text about few people may name them in every sentence.
         let different: HashSet<&str> = inside
             .iter()
             .map(|range| &plain[(*range).clone()])
             .collect();
         let too_many_capitals = capitals.len() * 100 > different.len() * CAPITALS;
-        // A word that also stands uncapitalized is no name.
+        // A word that also occurs uncapitalized is not a name.
         let names: HashSet<&str> = capitals
             .into_iter()
             .filter(|word| !own.contains(&word.to_lowercase()))
@@ -182,7 +185,7 @@ impl Parts {
         };
         let swapped = tokens.iter().cloned().filter_map(what).collect();
         Self {
-            layout: Layout::of(given),
+            layout: Layout::new(given),
             sentences,
             swapped,
             own,
@@ -211,11 +214,11 @@ impl Parts {
             sentences.push(out);
         }
         let order = order(sentences.len(), random);
-        // What stands between sentences, line breaks and indents, stays in its place.
+        // Everything between sentences (line breaks, indentation) stays where it is.
         let (mut twin, mut at) = (String::new(), 0);
-        for (place, sentence) in self.sentences.iter().enumerate() {
+        for (index, sentence) in self.sentences.iter().enumerate() {
             twin.push_str(&self.plain[at..sentence.start]);
-            twin.push_str(&sentences[order[place]]);
+            twin.push_str(&sentences[order[index]]);
             at = sentence.end;
         }
         twin.push_str(&self.plain[at..]);
@@ -223,7 +226,7 @@ impl Parts {
     }
 }
 
-/// Of a few orders the one in which fewest follow each other as before.
+/// Of several orders, the one that keeps the fewest neighbours.
 fn order(count: usize, random: &mut Random) -> Vec<usize> {
     let orders = (0..ORDERS).map(|_| {
         let mut order: Vec<usize> = (0..count).collect();
@@ -240,7 +243,7 @@ fn order(count: usize, random: &mut Random) -> Vec<usize> {
         .unwrap_or_default()
 }
 
-/// Words and numbers: runs of letters or of digits. What mixes both, such as `x86` or `3rd`, is neither.
+/// Words and numbers: runs of letters or of digits. Mixtures such as `x86` or `3rd` are neither.
 fn tokens(text: &str) -> Vec<Range<usize>> {
     let mut found = Vec::new();
     let mut start = None;
@@ -260,7 +263,7 @@ fn tokens(text: &str) -> Vec<Range<usize>> {
     found
 }
 
-/// Whether a word is written like a name: a capital, and at least two small letters.
+/// Whether a word looks like a name: a capital and at least two lower-case letters.
 fn is_capitalized(word: &str) -> bool {
     let mut letters = word.chars();
     letters.next().is_some_and(char::is_uppercase)
@@ -296,7 +299,7 @@ mod tests {
     }
 
     #[test]
-    fn a_twin_has_other_names_and_numbers_in_another_order_and_the_rest_as_it_was() {
+    fn twins_change_names_numbers_and_order_and_keep_the_rest() {
         for seed in 0..20 {
             let (twin, kept) = twin(TEXT, seed);
             for gone in [
@@ -328,7 +331,8 @@ mod tests {
             assert_eq!(sentences.len(), super::sentences(TEXT).len());
             assert_eq!(twin.len(), TEXT.len());
             assert!(kept > 0.1 && kept < 0.7, "{kept}: {twin}");
-            // One name, one other name: the buyer in the first sentence is the payer in the second.
+            // Each name has one replacement: the buyer in the first sentence is the payer in the
+            // second.
             let buyer = sentences
                 .iter()
                 .find_map(|s| s.split("nine cows to ").nth(1))
@@ -347,7 +351,7 @@ mod tests {
     }
 
     #[test]
-    fn twins_are_marked_and_stand_for_their_item() {
+    fn twins_are_tagged_and_match_their_item() {
         let made = twins(
             &[item("a", TEXT), item("b", &TEXT.replace("cows", "ewes"))],
             3,
@@ -379,7 +383,7 @@ mod tests {
     }
 
     #[test]
-    fn lines_and_wrapping_stay() {
+    fn line_breaks_and_wrapping_are_kept() {
         let verse =
             "The Tilly of Marl\nput out in the rain,\nwith Tilly aboard\nand her crew of 12 men.\n";
         let (twin_of_verse, _) = twin(verse, 3);
@@ -391,7 +395,7 @@ mod tests {
     }
 
     #[test]
-    fn where_capitals_tell_no_names_they_stay() {
+    fn names_are_kept_in_texts_with_too_many_capitals() {
         let german = "Der Hund sah den Mann mit dem Hut. Die Frau gab dem Kind das Brot. Am Abend kam der Wind vom Meer.";
         let made = twins(&[item("a", german)], 1, 0).unwrap();
         let twin = super::text(&made.controls[0]).into_owned();
@@ -404,7 +408,7 @@ mod tests {
     }
 
     #[test]
-    fn an_item_that_cannot_differ_has_no_twin() {
+    fn items_with_nothing_to_change_have_no_twin() {
         let error = twins(&[item("a", "nothing here to swap or to shuffle")], 2, 0)
             .unwrap_err()
             .to_string();

@@ -1,4 +1,4 @@
-//! What is new against a baseline: an older report, judged again by the same policy.
+//! Which findings are new against a baseline: an older report, judged again under the same policy.
 
 use crate::compare::same::{self, Windows};
 use crate::items::ItemId;
@@ -9,11 +9,13 @@ use crate::report::words::count;
 use crate::report::{Report, ReportItem};
 use std::collections::HashMap;
 
-/// Marks the findings that the baseline has as known, all others as new, and says what couldn't be compared.
+/// Marks findings that the baseline has as known, all others as new, and reports the ones that
+/// couldn't be compared.
 ///
-/// A finding is known if the baseline, judged again by the same policy, has an item of that id, kind and text
-/// ([`same::text`]), cut into the same windows ([`Windows::Same`]), at that level or a graver one. What can't be compared is
-/// new: so is a finding whose item was inconclusive there.
+/// A finding is known if the baseline, judged again under the same policy, has an item with the
+/// same id, kind and text ([`same::text`]), cut into the same windows ([`Windows::Same`]), at the
+/// same level or a worse one. Findings that can't be compared are new, and so is a finding whose
+/// item is inconclusive in the baseline.
 pub(super) fn mark(
     report: &Report,
     baseline: &Report,
@@ -66,7 +68,7 @@ pub(super) fn mark(
     }
 }
 
-/// Why no window of the baseline is one of the report's; `None` where they are the same.
+/// Why the baseline's windows differ from the report's; `None` if they are the same.
 fn windows(report: &Report, baseline: &Report) -> Option<String> {
     match Windows::of(baseline, report) {
         Windows::Same => None,
@@ -75,7 +77,7 @@ fn windows(report: &Report, baseline: &Report) -> Option<String> {
     }
 }
 
-/// The level that the baseline has for an item, `None` where it has none that is a finding or could be one.
+/// The baseline's level for an item; `None` if that level isn't a possible finding.
 fn level_there(
     report: &Report,
     item: &ReportItem,
@@ -94,7 +96,7 @@ fn level_there(
                 .verdict
                 .reasons
                 .first()
-                .map_or("no reason given", String::as_str);
+                .map_or("no reason given", |reason| &reason.message);
             Err(format!("inconclusive there: {reason}"))
         }
         Level::Clear => Ok(None),
@@ -102,7 +104,7 @@ fn level_there(
     }
 }
 
-/// Items that a line names.
+/// Maximum number of items that a line names.
 const SHOWN: usize = 5;
 
 fn notes(

@@ -1,4 +1,4 @@
-//! Whether the files at hand are those that a report is about.
+//! Checks that the files at hand are the ones that a report is about.
 
 use crate::digest::{Digest, FileDigest};
 use crate::report::Report;
@@ -6,7 +6,8 @@ use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::path::{Component, Path, PathBuf};
 
-/// Endings of files that may hold weights. Whoever loads a folder may load any of them.
+/// Extensions of files that may contain weights. A program that loads a folder may load any of
+/// them.
 const WEIGHTS: [&str; 6] = ["safetensors", "gguf", "bin", "pt", "pth", "ckpt"];
 
 /// Why a report doesn't vouch for the files at hand.
@@ -22,7 +23,7 @@ pub enum FilesError {
     )]
     NoneListed { path: String },
     #[error(
-        "{path}: not what the report is about ({model}, SHA-256 {digest}):{list}\nNothing was decided. Give the files that were \
+        "{path}: these are not the files of the report ({model}, SHA-256 {digest}):{list}\nNothing was decided. Give the files that were \
          probed, or probe these: byrote probe --model {path}"
     )]
     Differ {
@@ -34,12 +35,12 @@ pub enum FilesError {
     },
 }
 
-/// One file that isn't as the report has it. Names are relative to the model's folder.
+/// One file that differs from the report. Names are relative to the model's folder.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Mismatch {
-    /// The report lists it, and it isn't there.
+    /// The report lists it, but it doesn't exist.
     Missing { name: String },
-    /// It is there, but in another size, in bytes.
+    /// It has another size, in bytes.
     Size {
         name: String,
         listed: u64,
@@ -51,28 +52,28 @@ pub enum Mismatch {
         listed: Digest,
         found: Digest,
     },
-    /// It may hold weights, and the report doesn't list it.
+    /// It may contain weights, and the report doesn't list it.
     Unlisted { name: String },
 }
 
 impl Mismatch {
     fn in_words(&self) -> String {
         match self {
-            Self::Missing { name } => format!("{name:?} is in the report, but not there"),
+            Self::Missing { name } => format!("{name:?} is in the report, but does not exist"),
             Self::Size {
                 name,
                 listed,
                 found,
-            } => format!("{name:?} has {found} bytes; in the report it has {listed}"),
+            } => format!("{name:?} has {found} bytes; the report lists {listed}"),
             Self::Content {
                 name,
                 listed,
                 found,
             } => {
-                format!("{name:?} has SHA-256 {found}; in the report it has {listed}")
+                format!("{name:?} has SHA-256 {found}; the report lists {listed}")
             }
             Self::Unlisted { name } => {
-                format!("{name:?} may hold weights, and the report doesn't list it")
+                format!("{name:?} may contain weights, and the report doesn't list it")
             }
         }
     }
@@ -80,14 +81,16 @@ impl Mismatch {
 
 /// Checks that the files at `path` are those of the report's model.
 ///
-/// **A folder**: every file that the report lists is there with that SHA-256, and there is no other file in it, however deep,
-/// that may hold weights (by its ending: safetensors, gguf, bin, pt, pth, ckpt). Other files aren't looked at.
+/// **A folder**: it contains every file that the report lists, with that SHA-256, and neither it
+/// nor its subfolders contain another file that may contain weights (by its extension: safetensors,
+/// gguf, bin, pt, pth, ckpt). Other files are ignored.
 ///
-/// **A file**: it is one that the report lists, by its name, or by its content where the report lists only one file of weights
-/// (a GGUF may have been renamed). All others that the report lists must lie beside it; what else lies there doesn't matter.
+/// **A file**: it is one that the report lists, identified by its name, or by its content if the
+/// report lists only one file of weights (a GGUF may have been renamed). All other listed files
+/// must be next to it; unlisted ones are ignored.
 ///
-/// Files of an adapter that was merged into the model (`adapter/...`) are looked for there, and in the adapter's own folder as the
-/// report names it. Files are read in blocks, whatever their size.
+/// Files of an adapter that was merged into the model (`adapter/...`) may be there or in the
+/// adapter's own folder as named in the report. Files are read in blocks, whatever their size.
 ///
 /// # Errors
 /// Every mismatch, by name; when something can't be read; when the report lists no files.
@@ -98,18 +101,18 @@ pub fn check(report: &Report, path: &Path) -> Result<(), FilesError> {
             path: path.display().to_string(),
         });
     }
-    let place = Place::of(report, path)?;
+    let location = Location::new(report, path)?;
     let mut mismatches = Vec::new();
     for file in files {
-        mismatches.extend(compare(file, place.find(file)?.as_deref())?);
+        mismatches.extend(compare(file, location.find(file)?.as_deref())?);
     }
-    if place.whole_folder {
+    if location.whole_folder {
         let listed: BTreeSet<&str> = files.iter().map(|file| file.name.as_str()).collect();
-        let unlisted = weights(&place.folder)?
+        let unlisted = weights(&location.folder)?
             .into_iter()
             .filter(|name| !listed.contains(name.as_str()));
         mismatches.extend(unlisted.map(|name| Mismatch::Unlisted { name }));
-    } else if let Some(name) = place.unlisted() {
+    } else if let Some(name) = location.unlisted() {
         mismatches.push(Mismatch::Unlisted { name });
     }
     if mismatches.is_empty() {
@@ -129,19 +132,19 @@ pub fn check(report: &Report, path: &Path) -> Result<(), FilesError> {
     })
 }
 
-/// Where the model's files are looked for.
-struct Place<'a> {
+/// The location of the model's files.
+struct Location<'a> {
     folder: PathBuf,
-    /// The folder is the model; otherwise `only` is the file that was given.
+    /// True if the folder is the model; otherwise `only` is the given file.
     whole_folder: bool,
-    /// The file that was given, and what it stands for in the report.
+    /// The given file, and the name of the file it stands for in the report.
     only: Option<(&'a Path, Option<String>)>,
-    /// The folder of an adapter, as the report names it.
+    /// The folder of an adapter, as named in the report.
     adapter: Option<PathBuf>,
 }
 
-impl<'a> Place<'a> {
-    fn of(report: &Report, path: &'a Path) -> Result<Self, FilesError> {
+impl<'a> Location<'a> {
+    fn new(report: &Report, path: &'a Path) -> Result<Self, FilesError> {
         let adapter = report
             .model
             .adapter
@@ -184,7 +187,7 @@ impl<'a> Place<'a> {
         })
     }
 
-    /// The file of that name; `None` if there is none, or the name leads out of the folder.
+    /// The file with this name; `None` if there is none, or if the name leads out of the folder.
     fn find(&self, file: &FileDigest) -> Result<Option<PathBuf>, FilesError> {
         if let Some((path, Some(name))) = &self.only
             && *name == file.name
@@ -214,7 +217,7 @@ impl<'a> Place<'a> {
         Ok(None)
     }
 
-    /// The name of the file that was given, where the report lists no such file.
+    /// The name of the given file, if the report lists no such file.
     fn unlisted(&self) -> Option<String> {
         let (path, stands_for) = self.only.as_ref()?;
         stands_for.is_none().then(|| {
@@ -226,7 +229,7 @@ impl<'a> Place<'a> {
     }
 }
 
-/// Where the files of an adapter stand in a report.
+/// Prefix of the names of adapter files in a report.
 const ADAPTER: &str = "adapter";
 
 fn of_adapter(name: &str) -> bool {
@@ -258,7 +261,8 @@ fn compare(listed: &FileDigest, path: Option<&Path>) -> Result<Option<Mismatch>,
     }))
 }
 
-/// Names of all files below a folder that may hold weights, in order. Links are followed, but no folder is entered twice.
+/// Sorted names of all files in a folder and its subfolders that may contain weights. Links are
+/// followed, but no folder is entered twice.
 fn weights(root: &Path) -> Result<Vec<String>, FilesError> {
     let mut found = Vec::new();
     let mut entered = BTreeSet::new();
@@ -277,7 +281,7 @@ fn weights(root: &Path) -> Result<Vec<String>, FilesError> {
                 continue;
             };
             let name = format!("{prefix}{}", own.to_string_lossy());
-            // A link that leads nowhere holds nothing.
+            // A broken link contains nothing.
             if path.is_dir() {
                 folders.push((path, format!("{name}/")));
             } else if path.exists() && may_hold_weights(&name) {
@@ -320,7 +324,7 @@ mod tests {
         }
     }
 
-    /// A report about a folder of two files, and the folder.
+    /// A report about a folder with two files, and the folder.
     fn model(files: &[(&str, &str)]) -> (Report, tempfile::TempDir) {
         let folder = tempfile::tempdir().unwrap();
         for (name, text) in files {
@@ -347,7 +351,7 @@ mod tests {
     }
 
     #[test]
-    fn a_folder_holds_what_the_report_lists_and_no_other_weights() {
+    fn a_folder_must_match_the_report_and_have_no_other_weights() {
         let whole = [
             ("config.json", "{}"),
             ("model.safetensors", "weights"),
@@ -362,13 +366,19 @@ mod tests {
             ),
             (
                 &[("model.safetensors", "more weights")],
-                &["\"model.safetensors\" has 12 bytes; in the report it has 7"],
+                &["\"model.safetensors\" has 12 bytes; the report lists 7"],
             ),
             (&[("config.json", "[]")], &["\"config.json\" has SHA-256 "]),
-            (&[("other.GGUF", "")], &["\"other.GGUF\" may hold weights"]),
+            (
+                &[("other.GGUF", "")],
+                &["\"other.GGUF\" may contain weights"],
+            ),
             (
                 &[("original/c.pth", ""), ("pytorch_model.bin", "")],
-                &["\"original/c.pth\" may hold", "\"pytorch_model.bin\" may"],
+                &[
+                    "\"original/c.pth\" may contain",
+                    "\"pytorch_model.bin\" may",
+                ],
             ),
         ];
         for (more, expected) in cases {
@@ -386,7 +396,7 @@ mod tests {
         let (report, folder) = model(&whole[..1]);
         assert_eq!(
             mismatches(&report, folder.path()),
-            ["\"model.safetensors\" is in the report, but not there"]
+            ["\"model.safetensors\" is in the report, but does not exist"]
         );
         let message = check(&report, folder.path()).unwrap_err().to_string();
         assert!(
@@ -396,7 +406,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_stands_for_the_only_weights_under_any_name() {
+    fn a_single_weight_file_is_recognized_under_any_name() {
         let (mut report, folder) = model(&[("released.gguf", "weights"), ("other.gguf", "more")]);
         report.model.files = vec![listed("model-q4.gguf", "weights")];
         assert_eq!(
@@ -408,7 +418,7 @@ mod tests {
             other[0].starts_with("\"model-q4.gguf\" has 4 bytes"),
             "{other:?}"
         );
-        // Of several, the others lie beside it.
+        // If there are several, the others are next to it.
         report.model.files = vec![
             listed("released.gguf", "weights"),
             listed("other.gguf", "more"),
@@ -425,12 +435,12 @@ mod tests {
         let third = mismatches(&report, &folder.path().join("third.gguf"));
         assert_eq!(
             third,
-            ["\"third.gguf\" may hold weights, and the report doesn't list it"]
+            ["\"third.gguf\" may contain weights, and the report doesn't list it"]
         );
     }
 
     #[test]
-    fn an_adapter_lies_in_the_folder_or_where_the_report_says() {
+    fn adapters_are_found_in_the_folder_or_at_the_reported_path() {
         let (mut report, folder) =
             model(&[("m/config.json", "{}"), ("m/model.safetensors", "weights")]);
         report
@@ -446,7 +456,7 @@ mod tests {
         let check = || mismatches(&report, &folder.path().join("m"));
         assert_eq!(
             check(),
-            ["\"adapter/adapter_model.safetensors\" is in the report, but not there"]
+            ["\"adapter/adapter_model.safetensors\" is in the report, but does not exist"]
         );
         fs::create_dir(&lora).unwrap();
         fs::write(lora.join("adapter_model.safetensors"), "changes").unwrap();
@@ -456,12 +466,12 @@ mod tests {
     }
 
     #[test]
-    fn a_report_without_files_and_names_that_lead_elsewhere_vouch_for_nothing() {
+    fn reports_without_files_or_with_names_outside_the_folder_vouch_for_nothing() {
         let (mut report, folder) = model(&[("m/config.json", "{}"), ("config.json", "{}")]);
         report.model.files = vec![listed("../config.json", "{}")];
         assert_eq!(
             mismatches(&report, &folder.path().join("m")),
-            ["\"../config.json\" is in the report, but not there"]
+            ["\"../config.json\" is in the report, but does not exist"]
         );
         report.model.files.clear();
         assert!(

@@ -1,4 +1,4 @@
-//! How many findings block.
+//! Evaluates the policy's limits on findings.
 
 use crate::items::{ItemId, Kind};
 use crate::metric::interval::clopper_pearson;
@@ -10,24 +10,24 @@ use crate::report::words::{run, share};
 use crate::report::{Report, ReportItem};
 use std::collections::HashSet;
 
-/// What the limits of a policy make of the findings.
+/// The result of evaluating the limits.
 #[derive(Debug, Default)]
 pub(super) struct Limits {
-    /// Whether any limit is passed.
-    pub(super) passed: bool,
-    /// The limits that are passed, where more is to be said than which findings there are.
+    /// True if any limit is exceeded.
+    pub(super) exceeded: bool,
+    /// Explanations of exceeded limits, where the list of findings isn't enough.
     pub(super) reasons: Vec<String>,
-    /// Limits that can't be told to hold.
+    /// Limits that can't be evaluated.
     pub(super) undecided: Vec<String>,
-    /// Limits that hold.
-    pub(super) held: Vec<String>,
+    /// Limits that are met.
+    pub(super) met: Vec<String>,
 }
 
-/// Holds the findings that are denied against every limit of the policy.
+/// Evaluates every limit of the policy on the denied findings.
 ///
-/// Shares are of the items of a kind that were decided: measured in full and not inconclusive. Waived findings are among those
-/// and no hits; controls and positive controls are in neither number.
-pub(super) fn hold(report: &Report, policy: &Policy, findings: &[Finding]) -> Limits {
+/// Shares are of the decided items of a kind: completely measured and not inconclusive. Waived
+/// findings count as items but not as hits; controls and positive controls count as neither.
+pub(super) fn evaluate(report: &Report, policy: &Policy, findings: &[Finding]) -> Limits {
     let mut limits = Limits::default();
     let denied: Vec<&Finding> = findings
         .iter()
@@ -36,13 +36,13 @@ pub(super) fn hold(report: &Report, policy: &Policy, findings: &[Finding]) -> Li
     if let Some(most) = policy.gate.max_findings {
         let found = denied.len() as u64;
         let new = if policy.gate.new_only { "new " } else { "" };
-        let said = format!(
+        let statement = format!(
             "{} {new}{} denied by the policy, which allows {} (max_findings)",
             grouped(found),
             if found == 1 { "finding" } else { "findings" },
             grouped(most)
         );
-        limits.note(found > most, said, most > 0);
+        limits.note(found > most, statement, most > 0);
     }
     if policy.gate.max_rate.is_some() || policy.gate.max_rate_upper.is_some() {
         shares(report, policy, &denied, &mut limits);
@@ -51,20 +51,20 @@ pub(super) fn hold(report: &Report, policy: &Policy, findings: &[Finding]) -> Li
 }
 
 impl Limits {
-    fn note(&mut self, passed: bool, said: String, worth_saying: bool) {
-        self.passed |= passed;
+    fn note(&mut self, exceeded: bool, statement: String, worth_saying: bool) {
+        self.exceeded |= exceeded;
         if worth_saying {
-            if passed {
-                self.reasons.push(said)
+            if exceeded {
+                self.reasons.push(statement);
             } else {
-                self.held.push(said)
+                self.met.push(statement);
             }
         }
     }
 }
 
 fn shares(report: &Report, policy: &Policy, denied: &[&Finding], limits: &mut Limits) {
-    let asked = |kind: Kind| {
+    let eligible = |kind: Kind| {
         let of_kind = report.items.iter().filter(move |item| item.kind == kind);
         of_kind
             .filter(|item| !policy.is_positive_control(&item.id, &item.tags))
@@ -72,7 +72,7 @@ fn shares(report: &Report, policy: &Policy, denied: &[&Finding], limits: &mut Li
     };
     let kinds: Vec<(Kind, Vec<&ReportItem>)> = [Kind::OptOut, Kind::Canary]
         .into_iter()
-        .map(|kind| (kind, asked(kind)))
+        .map(|kind| (kind, eligible(kind)))
         .filter(|(_, items)| !items.is_empty())
         .collect();
     if kinds.is_empty() {
@@ -81,14 +81,14 @@ fn shares(report: &Report, policy: &Policy, denied: &[&Finding], limits: &mut Li
             .push("the policy limits a share of items, and there are none".to_owned());
     }
     for (kind, items) in kinds {
-        let of = items
+        let decided = items
             .iter()
             .filter(|item| item.verdict.level != Level::Inconclusive)
             .count() as u64;
-        if of == 0 {
+        if decided == 0 {
             let all = run::of_kind(items.len() as u64, kind);
             limits.undecided.push(format!(
-                "none of {all} was decided: there is no share to be held against the policy"
+                "none of {all} was decided, so the policy's limit on their share can't be evaluated"
             ));
             continue;
         }
@@ -97,19 +97,19 @@ fn shares(report: &Report, policy: &Policy, denied: &[&Finding], limits: &mut Li
             .iter()
             .filter(|finding| ids.contains(&finding.item))
             .count() as u64;
-        share_of(policy, kind, hits, of, limits);
+        share_of(policy, kind, hits, decided, limits);
     }
 }
 
-fn share_of(policy: &Policy, kind: Kind, hits: u64, of: u64, limits: &mut Limits) {
+fn share_of(policy: &Policy, kind: Kind, hits: u64, decided: u64, limits: &mut Limits) {
     let rules = &policy.gate;
-    let rate = hits as f64 / of as f64;
-    let (lower, upper) = clopper_pearson(hits, of, rules.confidence);
+    let rate = hits as f64 / decided as f64;
+    let (lower, upper) = clopper_pearson(hits, decided, rules.confidence);
     let levels: Vec<String> = policy.deny.iter().map(ToString::to_string).collect();
     let figures = format!(
         "{} of {} {} {}{}, {} ({} interval {} to {})",
         grouped(hits),
-        run::of_kind(of, kind),
+        run::of_kind(decided, kind),
         if hits == 1 { "is" } else { "are" },
         if rules.new_only { "newly " } else { "" },
         levels.join(" or "),
@@ -131,11 +131,12 @@ fn share_of(policy: &Policy, kind: Kind, hits: u64, of: u64, limits: &mut Limits
             share(most)
         );
         if hits == 0 && upper > most {
-            // No finding, but not enough texts to say that there are few: nothing to block, nothing to pass.
+            // No finding, but too few texts to show that findings are rare: no reason to block, and
+            // none to pass.
             let half = (1.0 - rules.confidence) / 2.0;
             let needed = (half.ln() / (-most).ln_1p()).ceil();
             limits.undecided.push(format!(
-                "{allows}; without any finding it takes {} to tell",
+                "{allows}; even without findings at least {} are needed",
                 run::of_kind(needed as u64, kind)
             ));
         } else {

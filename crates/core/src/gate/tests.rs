@@ -1,4 +1,4 @@
-//! Decisions, as tables.
+//! Tests of decisions, as tables.
 
 use super::*;
 use crate::items::ItemId;
@@ -93,7 +93,7 @@ fn decisions_follow_levels_and_the_policy() {
             Outcome::Undecided,
             "1 item inconclusive",
         ),
-        // A proven finding blocks, whatever else is open.
+        // A proven finding blocks, even if other things are undecided.
         (
             &[(opt_out, Inconclusive), (opt_out, Memorized)],
             &default,
@@ -128,7 +128,7 @@ fn decisions_follow_levels_and_the_policy() {
 }
 
 #[test]
-fn what_was_not_measured_is_undecided_even_under_a_lenient_policy() {
+fn unmeasured_items_are_undecided_even_under_a_lenient_policy() {
     let lenient = Policy {
         require_decided: false,
         ..Policy::default()
@@ -143,7 +143,7 @@ fn what_was_not_measured_is_undecided_even_under_a_lenient_policy() {
     assert_eq!(undecided, Outcome::Undecided);
     assert!(reasons.contains("`a`: not probed: too short"), "{reasons}");
 
-    // A verdict that contradicts its evidence, as in a report that was edited, does not pass either.
+    // A verdict that contradicts its evidence, as in an edited report, does not pass either.
     let mut edited = item("a", Kind::OptOut, Level::Clear);
     edited.evidence = ItemEvidence::default();
     assert_eq!(outcome(vec![edited], &lenient).0, Outcome::Undecided);
@@ -208,7 +208,7 @@ fn waivers_accept_findings_until_their_last_day() {
             "{reasons}"
         );
     }
-    // Of two waivers, one that holds is enough for the finding; the other still wants removing.
+    // One valid waiver is enough for the finding; the expired one should still be removed.
     let both = vec![waiver("i", date(2026, 1, 1)), waiver("i", date(2027, 1, 1))];
     let policy = Policy {
         waivers: both,
@@ -226,7 +226,7 @@ fn waivers_accept_findings_until_their_last_day() {
 }
 
 #[test]
-fn a_positive_control_must_be_found_and_is_no_finding() {
+fn positive_controls_must_be_found_and_are_never_findings() {
     let policy = Policy {
         positive_controls: vec![ItemId("known".to_owned())],
         ..Policy::default()
@@ -249,19 +249,22 @@ fn a_positive_control_must_be_found_and_is_no_finding() {
 }
 
 #[test]
-fn predictable_items_are_told_and_pass() {
+fn predictable_items_are_reported_and_pass() {
     let (outcome, _, warnings) = outcome(
         vec![item("i", Kind::OptOut, Level::Predictable)],
         &Policy::default(),
     );
     assert_eq!(
         (outcome, warnings.as_str()),
-        (Outcome::Pass, "1 item predictable, told by the policy: `i`")
+        (
+            Outcome::Pass,
+            "1 item predictable, reported by the policy: `i`"
+        )
     );
 }
 
 #[test]
-fn an_old_report_is_judged_again_from_its_evidence() {
+fn old_reports_are_judged_again_from_their_evidence() {
     use crate::verdict::tests::evidence;
     let mut items: Vec<ReportItem> = (0..199)
         .map(|i| {
@@ -270,7 +273,7 @@ fn an_old_report_is_judged_again_from_its_evidence() {
             control
         })
         .collect();
-    // p_z = 4.5e-5: beyond the default budget, within the strict one. The stored verdict is a lie.
+    // p_z = 4.5e-5: outside the default budget, within the strict one. The stored verdict is wrong.
     let mut memorized = item("i", Kind::OptOut, Level::Clear);
     memorized.evidence = evidence(1, -10.0, -10.0);
     items.push(memorized);
@@ -289,7 +292,7 @@ fn an_old_report_is_judged_again_from_its_evidence() {
     }
 }
 
-/// So many items of a kind, the first of them at a level and the others clear.
+/// `of` items of a kind, the first `found` of them at `level` and the others clear.
 fn items(kind: Kind, found: usize, of: usize, level: Level) -> Vec<ReportItem> {
     let level = |i: usize| if i < found { level } else { Level::Clear };
     (0..of)
@@ -305,7 +308,7 @@ fn limited(rules: GateRules) -> Policy {
 }
 
 #[test]
-fn limits_say_how_many_findings_block_and_name_the_numbers() {
+fn limits_decide_how_many_findings_block_and_reasons_give_the_numbers() {
     let none = GateRules {
         max_findings: None,
         ..GateRules::default()
@@ -330,7 +333,8 @@ fn limits_say_how_many_findings_block_and_name_the_numbers() {
         })
     };
     let three = || items(Kind::OptOut, 3, 120, Level::Memorized);
-    // Intervals: scipy.stats.binomtest(3, 120).proportion_ci(.95, "exact") is (0.00519, 0.07132), at .9 (0.00685, 0.06334).
+    // Intervals: scipy.stats.binomtest(3, 120).proportion_ci(.95, "exact") is (0.00519, 0.07132),
+    // at .9 (0.00685, 0.06334).
     let figures =
         "3 of 120 opted-out texts are extractable or memorized, 2.5% (95% interval 0.5% to 7.1%)";
     let cases: [(Policy, Vec<ReportItem>, Outcome, String); 14] = [
@@ -351,13 +355,13 @@ fn limits_say_how_many_findings_block_and_name_the_numbers() {
             Outcome::Pass,
             "3 of 120 opted-out texts are extractable or memorized, 2.5% (90% interval 0.7% to 6.3%)".to_owned(),
         ),
-        // No finding, but too few texts to say so: nothing to block, nothing to pass.
+        // No finding, but too few texts to show that: no reason to block, and none to pass.
         (
             upper(0.02, 0.95),
             items(Kind::OptOut, 0, 182, Level::Clear),
             Outcome::Undecided,
             "0 of 182 opted-out texts are extractable or memorized, 0% (95% interval 0% to 2%): the policy allows an interval \
-             up to 2% (max_rate_upper); without any finding it takes 183 opted-out texts to tell"
+             up to 2% (max_rate_upper); even without findings at least 183 opted-out texts are needed"
                 .to_owned(),
         ),
         (
@@ -366,7 +370,7 @@ fn limits_say_how_many_findings_block_and_name_the_numbers() {
             Outcome::Pass,
             "nothing the policy denies was found in 183 items".to_owned(),
         ),
-        // Canaries have their own share, and are among the findings that are counted.
+        // Canaries have their own share, and count among the findings.
         (
             rate(0.1),
             [items(Kind::OptOut, 0, 50, Level::Clear), items(Kind::Canary, 1, 2, Level::Extractable)].concat(),
@@ -379,7 +383,7 @@ fn limits_say_how_many_findings_block_and_name_the_numbers() {
             Outcome::Block,
             "2 findings denied by the policy, which allows 1 (max_findings)".to_owned(),
         ),
-        // A share of what was decided; and of nothing there is none.
+        // Shares are of decided items; without any there is no share.
         (
             Policy { require_decided: false, ..rate(0.1) },
             [items(Kind::OptOut, 1, 5, Level::Memorized), items(Kind::Canary, 9, 9, Level::Inconclusive)].concat(),
@@ -405,21 +409,21 @@ fn limits_say_how_many_findings_block_and_name_the_numbers() {
             "{warnings}"
         );
     }
-    // Any limit that is passed blocks.
+    // Exceeding any limit blocks.
     let both = limited(GateRules {
         max_findings: Some(9),
         max_rate: Some(0.01),
         ..none.clone()
     });
     assert_eq!(outcome(three(), &both).0, Outcome::Block);
-    // A waived finding is no hit, and stays among the items.
+    // A waived finding is not a hit, but counts among the items.
     let policy = Policy {
         waivers: vec![waiver("OptOut-0", date(2027, 1, 1))],
         ..rate(0.01)
     };
     let (_, reasons, _) = outcome(three(), &policy);
     assert!(reasons.starts_with("2 of 120 opted-out texts"), "{reasons}");
-    // A positive control is in neither number.
+    // A positive control counts as neither.
     let mut policy = rate(0.01);
     policy.positive_controls = vec![ItemId("OptOut-0".to_owned())];
     let (_, reasons, _) = outcome(three(), &policy);
@@ -434,7 +438,7 @@ fn limits_say_how_many_findings_block_and_name_the_numbers() {
     );
 }
 
-/// Against a baseline, whose verdicts stand as given.
+/// Decides against a baseline with the given verdicts.
 fn against(
     now: Vec<ReportItem>,
     then: &Report,
@@ -446,12 +450,12 @@ fn against(
         .iter()
         .map(|finding| finding.action)
         .collect();
-    let said = [decision.reasons.join(" | "), decision.warnings.join(" | ")].join(" || ");
-    (decision.outcome, actions, said, decision)
+    let text = [decision.reasons.join(" | "), decision.warnings.join(" | ")].join(" || ");
+    (decision.outcome, actions, text, decision)
 }
 
 #[test]
-fn only_what_is_new_against_a_baseline_blocks_where_the_policy_says_so() {
+fn new_only_blocks_only_on_findings_that_the_baseline_lacks() {
     use Level::{Clear, Extractable, Inconclusive, Memorized, Predictable};
     let policy = limited(GateRules {
         new_only: true,
@@ -469,23 +473,23 @@ fn only_what_is_new_against_a_baseline_blocks_where_the_policy_says_so() {
         (Clear, Predictable, Outcome::Pass, Action::Warned),
     ];
     for (then, now, expected, action) in cases {
-        let (outcome, actions, said, decision) =
+        let (outcome, actions, text, decision) =
             against(vec![one(now)], &report(vec![one(then)]), &policy);
         assert_eq!(
             (outcome, actions),
             (expected, vec![action]),
-            "{then} to {now}: {said}"
+            "{then} to {now}: {text}"
         );
         let new = expected == Outcome::Block || then == Clear;
         assert_eq!(decision.findings[0].new, Some(new), "{then} to {now}");
-        assert_eq!(said.contains("count"), then == Inconclusive, "{said}");
+        assert_eq!(text.contains("count"), then == Inconclusive, "{text}");
         let baseline = decision.baseline.unwrap();
         assert_eq!(
             (baseline.compared, baseline.not_compared),
             if then == Inconclusive { (0, 1) } else { (1, 0) }
         );
     }
-    // The same without new_only: marked, and every one counts.
+    // The same without new_only: findings are marked, and all of them count.
     let (outcome, actions, _, decision) = against(
         vec![one(Memorized)],
         &report(vec![one(Memorized)]),
@@ -495,7 +499,7 @@ fn only_what_is_new_against_a_baseline_blocks_where_the_policy_says_so() {
         (outcome, actions, decision.findings[0].new),
         (Outcome::Block, vec![Action::Denied], Some(false))
     );
-    // Without a baseline nothing is decided, findings or none.
+    // Without a baseline nothing is decided, with or without findings.
     for level in [Memorized, Clear] {
         let decision = decide(&report(vec![one(level)]), &policy, TODAY);
         assert_eq!(decision.outcome, Outcome::Undecided);
@@ -505,7 +509,7 @@ fn only_what_is_new_against_a_baseline_blocks_where_the_policy_says_so() {
             decision.reasons
         );
     }
-    // A share of what is new.
+    // A share of new findings.
     let rate = limited(GateRules {
         new_only: true,
         max_findings: None,
@@ -513,20 +517,20 @@ fn only_what_is_new_against_a_baseline_blocks_where_the_policy_says_so() {
         ..GateRules::default()
     });
     let now = items(Kind::OptOut, 3, 4, Level::Memorized);
-    let (outcome, _, said, _) = against(
+    let (outcome, _, text, _) = against(
         now,
         &report(items(Kind::OptOut, 1, 4, Level::Memorized)),
         &rate,
     );
     assert_eq!(outcome, Outcome::Pass);
     assert!(
-        said.starts_with("2 of 4 opted-out texts are newly extractable or memorized, 50%"),
-        "{said}"
+        text.starts_with("2 of 4 opted-out texts are newly extractable or memorized, 50%"),
+        "{text}"
     );
 }
 
 #[test]
-fn what_cannot_be_compared_with_a_baseline_is_new_and_told() {
+fn findings_that_cannot_be_compared_are_new_and_reported() {
     let policy = limited(GateRules {
         new_only: true,
         ..GateRules::default()
@@ -569,23 +573,23 @@ fn what_cannot_be_compared_with_a_baseline_is_new_and_told() {
             "other items, the same windows"
         );
         change(&mut then);
-        let (outcome, _, said, _) = against(vec![found()], &then, &policy);
+        let (outcome, _, text, _) = against(vec![found()], &then, &policy);
         assert_eq!(outcome, Outcome::Block, "{why}");
         assert!(
-            said.contains("1 finding can't be compared with the baseline and counts as new")
-                && said.contains(why),
-            "{said}"
+            text.contains("1 finding can't be compared with the baseline and counts as new")
+                && text.contains(why),
+            "{text}"
         );
     }
-    let (.., said, _) = against(vec![found()], &then, &policy);
+    let (.., text, _) = against(vec![found()], &then, &policy);
     assert!(
-        said.contains("the baseline is a report on the same model files"),
-        "{said}"
+        text.contains("the baseline is a report on the same model files"),
+        "{text}"
     );
 }
 
 #[test]
-fn a_waiver_holds_and_expires_with_a_baseline_too() {
+fn waivers_hold_and_expire_with_a_baseline_too() {
     let rules = GateRules {
         new_only: true,
         ..GateRules::default()
@@ -607,8 +611,8 @@ fn a_waiver_holds_and_expires_with_a_baseline_too() {
         (&clear, expired, Outcome::Undecided, Action::WaiverExpired),
         (&known, expired, Outcome::Undecided, Action::WaiverExpired),
     ] {
-        let (outcome, actions, said, _) = against(found(), then, &with(expires));
-        assert_eq!((outcome, actions), (expected, vec![action]), "{said}");
-        assert!(!said.contains("matches no finding"), "{said}");
+        let (outcome, actions, text, _) = against(found(), then, &with(expires));
+        assert_eq!((outcome, actions), (expected, vec![action]), "{text}");
+        assert!(!text.contains("matches no finding"), "{text}");
     }
 }

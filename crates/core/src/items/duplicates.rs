@@ -1,4 +1,4 @@
-//! Items that repeat or contradict each other.
+//! Finds items that repeat or contradict each other.
 
 use super::error::{Faults, ItemError, Wrong, quoted};
 use super::{Content, Dropped, Item, Kind};
@@ -6,11 +6,12 @@ use crate::digest::Digest;
 use std::collections::HashMap;
 use unicode_normalization::UnicodeNormalization as _;
 
-/// The items that stay and those left out, because the same text of the same kind stood earlier.
+/// Separates the items to keep from repetitions of an earlier text of the same kind.
 ///
-/// Texts are the same if they are equal in Unicode NFC with every run of white space as one space. A split item
-/// repeats another only if it is cut at the same place. The same text for one kind and another stays,
-/// but for a control: a text that the model is asked to know can't show how it treats what it doesn't know.
+/// Texts are equal if they match in Unicode NFC with each run of white space replaced by one space.
+/// Split items are equal only if they are also split at the same position. The same text may appear
+/// under two kinds, unless one of them is `control`: a text under test can't show how the model
+/// treats unknown texts.
 pub(super) fn settle(items: Vec<Item>) -> Result<(Vec<Item>, Vec<Dropped>), ItemError> {
     let mut faults = Faults::default();
     let mut by_id: HashMap<&str, &Item> = HashMap::new();
@@ -29,8 +30,8 @@ pub(super) fn settle(items: Vec<Item>) -> Result<(Vec<Item>, Vec<Dropped>), Item
         }
     }
 
-    let keys: Vec<Key> = items.iter().map(Key::of).collect();
-    // Per text: the first control and the first item of another kind.
+    let keys: Vec<Key> = items.iter().map(Key::new).collect();
+    // For each text: the first control and the first item of another kind.
     let mut sides: HashMap<&Digest, [Option<usize>; 2]> = HashMap::new();
     let mut firsts: HashMap<(Kind, &Key), usize> = HashMap::new();
     let mut repeats: Vec<Option<usize>> = Vec::with_capacity(items.len());
@@ -40,8 +41,8 @@ pub(super) fn settle(items: Vec<Item>) -> Result<(Vec<Item>, Vec<Dropped>), Item
         if let Some(other) = found[1 - side] {
             let problem = format!(
                 "the same text is {} here and {} at {} ({})",
-                a_kind(item.kind),
-                a_kind(items[other].kind),
+                kind_phrase(item.kind),
+                kind_phrase(items[other].kind),
                 items[other].origin,
                 quoted(&items[other].id.0)
             );
@@ -85,12 +86,12 @@ pub(super) fn settle(items: Vec<Item>) -> Result<(Vec<Item>, Vec<Dropped>), Item
 #[derive(PartialEq, Eq, Hash)]
 struct Key {
     text: Digest,
-    /// The part before the cut, of a split item.
+    /// For a split item: the text before the split.
     prefix: Option<Digest>,
 }
 
 impl Key {
-    fn of(item: &Item) -> Self {
+    fn new(item: &Item) -> Self {
         match &item.content {
             Content::Text(text) => Self {
                 text: normalized(text),
@@ -115,7 +116,7 @@ fn normalized(text: &str) -> Digest {
     Digest::of_bytes(plain.as_bytes())
 }
 
-fn a_kind(kind: Kind) -> &'static str {
+fn kind_phrase(kind: Kind) -> &'static str {
     match kind {
         Kind::OptOut => "opted out",
         Kind::Control => "a control",
@@ -133,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn a_text_that_differs_in_layout_only_is_dropped_and_names_the_first() {
+    fn texts_that_differ_only_in_white_space_or_normalization_are_dropped() {
         let set = settled(&[
             r#"{"id":"a","text":"Caf\u00e9 noir,  s'il vous pla\u00eet"}"#,
             r#"{"id":"b","text":" Cafe\u0301\nnoir,\t\u00a0s'il vous plai\u0302t \n"}"#,
@@ -168,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn a_split_item_repeats_only_one_cut_at_the_same_place() {
+    fn split_items_are_duplicates_only_if_split_at_the_same_position() {
         let set = settled(&[
             r#"{"id":"whole","text":"one two three"}"#,
             r#"{"id":"early","prefix":"one","suffix":" two three"}"#,
@@ -185,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn a_text_cannot_be_asked_for_and_be_a_control() {
+    fn a_text_cannot_be_both_an_item_and_a_control() {
         let fix = "a control must be a text the model can't have seen, so remove one of the two";
         let error = settled(&[
             r#"{"id":"a","text":"one two"}"#,
@@ -202,7 +203,7 @@ mod tests {
     }
 
     #[test]
-    fn an_id_used_again_names_the_first_place() {
+    fn duplicate_ids_name_the_first_use() {
         let error = settled(&[
             r#"{"id":"a","text":"one"}"#,
             r#"{"id":"a","text":"two"}"#,

@@ -1,30 +1,31 @@
-//! What can be wrong with a probe set. Every message names the file, the line where there is one, and the fix.
+//! Errors in probe sets. Every message names the file, the line (if there is one) and the fix.
 
 use super::Origin;
 use std::fmt;
 use std::io;
 
-/// How many faults of one kind a message lists.
+/// Maximum number of faults that a message lists.
 pub(super) const FAULTS_SHOWN: usize = 20;
 
 /// Why a probe set was refused.
 #[derive(Debug, thiserror::Error)]
 pub enum ItemError {
-    /// A file or folder as a whole.
+    /// A problem with a file or folder as a whole.
     #[error("{file}: {problem}; {}", problem.fix())]
     File { file: String, problem: FileProblem },
-    /// Bad lines of one JSONL file: the first 20, and how many there are in all.
+    /// Bad lines in one JSONL file: the first 20, and their total number.
     #[error("{}", listing(faults, *total))]
     Lines { faults: Vec<Fault>, total: usize },
-    /// Items that contradict each other: an id used twice, a text that is both asked for and a control.
+    /// Items that contradict each other: a duplicate id, or a text that is both an item and a
+    /// control.
     #[error("{}", listing(faults, *total))]
     Clashes { faults: Vec<Fault>, total: usize },
-    /// Nothing was named, or nothing was in it.
+    /// No input, or the input was empty.
     #[error("no items to probe; name a .jsonl file, a .txt or .md file, or a folder of them")]
     NoItems,
 }
 
-/// One thing wrong with one item.
+/// One problem with one item.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fault {
     pub origin: Origin,
@@ -37,10 +38,10 @@ impl fmt::Display for Fault {
     }
 }
 
-/// What is wrong and what to do about it, wherever it stands.
+/// A problem and its fix, without the location.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Wrong {
-    /// The field, such as `text` or `opt_out.signal`; absent where the whole line is wrong.
+    /// The field, such as `text` or `opt_out.signal`; absent if the whole line is wrong.
     pub field: Option<String>,
     pub problem: String,
     pub fix: String,
@@ -73,7 +74,7 @@ impl fmt::Display for Wrong {
     }
 }
 
-/// What is wrong with a file or folder as a whole.
+/// A problem with a file or folder as a whole.
 #[derive(Debug, thiserror::Error)]
 pub enum FileProblem {
     #[error("no such file or folder")]
@@ -93,7 +94,7 @@ pub enum FileProblem {
     },
     #[error("more than {} of text in one file", size(*limit))]
     TooLarge { limit: u64 },
-    /// The line is counted from 1, the byte from 0 in the (decompressed) file.
+    /// Lines count from 1, bytes from 0 in the (decompressed) file.
     #[error("line {line} is not UTF-8, at byte {offset} of the {}", if *packed { "decompressed file" } else { "file" })]
     NotUtf8 {
         line: u64,
@@ -104,11 +105,11 @@ pub enum FileProblem {
     Utf16,
     #[error("the text is empty")]
     EmptyText,
-    #[error("holds no items")]
+    #[error("contains no items")]
     NoLines,
-    #[error("no .txt, .md or .jsonl file in this folder or below it")]
+    #[error("no .txt, .md or .jsonl file in this folder or its subfolders")]
     NoTextFiles,
-    #[error("the name can't be an id, since it isn't UTF-8 or holds control characters")]
+    #[error("the name can't be an id, because it isn't UTF-8 or contains control characters")]
     UnfitName,
     #[error("named both as a probe set and as controls")]
     TwoRoles,
@@ -122,7 +123,7 @@ impl FileProblem {
         }
     }
 
-    /// What to do about it.
+    /// How to fix it.
     pub fn fix(&self) -> &'static str {
         match self {
             Self::Missing => "check the path",
@@ -152,7 +153,7 @@ impl FileProblem {
     }
 }
 
-/// Faults as they are found; all are counted, the first ones kept.
+/// Collects faults: counts all of them, keeps the first ones.
 #[derive(Debug, Default)]
 pub(super) struct Faults {
     pub(super) kept: Vec<Fault>,
@@ -171,7 +172,7 @@ impl Faults {
     }
 }
 
-/// Text from a probe set as it may stand in a message: quoted, control characters escaped, at most 60 characters.
+/// Quotes text from a probe set for a message: control characters escaped, at most 60 characters.
 pub(super) fn quoted(text: &str) -> String {
     match text.char_indices().nth(60) {
         Some((end, _)) => format!("{:?}...", &text[..end]),

@@ -1,23 +1,24 @@
-//! What a folder holds: the files that are read, in an order that doesn't depend on the file system.
+//! Lists the files of a folder in an order that doesn't depend on the file system.
 
 use super::error::{FileProblem, ItemError};
 use std::collections::HashSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// How a file is read, by its name.
+/// The format of a file, derived from its name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Format {
-    /// One item a line.
+    /// One item per line.
     Jsonl,
-    /// One item.
+    /// The whole file is one item.
     Text,
 }
 
 impl Format {
-    /// The format of a file inside a folder; `None` for what isn't a probe set. `.gz` and `.zst` don't count.
+    /// The format of a file inside a folder; `None` if it isn't a probe set. Ignores `.gz` and
+    /// `.zst`.
     pub(super) fn inside_folder(name: &str) -> Option<Self> {
-        // What tells of the texts isn't one of them.
+        // A readme describes the texts; it isn't one of them.
         if name.to_lowercase().starts_with("readme.") {
             return None;
         }
@@ -32,7 +33,8 @@ impl Format {
         }
     }
 
-    /// The format of a file that was named by itself: less must be told by its ending.
+    /// The format of a file that the user named directly; also accepts `.json` and files without an
+    /// extension.
     pub(super) fn named(name: &str) -> Result<Self, FileProblem> {
         match (Self::by_ending(name), ending(name)) {
             (Some(format), _) => Ok(format),
@@ -43,7 +45,7 @@ impl Format {
     }
 }
 
-/// The ending of a file name, in lower case, `.gz` and `.zst` taken off first.
+/// The extension of a file name in lower case, after removing `.gz` or `.zst`.
 fn ending(name: &str) -> Option<String> {
     let name = name.to_lowercase();
     let inner = name
@@ -64,12 +66,13 @@ pub(super) struct Found {
     pub(super) format: Format,
 }
 
-/// The files of a folder and what was passed over.
+/// The files of a folder, and the skipped ones.
 #[derive(Debug, Default)]
 pub(super) struct Listing {
-    /// JSONL files first, since they may name texts of the same folder; each in order of `id`.
+    /// JSONL files first, because they may refer to texts in the same folder; each group sorted by
+    /// `id`.
     pub(super) files: Vec<Found>,
-    /// Files of other kinds, by their path inside the folder, sorted. Hidden ones aren't counted.
+    /// Files of other types, by their sorted paths inside the folder. Without hidden files.
     pub(super) others: Vec<String>,
 }
 
@@ -80,7 +83,7 @@ pub(super) fn list(root: &Path) -> Result<Listing, ItemError> {
     let mut waiting = vec![(root.to_path_buf(), String::new())];
     while let Some((folder, prefix)) = waiting.pop() {
         let failed = |path: &Path, error| FileProblem::of_io(error).at(&path.display().to_string());
-        // A link to a folder that was already entered would be a loop, or the same texts twice.
+        // A link to a folder that was already entered would be a loop, or repeat its texts.
         if !entered.insert(fs::canonicalize(&folder).map_err(|error| failed(&folder, error))?) {
             continue;
         }
@@ -88,7 +91,7 @@ pub(super) fn list(root: &Path) -> Result<Listing, ItemError> {
         for entry in fs::read_dir(&folder).map_err(|error| failed(&folder, error))? {
             names.push(entry.map_err(|error| failed(&folder, error))?.file_name());
         }
-        // Backwards, since folders are taken from the end.
+        // In reverse, because folders are popped from the end.
         names.sort_unstable_by(|a, b| b.cmp(a));
         for name in names {
             let shown = name.to_string_lossy();

@@ -1,4 +1,4 @@
-//! JSONL probe sets: one item a line, from raw fields to a checked item.
+//! JSONL probe sets: one item per line, from raw fields to a validated item.
 
 use super::error::{Faults, FileProblem, ItemError, Wrong, quoted};
 use super::open::{Line, Lines};
@@ -13,11 +13,12 @@ use std::collections::{BTreeMap, BTreeSet};
 #[derive(Debug)]
 pub(super) struct Parsed {
     pub(super) items: Vec<Item>,
-    /// Names of fields that aren't known here.
+    /// Names of unknown fields.
     pub(super) unknown: BTreeSet<String>,
 }
 
-/// Reads the items of a JSONL file from its raw bytes. `text_at` gives the text for a `path` field.
+/// Reads the items of a JSONL file from its raw bytes. `text_at` returns the text for a `path`
+/// field.
 pub(super) fn parse(
     file: &str,
     raw: &[u8],
@@ -62,7 +63,7 @@ pub(super) fn parse(
     Ok(parsed)
 }
 
-/// A line as it was written. Values are untyped, so that a wrong type can be told by its field's name;
+/// The fields of a line as written. Values are untyped so that a type error can name its field;
 /// `null` counts as absent.
 #[derive(Deserialize)]
 struct Fields {
@@ -87,7 +88,7 @@ struct Fields {
 fn fields(bytes: &[u8], line: Line) -> Result<Fields, Wrong> {
     let truncated = || {
         Wrong::line(
-            "the last line breaks off, so the file looks truncated",
+            "the last line is incomplete, so the file looks truncated",
             "copy or export the file again, or remove the line",
         )
     };
@@ -96,13 +97,13 @@ fn fields(bytes: &[u8], line: Line) -> Result<Fields, Wrong> {
         Some(b'[') => {
             return Err(Wrong::line(
                 "a JSON array, not an object",
-                "write one object a line (jq -c '.[]' does that)",
+                "write one object per line (jq -c '.[]' does that)",
             ));
         }
         _ => {
             return Err(Wrong::line(
                 "not a JSON object",
-                r#"write one object a line, such as {"id": "a-1", "text": "..."}"#,
+                r#"write one object per line, such as {"id": "a-1", "text": "..."}"#,
             ));
         }
     }
@@ -120,7 +121,7 @@ fn fields(bytes: &[u8], line: Line) -> Result<Fields, Wrong> {
     };
     serde_json::from_str(text).map_err(|error| {
         let message = error.to_string();
-        // The place is told in our own words: to serde_json every line is line 1.
+        // Drop serde_json's position: it sees every line as line 1.
         let message = message
             .rsplit_once(" at line ")
             .map_or(message.as_str(), |(what, _)| what);
@@ -128,7 +129,7 @@ fn fields(bytes: &[u8], line: Line) -> Result<Fields, Wrong> {
             Category::Eof if !line.ended => truncated(),
             Category::Eof => Wrong::line(
                 "the JSON object isn't closed on its line",
-                r"write one object a line, with line breaks in texts as \n",
+                r"write one object per line, with line breaks in texts as \n",
             ),
             Category::Data if message.starts_with("duplicate field") => {
                 let name = message.split('`').nth(1).unwrap_or_default();
@@ -166,7 +167,7 @@ fn check(
         Some(id) if id.chars().any(char::is_control) => {
             return Err(Wrong::field(
                 "id",
-                format!("holds control characters ({})", quoted(&id)),
+                format!("contains control characters ({})", quoted(&id)),
                 "remove them",
             ));
         }
@@ -323,7 +324,7 @@ fn opt_out(value: Option<Value>, unknown: &mut BTreeSet<String>) -> Result<Optio
     Ok(Some(opt_out))
 }
 
-/// A year, a month or a day, with or without a time.
+/// Accepts a year, a month or a day, with or without a time.
 fn is_date(text: &str) -> bool {
     let day = text.split(['T', ' ']).next().unwrap_or_default();
     let whole = match day.len() {
@@ -341,7 +342,7 @@ fn repetitions(value: Option<Value>) -> Result<Option<u32>, Wrong> {
         _ => Err(Wrong::field(
             "repetitions",
             "is not a whole number",
-            "write how often the text stood in the training data, such as 16, or leave it out",
+            "write how often the text occurs in the training data, such as 16, or omit it",
         )),
     }
 }
@@ -373,7 +374,7 @@ fn strings(field: &str, value: Option<Value>) -> Result<Vec<String>, Wrong> {
             .map(|value| match value {
                 Value::String(text) => Ok(text),
                 other => Err(wrong(format!(
-                    "holds {}, not only strings",
+                    "contains {}, not only strings",
                     type_of(&other)
                 ))),
             })
@@ -388,7 +389,7 @@ fn strings(field: &str, value: Option<Value>) -> Result<Vec<String>, Wrong> {
 fn type_of(value: &Value) -> &'static str {
     match value {
         Value::Null => "null",
-        Value::Bool(_) => "a truth value",
+        Value::Bool(_) => "a boolean",
         Value::Number(_) => "a number",
         Value::String(_) => "a string",
         Value::Array(_) => "a list",
@@ -447,7 +448,7 @@ mod tests {
     }
 
     #[test]
-    fn mark_crlf_blank_lines_and_nulls_are_nothing_special() {
+    fn byte_order_mark_crlf_blank_lines_and_nulls_are_accepted() {
         let raw = b"\xef\xbb\xbf{\"id\":\"a\",\"text\":\"x\",\"title\":null,\"opt_out\":null}\r\n\r\n  \n{\"id\":\"b\",\"prefix\":\"p\",\"suffix\":\"s\",\"text\":null}\r\n{\"id\":\"c\",\"path\":\"t/c.txt\"}";
         let items = parse_bytes(raw).unwrap().items;
         let found: Vec<_> = items
@@ -475,7 +476,7 @@ mod tests {
     }
 
     #[test]
-    fn unknown_fields_are_named_and_ignored() {
+    fn unknown_fields_are_ignored_and_reported() {
         let raw = b"{\"id\":\"a\",\"text\":\"x\",\"isbn\":{\"a\":[1]},\"opt_out\":{\"by\":1}}\n{\"id\":\"b\",\"text\":\"y\",\"isbn\":1}\n";
         let parsed = parse_bytes(raw).unwrap();
         assert_eq!(parsed.items.len(), 2);
@@ -486,7 +487,7 @@ mod tests {
     }
 
     #[test]
-    fn every_bad_line_is_told_with_line_field_and_fix() {
+    fn bad_lines_are_reported_with_line_field_and_fix() {
         let two_ids = r#"give every item an id of its own"#;
         let cases: Vec<(&[u8], String)> = vec![
             (br#"{"id":"a","text":""}"#, r#"field "text" is empty; remove the line or give "path""#.into()),
@@ -522,7 +523,7 @@ mod tests {
             (br#"{"id":17,"text":"t"}"#, r#"field "id" is a number, not a string; put it in quotes"#.into()),
             (
                 br#"{"id":"a\nb","text":"t"}"#,
-                r#"field "id" holds control characters ("a\nb"); remove them"#.into(),
+                r#"field "id" contains control characters ("a\nb"); remove them"#.into(),
             ),
             (br#"{"id":"a","text":["t"]}"#, r#"field "text" is a list, not a string; write one string"#.into()),
             (
@@ -535,11 +536,11 @@ mod tests {
             ),
             (
                 br#"{"id":"a","text":"t","matches":["x",null]}"#,
-                r#"field "matches" holds null, not only strings; write it as ["one", "two"]"#.into(),
+                r#"field "matches" contains null, not only strings; write it as ["one", "two"]"#.into(),
             ),
             (
                 br#"{"id":"a","text":"t","opt_out":true}"#,
-                r#"field "opt_out" is a truth value, not an object; write it as {"signal": "robots.txt", "locator": "..."}"#.into(),
+                r#"field "opt_out" is a boolean, not an object; write it as {"signal": "robots.txt", "locator": "..."}"#.into(),
             ),
             (
                 br#"{"id":"a","text":"t","opt_out":{"signal":1}}"#,
@@ -551,16 +552,16 @@ mod tests {
             ),
             (
                 br#"{"id":"a","text":"t","repetitions":-1}"#,
-                r#"field "repetitions" is not a whole number; write how often the text stood in the training data, such as 16, or leave it out"#.into(),
+                r#"field "repetitions" is not a whole number; write how often the text occurs in the training data, such as 16, or omit it"#.into(),
             ),
             (br#"{"id":"a","text":"t","text":"u"}"#, r#"field "text" is given twice; keep one"#.into()),
             (
                 br#"[{"id":"a","text":"t"}]"#,
-                "a JSON array, not an object; write one object a line (jq -c '.[]' does that)".into(),
+                "a JSON array, not an object; write one object per line (jq -c '.[]' does that)".into(),
             ),
             (
                 br#"Call me Ishmael."#,
-                r#"not a JSON object; write one object a line, such as {"id": "a-1", "text": "..."}"#.into(),
+                r#"not a JSON object; write one object per line, such as {"id": "a-1", "text": "..."}"#.into(),
             ),
             (
                 b"{\"id\":\"a\",\"text\":\"caf\xe9\"}",
@@ -572,7 +573,7 @@ mod tests {
             ),
             (
                 br#"{"id":"a","text":"t"#,
-                r"the JSON object isn't closed on its line; write one object a line, with line breaks in texts as \n".into(),
+                r"the JSON object isn't closed on its line; write one object per line, with line breaks in texts as \n".into(),
             ),
         ];
         for (line, expected) in cases {
@@ -582,21 +583,21 @@ mod tests {
     }
 
     #[test]
-    fn a_last_line_without_its_end_is_told_as_a_truncated_file() {
+    fn an_incomplete_last_line_is_reported_as_truncation() {
         let whole =
             "{\"id\":\"a\",\"text\":\"x\"}\n{\"id\":\"b\",\"text\":\"caf\u{e9} noir\"}".as_bytes();
         assert_eq!(parse_bytes(whole).unwrap().items.len(), 2);
         for cut in 23..whole.len() {
             assert_eq!(
                 message(&whole[..cut]),
-                "novels.jsonl:2: the last line breaks off, so the file looks truncated; copy or export the file again, or remove the line",
+                "novels.jsonl:2: the last line is incomplete, so the file looks truncated; copy or export the file again, or remove the line",
                 "cut at {cut}"
             );
         }
     }
 
     #[test]
-    fn twenty_bad_lines_are_listed_and_the_rest_counted() {
+    fn at_most_twenty_bad_lines_are_listed_and_the_rest_counted() {
         let lines = |count: usize| "{\"id\":\"a\"}\n".repeat(count).into_bytes();
         assert_eq!(message(&lines(20)).lines().count(), 20);
         let listing = message(&lines(33));
@@ -614,14 +615,14 @@ mod tests {
 
     #[test]
     fn a_file_without_items_is_an_error() {
-        let expected = r#"novels.jsonl: holds no items; remove the file or add a line such as {"id": "a-1", "text": "..."}"#;
+        let expected = r#"novels.jsonl: contains no items; remove the file or add a line such as {"id": "a-1", "text": "..."}"#;
         for raw in [&b""[..], b"\n\r\n \n", b"\xef\xbb\xbf"] {
             assert_eq!(message(raw), expected);
         }
     }
 
     #[test]
-    fn a_line_of_many_megabytes_is_read_whole() {
+    fn a_line_of_many_megabytes_is_read_completely() {
         let text = "word ".repeat(4 << 20);
         let raw =
             format!("{{\"id\":\"a\",\"text\":\"{text}\"}}\n{{\"id\":\"b\",\"text\":\"y\"}}\n");
@@ -648,18 +649,18 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_bytes_make_it_panic(raw in proptest::collection::vec(any::<u8>(), 0..300)) {
+        fn arbitrary_bytes_never_panic(raw in proptest::collection::vec(any::<u8>(), 0..300)) {
             let _ = parse_bytes(&raw);
         }
 
         #[test]
-        fn no_change_to_a_good_file_makes_it_panic(
+        fn changed_bytes_in_a_valid_file_never_panic(
             changes in proptest::collection::vec((any::<proptest::sample::Index>(), any::<u8>()), 1..6),
             cut in any::<proptest::sample::Index>(),
         ) {
             let mut raw = "{\"id\":\"a\",\"text\":\"caf\u{e9}\",\"tags\":[\"x\"],\"opt_out\":{\"declared_at\":\"2025-03-31\"}}\n{\"id\":\"b\",\"prefix\":\"\\ud83d\\ude00\",\"suffix\":\"s\",\"repetitions\":3}\n".as_bytes().to_vec();
-            for (place, byte) in changes {
-                let at = place.index(raw.len());
+            for (index, byte) in changes {
+                let at = index.index(raw.len());
                 raw[at] = byte;
             }
             raw.truncate(cut.index(raw.len() + 1));

@@ -1,18 +1,19 @@
-//! From a file's raw bytes to its lines or its text: decompression, its bound, encoding.
+//! From a file's raw bytes to its lines or its text: decompression with a size limit, and encoding.
 
 use super::error::FileProblem;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
 use std::path::Path;
 
-/// Most bytes of one file, on disk and decompressed.
+/// Maximum size of one file in bytes, on disk and decompressed.
 pub(super) const LIMIT: u64 = 4 << 30;
 
 const BOM: &[u8] = b"\xef\xbb\xbf";
-/// A line that isn't JSON is kept this far and no further, so that a bomb of one line stays small in memory.
+/// A line that isn't JSON is kept only up to this length, so that a decompression bomb in one line
+/// stays small in memory.
 const HOPELESS: usize = 1 << 16;
 
-/// How a file's text is packed, by its magic bytes.
+/// The compression of a file, detected by its magic bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Packing {
     Plain,
@@ -21,10 +22,10 @@ enum Packing {
 }
 
 impl Packing {
-    fn of(raw: &[u8]) -> Self {
+    fn detect(raw: &[u8]) -> Self {
         match raw {
             [0x1f, 0x8b, ..] => Self::Gzip,
-            // A frame, or a skippable frame, with which parallel compressors begin.
+            // A frame, or a skippable frame as parallel compressors write it first.
             [0x28, 0xb5, 0x2f, 0xfd, ..] | [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..] => Self::Zstd,
             _ => Self::Plain,
         }
@@ -46,7 +47,7 @@ impl Packing {
     }
 }
 
-/// A file's bytes as they are on disk, at most `limit`.
+/// Reads a file's bytes as stored on disk, at most `limit` of them.
 pub(super) fn raw_bytes(path: &Path, limit: u64) -> Result<Vec<u8>, FileProblem> {
     let file = File::open(path).map_err(FileProblem::of_io)?;
     let size = file.metadata().map_err(FileProblem::of_io)?.len();
@@ -63,14 +64,14 @@ pub(super) fn raw_bytes(path: &Path, limit: u64) -> Result<Vec<u8>, FileProblem>
     Ok(bytes)
 }
 
-/// The text of a whole file: without a byte order mark, with LF line ends.
+/// The text of a whole file, without a byte order mark and with LF line endings.
 pub(super) struct WholeText {
     pub(super) text: String,
-    /// Whether CRLF line ends were replaced.
+    /// True if CRLF line endings were replaced.
     pub(super) had_crlf: bool,
 }
 
-/// Takes a file's raw bytes as one text.
+/// Reads a file's raw bytes as one text.
 pub(super) fn whole_text(raw: &[u8], limit: u64) -> Result<WholeText, FileProblem> {
     let packing = refuse_foreign(raw)?;
     let mut bytes = Vec::new();
@@ -84,7 +85,7 @@ pub(super) fn whole_text(raw: &[u8], limit: u64) -> Result<WholeText, FileProble
     if is_utf16(&bytes) {
         return Err(FileProblem::Utf16);
     }
-    // It counts for whoever looks for a byte in the file.
+    // The mark counts in byte offsets of the file.
     let mark = if bytes.starts_with(BOM) { BOM.len() } else { 0 };
     bytes.drain(..mark);
     let text = String::from_utf8(bytes).map_err(|error| {
@@ -102,7 +103,7 @@ pub(super) fn whole_text(raw: &[u8], limit: u64) -> Result<WholeText, FileProble
     if text.trim().is_empty() {
         return Err(FileProblem::EmptyText);
     }
-    // CRLF is how a file was stored, not what was written: kept, it would hide what a model knows.
+    // CRLF belongs to the storage, not to the text: scoring it would hide memorization.
     let had_crlf = text.contains("\r\n");
     let text = if had_crlf {
         text.replace("\r\n", "\n")
@@ -112,7 +113,7 @@ pub(super) fn whole_text(raw: &[u8], limit: u64) -> Result<WholeText, FileProble
     Ok(WholeText { text, had_crlf })
 }
 
-/// The lines of a file, of any length, as bytes.
+/// The lines of a file as bytes, of any length.
 pub(super) struct Lines<'a> {
     reader: Box<dyn BufRead + 'a>,
     packing: Packing,
@@ -121,14 +122,14 @@ pub(super) struct Lines<'a> {
     offset: u64,
 }
 
-/// Where a line stands.
+/// The position of a line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Line {
     /// Counted from 1.
     pub(super) number: u64,
-    /// Of its first byte in the decompressed file, a byte order mark not counted into the line.
+    /// Offset of its first byte in the decompressed file; a byte order mark isn't part of the line.
     pub(super) offset: u64,
-    /// Whether a line end follows it; only the last line of a file may lack it.
+    /// True if a line ending follows; only the last line of a file may lack one.
     pub(super) ended: bool,
 }
 
@@ -144,7 +145,7 @@ impl<'a> Lines<'a> {
         })
     }
 
-    /// Puts the next line into `line`, without its line feed; `None` at the end.
+    /// Reads the next line into `line`, without its line feed; `None` at the end.
     pub(super) fn next(&mut self, line: &mut Vec<u8>) -> Result<Option<Line>, FileProblem> {
         line.clear();
         let mut offset = self.offset;
@@ -209,7 +210,7 @@ fn reader<'a>(raw: &'a [u8], packing: Packing) -> Result<Box<dyn BufRead + 'a>, 
     })
 }
 
-/// Names the formats that people take for text, so that they aren't told of bad UTF-8.
+/// Refuses formats that users mistake for text with a clearer message than "not UTF-8".
 fn refuse_foreign(raw: &[u8]) -> Result<Packing, FileProblem> {
     let what = match raw {
         [b'P', b'K', 3, 4, ..] => "a zip archive (or a document packed in one)",
@@ -217,7 +218,7 @@ fn refuse_foreign(raw: &[u8]) -> Result<Packing, FileProblem> {
         [b'B', b'Z', b'h', _, 0x31, 0x41, 0x59, 0x26, 0x53, 0x59, ..] => "bzip2 data",
         [b'P', b'A', b'R', b'1', ..] if raw.ends_with(b"PAR1") => "a Parquet file",
         [b'%', b'P', b'D', b'F', b'-', ..] => "a PDF document",
-        _ => return Ok(Packing::of(raw)),
+        _ => return Ok(Packing::detect(raw)),
     };
     Err(FileProblem::Foreign(what.to_owned()))
 }
@@ -250,31 +251,31 @@ mod tests {
         let mut lines = Lines::new(raw, limit)?;
         let mut line = Vec::new();
         let mut all = Vec::new();
-        while let Some(place) = lines.next(&mut line)? {
-            all.push((place, line.clone()));
+        while let Some(position) = lines.next(&mut line)? {
+            all.push((position, line.clone()));
         }
         Ok(all)
     }
 
     #[test]
-    fn lines_know_their_number_their_offset_and_whether_they_ended() {
+    fn lines_have_number_offset_and_ending() {
         let found = lines(b"\xef\xbb\xbfab\r\n\nc", LIMIT).unwrap();
-        let place = |number, offset, ended| Line {
+        let position = |number, offset, ended| Line {
             number,
             offset,
             ended,
         };
         let expected = [
-            (place(1, 3, true), b"ab\r".to_vec()),
-            (place(2, 7, true), vec![]),
-            (place(3, 8, false), b"c".to_vec()),
+            (position(1, 3, true), b"ab\r".to_vec()),
+            (position(2, 7, true), vec![]),
+            (position(3, 8, false), b"c".to_vec()),
         ];
         assert_eq!(found, expected);
         assert!(lines(b"", LIMIT).unwrap().is_empty());
     }
 
     #[test]
-    fn every_packing_and_several_members_give_the_same_lines() {
+    fn all_compressions_and_multiple_members_give_the_same_lines() {
         let plain = b"one\ntwo\nthree\n";
         let expected = lines(plain, LIMIT).unwrap();
         let members = [gzip(b"one\ntw"), gzip(b"o\nthree\n")].concat();
@@ -289,7 +290,7 @@ mod tests {
     }
 
     #[test]
-    fn packed_data_cut_anywhere_is_an_error() {
+    fn compressed_data_truncated_anywhere_is_an_error() {
         let text: Vec<u8> = (0..4000u32)
             .flat_map(|n| n.wrapping_mul(2_654_435_761).to_string().into_bytes())
             .collect();
@@ -314,7 +315,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bomb_stops_at_the_limit() {
+    fn decompression_bombs_stop_at_the_limit() {
         let zeros = vec![0u8; 8 << 20];
         for raw in [
             gzip(&zeros),
@@ -336,7 +337,7 @@ mod tests {
     }
 
     #[test]
-    fn a_packed_line_that_cannot_be_an_item_is_not_kept_whole() {
+    fn compressed_lines_that_are_not_json_are_not_kept_completely() {
         let found = lines(&gzip(&vec![0u8; 8 << 20]), LIMIT).unwrap();
         assert!(
             found[0].1.len() < 1 << 18,
@@ -348,7 +349,7 @@ mod tests {
     }
 
     #[test]
-    fn a_whole_text_loses_mark_and_crlf_and_nothing_else() {
+    fn whole_texts_lose_only_the_byte_order_mark_and_crlf() {
         let read = whole_text(b"\xef\xbb\xbfa\0\x07\r\nb\rc\n", LIMIT).unwrap();
         assert_eq!(
             (read.text.as_str(), read.had_crlf),
@@ -358,7 +359,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_is_no_text_is_named_for_what_it_is() {
+    fn files_that_are_not_text_are_identified() {
         let cases: [(&[u8], &str); 10] = [
             (
                 b"PK\x03\x04rest",

@@ -1,4 +1,4 @@
-//! Reading sources one after another into one probe set, with the record of what was read.
+//! Reads sources one after another into one probe set and records the input.
 
 use super::error::{FileProblem, ItemError, Wrong, quoted};
 use super::folder::{self, Format};
@@ -11,17 +11,17 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// How many names a warning lists.
+/// Maximum number of names in a warning.
 const NAMES_SHOWN: usize = 10;
 
-/// What was read so far.
+/// The items and records so far.
 #[derive(Debug, Default)]
 pub(super) struct Reading {
     items: Vec<Item>,
     record: Record,
-    /// Files read as a source, by their real path, and the name under which they were read.
+    /// Files already read, by canonical path, with the name under which they were read.
     read: HashMap<PathBuf, String>,
-    /// Whether what is read now are controls, whatever it says of itself.
+    /// True while reading control sources, whose items all become controls.
     only_controls: bool,
 }
 
@@ -29,7 +29,7 @@ pub(super) struct Reading {
 struct Record {
     files: Vec<FileDigest>,
     warnings: Vec<String>,
-    /// Texts that a `path` field named, by their real path.
+    /// Texts that a `path` field refers to, by canonical path.
     named: HashSet<PathBuf>,
 }
 
@@ -44,14 +44,15 @@ impl Reading {
         Ok(())
     }
 
-    /// Every item read from here on is a control.
+    /// Makes every item read after this call a control.
     pub(super) fn only_controls_follow(&mut self) {
         self.only_controls = true;
-        // A text that a line asks for is not passed over among the controls, but found to be both.
+        // A text that a JSONL line refers to must not be skipped among the controls: it has to be
+        // reported as being both.
         self.record.named.clear();
     }
 
-    /// A file or a folder.
+    /// Reads a file or a folder.
     fn path(&mut self, path: &Path) -> Result<(), ItemError> {
         let name = path.display().to_string();
         let kind = fs::metadata(path).map_err(|error| FileProblem::of_io(error).at(&name))?;
@@ -66,13 +67,13 @@ impl Reading {
         self.file(path, &id, format)
     }
 
-    /// A file of the program itself.
+    /// Reads a file embedded in the program.
     fn embedded(&mut self, name: &str, bytes: &[u8]) -> Result<(), ItemError> {
         let format = Format::named(name).map_err(|problem| problem.at(name))?;
         self.bytes(name, name, format, bytes, None)
     }
 
-    /// The probe set, once repeated and contradicting items are settled.
+    /// Builds the probe set after removing repeated items and rejecting contradictions.
     pub(super) fn finish(self) -> Result<ProbeSet, ItemError> {
         let (items, dropped) = duplicates::settle(self.items)?;
         if items.is_empty() {
@@ -93,7 +94,7 @@ impl Reading {
     fn folder(&mut self, path: &Path, name: &str) -> Result<(), ItemError> {
         let listing = folder::list(path)?;
         for found in listing.files {
-            // A text that a line of JSONL stands for isn't an item of its own as well.
+            // A text that a JSONL line refers to isn't an item of its own as well.
             if found.format == Format::Text && self.record.named.contains(&real_path(&found.path)) {
                 continue;
             }
@@ -102,7 +103,7 @@ impl Reading {
         if !listing.others.is_empty() {
             let others = names(listing.others.iter());
             self.record.warnings.push(format!(
-                "{name}: files that are neither text nor JSONL were passed over: {others}"
+                "{name}: skipped files that are neither text nor JSONL: {others}"
             ));
         }
         Ok(())
@@ -117,7 +118,7 @@ impl Reading {
             }
             self.record
                 .warnings
-                .push(format!("{name}: the same file as {first}; read once"));
+                .push(format!("{name}: same file as {first}; read once"));
             self.read.insert(real_path(path), first);
             return Ok(());
         }
@@ -181,12 +182,12 @@ impl Record {
         let read = open::whole_text(raw, LIMIT)?;
         if read.had_crlf {
             self.warnings
-                .push(format!("{name}: CRLF line ends were read as LF"));
+                .push(format!("{name}: CRLF line endings were read as LF"));
         }
         Ok(read.text)
     }
 
-    /// The text that a `path` field names, relative to the folder of its JSONL file.
+    /// Reads the text that a `path` field refers to, relative to the folder of its JSONL file.
     fn text_at(&mut self, path: &str, folder: Option<&Path>) -> Result<String, Wrong> {
         let Some(folder) = folder else {
             let problem = format!(
@@ -203,7 +204,7 @@ impl Record {
     }
 
     fn text_of(&mut self, path: &Path, name: &str) -> Result<String, FileProblem> {
-        // Anything else, such as a pipe, might never end.
+        // Other file types, such as pipes, might never end.
         if !fs::metadata(path).map_err(FileProblem::of_io)?.is_file() {
             return Err(FileProblem::NotAFile);
         }
@@ -215,7 +216,8 @@ impl Record {
         self.text(name, &raw)
     }
 
-    /// Makes controls of a file's items. One that was opted out, or planted, is hardly a text that no model saw.
+    /// Turns the items of a file into controls. Warns about opted-out and planted texts, which a
+    /// model may well have seen.
     fn controls(&mut self, file: &str, items: &mut [Item]) {
         let mut odd = 0;
         for item in items {
@@ -224,7 +226,7 @@ impl Record {
         }
         if odd > 0 {
             self.warnings.push(format!(
-                "{file}: read as controls, though {odd} of its lines are canaries or say how they were opted out; a control \
+                "{file}: read as controls, though {odd} of its lines are canaries or have an opt-out; a control \
                  must be a text the model can't have seen"
             ));
         }
@@ -233,7 +235,7 @@ impl Record {
     fn unknown_fields(&mut self, file: &str, unknown: &BTreeSet<String>) {
         if !unknown.is_empty() {
             self.warnings.push(format!(
-                "{file}: unknown fields were ignored: {}",
+                "{file}: ignored unknown fields: {}",
                 names(unknown.iter())
             ));
         }
@@ -251,7 +253,7 @@ fn text_item(id: &str, file: &str, text: String) -> Item {
     )
 }
 
-/// The path without links; the path itself where the system has no such thing, as for a pipe.
+/// The canonical path, or the path itself if there is none, as for a pipe.
 fn real_path(path: &Path) -> PathBuf {
     fs::canonicalize(path).unwrap_or_else(|_| path.to_path_buf())
 }

@@ -1,74 +1,75 @@
-//! What a policy says of a run: the decision, its findings and what they were compared with.
+//! A policy's decision on a run, its findings, and the baseline they were compared with.
 
 use super::Level;
 use crate::digest::Digest;
 use crate::items::ItemId;
 use serde::{Deserialize, Serialize};
 
-/// What the policy says of a run.
+/// The policy's decision on a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Outcome {
-    /// Everything that was asked for was measured and nothing denied was found.
+    /// Everything requested was measured, and nothing denied was found.
     Pass,
     /// Something the policy denies was found.
     Block,
-    /// It can't be decided; never to be taken for a pass.
+    /// No decision is possible; must never be treated as a pass.
     Undecided,
 }
 
-/// A decision and why.
+/// A decision and its reasons.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Decision {
     pub outcome: Outcome,
-    /// In words, the deciding ones first. Never empty.
+    /// In words, the decisive ones first. Never empty.
     pub reasons: Vec<String>,
     /// Things that don't change the outcome: warned levels, waivers that match nothing.
     pub warnings: Vec<String>,
-    /// Every item whose level the policy denies or warns of, in the report's order.
+    /// Every item whose level the policy denies or warns about, in the report's order.
     pub findings: Vec<Finding>,
-    /// What they were compared with, if there was a baseline.
+    /// The baseline that findings were compared with, if there was one.
     pub baseline: Option<Baseline>,
 }
 
-/// An item that the policy has something to say of.
+/// An item that the policy denies or warns about.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Finding {
     pub item: ItemId,
     pub level: Level,
     pub action: Action,
-    /// Whether the baseline lacks it, at that level or a graver one. Absent where there was no baseline.
+    /// True if the baseline lacks it at that level or a worse one. Absent without a baseline.
     pub new: Option<bool>,
 }
 
-/// What the policy makes of a finding.
+/// What the policy does with a finding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Action {
-    /// Whether it blocks is for the policy's limits to say: by default one finding does.
+    /// Counts against the policy's limits, which decide whether the run is blocked: by default one
+    /// finding blocks.
     Denied,
     Warned,
-    /// Denied, but accepted by a waiver that still holds.
+    /// Denied, but accepted by a valid waiver.
     Waived,
     /// Denied, and its waiver has expired.
     WaiverExpired,
-    /// Denied, but the baseline has it, and the policy counts only what is new.
+    /// Denied, but the baseline has it, and the policy counts only new findings.
     Known,
 }
 
-/// A report that findings were compared with.
+/// The report that findings were compared with.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Baseline {
-    /// The model as its user named it.
+    /// The model, as the user named it.
     pub model: String,
-    /// SHA-256 of its files.
+    /// SHA-256 of the model's files.
     pub model_digest: Digest,
-    /// SHA-256 of its windows.
+    /// SHA-256 of the report's windows.
     pub plan_digest: Digest,
-    /// When its run began: RFC 3339, UTC.
+    /// Start of its run: RFC 3339, UTC.
     pub created_at: String,
-    /// Findings that could be compared with it.
+    /// Number of findings that could be compared with it.
     pub compared: u64,
-    /// Findings that couldn't be, and count as new.
+    /// Number of findings that couldn't, and count as new.
     pub not_compared: u64,
 }

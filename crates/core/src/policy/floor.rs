@@ -1,4 +1,4 @@
-//! The floor: a probability below which texts aren't told apart.
+//! The floor: probabilities below it count as equal.
 
 use super::{Policy, Problem};
 use crate::policy::Statistic;
@@ -17,7 +17,7 @@ pub(super) fn check(
     }
     if !(floor > 0.0 && floor <= tau) {
         let problem = format!(
-            "floor = {floor} isn't from 0 to tau = {tau}; write such as floor = {}",
+            "floor = {floor} is not in the range 0 to tau = {tau}; write for example floor = {}",
             tau / 1000.0
         );
         return Err((start, problem));
@@ -28,24 +28,25 @@ pub(super) fn check(
         Statistic::VerbatimRun => {
             "verbatim_run compares runs of first choices, however unlikely the rest is"
         }
-        Statistic::Census => "census ranks every window, the unlikely ones too",
+        Statistic::Census => "census ranks every window, unlikely ones included",
     };
     Err((
         start,
         format!(
-            "a floor goes with statistic = \"max_log_p_z\" only: {needs}; remove floor, or change the one"
+            "a floor works only with statistic = \"max_log_p_z\": {needs}; remove floor, or change the statistic"
         ),
     ))
 }
 
 impl Policy {
-    /// `ln floor`; `-inf` where there is none.
+    /// `ln floor`; `-inf` without a floor.
     pub fn ln_floor(&self) -> f64 {
         self.floor.ln()
     }
 
-    /// A value of `ln p_z` under plain sampling as it is compared: below the floor all are one, `-inf`. Items and controls
-    /// get the same function, so that conformal p-values stay valid.
+    /// A value of `ln p_z` under plain sampling, as it is compared: all values below the floor
+    /// become `-inf`. The same function applies to items and controls, so that conformal p-values
+    /// stay valid.
     pub fn censored(&self, log_p_z: f64) -> f64 {
         if log_p_z < self.ln_floor() {
             f64::NEG_INFINITY
@@ -60,7 +61,7 @@ mod tests {
     use crate::policy::{Policy, SCHEMA};
 
     #[test]
-    fn a_floor_is_none_or_at_most_tau_and_says_why_where_it_makes_no_sense() {
+    fn floors_are_at_most_tau_and_need_max_log_p_z() {
         let read = |text: &str| Policy::parse("p.toml", &format!("schema = {SCHEMA:?}\n{text}"));
         for (text, floor) in [
             ("", 0.0),
@@ -77,21 +78,21 @@ mod tests {
         for (text, expected) in [
             (
                 "floor = 0.002",
-                "p.toml:2: floor = 0.002 isn't from 0 to tau = 0.001; write such as floor = 0.000001",
+                "p.toml:2: floor = 0.002 is not in the range 0 to tau = 0.001; write for example floor = 0.000001",
             ),
-            ("floor = -1", "p.toml:2: floor = -1 isn't"),
-            ("floor = nan", "p.toml:2: floor = NaN isn't"),
+            ("floor = -1", "p.toml:2: floor = -1 is not"),
+            ("floor = nan", "p.toml:2: floor = NaN is not"),
             (
                 "statistic = \"census\"\nfloor = 0.0001",
-                "p.toml:3: a floor goes with statistic = \"max_log_p_z\" only: census",
+                "p.toml:3: a floor works only with statistic = \"max_log_p_z\": census",
             ),
             (
                 "statistic = \"mean_log_prob\"\nfloor = 0.0001",
-                "p.toml:3: a floor goes with",
+                "p.toml:3: a floor works only with",
             ),
             (
                 "statistic = \"verbatim_run\"\nfloor = 0.0001",
-                "p.toml:3: a floor goes with",
+                "p.toml:3: a floor works only with",
             ),
         ] {
             let message = read(text).unwrap_err().to_string();
@@ -100,7 +101,7 @@ mod tests {
     }
 
     #[test]
-    fn below_the_floor_all_values_are_one() {
+    fn values_below_the_floor_are_equal() {
         let none = Policy::default();
         let quick = Policy::open("quick").unwrap();
         assert_eq!(

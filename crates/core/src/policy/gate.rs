@@ -5,23 +5,24 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use toml::Spanned;
 
-/// How many findings of a level in `deny` block a run: it blocks if any of these limits is passed.
+/// How many findings at a level in `deny` block a run: exceeding any of these limits blocks.
 ///
-/// What counts is what is denied and not waived, among opted-out texts and canaries. Controls and positive controls are
-/// never findings, and are in no rate.
+/// Denied findings without a waiver count, among opted-out texts and canaries. Controls and
+/// positive controls are never findings, and count in no rate.
 #[derive(Clone, Debug, PartialEq)]
 pub struct GateRules {
-    /// More findings than this block, of both kinds together; absent = their number is no limit. Always present where no
+    /// More findings than this block, both kinds together; absent = unlimited. Always present if no
     /// other limit is.
     pub max_findings: Option<u64>,
-    /// A greater share than this blocks, 0 to 1: findings among the decided items of a kind, opted-out texts and canaries
-    /// apart.
+    /// A larger share than this blocks, 0 to 1: findings among the decided items of a kind,
+    /// opted-out texts and canaries separately.
     pub max_rate: Option<f64>,
-    /// So does an interval of that share that ends above this, 0 to 1 (Clopper-Pearson, two-sided).
+    /// An interval of that share (Clopper-Pearson, two-sided) that ends above this blocks as well,
+    /// 0 to 1.
     pub max_rate_upper: Option<f64>,
     /// Confidence of that interval, such as .95.
     pub confidence: f64,
-    /// Only findings count that a baseline doesn't have. Without a baseline nothing is decided.
+    /// Count only findings that a baseline lacks. Without a baseline the run is undecided.
     pub new_only: bool,
 }
 
@@ -38,24 +39,27 @@ impl Default for GateRules {
     }
 }
 
-/// When findings block: if any of the limits given is passed. Findings are the levels in deny, without what is waived.
+/// When findings block: if any of the given limits is exceeded. Findings are items at the levels in
+/// deny, without waived ones.
 #[derive(Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(rename = "Gate")]
 pub(super) struct RawGate {
-    /// More findings than this block, opted-out texts and canaries together. Left out, it is 0 where no other limit is given,
-    /// and no limit otherwise.
+    /// More findings than this block, opted-out texts and canaries together. If omitted, it is 0
+    /// without another limit, and unlimited with one.
     max_findings: Option<u32>,
-    /// A greater share than this blocks: findings among the decided items of a kind, opted-out texts and canaries apart.
+    /// A larger share than this blocks: findings among the decided items of a kind, opted-out texts
+    /// and canaries separately.
     #[schemars(schema_with = "schema::floor")]
     max_rate: Option<Spanned<f64>>,
-    /// So does a Clopper-Pearson interval of that share that ends above this.
+    /// A Clopper-Pearson interval of that share that ends above this blocks as well.
     #[schemars(schema_with = "schema::share")]
     max_rate_upper: Option<Spanned<f64>>,
     /// Two-sided confidence of that interval.
     #[schemars(schema_with = "schema::share")]
     confidence: Option<Spanned<f64>>,
-    /// Count only what is new against a baseline (byrote gate --baseline); without one the run is undecided.
+    /// Count only findings that are new against a baseline (byrote gate --baseline); without one
+    /// the run is undecided.
     new_only: Option<bool>,
 }
 
@@ -63,12 +67,14 @@ impl RawGate {
     pub(super) fn check(self, built_in: GateRules) -> Result<GateRules, Problem> {
         let max_rate = rate(self.max_rate)?;
         let max_rate_upper = share("max_rate_upper", self.max_rate_upper)?;
-        // A limit of none beside a rate would make the rate mean nothing.
-        let unless_others = built_in
-            .max_findings
-            .filter(|_| max_rate.is_none() && max_rate_upper.is_none());
+        // A default limit of 0 findings would make a rate meaningless.
+        let default = if max_rate.is_none() && max_rate_upper.is_none() {
+            built_in.max_findings
+        } else {
+            None
+        };
         Ok(GateRules {
-            max_findings: self.max_findings.map(u64::from).or(unless_others),
+            max_findings: self.max_findings.map(u64::from).or(default),
             max_rate,
             max_rate_upper,
             confidence: share("confidence", self.confidence)?.unwrap_or(built_in.confidence),
@@ -77,7 +83,7 @@ impl RawGate {
     }
 }
 
-/// A share of which 1 would be no limit.
+/// A share; 1 would be no limit.
 fn rate(value: Option<Spanned<f64>>) -> Result<Option<f64>, Problem> {
     let Some(value) = value else { return Ok(None) };
     let (start, value) = (value.span().start, value.into_inner());
@@ -86,7 +92,9 @@ fn rate(value: Option<Spanned<f64>>) -> Result<Option<f64>, Problem> {
     }
     Err((
         start,
-        format!("max_rate = {value} isn't from 0 to 1; write a share such as max_rate = 0.01"),
+        format!(
+            "max_rate = {value} is not in the range 0 to 1; write a share such as max_rate = 0.01"
+        ),
     ))
 }
 
@@ -169,25 +177,25 @@ mod tests {
     }
 
     #[test]
-    fn limits_that_are_none_say_what_to_write() {
+    fn invalid_limits_are_refused_with_the_fix() {
         for (text, expected) in [
             (
                 "max_rate = 1",
-                "p.toml:3: max_rate = 1 isn't from 0 to 1; write a share such as max_rate = 0.01",
+                "p.toml:3: max_rate = 1 is not in the range 0 to 1; write a share such as max_rate = 0.01",
             ),
-            ("max_rate = -0.1", "p.toml:3: max_rate = -0.1 isn't"),
-            ("max_rate = nan", "p.toml:3: max_rate = NaN isn't"),
+            ("max_rate = -0.1", "p.toml:3: max_rate = -0.1 is not"),
+            ("max_rate = nan", "p.toml:3: max_rate = NaN is not"),
             (
                 "max_rate_upper = 2",
-                "p.toml:3: max_rate_upper = 2 isn't between 0 and 1",
+                "p.toml:3: max_rate_upper = 2 is not between 0 and 1",
             ),
             (
                 "max_rate_upper = 0",
-                "p.toml:3: max_rate_upper = 0 isn't between 0 and 1",
+                "p.toml:3: max_rate_upper = 0 is not between 0 and 1",
             ),
             (
                 "confidence = 95",
-                "p.toml:3: confidence = 95 isn't between 0 and 1",
+                "p.toml:3: confidence = 95 is not between 0 and 1",
             ),
             ("max_findings = -1", "p.toml:3: invalid value"),
             ("max_finding = 1", "p.toml:3: unknown field `max_finding`"),

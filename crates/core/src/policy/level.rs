@@ -1,9 +1,9 @@
-//! What was found out about an item.
+//! The verdict level of an item.
 
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
-/// What was found out about an item. In order of weight, the gravest first.
+/// The verdict level of an item, the most severe first.
 #[derive(
     Clone,
     Copy,
@@ -19,20 +19,20 @@ use std::fmt;
 )]
 #[serde(rename_all = "snake_case")]
 pub enum Level {
-    /// Likelier than controls explain, and within the policy's sample budget.
+    /// Significantly likelier than the controls, and within the policy's sample budget.
     Extractable,
-    /// Likelier than controls explain, but dearer than the budget.
+    /// Significantly likelier than the controls, but above the sample budget.
     Memorized,
-    /// Within the budget, but so are texts the model can't have seen.
+    /// Within the sample budget, but so are texts the model can't have seen.
     Predictable,
-    /// Measured in full; no evidence of memorization.
+    /// Completely measured; no evidence of memorization.
     Clear,
-    /// Can't tell; the reasons say what is missing.
+    /// Undecided; the reasons say what is missing.
     Inconclusive,
 }
 
 impl Level {
-    /// Whether it says that the model memorized the text.
+    /// True for `Extractable` and `Memorized`.
     pub fn is_memorization(self) -> bool {
         matches!(self, Self::Extractable | Self::Memorized)
     }

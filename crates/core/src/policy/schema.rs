@@ -1,16 +1,18 @@
-//! The JSON Schema of policy files, by which editors complete and check them: `docs/schema/policy.v1.json`.
+//! The JSON Schema of policy files, for completion and checks in editors:
+//! `docs/schema/policy.v1.json`.
 
 use super::{RawPolicy, SCHEMA};
 use schemars::{Schema, SchemaGenerator, json_schema};
 use serde_json::Value;
 
-/// The JSON Schema of policy files, made from the types that read them. It is a little stricter than TOML can be: where a
-/// file may hold a date, the schema sees the string that editors make of it.
+/// The JSON Schema of policy files, generated from the types that read them. It is slightly
+/// stricter than TOML: where a file may contain a date, the schema expects the string that editors
+/// turn it into.
 pub fn schema() -> Value {
     let mut schema = schemars::schema_for!(RawPolicy).to_value();
     if let Some(object) = schema.as_object_mut() {
         object.insert("title".to_owned(), Value::from(SCHEMA));
-        // A field whose schema is given by hand counts as required, though it may be left out.
+        // A field with a custom schema counts as required, though it may be omitted.
         object.insert("required".to_owned(), serde_json::json!(["schema"]));
     }
     for section in ["/$defs/FollowUp", "/$defs/Gate"] {
@@ -30,7 +32,7 @@ pub(super) fn share(_: &mut SchemaGenerator) -> Schema {
     json_schema!({ "type": "number", "exclusiveMinimum": 0, "exclusiveMaximum": 1 })
 }
 
-/// From 0 on, below 1.
+/// At least 0, below 1.
 pub(super) fn floor(_: &mut SchemaGenerator) -> Schema {
     json_schema!({ "type": "number", "minimum": 0, "exclusiveMaximum": 1 })
 }
@@ -62,7 +64,7 @@ mod tests {
     use crate::policy::{Policy, READY};
     use std::path::Path;
 
-    /// A policy file as an editor sees it: dates are strings.
+    /// A policy file as an editor sees it, with dates as strings.
     fn as_json(text: &str) -> Value {
         let text = text.replace("= 2027-12-31", "= \"2027-12-31\"");
         serde_json::to_value(text.parse::<toml::Table>().unwrap()).unwrap()
@@ -83,7 +85,7 @@ mod tests {
     }
 
     #[test]
-    fn ready_policies_keep_to_the_schema_and_wrong_ones_break_it() {
+    fn built_in_policies_match_the_schema_and_invalid_ones_do_not() {
         let validator = jsonschema::validator_for(&schema()).unwrap();
         for (name, text) in READY {
             let errors: Vec<String> = validator

@@ -1,4 +1,4 @@
-//! Waivers: findings that were accepted, for a reason and until a day.
+//! Waivers: accepted findings, with a reason and an expiry date.
 
 use super::{Problem, filled, schema};
 use crate::items::ItemId;
@@ -12,7 +12,7 @@ use toml::Spanned;
 pub struct Waiver {
     pub item: ItemId,
     pub reason: String,
-    /// The last day on which it holds.
+    /// The last day of its validity.
     pub expires: Date,
     pub approver: Option<String>,
 }
@@ -27,7 +27,7 @@ pub(super) struct RawWaiver {
     /// Why the finding is accepted.
     #[schemars(with = "String")]
     reason: Spanned<String>,
-    /// The last day on which the waiver holds: a TOML date, or a string such as "2027-01-31".
+    /// The last day of the waiver's validity: a TOML date, or a string such as "2027-01-31".
     #[schemars(schema_with = "schema::day")]
     expires: Spanned<toml::Value>,
     /// Who accepted it.
@@ -44,7 +44,7 @@ impl RawWaiver {
         let expires = expires.parse::<Date>().map_err(|_| {
             (
                 start,
-                format!("expires = {expires} isn't a date; write it as expires = \"2027-01-31\""),
+                format!("expires = {expires} is not a date; write it as expires = \"2027-01-31\""),
             )
         })?;
         Ok(Waiver {

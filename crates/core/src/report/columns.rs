@@ -140,7 +140,30 @@ pub const COLUMNS: &[Column] = &[
         Type::Text,
         "",
         "The deciding reason of the verdict, in words",
-        |row| text(row.item.verdict.reasons.first().map(String::as_str)),
+        |row| {
+            text(
+                row.item
+                    .verdict
+                    .reasons
+                    .first()
+                    .map(|reason| reason.message.as_str()),
+            )
+        },
+    ),
+    column(
+        "reason_code",
+        Type::Text,
+        "",
+        "The code of that reason",
+        |row| {
+            text(
+                row.item
+                    .verdict
+                    .reasons
+                    .first()
+                    .map(|reason| reason.code.id()),
+            )
+        },
     ),
     column(
         "waiver_reason",

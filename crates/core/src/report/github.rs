@@ -86,7 +86,7 @@ fn annotation(out: &mut String, standings: &Standings<'_>, item: &ReportItem, st
         escape::github_property(&item.origin.file),
         item.origin.line.unwrap_or(1),
         escape::github_property(&format!("byrote: {title}")),
-        escape::github_message(&format!("{}: {}{waiver}", item.id, standing::reason(item)))
+        escape::github_message(&format!("{}: {}{waiver}", item.id, standing::message(item)))
     );
 }
 

@@ -6,6 +6,7 @@
 use super::standing::{self, Standing, Standings};
 use super::{Report, ReportItem, escape, words};
 use crate::policy::decision::Outcome;
+use crate::verdict::Reason;
 use std::fmt::Write as _;
 
 /// How a case came out.
@@ -119,7 +120,7 @@ fn decision(report: &Report) -> Suite {
 
 fn case(standings: &Standings<'_>, item: &ReportItem) -> Case {
     let level = item.verdict.level;
-    let reason = standing::reason(item);
+    let reason = standing::message(item);
     let said = format!("{level}: {reason}");
     let waiver = |what: &str| match standings.waiver(&item.id) {
         Some(waiver) => format!("{level}, {what} {}: {}", waiver.expires, waiver.reason),
@@ -141,7 +142,7 @@ fn case(standings: &Standings<'_>, item: &ReportItem) -> Case {
     let mut lines = Vec::new();
     if !matches!(came, Came::Passed) {
         lines.push(format!("Read at {}", item.origin));
-        lines.extend(item.verdict.reasons.iter().cloned());
+        lines.extend(item.verdict.reasons.iter().map(Reason::to_string));
     }
     let class = match item.kind {
         crate::items::Kind::OptOut => "byrote.opt_out",

@@ -200,7 +200,7 @@ fn findings(out: &mut String, report: &Report) {
             item.verdict
                 .reasons
                 .first()
-                .map_or_else(String::new, |reason| escape::markdown(reason)),
+                .map_or_else(String::new, |reason| escape::markdown(&reason.message)),
         );
     }
     and_more(out, items.len(), "more in `report.json`");
@@ -376,7 +376,7 @@ pub(crate) mod tests {
         let mut report = fixture::report();
         // Ids and reasons of any length: 25 rows alone are more than GitHub takes.
         for item in &mut report.items {
-            item.verdict.reasons[0] = "*[long](x) | `reason` é ".repeat(4_000);
+            item.verdict.reasons[0].message = "*[long](x) | `reason` é ".repeat(4_000);
         }
         let all = whole(&report);
         assert!(all.len() > MOST_BYTES, "{}", all.len());

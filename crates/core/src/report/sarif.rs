@@ -270,6 +270,7 @@ fn result(standings: &Standings<'_>, item: &ReportItem, standing: Standing, inde
             },
             "logicalLocations": [{ "name": escape::visible(&item.id.0), "kind": "item" }],
         }],
+        "properties": { "reason": standing::reason(item).map(|reason| reason.code) },
         "partialFingerprints": { "primaryLocationLineHash": fingerprint(rule, item) },
     });
     // The standard (3.27.23): where one result of a run has suppressions, all have, be they none.
@@ -296,7 +297,7 @@ fn message(item: &ReportItem) -> String {
         "{} is {}: {}",
         item.id,
         item.verdict.level,
-        standing::reason(item)
+        standing::message(item)
     ))
 }
 

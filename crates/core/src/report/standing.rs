@@ -6,7 +6,7 @@ use crate::items::{ItemId, Kind};
 use crate::policy::Level;
 use crate::policy::Waiver;
 use crate::policy::decision::{Action, Finding, Outcome};
-use crate::verdict;
+use crate::verdict::{self, Reason};
 use std::collections::HashMap;
 
 /// How one item stands. In order of weight, the gravest first.
@@ -129,10 +129,14 @@ impl<'a> Standings<'a> {
     }
 }
 
-/// Why an item isn't as it should be, in words: what wasn't measured, or the first reason of its verdict.
-pub(crate) fn reason(item: &ReportItem) -> String {
-    let first = || item.verdict.reasons.first().cloned().unwrap_or_default();
-    verdict::not_measured(&item.evidence).unwrap_or_else(first)
+/// Why an item isn't as it should be: what wasn't measured, or the first reason of its verdict.
+pub(crate) fn reason(item: &ReportItem) -> Option<Reason> {
+    verdict::not_measured(&item.evidence).or_else(|| item.verdict.reasons.first().cloned())
+}
+
+/// That reason in words.
+pub(crate) fn message(item: &ReportItem) -> String {
+    reason(item).map_or_else(String::new, |reason| reason.message)
 }
 
 /// Whether the report's decision is a pass. Without a decision nothing passed.

@@ -12,6 +12,7 @@ use crate::run::follow_up::{Continuation, FollowUp};
 use crate::run::{FollowUpRow, Plan, ProbedItem, RunManifest, ScoredWindow};
 use crate::tokens::BosChoice;
 use crate::verdict::tests::evidence;
+use crate::verdict::{Reason, ReasonCode};
 use crate::window::{ProbedForm, Reflow, Stride, WindowConfig, WindowId};
 use jiff::civil::date;
 
@@ -34,7 +35,7 @@ pub(crate) fn item(id: &str, kind: Kind, level: Level) -> ReportItem {
         verdict: Verdict {
             item: id.clone(),
             level,
-            reasons: vec!["made up".to_owned()],
+            reasons: vec![Reason::new(ReasonCode::WithinBudget, "made up")],
             validity: None,
         },
         evidence: evidence(1, -50.0, -50.0),

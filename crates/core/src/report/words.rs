@@ -388,7 +388,7 @@ pub(crate) fn unmeasured(report: &Report) -> Vec<(&ReportItem, String)> {
     report
         .items
         .iter()
-        .filter_map(|item| Some((item, verdict::not_measured(&item.evidence)?)))
+        .filter_map(|item| Some((item, verdict::not_measured(&item.evidence)?.message)))
         .collect()
 }
 

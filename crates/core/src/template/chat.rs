@@ -1,4 +1,4 @@
-//! A checkpoint's own chat template: where it stands, and rendering a conversation with it.
+//! A checkpoint's own chat template: finding it, and rendering a conversation with it.
 
 use super::{TemplateError, engine};
 use crate::digest::Digest;
@@ -14,24 +14,25 @@ pub struct Message {
     pub content: String,
 }
 
-/// A chat template, and the special tokens it may name.
+/// A chat template, and the special tokens it may use.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ChatTemplate {
-    /// The file it stands in, for messages.
+    /// Its file, for messages.
     pub file: String,
     pub source: String,
-    /// `bos_token`, `eos_token` and the like, by those names.
+    /// `bos_token`, `eos_token` and so on, by these names.
     pub tokens: BTreeMap<String, String>,
 }
 
 impl ChatTemplate {
-    /// The template of a checkpoint in Hugging Face's layout: `jinja` (the text of `chat_template.jinja`, with its name)
-    /// before what `tokenizer_config.json` holds under `chat_template`, which is a template or a list of named ones, of
-    /// which `default` is taken. `None` if it has none.
+    /// The template of a checkpoint in Hugging Face's layout: `jinja` (the text of
+    /// `chat_template.jinja`, with its name) takes precedence over `chat_template` in
+    /// `tokenizer_config.json`, which is a template or a list of named ones, of which `default` is
+    /// used. `None` if it has none.
     ///
     /// # Errors
-    /// When the config can't be read, or holds several templates and none is the default.
-    pub fn of_config(
+    /// When the config can't be read, or has several templates and none is the default.
+    pub fn from_config(
         config: Option<(&str, &[u8])>,
         jinja: Option<(&str, String)>,
     ) -> Result<Option<Self>, TemplateError> {
@@ -70,13 +71,14 @@ impl ChatTemplate {
         Digest::of_bytes(self.source.as_bytes())
     }
 
-    /// The conversation as the model was trained to read it, up to the end of the last turn and whatever closes it.
+    /// The conversation in the format that the model was trained on, up to the end of the last turn
+    /// and its closing tokens.
     ///
-    /// Variables are those of transformers' `apply_chat_template` without tools; `enable_thinking` is false, so that a
-    /// model that may think first is asked for the answer itself.
+    /// Variables are those of transformers' `apply_chat_template` without tools; `enable_thinking`
+    /// is false, so that a model that may think first is asked for the answer itself.
     ///
     /// # Errors
-    /// When the template fails or takes more than it may.
+    /// When the template fails or exceeds its limits.
     pub fn render(&self, messages: &[Message]) -> Result<String, TemplateError> {
         let tokens = self
             .tokens

@@ -8,20 +8,20 @@ use crate::tokens::{EncodeError, TextEncoder};
 use crate::window::{Placement, TemplateId, Window, WindowId};
 use std::collections::HashMap;
 
-/// What stands for text while the words around it are encoded: the tokens of those words can depend on whether a space
-/// follows.
+/// Placeholder for a text while encoding the words around it: their tokens can depend on whether a
+/// space follows.
 const WORD: &str = "text";
 
 /// A template rendered for one checkpoint.
 #[derive(Clone, Debug)]
 pub struct Rendered {
     pub id: TemplateId,
-    /// Whether a chat template wrote it, which then decides about BOS, too.
+    /// Whether a chat template rendered it, which then also decides about BOS.
     turns: bool,
     pieces: HashMap<Known, Vec<Piece>>,
 }
 
-/// Token ids of what a template puts before the prefix, and between prefix and suffix.
+/// Token ids that a template puts before the prefix, and between prefix and suffix.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Frame {
     pub before: Vec<u32>,
@@ -32,12 +32,12 @@ pub struct Frame {
 #[derive(Clone, Copy, Debug)]
 pub struct Bos {
     pub choice: BosChoice,
-    /// The token in front of every bare window, if there is one.
+    /// The token in front of every bare window, if any.
     pub token: Option<u32>,
 }
 
 impl Rendered {
-    /// Brings the renderings of a template together.
+    /// Combines the renderings of a template.
     pub fn new(template: &Template, pieces: HashMap<Known, Vec<Piece>>) -> Self {
         Self {
             id: template.id.clone(),
@@ -48,12 +48,14 @@ impl Rendered {
 
     /// The bare windows of an item under this template.
     ///
-    /// Prefix and suffix stay the ids they are. Of the words around them the tokens are those of one encoding in which a
-    /// stand-in has the text's place; spaces before a text that begins with one itself are left out. The spelling of a
-    /// special token is that token in the template's words and plain text in title and author.
+    /// The ids of prefix and suffix stay unchanged. The tokens of the words around them come from
+    /// one encoding with a placeholder for the text; spaces before a text that begins with a space
+    /// itself are dropped. The spelling of a special token becomes that token in the template's
+    /// words, and is plain text in title and author.
     ///
-    /// A template without turns is text: it gets the BOS that text gets. A chat template writes its own BOS or does
-    /// without; `BosChoice::Always` adds one it lacks, `Never` takes it away. It never stands there twice.
+    /// A template without turns is text: it gets the same BOS as text. A chat template writes its
+    /// own BOS or has none; `BosChoice::Always` adds a missing one, `Never` removes it. There are
+    /// never two.
     ///
     /// # Errors
     /// When the tokenizer can't encode the template's words.
@@ -67,7 +69,7 @@ impl Rendered {
         if self.id.is_none() {
             return Ok(windows.to_vec());
         }
-        // White space at its ends is trimmed wherever a chat template trims what it is given.
+        // Chat templates trim their inputs, so white space at the ends is trimmed everywhere.
         let title = item
             .title
             .as_deref()
@@ -169,7 +171,7 @@ struct Words<'a> {
 }
 
 impl Words<'_> {
-    /// Encodes the words around prefix and suffix, which begin with a space or don't.
+    /// Encodes the words around prefix and suffix; each of the two may begin with a space.
     fn encode(&self, (prefix_spaced, suffix_spaced): (bool, bool)) -> Result<Frame, EncodeError> {
         let mut text = Spelled::default();
         let (mut prefix, mut suffix) = (0..0, 0..0);
@@ -201,7 +203,8 @@ impl Words<'_> {
                 .collect();
             match apart {
                 Some(ids) if !ids.is_empty() => Ok(ids),
-                // A token holds the end of the template's words and the beginning of the text: by themselves, then.
+                // One token contains the end of the template's words and the beginning of the text,
+                // so encode the words alone.
                 _ => Ok(self.tokenizer.encode_template(&text.parts(start, end))?.ids),
             }
         };
@@ -212,11 +215,11 @@ impl Words<'_> {
     }
 }
 
-/// A text of which some stretches are a template's own words.
+/// A text, parts of which are a template's own words.
 #[derive(Default)]
 struct Spelled {
     whole: String,
-    /// Where each stretch ends, and whether it is the template's.
+    /// The end of each part, and whether it belongs to the template.
     ends: Vec<(usize, bool)>,
 }
 
@@ -226,7 +229,7 @@ impl Spelled {
         self.ends.push((self.whole.len(), literal));
     }
 
-    /// Puts the stand-in of a text; gives its place.
+    /// Adds the placeholder of a text; returns its position.
     fn stand_in(&mut self, spaced: bool) -> std::ops::Range<usize> {
         if spaced {
             let trimmed = self.whole.trim_end_matches(' ').len();
@@ -241,7 +244,7 @@ impl Spelled {
         start..self.whole.len()
     }
 
-    /// The stretches between two of its bytes.
+    /// The parts between two byte positions.
     fn parts(&self, start: usize, end: usize) -> Vec<(&str, bool)> {
         let mut from = 0;
         let mut parts = Vec::new();

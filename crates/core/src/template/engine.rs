@@ -1,4 +1,4 @@
-//! Rendering Jinja as transformers renders it, with limits that no honest template meets.
+//! Renders Jinja as transformers does, with limits that no legitimate template reaches.
 
 use super::TemplateError;
 use jiff::civil::{DateTime, datetime};
@@ -8,25 +8,25 @@ use serde::Serialize as _;
 use serde_json::ser::{Formatter, PrettyFormatter, Serializer};
 use std::io::{self, Write};
 
-/// Longest source of a template, in bytes. Published ones have up to 20 thousand.
+/// Maximum size of a template's source, in bytes. Published ones have up to 20 thousand.
 pub(super) const LONGEST: usize = 1 << 20;
-/// Steps of a rendering. Published templates take a few thousand for a short conversation.
+/// Maximum steps of a rendering. Published templates take a few thousand for a short conversation.
 const FUEL: u64 = 1_000_000;
-/// Depth of macros and loops that call themselves.
+/// Maximum depth of recursive macros and loops.
 const DEPTH: usize = 64;
-/// Most bytes that may come out.
+/// Maximum size of the output, in bytes.
 const OUTPUT: usize = 1 << 20;
 
-/// The day that templates are told it is, so that the same run gives the same tokens whenever it is made. It is the one
-/// that Llama 3.1 falls back on.
+/// The date that templates see, fixed so that the same run always gives the same tokens. Llama 3.1
+/// falls back on the same date.
 fn today() -> DateTime {
     datetime(2024, 7, 26, 0, 0, 0, 0)
 }
 
-/// Renders `source`, which stands in `file`.
+/// Renders `source`, the content of `file`.
 ///
 /// # Errors
-/// When it is no template, fails, or takes more steps, depth or room than it may.
+/// When it isn't a template, fails, or exceeds the limit on steps, depth or output.
 pub(super) fn render(file: &str, source: &str, context: Value) -> Result<String, TemplateError> {
     if source.len() > LONGEST {
         return Err(TemplateError::TooLong {
@@ -60,13 +60,13 @@ pub(super) fn render(file: &str, source: &str, context: Value) -> Result<String,
     };
     match template.render_captured_to(context, &mut out) {
         Ok(_) => {}
-        Err(_) if out.full => return Err(fail(format!("more than {OUTPUT} bytes come out of it"))),
+        Err(_) if out.full => return Err(fail(format!("its output has more than {OUTPUT} bytes"))),
         Err(e) => return Err(fail(say(&e))),
     }
     String::from_utf8(out.bytes).map_err(|e| fail(e.to_string()))
 }
 
-/// What went wrong and in which line, in one line.
+/// The problem and its line, in one line.
 fn say(error: &Error) -> String {
     let line = error
         .line()
@@ -81,7 +81,7 @@ fn say(error: &Error) -> String {
     format!("{what}{line}")
 }
 
-/// Output that ends where it gets too long.
+/// Output that stops at its size limit.
 struct Bounded {
     bytes: Vec<u8>,
     full: bool,
@@ -102,15 +102,15 @@ impl Write for Bounded {
     }
 }
 
-/// transformers marks the assistant's words with `{% generation %}` for training; to everybody else the tag is nothing.
-/// What stands beside the tag's name says how white space is trimmed, and is kept.
+/// transformers marks the assistant's words with `{% generation %}` for training; the tag does
+/// nothing otherwise. The characters next to the tag's name control white space, and are kept.
 fn without_generation_tags(source: &str) -> String {
     let mut out = String::with_capacity(source.len());
     let mut rest = source;
     while let Some(at) = rest.find("{%") {
         let (before, tag) = rest.split_at(at);
         out.push_str(before);
-        // Behind the `{%`: the two may share their `%`.
+        // Search after the `{%`: the two might share their `%`.
         let Some(end) = tag[2..].find("%}").map(|end| end + 4) else {
             break;
         };
@@ -120,7 +120,8 @@ fn without_generation_tags(source: &str) -> String {
             "generation" => out.push_str(&tag.replace("generation", "if true")),
             "endgeneration" => out.push_str(&tag.replace("endgeneration", "endif")),
             _ => {
-                // A `%}` inside a string ends no tag; going on right behind `{%` copies it as it is.
+                // A `%}` inside a string doesn't end a tag; continuing after `{%` copies it
+                // unchanged.
                 out.push_str("{%");
                 rest = &rest[at + 2..];
                 continue;
@@ -167,7 +168,7 @@ fn strftime_now(format: String) -> Result<String, Error> {
 /// JSON as Python's `json.dumps(value, ensure_ascii=False)` writes it.
 fn to_json(value: &Value, _: Rest<Value>, options: Kwargs) -> Result<String, Error> {
     let indent: Option<usize> = options.get("indent").ok().flatten();
-    // ensure_ascii, sort_keys and separators are what they are by default in all published templates.
+    // ensure_ascii, sort_keys and separators have their defaults in all published templates.
     let _ = (
         options.get::<Option<Value>>("ensure_ascii"),
         options.get::<Option<Value>>("separators"),

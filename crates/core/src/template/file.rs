@@ -1,4 +1,4 @@
-//! Template files: what they hold, the built-in ones, and rendering them into pieces.
+//! Template files: their contents, the built-in ones, and rendering them into pieces.
 
 use super::chat::{ChatTemplate, Message};
 use super::{Known, Piece, TemplateError, TemplateInfo, engine};
@@ -8,7 +8,7 @@ use minijinja::Value;
 use serde::Deserialize;
 use std::path::Path;
 
-/// The built-in templates: the names under which they are asked for, and their files.
+/// The built-in templates: their names and files.
 const BUILTIN: &[(&str, &str)] = &[
     (
         "none",
@@ -32,14 +32,14 @@ const BUILTIN: &[(&str, &str)] = &[
     ),
 ];
 
-/// Longest id.
+/// Maximum length of an id.
 const LONGEST_ID: usize = 40;
 
-/// How text is put to a model: the contents of a template file.
+/// How text is presented to a model: the contents of a template file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Template {
     pub id: TemplateId,
-    /// What it does, in words.
+    /// Its description.
     pub about: String,
     /// The file, for messages.
     pub file: String,
@@ -48,7 +48,7 @@ pub struct Template {
     pub shape: Shape,
 }
 
-/// What is rendered.
+/// The content to render.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Shape {
     /// Plain text, for any model.
@@ -57,7 +57,7 @@ pub enum Shape {
     Turns(Vec<Message>),
 }
 
-/// A template file as it is written.
+/// A template file as written.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Raw {
@@ -83,7 +83,7 @@ enum Role {
 }
 
 impl Template {
-    /// The built-in template of that name, else the file of that path.
+    /// The built-in template with this name, or else the file at this path.
     ///
     /// # Errors
     /// When it is neither, or not a template.
@@ -110,10 +110,10 @@ impl Template {
         }
     }
 
-    /// A template from the text of its file.
+    /// Parses the text of a template file.
     ///
     /// # Errors
-    /// When it isn't one.
+    /// When it isn't a template.
     pub fn parse(source: &str, file: &str) -> Result<Self, TemplateError> {
         if source.len() > engine::LONGEST {
             let (bytes, most) = (source.len(), engine::LONGEST);
@@ -132,7 +132,7 @@ impl Template {
         let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
         if raw.id.is_empty() || raw.id.len() > LONGEST_ID || !raw.id.chars().all(plain) {
             return Err(bad(format!(
-                "id is {:?}; it takes up to {LONGEST_ID} lower-case letters, digits and hyphens",
+                "id is {:?}; an id has up to {LONGEST_ID} lower-case letters, digits and hyphens",
                 raw.id
             )));
         }
@@ -141,7 +141,8 @@ impl Template {
             (None, Some(turns)) => {
                 if turns.last().is_none_or(|turn| turn.role != Role::Assistant) {
                     return Err(bad(
-                        "the last of its turns must be the assistant's, which the suffix belongs to".to_owned()
+                        "the last turn must be the assistant's, because the suffix belongs to it"
+                            .to_owned(),
                     ));
                 }
                 Shape::Turns(turns.into_iter().map(RawTurn::message).collect())
@@ -160,7 +161,7 @@ impl Template {
             && template.shape != Shape::Text("{{ prefix }}{{ suffix }}".to_owned())
         {
             return Err(bad(
-                "the id \"none\" stands for the bare prefix; give it another one".to_owned(),
+                "the id \"none\" is reserved for the bare prefix; give it another one".to_owned(),
             ));
         }
         Ok(template)
@@ -171,21 +172,25 @@ impl Template {
         matches!(self.shape, Shape::Turns(_))
     }
 
-    /// What a report says of it.
+    /// Its description in a report.
     pub fn info(&self, chat: Option<&ChatTemplate>) -> TemplateInfo {
         TemplateInfo {
             id: self.id.clone(),
             about: self.about.clone(),
             digest: self.digest.clone(),
-            chat_template: chat.filter(|_| self.has_turns()).map(ChatTemplate::digest),
+            chat_template: match chat {
+                Some(chat) if self.has_turns() => Some(chat.digest()),
+                _ => None,
+            },
         }
     }
 
-    /// Renders it for items of which `known` is known, with the chat template of the checkpoint `reference`.
+    /// Renders it for items with the metadata in `known`, using the chat template of the checkpoint
+    /// `reference`.
     ///
     /// # Errors
-    /// When it can't be rendered, needs a chat template that isn't there, or prefix and suffix don't come out once each,
-    /// in order.
+    /// When it can't be rendered, needs a missing chat template, or if the output doesn't contain
+    /// prefix and suffix once each, in order.
     pub fn render(
         &self,
         known: Known,
@@ -240,10 +245,11 @@ impl Template {
                     ));
                 }
                 let mut pieces = cut(&chat.render(&messages)?);
-                let fix = "this chat template changes what it is given, so its turns can't be told apart: use a template \
+                let fix = "this chat template changes its inputs, so byrote can't find the text in its output: use a template \
                            without turns, such as continue";
                 in_order(&pieces).map_err(misplaced(&chat.file, fix))?;
-                // What would close the assistant's turn comes after what is scored.
+                // Text that closes the assistant's turn comes after the scored suffix, so it is
+                // dropped.
                 let end = pieces
                     .iter()
                     .position(|piece| *piece == Piece::Suffix)
@@ -276,7 +282,8 @@ fn names(of: &[(&str, &str)]) -> String {
         .join(", ")
 }
 
-/// What stands for the item's words while a template is rendered: plain letters, which no template changes.
+/// Placeholders for the item's words while rendering a template: plain letters, which no template
+/// changes.
 const STAND_INS: [(&str, &str, Piece); 4] = [
     ("title", "ByroteTitleQzvx", Piece::Title),
     ("author", "ByroteAuthorQzvx", Piece::Author),
@@ -299,7 +306,7 @@ fn stand_ins(known: Known) -> Value {
     STAND_INS.map(value).into_iter().collect()
 }
 
-/// Cuts a rendered text at the stand-ins.
+/// Splits a rendered text at the placeholders.
 fn cut(text: &str) -> Vec<Piece> {
     let mut pieces = Vec::new();
     let mut rest = text;
@@ -320,7 +327,7 @@ fn cut(text: &str) -> Vec<Piece> {
     }
 }
 
-/// Whether there is one prefix and then one suffix.
+/// Checks that there is one prefix and then one suffix.
 fn in_order(pieces: &[Piece]) -> Result<(), String> {
     let places = |piece: &Piece| {
         (0..pieces.len())
@@ -329,7 +336,7 @@ fn in_order(pieces: &[Piece]) -> Result<(), String> {
     };
     match (&*places(&Piece::Prefix), &*places(&Piece::Suffix)) {
         ([prefix], [suffix]) if prefix < suffix => Ok(()),
-        ([_], [_]) => Err("the suffix stands before the prefix".to_owned()),
+        ([_], [_]) => Err("the suffix comes before the prefix".to_owned()),
         (prefixes, suffixes) => Err(format!(
             "it has the prefix {} times and the suffix {} times",
             prefixes.len(),

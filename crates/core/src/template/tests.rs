@@ -44,7 +44,7 @@ fn renders_like_transformers(folder: &Path) {
     struct Case {
         template: String,
         messages: Vec<BTreeMap<String, String>>,
-        /// Absent where the template refuses the conversation.
+        /// Absent if the template refuses the conversation.
         text: Option<String>,
     }
     let golden: Golden =
@@ -74,18 +74,18 @@ fn renders_like_transformers(folder: &Path) {
 }
 
 #[test]
-fn chat_templates_render_as_transformers_renders_them() {
+fn chat_templates_render_like_transformers() {
     renders_like_transformers(
         &Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/fixtures/templates"),
     );
-    // Those of published models, where someone has put them, with golden renderings beside them.
+    // Templates of published models, if available, with their golden renderings.
     if let Some(folder) = std::env::var_os("BYROTE_TEST_TEMPLATES").map(PathBuf::from) {
         renders_like_transformers(&folder);
     }
 }
 
 #[test]
-fn hostile_templates_end_and_say_which_file() {
+fn hostile_templates_are_stopped_with_an_error_that_names_the_file() {
     let deep = format!(
         "{}{}",
         "{% if true %}".repeat(5_000),
@@ -103,7 +103,7 @@ fn hostile_templates_end_and_say_which_file() {
         ),
         (
             "{% for a in range(50000) %}aaaaaaaaaaaaaaaaaaaaaaaaaaaaaa{% endfor %}",
-            "bytes come out",
+            "its output has more than",
         ),
         ("{{ 'a' * 99999999999 }}", "too large"),
         ("{% if %}", "can't be rendered"),
@@ -127,7 +127,7 @@ fn hostile_templates_end_and_say_which_file() {
 }
 
 #[test]
-fn the_built_in_templates_have_their_names_and_render_whatever_is_known() {
+fn built_in_templates_render_with_and_without_title_and_author() {
     let chatml = chat(
         "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}",
     );
@@ -195,7 +195,7 @@ fn the_built_in_templates_have_their_names_and_render_whatever_is_known() {
 }
 
 #[test]
-fn files_that_are_no_templates_say_what_is_missing() {
+fn invalid_template_files_say_what_is_missing() {
     let cases = [
         ("id = \"a\"", "missing field `about`"),
         (
@@ -212,7 +212,7 @@ fn files_that_are_no_templates_say_what_is_missing() {
         ),
         (
             "id = \"none\"\nabout = \"b\"\ntext = \"x{{ prefix }}{{ suffix }}\"",
-            "stands for the bare prefix",
+            "is reserved for the bare prefix",
         ),
         (
             "id = \"a\"\nabout = \"b\"\nmore = 1\ntext = \"\"",
@@ -220,11 +220,11 @@ fn files_that_are_no_templates_say_what_is_missing() {
         ),
         (
             "id = \"a\"\nabout = \"b\"\nturns = []",
-            "must be the assistant's",
+            "turn must be the assistant's",
         ),
         (
             "id = \"a\"\nabout = \"b\"\n[[turns]]\nrole = \"user\"\ntext = \"x\"",
-            "must be the assistant's",
+            "turn must be the assistant's",
         ),
         (
             "id = \"a\"\nabout = \"b\"\n[[turns]]\nrole = \"bot\"\ntext = \"x\"",
@@ -246,7 +246,7 @@ fn files_that_are_no_templates_say_what_is_missing() {
 }
 
 #[test]
-fn prefix_and_suffix_must_come_out_once_each_and_in_order() {
+fn prefix_and_suffix_must_appear_once_each_and_in_order() {
     let text = |text: &str| Template {
         shape: Shape::Text(text.to_owned()),
         id: TemplateId("own".to_owned()),
@@ -285,13 +285,13 @@ fn prefix_and_suffix_must_come_out_once_each_and_in_order() {
 }
 
 #[test]
-fn a_chat_template_is_found_where_checkpoints_keep_it() {
-    let of = |config: &str, jinja: Option<&str>| {
+fn chat_templates_are_found_where_checkpoints_store_them() {
+    let from_config = |config: &str, jinja: Option<&str>| {
         let jinja = jinja.map(|text| ("chat_template.jinja", text.to_owned()));
-        ChatTemplate::of_config(Some(("tokenizer_config.json", config.as_bytes())), jinja)
+        ChatTemplate::from_config(Some(("tokenizer_config.json", config.as_bytes())), jinja)
     };
     let source = |config: &str, jinja| {
-        of(config, jinja)
+        from_config(config, jinja)
             .unwrap()
             .map(|chat| (chat.file, chat.source))
     };
@@ -319,7 +319,7 @@ fn a_chat_template_is_found_where_checkpoints_keep_it() {
     ] {
         assert_eq!(source(config, jinja), expected, "{config}");
     }
-    let tokens = of(
+    let tokens = from_config(
         r#"{"chat_template": "x", "bos_token": "<s>", "eos_token": {"content": "</s>"}, "pad_token": null}"#,
         None,
     );
@@ -335,7 +335,7 @@ fn a_chat_template_is_found_where_checkpoints_keep_it() {
             "none is called",
         ),
     ] {
-        let error = of(config, None).unwrap_err().to_string();
+        let error = from_config(config, None).unwrap_err().to_string();
         assert!(
             error.starts_with("tokenizer_config.json: ") && error.contains(says),
             "{error}"

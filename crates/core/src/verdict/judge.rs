@@ -3,9 +3,8 @@
 use super::conformal::{self, Comparison, at_most, benjamini_hochberg, controls_needed};
 use super::matching::{Labels, Pool, Pools};
 use super::power::{self, FAMILIES, Power};
-use super::reasons;
 use super::sample::{Sample, measured};
-use super::{Judgement, Subject, TailFit, Validity, Verdict, within_budget};
+use super::{Judgement, Reason, Subject, TailFit, Validity, Verdict, reasons, within_budget};
 use crate::items::{ItemId, Kind};
 use crate::metric::{exposure, tail};
 use crate::policy::Level;
@@ -31,7 +30,7 @@ use crate::policy::{Policy, Tail};
 /// A control is `predictable` within the budget and `clear` outside it. If a positive control of the policy isn't found,
 /// the probe is broken and every verdict becomes `inconclusive`.
 pub fn judge(policy: &Policy, subjects: &[Subject<'_>]) -> Judgement {
-    let samples: Vec<Result<Sample, String>> = subjects
+    let samples: Vec<Result<Sample, Reason>> = subjects
         .iter()
         .map(|subject| measured(policy, subject.evidence))
         .collect();
@@ -80,7 +79,7 @@ pub fn judge(policy: &Policy, subjects: &[Subject<'_>]) -> Judgement {
     let mut verdicts: Vec<Verdict> = by_place.into_iter().map(|(_, verdict)| verdict).collect();
 
     let positive_controls = positive_controls(policy, &labels, &mut verdicts);
-    let usable = |(label, sample): &(&Labels<'_>, &Result<Sample, String>)| {
+    let usable = |(label, sample): &(&Labels<'_>, &Result<Sample, Reason>)| {
         label.kind == Kind::Control && sample.is_ok()
     };
     let items = powers
@@ -111,8 +110,8 @@ impl Standing {
     fn of(
         policy: &Policy,
         pool: Pool,
-        sample: &Result<Sample, String>,
-        samples: &[Result<Sample, String>],
+        sample: &Result<Sample, Reason>,
+        samples: &[Result<Sample, Reason>],
         enough: u64,
     ) -> Self {
         let controls: Vec<&Sample> = pool
@@ -217,7 +216,7 @@ fn families(policy: &Policy, labels: &[Labels<'_>]) -> Vec<Family> {
 /// An item with all that its verdict depends on, but for the rest of its family.
 struct Member<'a> {
     subject: &'a Subject<'a>,
-    sample: &'a Result<Sample, String>,
+    sample: &'a Result<Sample, Reason>,
     standing: &'a Standing,
 }
 
@@ -260,7 +259,7 @@ pub(super) struct Among {
 impl Member<'_> {
     fn verdict(&self, policy: &Policy, among: &Among, rejected: bool) -> Verdict {
         let (subject, standing) = (self.subject, self.standing);
-        let of = |level, mut reasons: Vec<String>, validity| {
+        let of = |level, mut reasons: Vec<Reason>, validity| {
             // Where nothing is told of it, the reason says so already.
             reasons.extend(reasons::left(policy, subject.evidence).filter(|_| self.sample.is_ok()));
             reasons.extend(reasons::supporting(subject.evidence));
@@ -280,7 +279,7 @@ impl Member<'_> {
             let reason = reasons::no_comparison(&standing.pool);
             return of(
                 Level::Inconclusive,
-                vec![reason, reasons::unknown_validity(&cost, within)],
+                vec![reason, reasons::unknown_validity(cost, within)],
                 None,
             );
         };
@@ -291,7 +290,7 @@ impl Member<'_> {
                 reasons::too_few_controls(comparison, &standing.pool, standing.enough, windows);
             return of(
                 Level::Inconclusive,
-                vec![reason, reasons::unknown_validity(&cost, within)],
+                vec![reason, reasons::unknown_validity(cost, within)],
                 Some(validity),
             );
         }
@@ -354,7 +353,7 @@ impl Member<'_> {
     }
 }
 
-fn control(policy: &Policy, subject: &Subject<'_>, sample: &Result<Sample, String>) -> Verdict {
+fn control(policy: &Policy, subject: &Subject<'_>, sample: &Result<Sample, Reason>) -> Verdict {
     let within = within_budget(policy, subject.evidence);
     let (level, reasons) = match sample {
         Err(problem) => (Level::Inconclusive, vec![problem.clone()]),

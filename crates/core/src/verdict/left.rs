@@ -5,11 +5,11 @@ use crate::metric::probability;
 use crate::metric::samples::grouped;
 use crate::policy::Policy;
 use crate::policy::Statistic;
-use crate::verdict::within_budget;
+use crate::verdict::{Reason, ReasonCode, within_budget};
 
 /// Why nothing can be told of an item under this policy because of its left windows; `None` if none was left, or if
 /// whatever they score makes no difference.
-pub(super) fn undetermined(policy: &Policy, evidence: &ItemEvidence) -> Option<String> {
+pub(super) fn undetermined(policy: &Policy, evidence: &ItemEvidence) -> Option<Reason> {
     let left = evidence.left();
     if left == 0 {
         return None;
@@ -20,10 +20,11 @@ pub(super) fn undetermined(policy: &Policy, evidence: &ItemEvidence) -> Option<S
             0 => "probe again with --gate and this policy, or with --exhaustive",
             _ => "probe again without --find-runs and --screen",
         };
-        Some(format!(
+        let message = format!(
             "{} of {windows} windows were left before their end, {why}; {fix}",
             grouped(left)
-        ))
+        );
+        Some(Reason::new(ReasonCode::CutWindowsUndecided, message))
     };
     // The best of a subset is never too high, so that a finding stands; any other statistic may be.
     if evidence.unseen() > 0 && policy.statistic != Statistic::MaxLogPZ {
@@ -166,7 +167,9 @@ mod tests {
             let mut policy = quick.clone();
             change(&mut policy);
             let found = undetermined(&policy, &item(best, bound));
-            let said = found.as_deref().unwrap_or("nothing");
+            let said = found
+                .as_ref()
+                .map_or_else(|| "nothing".to_owned(), |reason| reason.message.clone());
             match expected {
                 None => assert_eq!(found, None, "{best} {bound}"),
                 Some(expected) => assert!(
@@ -189,6 +192,7 @@ mod tests {
         assert!(
             undetermined(&mean, &coarse)
                 .unwrap()
+                .message
                 .contains("needs every window")
         );
     }

@@ -3,7 +3,7 @@
 use crate::metric::item::{FormEvidence, FormValues, ItemEvidence};
 use crate::policy::Policy;
 use crate::policy::Statistic;
-use crate::verdict::{left, not_measured};
+use crate::verdict::{Reason, ReasonCode, left, not_measured};
 
 /// One text's value of a statistic, and the layout it was taken over.
 #[derive(Clone, Debug, PartialEq)]
@@ -24,7 +24,7 @@ pub(super) struct Sample {
 }
 
 /// The item's value of the policy's statistic, or why it has none.
-pub(super) fn measured(policy: &Policy, evidence: &ItemEvidence) -> Result<Sample, String> {
+pub(super) fn measured(policy: &Policy, evidence: &ItemEvidence) -> Result<Sample, Reason> {
     if let Some(problem) = not_measured(evidence) {
         return Err(problem);
     }
@@ -45,7 +45,8 @@ pub(super) fn measured(policy: &Policy, evidence: &ItemEvidence) -> Result<Sampl
             .filter(|_| every_form)
             .map(|(_, best)| best.best.log_p_z);
         best.ok_or_else(|| {
-            format!("not scored under the scheme {scheme:?}, which the policy asks for")
+            let why = format!("not scored under the scheme {scheme:?}, which the policy asks for");
+            Reason::new(ReasonCode::SchemeNotScored, why)
         })
     };
     // NaN, and thus nothing decided, where it isn't known of a form.
@@ -85,7 +86,10 @@ pub(super) fn measured(policy: &Policy, evidence: &ItemEvidence) -> Result<Sampl
             .chain(window_log_p_z.iter().flatten().copied())
             .any(f64::is_nan)
     {
-        return Err("its scores hold a NaN".to_owned());
+        return Err(Reason::new(
+            ReasonCode::InvalidScores,
+            "its scores hold a NaN",
+        ));
     }
     let scored = evidence.forms.iter().map(FormEvidence::places);
     Ok(Sample {
@@ -110,9 +114,9 @@ pub(super) fn measured(policy: &Policy, evidence: &ItemEvidence) -> Result<Sampl
 }
 
 /// `ln p_z` of every window of the form that counts, a list a template.
-fn every_window(evidence: &ItemEvidence) -> Result<Vec<Vec<f64>>, String> {
+fn every_window(evidence: &ItemEvidence) -> Result<Vec<Vec<f64>>, Reason> {
     let Some(form) = evidence.worst() else {
-        return Err(NOT_KEPT.to_owned());
+        return Err(Reason::new(ReasonCode::ValuesMissing, NOT_KEPT));
     };
     let own = form
         .values
@@ -127,13 +131,14 @@ fn every_window(evidence: &ItemEvidence) -> Result<Vec<Vec<f64>>, String> {
     } else {
         each.collect()
     };
+    let missing = |message: String| Err(Reason::new(ReasonCode::ValuesMissing, message));
     let whole = |(scored, kept): (u64, Option<&Vec<f64>>)| match kept {
         Some(kept) if kept.len() as u64 == scored => Ok(kept.clone()),
-        Some(kept) => Err(format!(
+        Some(kept) => missing(format!(
             "the census needs all of its {scored} windows, {} were kept",
             kept.len()
         )),
-        None => Err(NOT_KEPT.to_owned()),
+        None => missing(NOT_KEPT.to_owned()),
     };
     lists.into_iter().map(whole).collect()
 }

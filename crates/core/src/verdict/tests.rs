@@ -169,7 +169,7 @@ fn verdicts_follow_validity_and_cost() {
         let verdict = one(&Policy::default(), item, 199);
         assert_eq!(verdict.level, level, "{:?}", verdict.reasons);
         assert!(
-            verdict.reasons[0].starts_with(reason),
+            verdict.reasons[0].message.starts_with(reason),
             "{:?}",
             verdict.reasons
         );
@@ -181,7 +181,7 @@ fn a_dear_finding_says_what_it_costs() {
     let verdict = one(&Policy::default(), evidence(1, -90.0, -90.0), 199);
     let cost = "p_z = 8.2e-40 under top_k40 (as given): it takes about 10^39 samples at p = .5, more than the budget of 693 samples (tau = 0.001)";
     assert_eq!(
-        (verdict.level, verdict.reasons[1].as_str()),
+        (verdict.level, verdict.reasons[1].message.as_str()),
         (Level::Memorized, cost)
     );
 }
@@ -249,7 +249,7 @@ fn what_was_not_measured_in_full_is_inconclusive() {
             let verdict = judged(&Policy::default(), &rows).verdicts.pop().unwrap();
             assert_eq!(verdict.level, Level::Inconclusive);
             assert!(
-                verdict.reasons[0].starts_with(reason),
+                verdict.reasons[0].message.starts_with(reason),
                 "{:?}",
                 verdict.reasons
             );
@@ -263,12 +263,14 @@ fn without_controls_even_certain_recitation_is_inconclusive() {
     let verdict = one(&Policy::default(), evidence(1, -0.1, -0.1), 0);
     assert_eq!(verdict.level, Level::Inconclusive);
     assert!(
-        verdict.reasons[0].starts_with("no controls: "),
+        verdict.reasons[0].message.starts_with("no controls: "),
         "{:?}",
         verdict.reasons
     );
     assert!(
-        verdict.reasons[1].ends_with("within the sample budget, but its validity is unknown"),
+        verdict.reasons[1]
+            .message
+            .ends_with("within the sample budget, but its validity is unknown"),
         "{:?}",
         verdict.reasons
     );
@@ -316,7 +318,7 @@ fn too_few_controls_decide_nothing_and_the_number_needed_is_told() {
         for log_p_z in [-1.0, -500.0] {
             let verdict = one(policy, evidence(windows, log_p_z, log_p_z), n);
             assert_eq!(
-                (verdict.level, verdict.reasons[0].as_str()),
+                (verdict.level, verdict.reasons[0].message.as_str()),
                 (Level::Inconclusive, reason)
             );
             assert!(!verdict.validity.unwrap().significant);
@@ -351,7 +353,7 @@ fn an_unattainable_rejection_is_inconclusive_and_never_an_acquittal() {
     let cheap = &judgement.verdicts[120];
     assert_eq!(cheap.level, Level::Inconclusive);
     assert_eq!(
-        cheap.reasons[0],
+        cheap.reasons[0].message,
         "too few controls for 40 opted-out texts: 120 comparable controls, with which it takes 7 findings together and there \
          are 0; needs 799 to stand alone"
     );
@@ -435,7 +437,7 @@ fn controls_are_clear_or_predictable_and_unscored_ones_are_no_controls() {
         [Level::Clear, Level::Predictable, Level::Inconclusive]
     );
     assert_eq!(
-        judgement.verdicts[3].reasons[0],
+        judgement.verdicts[3].reasons[0].message,
         "a control: within the sample budget without having been seen"
     );
     assert_eq!(judgement.usable_controls, 19);
@@ -472,7 +474,9 @@ fn a_fitted_tail_counts_where_it_is_asked_for_and_is_marked() {
     );
     assert!(tail.p_value < 1e-6 && tail.threshold < -100.0, "{tail:?}");
     assert!(
-        far.reasons[0].contains(" by a fitted tail, model-based; conformal p = 0.0164;"),
+        far.reasons[0]
+            .message
+            .contains(" by a fitted tail, model-based; conformal p = 0.0164;"),
         "{}",
         far.reasons[0]
     );
@@ -501,7 +505,7 @@ fn canaries_say_how_far_they_stand_out() {
     assert_eq!((exposure.bits, exposure.upper), (8.0, f64::INFINITY));
     assert!(exposure.lower > 6.0 && exposure.lower < 8.0, "{exposure:?}");
     let expected = "exposure 8.0 bits: stands out from the controls as 1 in 2^8.0 (95% interval from 6.1 with no upper end)";
-    assert_eq!(verdicts[255].reasons[2], expected);
+    assert_eq!(verdicts[255].reasons[2].message, expected);
     assert_eq!(verdicts[256].validity.unwrap().exposure, None);
 }
 
@@ -546,7 +550,9 @@ fn the_census_needs_every_window_and_counts_documents() {
     );
     assert!(validity.value > 0.8 && validity.value < 1.0, "{validity:?}");
     assert!(
-        verdict.reasons[0].starts_with("likelier over all its windows than all 39 controls"),
+        verdict.reasons[0]
+            .message
+            .starts_with("likelier over all its windows than all 39 controls"),
         "{:?}",
         verdict.reasons
     );
@@ -568,7 +574,7 @@ fn the_census_needs_every_window_and_counts_documents() {
             (Level::Inconclusive, None)
         );
         assert!(
-            verdict.reasons[0].starts_with("the census needs"),
+            verdict.reasons[0].message.starts_with("the census needs"),
             "{:?}",
             verdict.reasons
         );
@@ -607,7 +613,11 @@ fn what_else_is_known_is_told_as_supporting_and_changes_nothing() {
         "supporting: the true prefix adds 12.3 nats over the mean of 16 foreign ones",
         "supporting: less surprising than to the reference checkpoint (ln p 0.50 times as large)",
     ];
-    assert_eq!(told.reasons[2..], expected);
+    let supporting: Vec<_> = told.reasons[2..]
+        .iter()
+        .map(|said| said.message.as_str())
+        .collect();
+    assert_eq!(supporting, expected);
 }
 
 #[test]

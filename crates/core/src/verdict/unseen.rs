@@ -6,7 +6,7 @@ use crate::metric::samples::grouped;
 use crate::policy::Level;
 use crate::policy::Policy;
 use crate::run::{Hits, WindowSelection};
-use crate::verdict::Verdict;
+use crate::verdict::{Reason, ReasonCode, Verdict};
 
 impl Verdict {
     /// What is left of it where windows of the item weren't looked at. Findings stand: the best of a subset is never too high.
@@ -23,46 +23,51 @@ impl Verdict {
             |of: fn(&LeftWindows) -> u64| evidence.forms.iter().map(|f| of(&f.left)).sum::<u64>();
         let (coarse, screen) = (sum(|left| left.coarse), sum(|left| left.screen));
         let windows = grouped(evidence.windows());
-        let (reason, proven) = match fewer {
+        let (code, message) = match fewer {
             _ if coarse + screen == 0 => return,
             Some(WindowSelection::CoarseToFine { tokens, hits, .. })
                 if screen == 0 && hits.cover(policy) =>
             {
-                let reason = format!(
+                let message = format!(
                     "no memorized run of {} tokens or more: the {} of {windows} windows that weren't scored lie between such \
                      that are no hits; shorter runs weren't looked for",
                     grouped(u64::from(*tokens)),
                     grouped(coarse)
                 );
-                (reason, true)
+                (ReasonCode::NoLongRuns, message)
             }
             Some(WindowSelection::CoarseToFine { .. }) if screen == 0 => {
-                let reason = format!(
+                let message = format!(
                     "{} of {windows} windows weren't scored, by a first pass that looked for less than what is within the budget \
                      of this policy; probe again with --gate and this policy",
                     grouped(coarse)
                 );
-                (reason, false)
+                (ReasonCode::FirstPassTooNarrow, message)
             }
             _ => {
-                let reason = format!(
+                let message = format!(
                     "screened only: {} of {windows} windows weren't scored, since a long pass over the text found them unlikely; \
                      not found is weaker than clear (the notes say how many hits the screen misses)",
                     grouped(coarse + screen)
                 );
-                (reason, false)
+                (ReasonCode::ScreenedOnly, message)
             }
         };
         match self.level {
-            Level::Clear if proven => self.reasons.insert(0, reason),
             Level::Clear => {
-                self.level = Level::Inconclusive;
-                self.reasons.insert(0, reason);
+                if code != ReasonCode::NoLongRuns {
+                    self.level = Level::Inconclusive;
+                }
+                self.reasons.insert(0, Reason::new(code, message));
             }
-            _ => self.reasons.push(format!(
-                "{} of {windows} windows weren't scored, so that there may be more than was found",
-                grouped(coarse + screen)
-            )),
+            _ => {
+                let message = format!(
+                    "{} of {windows} windows weren't scored, so that there may be more than was found",
+                    grouped(coarse + screen)
+                );
+                self.reasons
+                    .push(Reason::new(ReasonCode::WindowsNotScored, message));
+            }
         }
     }
 }
@@ -215,7 +220,7 @@ mod tests {
                 Level::Clear,
             ),
         ] {
-            let reasons = vec!["as judged".to_owned()];
+            let reasons = vec![Reason::new(ReasonCode::NotBeyondControls, "as judged")];
             let mut verdict = Verdict {
                 item: ItemId("a".to_owned()),
                 level,
@@ -229,7 +234,11 @@ mod tests {
             } else {
                 verdict.reasons.last()
             };
-            assert!(told.unwrap().contains(expected), "{:?}", verdict.reasons);
+            assert!(
+                told.unwrap().message.contains(expected),
+                "{:?}",
+                verdict.reasons
+            );
         }
     }
 
@@ -259,6 +268,7 @@ mod tests {
         assert!(
             undetermined(&near, &evidence)
                 .unwrap()
+                .message
                 .contains("without --find-runs")
         );
     }

@@ -1,6 +1,6 @@
-//! Offsets in characters.
+//! Converts byte offsets to character offsets.
 
-/// Counts the characters of a text that begin before a byte.
+/// Counts the characters of a text that begin before a given byte.
 pub(super) struct Chars<'a> {
     text: &'a [u8],
     /// The count at every multiple of [`Chars::STEP`].
@@ -10,7 +10,7 @@ pub(super) struct Chars<'a> {
 impl<'a> Chars<'a> {
     const STEP: usize = 256;
 
-    pub(super) fn of(text: &'a str) -> Self {
+    pub(super) fn new(text: &'a str) -> Self {
         let text = text.as_bytes();
         let mut counts = vec![0];
         let mut total = 0;
@@ -27,7 +27,7 @@ impl<'a> Chars<'a> {
     }
 }
 
-/// How many characters begin in `bytes`.
+/// Number of characters that begin in `bytes`.
 fn first_bytes(bytes: &[u8]) -> u64 {
     bytes.iter().filter(|&&byte| byte & 0xc0 != 0x80).count() as u64
 }
@@ -37,9 +37,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn characters_are_counted_past_the_first_block() {
+    fn characters_are_counted_across_blocks() {
         let text = "é😀".repeat(200);
-        let chars = Chars::of(&text);
+        let chars = Chars::new(&text);
         for (count, (byte, _)) in text.char_indices().enumerate() {
             assert_eq!(chars.before(byte), count as u64);
             assert_eq!(chars.before(byte + 1), count as u64 + 1);

@@ -1,41 +1,49 @@
-//! Coarse to fine: a first pass over a few windows that no long memorized run escapes, and then all around what it hits.
+//! Coarse to fine: a first pass over a few windows, which no long memorized run escapes, then all
+//! windows around its hits.
 //!
-//! **Words.** The windows of one form of one item under one template are a sequence. Their suffixes have `l` tokens and
-//! begin every `s` tokens, at token `k + i s` for window `i`, where `k` tokens stand before the first suffix; the last window
-//! may stand flush with the text's end instead. Whether a window is a *hit* is up to the caller. A *memorized run* is a
-//! stretch of consecutive tokens, none of them among the first `k` (no suffix covers those), such that every window whose
-//! suffix lies wholly in the stretch is a hit.
+//! **Terms.** The windows of one form of one item under one template are a sequence. Their suffixes
+//! have `l` tokens and begin every `s` tokens, at token `k + i s` for window `i`, with `k` tokens
+//! before the first suffix; the last window may instead end at the end of the text. The caller
+//! decides whether a window is a *hit*. A *memorized run* is a stretch of consecutive tokens, none
+//! of them among the first `k` (no suffix covers those), such that every window whose suffix lies
+//! entirely in the stretch is a hit.
 //!
-//! **First pass.** Every `m`-th window of a sequence, thus one every `d = m s` tokens, and the last.
+//! **First pass.** Every `m`-th window of a sequence, that is, one every `d = m s` tokens, and the
+//! last.
 //!
-//! **Claim.** A memorized run of at least `l + d - 1` tokens holds the whole suffix of a window of the first pass, which is
-//! thus a hit.
+//! **Claim.** A memorized run of at least `l + d - 1` tokens contains the whole suffix of a
+//! first-pass window, which is therefore a hit.
 //!
-//! *Proof.* Let the run be the tokens `a .. a + r` of a text of `n`, so `k <= a`, `a + r <= n` and `r >= l + d - 1`. Of the
-//! `d` numbers `a .. a + d` exactly one is `k + j d` for an integer `j`, and `j >= 0` since `a >= k`. A suffix that begins
-//! there ends at `k + j d + l <= a + (d - 1) + l <= a + r <= n`: within the run, and within the text, so that window `j m`
-//! exists and its suffix lies in the run. It is a hit by the definition of a run. The last window isn't needed for this.
+//! *Proof.* Let the run be the tokens `a .. a + r` of a text of `n`, so `k <= a`, `a + r <= n` and
+//! `r >= l + d - 1`. Of the `d` numbers `a .. a + d` exactly one is `k + j d` for an integer `j`,
+//! and `j >= 0` since `a >= k`. A suffix that begins there ends at `k + j d + l <= a + (d - 1) + l
+//! <= a + r <= n`: within the run, and within the text, so window `j m` exists and its suffix lies
+//! in the run. It is a hit by the definition of a run. The last window isn't needed for this.
 //!
-//! **Second pass.** All windows between two neighbours of the first pass of which one is a hit, or both.
+//! **Second pass.** All windows between two consecutive first-pass windows of which at least one is
+//! a hit.
 //!
-//! **Claim.** Then every window of such a run is scored. *Proof.* Its windows are consecutive, all of them hits, and one of
-//! them, `c`, is of the first pass. Going from `c` to either end of the run, one passes other windows of the first pass only
-//! inside the run, which are hits as well; so each gap that is entered has a hit at one end, and is scored.
+//! **Claim.** Then every window of such a run is scored. *Proof.* Its windows are consecutive, all
+//! of them are hits, and one of them, `c`, is a first-pass window. Between `c` and either end of
+//! the run, all other first-pass windows lie inside the run and are hits as well; so each gap that
+//! the run enters has a hit at one end, and is scored.
 //!
-//! The fringe needs no further rounds: a gap with a miss at both ends is entered by no run that the first pass hits.
+//! The edges need no further rounds: a run that the first pass hits enters no gap with a miss at
+//! both ends.
 //!
-//! Shorter runs, and hits that stand alone, are found only where they happen to be near the first pass. An item of one window
-//! (a short text, a pre-split item) is scored in any case, since the first window and the last are in the first pass.
+//! Shorter runs and isolated hits are found only if they happen to be near the first pass. An item
+//! of one window (a short text, a pre-split item) is always scored, because the first and the last
+//! window are in the first pass.
 
 use super::{Stride, Window};
 use std::ops::Range;
 
-/// Why no first pass proves what is asked for.
+/// Why no first pass can give the guarantee asked for.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CoarseError {
     #[error(
-        "memorized runs of {tokens} tokens can escape windows of {suffix} tokens of suffix, one every {stride}, even if all are \
-         scored; ask for runs of {least} tokens or more, or give a smaller --stride"
+        "a memorized run of {tokens} tokens can escape windows with a suffix of {suffix} and a stride of {stride} tokens \
+         even if all are scored; look for runs of {least} tokens or more, or give a smaller --stride"
     )]
     TooShort {
         tokens: u32,
@@ -44,21 +52,22 @@ pub enum CoarseError {
         least: u64,
     },
     #[error(
-        "with a stride in characters windows are encoded anew from each cursor, so that nothing is known of runs in tokens; \
+        "with a stride in characters the text is encoded again from each window, so runs in tokens are undefined; \
          give --stride TOKENS"
     )]
     Characters,
 }
 
-/// The first pass: so many windows on from one to the next.
+/// The first pass, as the distance between its windows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Coarse {
     step: usize,
 }
 
 impl Coarse {
-    /// The widest first pass that no memorized run of `tokens` tokens escapes, over windows with suffixes of `suffix` tokens:
-    /// one window every `d`, the greatest multiple of the stride with `suffix + d - 1 <= tokens`.
+    /// The sparsest first pass that no memorized run of `tokens` tokens escapes, for suffixes of
+    /// `suffix` tokens: one window every `d` tokens, the largest multiple of the stride with
+    /// `suffix + d - 1 <= tokens`.
     ///
     /// # Errors
     /// When there is none.
@@ -83,23 +92,24 @@ impl Coarse {
         }
     }
 
-    /// Windows from one of the first pass to the next, at least 1.
+    /// Distance between first-pass windows, in windows; at least 1.
     pub fn step(self) -> usize {
         self.step
     }
 
-    /// Whether window `place` of a sequence of `count` is in the first pass.
-    pub fn is_first(self, place: usize, count: usize) -> bool {
-        place.is_multiple_of(self.step) || place + 1 == count
+    /// Whether window `index` of a sequence of `count` is in the first pass.
+    pub fn is_first(self, index: usize, count: usize) -> bool {
+        index.is_multiple_of(self.step) || index + 1 == count
     }
 
-    /// Which windows of a sequence of `count` are scored in all. `hit` is asked of windows of the first pass only.
+    /// Which windows of a sequence of `count` both passes score together. `hit` is called for
+    /// first-pass windows only.
     pub fn scored(self, count: usize, hit: impl Fn(usize) -> bool) -> Vec<bool> {
         let mut scored: Vec<bool> = (0..count)
-            .map(|place| self.is_first(place, count))
+            .map(|index| self.is_first(index, count))
             .collect();
-        let first: Vec<usize> = (0..count).filter(|place| scored[*place]).collect();
-        let hits: Vec<bool> = first.iter().map(|place| hit(*place)).collect();
+        let first: Vec<usize> = (0..count).filter(|index| scored[*index]).collect();
+        let hits: Vec<bool> = first.iter().map(|index| hit(*index)).collect();
         for (ends, hit) in first.windows(2).zip(hits.windows(2)) {
             if let (&[from, to], true) = (ends, hit.contains(&true)) {
                 scored[from..to].fill(true);
@@ -109,7 +119,7 @@ impl Coarse {
     }
 }
 
-/// The sequences of a run: ranges of neighbouring windows of one item, form and template, in order.
+/// The sequences of a run: ranges of consecutive windows of one item, form and template.
 pub fn sequences(windows: &[Window]) -> Vec<Range<usize>> {
     let mut ranges = Vec::new();
     let mut start = 0;
@@ -132,7 +142,7 @@ mod tests {
     use crate::window::{Placement, TemplateId};
     use proptest::prelude::*;
 
-    /// Where suffixes begin in a text of `tokens` tokens, as `cut` places them.
+    /// Starts of the suffixes in a text of `tokens` tokens, as `cut` places them.
     fn suffixes(tokens: usize, before: usize, suffix: usize, stride: usize) -> Vec<usize> {
         let Some(last) = tokens.checked_sub(before + suffix) else {
             return Vec::new();
@@ -145,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_pass_is_as_wide_as_the_run_allows() {
+    fn the_first_pass_is_as_sparse_as_the_run_length_allows() {
         for (tokens, suffix, stride, step) in [
             (99, 50, 10, Some(5)),
             (108, 50, 10, Some(5)),
@@ -179,7 +189,7 @@ mod tests {
             assert!(
                 error
                     .to_string()
-                    .contains(&format!("ask for runs of {least} tokens or more"))
+                    .contains(&format!("look for runs of {least} tokens or more"))
             );
             assert_eq!(
                 Coarse::new(least as u32, suffix, Stride::Tokens(stride))
@@ -195,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn a_hit_brings_in_the_windows_up_to_its_neighbours_of_the_first_pass() {
+    fn a_hit_adds_the_windows_up_to_the_next_first_pass_windows() {
         let coarse = Coarse { step: 4 };
         for (hits, expected) in [
             (&[][..], "x...x...x.x"),
@@ -205,9 +215,9 @@ mod tests {
             (&[0, 10], "xxxxx...xxx"),
             (&[4, 8], "xxxxxxxxxxx"),
         ] {
-            let scored = coarse.scored(11, |place| {
-                assert!(coarse.is_first(place, 11), "{place} wasn't scored yet");
-                hits.contains(&place)
+            let scored = coarse.scored(11, |index| {
+                assert!(coarse.is_first(index, 11), "{index} wasn't scored yet");
+                hits.contains(&index)
             });
             let shown: String = scored
                 .iter()
@@ -225,7 +235,7 @@ mod tests {
     }
 
     #[test]
-    fn sequences_end_where_item_form_or_template_change() {
+    fn sequences_end_where_item_form_or_template_changes() {
         let window = |item: &str, form, template: &str| Window {
             id: WindowId(String::new()),
             item: ItemId(item.to_owned()),
@@ -258,13 +268,13 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(2_000))]
 
-        /// A text with one memorized run of the stated length somewhere, and stray hits: the first pass hits the run, and
-        /// the second finds in it exactly what scoring every window finds.
+        /// A text with one memorized run of the given length and some stray hits: the first pass
+        /// hits the run, and the second pass finds all windows of it.
         #[test]
-        fn every_run_of_the_stated_length_is_found_whole(
+        fn runs_of_the_guaranteed_length_are_found_completely(
             (before, suffix, stride) in (0usize..40, 1usize..60, 1usize..40),
             slack in 0usize..200,
-            (length, place) in (0usize..600, 0.0f64..1.0),
+            (length, position) in (0usize..600, 0.0f64..1.0),
             extra in 0usize..100,
             stray in proptest::collection::vec(any::<u8>(), 1..50),
         ) {
@@ -273,10 +283,10 @@ mod tests {
             let wide = coarse.step() * stride;
             prop_assert!(suffix + wide - 1 <= tokens && suffix + wide + stride - 1 > tokens, "the greatest multiple");
 
-            // The run lies anywhere behind the first prefix.
+            // The run lies anywhere after the first prefix.
             let run = tokens + extra;
             let text = before + run + length;
-            let from = before + (place * (length + 1) as f64) as usize;
+            let from = before + (position * (length + 1) as f64) as usize;
             let suffixes = suffixes(text, before, suffix, stride);
             let inside = |at: usize| at >= from && at + suffix <= from + run;
             let hits: Vec<bool> = suffixes
@@ -288,9 +298,9 @@ mod tests {
             prop_assert!((0..count).any(|i| coarse.is_first(i, count) && inside(suffixes[i])));
             let scored = coarse.scored(count, |i| hits[i]);
             for i in (0..count).filter(|i| inside(suffixes[*i])) {
-                prop_assert!(scored[i], "window {} of the run is left", i);
+                prop_assert!(scored[i], "window {} of the run is not scored", i);
             }
-            // And beside it nothing but the first pass and what lies between it and a hit.
+            // Besides the run, only the first pass and the gaps next to its hits are scored.
             for i in (0..count).filter(|i| scored[*i] && !coarse.is_first(*i, count)) {
                 let before = (0..i).rev().find(|j| coarse.is_first(*j, count)).unwrap();
                 let after = (i..count).find(|j| coarse.is_first(*j, count)).unwrap();

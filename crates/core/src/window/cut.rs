@@ -1,4 +1,4 @@
-//! Cutting one item into windows.
+//! Cuts one item into windows.
 
 use super::chars::Chars;
 use super::reflow::{looks_wrapped, reflow};
@@ -9,7 +9,7 @@ use crate::tokens::{EncodeError, TextEncoder};
 use crate::window::{Placement, TemplateId};
 use rayon::prelude::*;
 
-/// Why an item can't be cut, through no fault of its text's length.
+/// Why an item can't be cut, other than its text being too short.
 #[derive(Debug, thiserror::Error)]
 pub enum WindowError {
     #[error("{origin}: item \"{item}\": {source}")]
@@ -18,16 +18,16 @@ pub enum WindowError {
         item: String,
         source: EncodeError,
     },
-    #[error("a suffix of 0 tokens leaves nothing to score; give --suffix 1 or more")]
+    #[error("a suffix of 0 tokens has nothing to score; give --suffix 1 or more")]
     NoSuffix,
-    #[error("a stride of 0 never gets to the end of a text; give 1 or more")]
+    #[error("a stride of 0 never reaches the end of a text; give 1 or more")]
     NoStride,
     #[error(
-        "with --prefix 0 and no BOS the first token has no context to be scored in; give --prefix 1 or more, or --bos always"
+        "with --prefix 0 and no BOS the first token has no context; give --prefix 1 or more, or --bos always"
     )]
     NoContext,
     #[error(
-        "a prefix of {prefix} tokens is more than the {lead} that are to stand before every suffix; give --min-context {prefix} or more"
+        "a prefix of {prefix} tokens is longer than the {lead} tokens before every suffix; give --min-context {prefix} or more"
     )]
     ShortLead { prefix: u32, lead: u32 },
 }
@@ -38,14 +38,15 @@ pub struct Cut {
     pub windows: Vec<Window>,
     /// The layouts in which the text is probed.
     pub forms: Vec<ProbedForm>,
-    /// Why there is no window, if there is none.
+    /// The reason if there is no window.
     pub unprobed: Option<String>,
 }
 
-/// Encodes a prefix and a suffix as one text, after `bos`: the one window of a pre-split text, whatever its length.
+/// Encodes a prefix and a suffix as one text, after `bos`: the window of a pre-split text, whatever
+/// its length.
 ///
 /// # Errors
-/// When the text can't be encoded, or prefix and suffix make no window; the message says why.
+/// When the text can't be encoded, or prefix and suffix give no window; the message says why.
 pub fn cut_split(
     prefix: String,
     suffix: String,
@@ -76,14 +77,15 @@ pub fn cut_split(
     }
 }
 
-/// Cuts an item. `bos` is put in front of every window.
+/// Cuts an item. Every window begins with `bos`.
 ///
-/// Under [`Stride::Tokens`] a last window stands flush with the text's end where the stride doesn't reach it.
-/// An item that was given as prefix and suffix is one window, as given, whatever lengths and layout `config` asks for;
-/// but with a lead its prefix is cut to the last tokens that `config` asks for, too.
+/// Under [`Stride::Tokens`] a last window ends at the end of the text if the stride doesn't reach
+/// it. A pre-split item is one window, whatever lengths and layout `config` asks for; but with a
+/// lead, its prefix is shortened to the last tokens that `config` asks for.
 ///
 /// # Errors
-/// When the tokenizer can't encode the text, or when `config` asks for windows that can't be scored.
+/// When the tokenizer can't encode the text, or when `config` asks for windows that can't be
+/// scored.
 pub fn cut(
     item: &Item,
     tokenizer: &dyn TextEncoder,
@@ -119,21 +121,22 @@ pub fn cut(
     }
 }
 
-/// Why a text of `tokens` tokens has no window; under a lead, with the longest prefix that would fit it.
+/// Why a text of `tokens` tokens has no window; with a lead, also the longest prefix that would
+/// fit.
 fn too_short(tokens: u64, config: &WindowConfig) -> String {
     let (before, suffix) = (u64::from(config.before()), u64::from(config.suffix));
     let takes = before + suffix;
     match config.lead {
         None => format!(
-            "it has {tokens} tokens, and a window takes {takes} (prefix {before} + suffix {suffix})"
+            "it has {tokens} tokens, and a window needs {takes} (prefix {before} + suffix {suffix})"
         ),
         Some(_) => {
             let fits = match tokens.checked_sub(suffix).filter(|fits| *fits > 0) {
-                Some(fits) => format!("it fits a sweep whose greatest prefix is at most {fits}"),
-                None => "no prefix fits it beside this suffix".to_owned(),
+                Some(fits) => format!("it fits a sweep whose longest prefix is at most {fits}"),
+                None => "no prefix fits it with this suffix".to_owned(),
             };
             format!(
-                "it has {tokens} tokens, and a window takes {takes} ({before} before the suffix, for the longest prefix \
+                "it has {tokens} tokens, and a window needs {takes} ({before} before the suffix, for the longest prefix \
                  compared, + suffix {suffix}); {fits}"
             )
         }
@@ -160,7 +163,7 @@ fn check(bos: Option<u32>, config: &WindowConfig) -> Result<(), WindowError> {
     Ok(())
 }
 
-/// The layouts in which a text is to be probed.
+/// The layouts in which to probe a text.
 fn forms(text: &str, choice: Reflow) -> Vec<(Form, String)> {
     let given = || (Form::AsGiven, text.to_owned());
     match choice {
@@ -176,14 +179,14 @@ fn forms(text: &str, choice: Reflow) -> Vec<(Form, String)> {
     }
 }
 
-/// What is the same for all windows of an item.
+/// The inputs that all windows of an item share.
 struct Cutter<'a> {
     item: &'a Item,
     tokenizer: &'a dyn TextEncoder,
     bos: Option<u32>,
 }
 
-/// Where a window lies: tokens `start..end` of an encoding, of which the suffix begins at `suffix`.
+/// The position of a window: tokens `start..end` of an encoding, with the suffix from `suffix` on.
 #[derive(Clone, Copy)]
 struct Span {
     start: usize,
@@ -210,7 +213,7 @@ impl Cutter<'_> {
         windows: &mut Vec<Window>,
     ) -> Result<ProbedForm, WindowError> {
         let encoding = self.encode(&text)?;
-        let chars = Chars::of(&text);
+        let chars = Chars::new(&text);
         let (prefix, suffix, lead) = (
             config.prefix as usize,
             config.suffix as usize,
@@ -265,11 +268,11 @@ impl Cutter<'_> {
         })
     }
 
-    /// The first `need` tokens of the encoding of `rest`, if it has so many.
+    /// The first `need` tokens of the encoding of `rest`, if it has that many.
     ///
-    /// A book encoded anew from each of its characters would take time in the square of its length, so only
-    /// its head is encoded. What follows the head may change the tokens at its end, not those far from it: a
-    /// head is taken only if one twice as long begins with the same tokens.
+    /// Encoding a book again from each of its characters would take quadratic time, so this encodes
+    /// only its head. The text after the head may change the tokens at its end, but not those far
+    /// from it: a head is accepted only if one twice as long begins with the same tokens.
     fn encode_head(&self, rest: &str, need: usize) -> Result<Option<Encoding>, WindowError> {
         let mut bytes = need * 6 + 256;
         let mut shorter: Option<Encoding> = None;
@@ -295,7 +298,7 @@ impl Cutter<'_> {
     fn split(&self, prefix: &str, suffix: &str, config: &WindowConfig) -> Result<Cut, WindowError> {
         let text = format!("{prefix}{suffix}");
         let encoding = self.encode(&text)?;
-        let chars = Chars::of(&text);
+        let chars = Chars::new(&text);
         let boundary = encoding
             .bytes
             .iter()
@@ -306,7 +309,7 @@ impl Cutter<'_> {
             Some("its suffix is empty".to_owned())
         } else if boundary == encoding.ids.len() {
             Some(
-                "its whole suffix lies in the token that ends its prefix; give a longer suffix"
+                "its whole suffix is part of the last token of its prefix; give a longer suffix"
                     .to_owned(),
             )
         } else if boundary == 0 && self.bos.is_none() {
@@ -314,17 +317,18 @@ impl Cutter<'_> {
         } else {
             config.lead.filter(|lead| boundary < *lead as usize).map(|lead| {
                 format!(
-                    "its prefix has {boundary} tokens of the {lead} that the longest prefix compared takes; it fits a sweep \
-                     whose greatest prefix is at most {boundary}"
+                    "its prefix has {boundary} of the {lead} tokens that the longest compared prefix needs; it fits a sweep \
+                     whose longest prefix is at most {boundary}"
                 )
             })
         };
         if config.lead.is_some() {
             check(self.bos, config)?;
         }
-        let start = config
-            .lead
-            .map_or(0, |_| boundary.saturating_sub(config.prefix as usize));
+        let start = match config.lead {
+            Some(_) => boundary.saturating_sub(config.prefix as usize),
+            None => 0,
+        };
         let mut windows = Vec::new();
         if unprobed.is_none() {
             let span = Span {
@@ -358,7 +362,7 @@ impl Cutter<'_> {
         })
     }
 
-    /// The window at `span` of an encoding of the text from byte `offset` on.
+    /// The window at `span` of the encoding that begins at byte `offset` of the text.
     fn window(
         &self,
         id: String,
@@ -395,7 +399,8 @@ impl Cutter<'_> {
     }
 }
 
-/// Where windows of `need` tokens begin: every `stride` tokens, and once more flush with the end.
+/// Starts of the windows of `need` tokens: every `stride` tokens, and one that ends at the end of
+/// the text.
 fn starts(tokens: usize, need: usize, stride: usize) -> Vec<usize> {
     let Some(last) = tokens.checked_sub(need) else {
         return Vec::new();

@@ -1,19 +1,19 @@
-//! Hard-wrapped text: recognizing it, and undoing the wrapping.
+//! Hard-wrapped text: recognizes it and undoes the wrapping.
 //!
-//! Models mostly saw running text, so that a copy with line breaks in it hides what they memorized.
+//! Models were mostly trained on running text, so a copy with line breaks hides memorization.
 
-/// Lines longer than this are paragraphs, not wrapped lines.
+/// Longer lines are paragraphs, not wrapped lines.
 const WIDEST: usize = 100;
-/// Lines shorter than this are verse, lists or columns.
+/// Shorter lines are verse, lists or columns.
 const NARROWEST: usize = 40;
-/// Fewer breaks than this show no pattern.
+/// Fewer line breaks show no pattern.
 const FEWEST_BREAKS: usize = 3;
 
-/// Whether the lines of `text` look like prose broken to a fixed width.
+/// Whether the lines of `text` look like prose wrapped at a fixed width.
 ///
-/// Prose is broken where the next word no longer fits, and mid-sentence; verse and lists are broken earlier,
-/// and mostly before a capital. So of the breaks inside paragraphs most must stand where the next word would
-/// have gone beyond the width, and at most half before a capital.
+/// Prose breaks where the next word no longer fits, and in mid-sentence; verse and lists break
+/// earlier, and mostly before a capital. So most breaks inside paragraphs must be where the next
+/// word would exceed the width, and at most half before a capital.
 pub fn looks_wrapped(text: &str) -> bool {
     let mut breaks: Vec<(usize, usize, bool)> = Vec::new();
     let mut above: Option<&str> = None;
@@ -30,7 +30,7 @@ pub fn looks_wrapped(text: &str) -> bool {
                 .unwrap_or_default()
                 .chars()
                 .count();
-            // In a passage all in capitals they say nothing.
+            // In an all-caps passage capitals say nothing.
             let shouted = above
                 .chars()
                 .rev()
@@ -50,12 +50,12 @@ pub fn looks_wrapped(text: &str) -> bool {
     }
     let mut lengths: Vec<usize> = breaks.iter().map(|&(len, ..)| len).collect();
     lengths.sort_unstable();
-    // Not the longest: a URL that couldn't be broken says nothing about the width.
+    // Not the longest line: a URL that couldn't be broken says nothing about the width.
     let width = lengths[(lengths.len() - 1) * 95 / 100];
     if !(NARROWEST..=WIDEST).contains(&width) {
         return false;
     }
-    // Programs that even out ragged ends break up to a tenth earlier.
+    // Programs that even out ragged edges break up to a tenth earlier.
     let full = breaks
         .iter()
         .filter(|&&(len, next, _)| len + 1 + next > width - width / 10)
@@ -64,10 +64,11 @@ pub fn looks_wrapped(text: &str) -> bool {
     full * 5 >= breaks.len() * 4 && capital * 2 <= breaks.len()
 }
 
-/// Joins the lines of each paragraph with one space, and leaves blank lines as they are.
+/// Joins the lines of each paragraph with one space and keeps blank lines.
 ///
-/// A line that begins a list entry, a heading or a quotation, or is indented otherwise than the lines before
-/// it, begins a new line. Nothing is de-hyphenated: after a hyphen the next word follows without a space.
+/// A line starts a new line if it begins a list entry, a heading or a quotation, or if its
+/// indentation differs from the lines before it. Nothing is dehyphenated: after a hyphen the next
+/// word follows without a space.
 pub fn reflow(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     let mut open: Option<Open> = None;
@@ -102,12 +103,12 @@ pub fn reflow(text: &str) -> String {
     out
 }
 
-/// The paragraph or list entry being joined.
+/// The paragraph or list entry under construction.
 struct Open {
     indent: usize,
-    /// Width of the list mark at its beginning, with the space after it.
+    /// Width of its list marker, with the space after it.
     marker: usize,
-    /// Indentation of the lines after the first, once there is one.
+    /// Indentation of the lines after the first, once known.
     rest: Option<usize>,
 }
 
@@ -120,7 +121,7 @@ impl Open {
     }
 }
 
-/// The width of the mark with which a line begins a list entry, heading, quotation or table row, if it does.
+/// The width of the marker if a line begins a list entry, heading, quotation or table row.
 fn marker(words: &str) -> Option<usize> {
     let (first, rest) = words.split_once(' ').unwrap_or((words, ""));
     if matches!(words.as_bytes().first(), Some(b'|' | b'>')) || first.starts_with("```") {
@@ -140,12 +141,12 @@ fn marker(words: &str) -> Option<usize> {
     (is_bullet || is_heading || is_number).then(|| first.chars().count() + 1 + blanks)
 }
 
-/// Whether a space belongs between a line and the one after it.
+/// Whether a space belongs between two joined lines.
 fn needs_space(above: &str, below: &str) -> bool {
     let mut back = above.chars().rev();
     let (last, before) = (back.next(), back.next());
     let hyphenated = last == Some('-') && before.is_some_and(char::is_alphanumeric);
-    // Chinese and Japanese put no space between words; so a line break between two of theirs isn't one.
+    // Chinese and Japanese have no spaces between words, so a line break there stands for nothing.
     let unspaced = |c: Option<char>| {
         c.is_some_and(|c| matches!(c, '\u{3000}'..='\u{30ff}' | '\u{3400}'..='\u{9fff}' | '\u{ff00}'..='\u{ffef}' | '\u{20000}'..='\u{3ffff}'))
     };
@@ -179,7 +180,7 @@ Across the bar to guide a homing sail.
 ";
 
     #[test]
-    fn prose_broken_to_a_width_looks_wrapped_and_other_text_does_not() {
+    fn only_prose_broken_to_a_width_looks_wrapped() {
         let running = reflow(WRAPPED);
         let code = "fn main() {\n    let a = 1;\n    let b = 2;\n    if a < b {\n        run(a, b);\n    }\n}\n";
         let list = "- apples and a great many pears from the garden\n- plums\n- cherries that were sour\n- nuts\n";
@@ -232,14 +233,14 @@ Across the bar to guide a homing sail.
     }
 
     #[test]
-    fn reflowing_twice_changes_nothing_more() {
+    fn reflowing_is_idempotent() {
         for text in [WRAPPED, VERSE, "1. one\n   and on\n2. two"] {
             assert_eq!(reflow(&reflow(text)), reflow(text));
         }
     }
 
     #[test]
-    fn a_word_after_a_closing_number_is_no_list_entry() {
+    fn a_number_that_ends_a_sentence_is_not_a_list_marker() {
         assert_eq!(
             reflow("in the year\n1984. Then\nmore"),
             "in the year 1984. Then more"

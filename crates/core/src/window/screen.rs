@@ -1,23 +1,26 @@
-//! Screening: one long pass over a whole text, whose scores say which windows are worth an exact look.
+//! Screening: one long pass over a whole text, whose scores say which windows deserve exact
+//! scoring.
 //!
-//! In a piece of many hundred tokens every token is scored once, after at least as much context as in its windows. What a
-//! model knows by heart it seldom knows less after more of the same text, so a window whose suffix is unlikely there is
-//! most likely no hit. It isn't proven; how many hits a screen misses is measured on a sample of what it left.
+//! The pass runs over pieces of many hundred tokens and scores each token once, with at least as
+//! much context as in its windows. More context of the same text rarely makes a memorized
+//! continuation less likely, so a window with an unlikely suffix in the screen is most likely no
+//! hit. That isn't proven: a sample of the skipped windows is scored to measure how many hits a
+//! screen misses.
 
 use super::{Placement, Window, WindowId};
 
-/// Tokens a piece, where the model's context allows.
+/// Tokens per piece, if the model's context allows it.
 pub const PIECE: usize = 1_024;
-/// Of the windows that a screen leaves at least this many are scored all the same,
+/// Of the windows that a screen skips, at least this many are scored anyway,
 pub const LEAST_SAMPLED: usize = 200;
-/// and at least one in so many.
+/// and at least one in this many.
 pub const SAMPLED_ONE_IN: usize = 50;
 
-/// A sequence of windows as pieces that hold every suffix token once: `prefix` tokens of context (BOS not counted), then
-/// tokens to score, at most `length` in all. `None` where the windows stand so far apart that tokens between them aren't
-/// known, or where a piece has no room for more than context.
+/// Splits a sequence of windows into pieces that contain every suffix token once: `prefix` tokens
+/// of context (without BOS), then tokens to score, at most `length` in all. `None` if there are
+/// gaps between the windows, or if a piece has room for nothing but context.
 ///
-/// The windows are those of one form of an item, in order and bare: without a template.
+/// The windows are consecutive, of one form of an item, and without a template.
 pub fn pieces(windows: &[Window], prefix: u32, length: usize) -> Option<Vec<Window>> {
     let Some(first) = windows.first() else {
         return Some(Vec::new());
@@ -52,26 +55,26 @@ pub fn pieces(windows: &[Window], prefix: u32, length: usize) -> Option<Vec<Wind
     Some((prefix..text.len()).step_by(room).map(piece).collect())
 }
 
-/// What the screen found for one token.
+/// The screen's scores of one token.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Token {
     /// Whether it is the model's first choice.
     pub first_choice: bool,
-    /// Natural log of its probability, under each way of sampling that counts.
+    /// Natural log of its probability under each sampling scheme that counts.
     pub logprob: Vec<f32>,
 }
 
-/// When a window is worth an exact look: one of the two suffices.
+/// When a window deserves exact scoring: if it meets either condition.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Threshold {
-    /// Least share of suffix tokens that are the model's first choice.
+    /// Minimum share of suffix tokens that are the model's first choice.
     pub first_choices: f64,
-    /// Least natural log of the suffix's probability, under the best way of sampling.
+    /// Minimum natural log of the suffix's probability under the best sampling scheme.
     pub log_p: f64,
 }
 
 impl Threshold {
-    /// Whether the window with these suffix tokens is kept. What the screen could not score is.
+    /// Whether to keep the window with these suffix tokens. Windows with unscored tokens are kept.
     pub fn keeps(&self, suffix: &[Option<Token>]) -> bool {
         let Some(suffix) = suffix
             .iter()
@@ -97,7 +100,8 @@ impl Threshold {
     }
 }
 
-/// The windows of a sequence that are kept, by what the screen found for the tokens of its [`pieces`], in order.
+/// The windows of a sequence to keep, given the screen's scores for the tokens of its [`pieces`],
+/// in order.
 pub fn kept(windows: &[Window], tokens: &[Option<Token>], threshold: Threshold) -> Vec<bool> {
     let Some(first) = windows.first() else {
         return Vec::new();
@@ -113,20 +117,24 @@ pub fn kept(windows: &[Window], tokens: &[Option<Token>], threshold: Threshold) 
         .collect()
 }
 
-/// How many of `left` windows are scored all the same.
-pub fn sample_size(left: usize) -> usize {
-    left.div_ceil(SAMPLED_ONE_IN).max(LEAST_SAMPLED).min(left)
+/// How many of `skipped` windows to score anyway.
+pub fn sample_size(skipped: usize) -> usize {
+    skipped
+        .div_ceil(SAMPLED_ONE_IN)
+        .max(LEAST_SAMPLED)
+        .min(skipped)
 }
 
-/// A sample of so many of the windows that were left, at random and spread evenly over their order, thus over items: one
-/// from each of as many stretches of equal length (they differ by one at most). `below(n)` draws a number below `n`.
-pub fn sample(left: &[usize], size: usize, mut below: impl FnMut(usize) -> usize) -> Vec<usize> {
-    let size = size.min(left.len());
-    let bound = |stretch: usize| (stretch as u128 * left.len() as u128 / size as u128) as usize;
+/// Draws a random sample of `size` skipped windows, spread evenly over their order and so over
+/// items: one from each of `size` stretches of equal length (up to one window). `below(n)` draws a
+/// number below `n`.
+pub fn sample(skipped: &[usize], size: usize, mut below: impl FnMut(usize) -> usize) -> Vec<usize> {
+    let size = size.min(skipped.len());
+    let bound = |stretch: usize| (stretch as u128 * skipped.len() as u128 / size as u128) as usize;
     (0..size)
         .map(|stretch| {
             let (from, to) = (bound(stretch), bound(stretch + 1));
-            left[from + below(to - from)]
+            skipped[from + below(to - from)]
         })
         .collect()
 }
@@ -139,7 +147,7 @@ mod tests {
     use crate::window::Form;
     use proptest::prelude::*;
 
-    /// The windows of a text whose tokens are 100, 101, ...; BOS is 1.
+    /// The windows of a text with the tokens 100, 101, ...; BOS is 1.
     fn windows(tokens: u32, prefix: u32, suffix: u32, stride: u32, bos: bool) -> Vec<Window> {
         let last = tokens - prefix - suffix;
         let mut starts: Vec<u32> = (0..=last).step_by(stride as usize).collect();
@@ -181,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn pieces_hold_their_context_and_at_most_so_many_tokens() {
+    fn pieces_include_context_and_respect_the_length_limit() {
         let pieces = pieces(&windows(23, 4, 3, 3, true), 4, 12).unwrap();
         let ids: Vec<&str> = pieces.iter().map(|piece| piece.id.0.as_str()).collect();
         assert_eq!(ids, ["x#0~4", "x#0~11", "x#0~18"]);
@@ -198,11 +206,11 @@ mod tests {
     }
 
     #[test]
-    fn windows_too_far_apart_and_pieces_without_room_are_refused() {
+    fn windows_with_gaps_and_pieces_without_room_are_refused() {
         assert_eq!(
             pieces(&windows(30, 4, 3, 8, false), 4, 12),
             None,
-            "token 7 stands in no window"
+            "token 7 is in no window"
         );
         assert!(pieces(&windows(30, 4, 3, 7, false), 4, 12).is_some());
         assert_eq!(pieces(&windows(23, 4, 3, 3, true), 4, 5), None);
@@ -210,7 +218,7 @@ mod tests {
     }
 
     #[test]
-    fn a_window_is_kept_for_its_first_choices_its_probability_or_what_is_not_known() {
+    fn windows_are_kept_for_first_choices_probability_or_missing_scores() {
         let threshold = Threshold {
             first_choices: 0.5,
             log_p: -4.0,
@@ -225,29 +233,30 @@ mod tests {
         ] {
             assert_eq!(threshold.keeps(&suffix), kept, "{suffix:?}");
         }
-        // Token 9 of the text is no first choice after 4 tokens of context: windows whose suffix holds it go.
+        // Token 9 of the text is not a first choice after 4 tokens of context: windows whose suffix
+        // contains it are skipped.
         let tokens: Vec<Option<Token>> = (4..23).map(|at| token(at != 9, -9.0)).collect();
         let all = Threshold {
             first_choices: 1.0,
             log_p: 0.0,
         };
         let windows = windows(23, 4, 3, 1, true);
-        let left: Vec<u32> = windows
+        let skipped: Vec<u32> = windows
             .iter()
             .zip(kept(&windows, &tokens, all))
             .filter(|(_, kept)| !kept)
             .map(|(w, _)| w.placement.start_token)
             .collect();
-        assert_eq!(left, [3, 4, 5]);
+        assert_eq!(skipped, [3, 4, 5]);
         assert!(
             kept(&windows, &tokens[..18], all)[16],
-            "what has no scores is looked at"
+            "a window without scores is kept"
         );
     }
 
     #[test]
-    fn samples_are_at_least_200_and_2_percent_and_never_more_than_there_are() {
-        for (left, size) in [
+    fn samples_are_at_least_200_and_2_percent_of_the_skipped_windows() {
+        for (skipped, size) in [
             (0, 0),
             (10, 10),
             (200, 200),
@@ -255,19 +264,19 @@ mod tests {
             (10_001, 201),
             (1_000_000, 20_000),
         ] {
-            assert_eq!(sample_size(left), size);
+            assert_eq!(sample_size(skipped), size);
         }
     }
 
-    fn sample(left: &[usize], size: usize, seed: u64) -> Vec<usize> {
+    fn sample(skipped: &[usize], size: usize, seed: u64) -> Vec<usize> {
         let mut random = SplitMix64::new(seed);
-        super::sample(left, size, |n| random.below(n))
+        super::sample(skipped, size, |n| random.below(n))
     }
 
     #[test]
-    fn samples_spread_over_all_and_depend_on_the_draws_alone() {
-        let left: Vec<usize> = (0..1_000).map(|i| i * 3).collect();
-        let drawn = sample(&left, 100, 7);
+    fn samples_are_spread_evenly_and_depend_only_on_the_draws() {
+        let skipped: Vec<usize> = (0..1_000).map(|i| i * 3).collect();
+        let drawn = sample(&skipped, 100, 7);
         assert_eq!(drawn.len(), 100);
         assert!(
             drawn
@@ -275,11 +284,11 @@ mod tests {
                 .enumerate()
                 .all(|(i, place)| (i * 30..i * 30 + 30).contains(place))
         );
-        assert_eq!(drawn, sample(&left, 100, 7));
-        assert_ne!(drawn, sample(&left, 100, 8));
-        assert_eq!(sample(&left, 1_000, 1), left);
+        assert_eq!(drawn, sample(&skipped, 100, 7));
+        assert_ne!(drawn, sample(&skipped, 100, 8));
+        assert_eq!(sample(&skipped, 1_000, 1), skipped);
         assert!(sample(&[], 5, 1).is_empty());
-        // Each can be drawn, those of a longer stretch a little more seldom.
+        // Every window can be drawn, with a slightly lower probability in a longer stretch.
         let mut drawn = [0u32; 7];
         (0..7_000).for_each(|seed| {
             sample(&[0, 1, 2, 3, 4, 5, 6], 3, seed)
@@ -294,7 +303,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn every_suffix_token_stands_in_one_piece_after_at_least_its_windows_context(
+        fn every_suffix_token_is_in_one_piece_with_enough_context(
             (prefix, suffix, stride) in (1u32..20, 1u32..20, 1u32..40),
             (more, length, bos) in (0u32..300, 1usize..100, any::<bool>()),
         ) {

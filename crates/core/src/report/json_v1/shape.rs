@@ -25,7 +25,7 @@ use crate::report::{
 use crate::run::follow_up::FollowUp;
 use crate::run::follow_up::SchemeLogP;
 use crate::run::{ModelIdentity, Settings, TextStats};
-use crate::verdict::{TailFit, Validity, Verdict};
+use crate::verdict::{Reason, TailFit, Validity, Verdict};
 use crate::window::{Form, WindowId};
 use crate::window::{Placement, TemplateId};
 use schemars::JsonSchema;
@@ -113,8 +113,8 @@ pub(super) struct ItemV1 {
     matches: Vec<String>,
     origin: Origin,
     verdict: Level,
-    /// In words and numbers, the deciding one first.
-    reasons: Vec<String>,
+    /// The deciding one first.
+    reasons: Vec<Reason>,
     /// Null for controls and where there was nothing to compare.
     validity: Option<ValidityV1>,
     /// What can be extracted of the worst form: a copy of its spans under evidence.

@@ -85,7 +85,7 @@ impl Page {
             "  ",
         );
         for reason in &item.verdict.reasons {
-            self.paragraph(out, reason, "  - ");
+            self.paragraph(out, &reason.message, "  - ");
         }
         out.push('\n');
         let figures = Figures::of(&report.policy, item);

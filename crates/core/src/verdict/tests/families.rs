@@ -26,6 +26,7 @@ fn a_positive_control_that_is_not_found_makes_the_whole_run_inconclusive() {
     );
     assert!(
         broken.verdicts[199].reasons[0]
+            .message
             .starts_with("positive control not found (`known` came out clear)")
     );
 
@@ -33,6 +34,7 @@ fn a_positive_control_that_is_not_found_makes_the_whole_run_inconclusive() {
     let absent = judged(&policy, &rows);
     assert!(
         absent.verdicts[199].reasons[0]
+            .message
             .starts_with("positive control not found (`known` isn't among the items)")
     );
     assert_eq!(absent.verdicts[199].level, Level::Inconclusive);
@@ -80,7 +82,7 @@ fn canaries_and_known_positives_lower_no_bar_for_opt_outs() {
     let beside_positives = lone(known(Kind::OptOut), &positive);
     assert_eq!(beside_positives.verdicts[199].level, Level::Clear);
     assert_eq!(beside_positives.positive_controls, [true]);
-    let reason = &beside_positives.verdicts[201].reasons[1];
+    let reason = &beside_positives.verdicts[201].reasons[1].message;
     assert!(
         reason.ends_with("(p = 0.005; significant as a positive control at q = 0.05)"),
         "{reason}"
@@ -142,7 +144,7 @@ fn a_tag_as_positive_control_means_every_item_that_has_it() {
                         .all(|verdict| verdict.level == Level::Inconclusive)
                 );
                 assert!(
-                    verdict.reasons[0].contains(reason),
+                    verdict.reasons[0].message.contains(reason),
                     "{}",
                     verdict.reasons[0]
                 );
@@ -197,7 +199,10 @@ fn boilerplate_is_predictable_among_its_own_kind_only() {
             (level, Some(matched))
         );
         assert!(
-            verdict.reasons.iter().any(|said| said.starts_with(reason)),
+            verdict
+                .reasons
+                .iter()
+                .any(|said| said.message.starts_with(reason)),
             "{:?}",
             verdict.reasons
         );
@@ -215,7 +220,9 @@ fn boilerplate_is_predictable_among_its_own_kind_only() {
     let verdict = judged(&Policy::default(), &rows).verdicts.remove(199);
     assert_eq!(verdict.level, Level::Inconclusive);
     assert!(
-        verdict.reasons[0].starts_with("none of the 3 controls matched to it"),
+        verdict.reasons[0]
+            .message
+            .starts_with("none of the 3 controls matched to it"),
         "{:?}",
         verdict.reasons
     );

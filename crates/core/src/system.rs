@@ -1,36 +1,37 @@
-//! The machine: what a program may use of it. The only place that reads `/proc` and `/sys`.
+//! The system's resources that a program may use. The only module that reads `/proc` and `/sys`.
 //!
-//! A limit can stand in several places at once: the processors that the system has, those that this program was given
-//! (affinity), the time that its control group allows, and the time that the groups above that one allow. The least counts.
-//! Where the system doesn't tell something, it is absent, not zero.
+//! Several limits can apply at once: the processors of the system, those assigned to this program
+//! (affinity), the time that its control group allows, and the time that the parent groups allow.
+//! The smallest counts. Unknown values are absent, not zero.
 
 use std::path::Path;
 
-/// Reads a file of the system; `None` where it isn't there. Tests give tables in its place.
+/// Reads a system file; `None` if it doesn't exist. Tests pass tables instead.
 type Read<'a> = &'a dyn Fn(&str) -> Option<String>;
 
-/// Bytes of memory, as far as the system tells.
+/// Memory in bytes, as far as the system reports it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Memory {
-    /// Of the whole machine.
+    /// Of the whole system.
     pub total: Option<u64>,
-    /// What the machine could still give without swapping.
+    /// Memory that the system can still provide without swapping.
     pub available: Option<u64>,
-    /// The least limit of the control groups that this program is in.
+    /// The smallest limit of this program's control groups.
     pub limit: Option<u64>,
-    /// What those groups still allow. Cached files don't count: they make room.
-    pub left: Option<u64>,
+    /// Memory that those groups still allow. Cached files don't count: the kernel drops them when
+    /// needed.
+    pub remaining: Option<u64>,
 }
 
 impl Memory {
-    /// Bytes that this program may still take: the machine's or the groups', whichever are fewer.
+    /// Bytes that this program may still allocate: the smaller of the system's and the groups'.
     pub fn usable(&self) -> Option<u64> {
-        self.available.into_iter().chain(self.left).min()
+        self.available.into_iter().chain(self.remaining).min()
     }
 }
 
-/// Threads that can run at the same time, at least 1: the processors that this program may run on, or what its control
-/// group's quota comes to, rounded up.
+/// Number of threads that can run at the same time, at least 1: the processors that this program
+/// may run on, or its control group's quota, rounded up.
 pub fn cores() -> usize {
     let given = affinity()
         .unwrap_or_else(|| std::thread::available_parallelism().map_or(1, std::num::NonZero::get));
@@ -46,71 +47,76 @@ fn cores_of(given: usize, quota: Option<f64>) -> usize {
 
 /// Processors that this program may run on.
 pub fn affinity() -> Option<usize> {
-    listed(field(&read("/proc/self/status")?, "Cpus_allowed_list:")?)
+    count_listed(field(&read("/proc/self/status")?, "Cpus_allowed_list:")?)
 }
 
-/// Processors' worth of time that the control groups allow, if they limit it.
+/// Processor time that the control groups allow, in processors, if they limit it.
 pub fn cpu_quota() -> Option<f64> {
-    Groups::of("cpu", &read)?.least(&read, quota_of)
+    Groups::locate("cpu", &read)?.least(&read, quota_of)
 }
 
-/// The memory there is.
+/// The system's memory.
 pub fn memory() -> Memory {
     memory_by(&read)
 }
 
 fn memory_by(read: Read<'_>) -> Memory {
     let info = read("/proc/meminfo").unwrap_or_default();
-    let groups = Groups::of("memory", read);
+    let groups = Groups::locate("memory", read);
     Memory {
         total: kib(&info, "MemTotal:"),
         available: kib(&info, "MemAvailable:"),
         limit: groups
             .as_ref()
             .and_then(|groups| groups.least(read, limit_of)),
-        left: groups
+        remaining: groups
             .as_ref()
-            .and_then(|groups| groups.least(read, left_of)),
+            .and_then(|groups| groups.least(read, remaining_of)),
     }
 }
 
-/// NUMA nodes; 1 where the system doesn't tell of any.
+/// Number of NUMA nodes; 1 if the system reports none.
 pub fn numa_nodes() -> usize {
     let nodes = read("/sys/devices/system/node/has_memory")
         .or_else(|| read("/sys/devices/system/node/online"));
-    nodes.and_then(|list| listed(&list)).unwrap_or(1).max(1)
+    nodes
+        .and_then(|list| count_listed(&list))
+        .unwrap_or(1)
+        .max(1)
 }
 
-/// Bytes of memory that this program has in use.
+/// Bytes of memory that this program uses.
 pub fn resident() -> Option<u64> {
     kib(&read("/proc/self/status")?, "VmRSS:")
 }
 
-/// The most that it ever had.
+/// The peak of [`resident`].
 pub fn peak_resident() -> Option<u64> {
     kib(&read("/proc/self/status")?, "VmHWM:")
 }
 
-/// Seconds of processor time that this program has had, all its threads together, in steps of a hundredth.
+/// Processor time of this program in seconds, all threads together, in steps of a hundredth.
 pub fn cpu_seconds() -> Option<f64> {
     cpu_seconds_of(&read("/proc/self/stat")?)
 }
 
 fn cpu_seconds_of(stat: &str) -> Option<f64> {
-    // The program's name, in brackets, may hold spaces. After it, user and system time are the 12th and 13th field, in
-    // ticks, of which Linux shows 100 a second whatever it counts by.
+    // The program's name, in brackets, may contain spaces. After it, user and system time are the
+    // 12th and 13th field, in ticks, which Linux reports at 100 per second whatever its internal
+    // rate.
     let mut fields = stat.rsplit_once(')')?.1.split_whitespace().skip(11);
     let mut ticks = || fields.next()?.parse::<u64>().ok();
     Some((ticks()? + ticks()?) as f64 / 100.0)
 }
 
-/// What decides how fast products are, of this machine's processor; by Linux' names.
+/// The processor features that determine how fast products are, by their Linux names.
 pub fn cpu_flags() -> Vec<String> {
     let mut found: Vec<String> = detected().into_iter().map(str::to_owned).collect();
-    // What the standard library can't ask for yet.
-    let told = flags_of(&read("/proc/cpuinfo").unwrap_or_default());
+    // Features that the standard library can't detect yet.
+    let listed = flags_of(&read("/proc/cpuinfo").unwrap_or_default());
     found.extend(
-        told.into_iter()
+        listed
+            .into_iter()
             .filter(|flag| !found.contains(flag))
             .collect::<Vec<_>>(),
     );
@@ -160,7 +166,7 @@ fn detected() -> Vec<&'static str> {
     Vec::new()
 }
 
-/// Flags that are read from a list of flags.
+/// Features that are read from a list of flags.
 const LISTED: [&str; 3] = ["amx_tile", "amx_bf16", "amx_int8"];
 
 fn flags_of(cpuinfo: &str) -> Vec<String> {
@@ -183,7 +189,7 @@ fn read(path: &str) -> Option<String> {
     std::fs::read_to_string(Path::new(path)).ok()
 }
 
-/// What stands after a name at the start of a line.
+/// The rest of the line that begins with `name`.
 fn field<'a>(text: &'a str, name: &str) -> Option<&'a str> {
     text.lines()
         .find_map(|line| line.strip_prefix(name))
@@ -199,8 +205,8 @@ fn kib(text: &str, name: &str) -> Option<u64> {
         .checked_mul(1024)
 }
 
-/// How many numbers a list such as `0-3,8,10-11` has.
-fn listed(list: &str) -> Option<usize> {
+/// The number of elements in a list such as `0-3,8,10-11`.
+fn count_listed(list: &str) -> Option<usize> {
     let count = |part: &str| -> Option<usize> {
         let (first, last) = part.split_once('-').unwrap_or((part, part));
         let (first, last): (usize, usize) = (first.trim().parse().ok()?, last.trim().parse().ok()?);
@@ -209,7 +215,7 @@ fn listed(list: &str) -> Option<usize> {
     list.trim().split(',').map(count).sum()
 }
 
-/// The control groups that this program is in, the innermost first, for one controller.
+/// This program's control groups for one controller, the innermost first.
 #[derive(Debug, PartialEq, Eq)]
 struct Groups {
     version: Version,
@@ -224,8 +230,8 @@ enum Version {
 }
 
 impl Groups {
-    /// A machine may have both versions; a controller belongs to one of them.
-    fn of(controller: &str, read: Read<'_>) -> Option<Self> {
+    /// A system may have both versions; a controller belongs to one of them.
+    fn locate(controller: &str, read: Read<'_>) -> Option<Self> {
         let (groups, mounts) = (read("/proc/self/cgroup")?, read("/proc/self/mountinfo")?);
         let path = |wanted: &dyn Fn(&str) -> bool| {
             groups.lines().find_map(|line| {
@@ -242,7 +248,8 @@ impl Groups {
         let (root, point) = mounts
             .lines()
             .find_map(|line| mounted(line, version, controller))?;
-        // In a container the mount may show only a part of the tree, which the path names from its root.
+        // In a container the mount may show only part of the tree; the path is relative to the root
+        // of the whole tree.
         let inside = match path.strip_prefix(root.trim_end_matches('/')) {
             Some(inside) if inside.is_empty() || inside.starts_with('/') => inside,
             _ => "",
@@ -256,25 +263,26 @@ impl Groups {
         Some(Self { version, folders })
     }
 
-    /// The least of what `limit` finds in the groups.
+    /// The smallest value that `limit` finds in the groups.
     fn least<T: PartialOrd>(
         &self,
         read: Read<'_>,
         limit: fn(Version, Read<'_>) -> Option<T>,
     ) -> Option<T> {
-        let of = |folder: &String| limit(self.version, &|file| read(&format!("{folder}/{file}")));
+        let read_limit =
+            |folder: &String| limit(self.version, &|file| read(&format!("{folder}/{file}")));
         self.folders
             .iter()
-            .filter_map(of)
+            .filter_map(read_limit)
             .reduce(|least, next| if next < least { next } else { least })
     }
 }
 
-/// Root and mount point, where a line of mountinfo is the mount of this controller.
+/// Root and mount point, if a line of mountinfo is this controller's mount.
 fn mounted(line: &str, version: Version, controller: &str) -> Option<(String, String)> {
-    let (place, kind) = line.split_once(" - ")?;
-    let mut place = place.split(' ').skip(3);
-    let (root, point) = (place.next()?, place.next()?);
+    let (location, kind) = line.split_once(" - ")?;
+    let mut location = location.split(' ').skip(3);
+    let (root, point) = (location.next()?, location.next()?);
     let mut kind = kind.split(' ');
     let (name, options) = (kind.next()?, kind.nth(1)?);
     let fits = match version {
@@ -293,7 +301,7 @@ fn quota_of(version: Version, read: Read<'_>) -> Option<f64> {
             (quota.to_owned(), period.to_owned())
         }
     };
-    // -1 or "max": none.
+    // -1 or "max" mean no limit.
     let (quota, period): (f64, f64) = (quota.trim().parse().ok()?, period.trim().parse().ok()?);
     (quota > 0.0 && period > 0.0).then_some(quota / period)
 }
@@ -303,7 +311,7 @@ fn limit_of(version: Version, read: Read<'_>) -> Option<u64> {
         Version::One => "memory.limit_in_bytes",
         Version::Two => "memory.max",
     };
-    // Version 1 writes the largest number of pages where there is no limit.
+    // Version 1 writes the largest number of pages if there is no limit.
     read(file)?
         .trim()
         .parse()
@@ -311,7 +319,7 @@ fn limit_of(version: Version, read: Read<'_>) -> Option<u64> {
         .filter(|limit| *limit < 1 << 60)
 }
 
-fn left_of(version: Version, read: Read<'_>) -> Option<u64> {
+fn remaining_of(version: Version, read: Read<'_>) -> Option<u64> {
     let limit = limit_of(version, read)?;
     let (usage, files) = match version {
         Version::One => (
@@ -336,8 +344,8 @@ mod tests {
 
     const MIB: u64 = 1 << 20;
 
-    /// A machine made of files.
-    fn machine(files: &[(&str, &str)]) -> impl Fn(&str) -> Option<String> + use<> {
+    /// A system made of files.
+    fn system(files: &[(&str, &str)]) -> impl Fn(&str) -> Option<String> + use<> {
         let files: BTreeMap<String, String> = files
             .iter()
             .map(|(path, text)| ((*path).to_owned(), (*text).to_owned()))
@@ -351,8 +359,8 @@ mod tests {
                       43 41 0:21 /docker/abc /sys/fs/cgroup/memory rw master:9 - cgroup cgroup rw,memory\n";
 
     #[test]
-    fn the_least_limit_on_the_path_counts() {
-        let read = machine(&[
+    fn the_smallest_limit_on_the_path_counts() {
+        let read = system(&[
             ("/proc/self/cgroup", "0::/jobs/one\n"),
             ("/proc/self/mountinfo", V2),
             (
@@ -375,18 +383,18 @@ mod tests {
             total: Some(16 * MIB),
             available: Some(8 * MIB),
             limit: Some(6 * MIB),
-            left: Some(4 * MIB),
+            remaining: Some(4 * MIB),
         };
         assert_eq!((memory, memory.usable()), (expected, Some(4 * MIB)));
         assert_eq!(
-            Groups::of("cpu", &read).unwrap().least(&read, quota_of),
+            Groups::locate("cpu", &read).unwrap().least(&read, quota_of),
             Some(1.5)
         );
     }
 
     #[test]
-    fn version_1_is_read_below_the_part_of_the_tree_that_is_mounted() {
-        let read = machine(&[
+    fn version_1_limits_are_read_relative_to_the_mounted_root() {
+        let read = system(&[
             (
                 "/proc/self/cgroup",
                 "5:memory:/docker/abc/inner\n4:cpu,cpuacct:/docker/abc\n0::/elsewhere\n",
@@ -421,35 +429,35 @@ mod tests {
         ]);
         let memory = memory_by(&read);
         assert_eq!(
-            (memory.limit, memory.left, memory.usable()),
+            (memory.limit, memory.remaining, memory.usable()),
             (Some(8 * MIB), Some(6 * MIB), Some(6 * MIB))
         );
         assert_eq!(
-            Groups::of("cpu", &read).unwrap().least(&read, quota_of),
+            Groups::locate("cpu", &read).unwrap().least(&read, quota_of),
             Some(0.5)
         );
     }
 
     #[test]
-    fn a_machine_that_tells_nothing_has_no_limits_and_no_memory_that_is_known() {
-        let nothing = machine(&[]);
+    fn a_system_without_information_has_no_limits_and_unknown_memory() {
+        let nothing = system(&[]);
         assert_eq!(memory_by(&nothing), Memory::default());
         assert_eq!(memory_by(&nothing).usable(), None);
-        assert_eq!(Groups::of("cpu", &nothing), None);
-        // In a namespace of its own, a program's path may lie outside of what is mounted.
+        assert_eq!(Groups::locate("cpu", &nothing), None);
+        // In its own namespace, a program's path may be outside the mount.
         let mounts = V2.replace(" / ", " /jobs ");
-        let read = machine(&[
+        let read = system(&[
             ("/proc/self/cgroup", "0::/../x\n"),
             ("/proc/self/mountinfo", &mounts),
         ]);
         assert_eq!(
-            Groups::of("memory", &read).unwrap().folders,
+            Groups::locate("memory", &read).unwrap().folders,
             ["/sys/fs/cgroup"]
         );
     }
 
     #[test]
-    fn a_quota_is_rounded_up_and_never_less_than_one_core() {
+    fn quotas_are_rounded_up_to_at_least_one_core() {
         let cases = [
             (8, None, 8),
             (8, Some(1.5), 2),
@@ -472,26 +480,26 @@ mod tests {
             ("0-18446744073709551615", None),
         ];
         for (list, count) in cases {
-            assert_eq!(listed(list), count, "{list:?}");
+            assert_eq!(count_listed(list), count, "{list:?}");
         }
     }
 
     #[test]
-    fn flags_are_whole_words() {
+    fn flags_match_whole_words() {
         let info = "processor : 0\nflags\t\t: fpu avx2 amx_tile_not amx_bf16\nbugs : amx_tile\n";
         assert_eq!(flags_of(info), ["amx_bf16"]);
         assert!(flags_of("").is_empty());
     }
 
     #[test]
-    fn processor_time_is_found_behind_any_name() {
+    fn processor_time_is_read_after_any_program_name() {
         let stat = "7 (a ) b) R 1 7 7 0 -1 4194304 99 0 0 0 250 31 4 4 20 0 3 0 5 6 7";
         assert_eq!(cpu_seconds_of(stat), Some(2.81));
         assert_eq!(cpu_seconds_of("7 (x) R 1"), None);
     }
 
     #[test]
-    fn this_machine_is_read() {
+    fn reads_the_current_system() {
         assert!((1..=1 << 16).contains(&cores()) && numa_nodes() >= 1);
         if cfg!(target_os = "linux") {
             let memory = memory();
