@@ -88,7 +88,7 @@ impl LoadOptions {
     fn budget(&self) -> MemoryBudget {
         let budget = MemoryBudget::of_machine(self.batch, self.threads, self.window_tokens);
         MemoryBudget {
-            keeps: self.keeps_state,
+            keeps_cache: self.keeps_state,
             ..budget.within(self.memory)
         }
     }

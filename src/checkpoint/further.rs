@@ -92,7 +92,7 @@ impl FurtherCheckpoints<'_> {
             budget: Some(MemoryBudget {
                 batch: 1,
                 window: LoadOptions::WINDOW_TOKENS,
-                keeps: true,
+                keeps_cache: true,
                 ..self.options.budget()
             }),
             announce: None,

@@ -173,7 +173,7 @@ fn too_little_memory_is_an_error_before_anything_is_read() {
             && ran.stderr.contains("it needs ")
             && ran.stderr.contains("--memory allows 20 MB")
     );
-    assert!(score("lots").exits(2).stderr.contains("write such as 6GiB"));
+    assert!(score("lots").exits(2).stderr.contains("examples: 6GiB"));
     // A batch less is no other answer.
     let (little, plenty) = (score("80MB").exits(0), score("8GiB").exits(0));
     assert!(planned(&little.stderr) <= 80_000_000, "{}", little.stderr);

@@ -12,25 +12,26 @@
 //! processors that support it, [`cpu`] does the work on the CPU.
 
 pub mod adapter;
-pub mod build;
+pub(crate) mod build;
 pub mod builtin;
-pub mod config;
+pub(crate) mod config;
 pub mod cpu;
-pub mod decoder;
+pub(crate) mod decoder;
 pub mod describe;
-pub mod families;
+pub(crate) mod families;
 pub mod gguf;
-pub mod layers;
+pub(crate) mod layers;
 pub mod load;
 pub mod memory;
 pub mod quantize;
-pub mod sequential;
+pub(crate) mod sequential;
 mod shards;
 pub mod source;
-pub mod spec;
+pub(crate) mod spec;
 pub mod weights;
 
 pub use cpu::packed::Arithmetic;
+pub use decoder::Cache;
 
 use candle_core::{Device, Tensor};
 use std::ops::Range;
@@ -78,7 +79,7 @@ pub trait CausalLm: Send + Sync {
     fn hidden(
         &self,
         input: &ForwardInput<'_>,
-        cache: Option<&mut decoder::Cache>,
+        cache: Option<&mut Cache>,
     ) -> candle_core::Result<Tensor>;
 
     /// Logits of hidden states: f32, `[n, hidden]` to `[n, vocab]`. Row `i` predicts the token
@@ -106,7 +107,7 @@ pub trait CausalLm: Send + Sync {
     }
 
     /// An empty cache, for feeding sequences piece by piece.
-    fn cache(&self) -> decoder::Cache;
+    fn cache(&self) -> Cache;
 
     /// True if the model runs one sequence at a time, token by token. That is slower, and reports
     /// say so.

@@ -20,7 +20,7 @@ use rayon::prelude::*;
 ///
 /// # Errors
 /// If a tensor is missing, unexpected, or of another shape.
-pub fn decoder(spec: &ModelSpec, weights: &Weights) -> Result<Decoder, ModelError> {
+pub(crate) fn decoder(spec: &ModelSpec, weights: &Weights) -> Result<Decoder, ModelError> {
     let b = Builder { spec, weights };
     let (root, hidden) = (weights.root(), spec.hidden_size);
     let width = spec.embedding.width.unwrap_or(hidden);

@@ -29,14 +29,14 @@ const ROPE_BY_LAYER: &str = "rope_parameters";
 /// A checked reader of fields. In a field name, `a|b` means the first of the two that is present;
 /// null counts as absent.
 #[derive(Clone, Debug)]
-pub struct Config {
+pub(crate) struct Config {
     /// The name of the file, for messages.
-    pub file: String,
+    pub(crate) file: String,
     /// `model_type` of config.json or `general.architecture` of a GGUF.
-    pub kind: String,
+    pub(crate) kind: String,
     /// True if the configuration is from a GGUF file, whose tensors llama.cpp's converter has
     /// rearranged.
-    pub gguf: bool,
+    pub(crate) gguf: bool,
     fields: Map<String, Value>,
 }
 
@@ -46,7 +46,11 @@ impl Config {
     ///
     /// # Errors
     /// If it isn't a JSON object or has no `model_type`.
-    pub fn from_json(json: &[u8], file: &str, named: Option<&str>) -> Result<Self, ModelError> {
+    pub(crate) fn from_json(
+        json: &[u8],
+        file: &str,
+        named: Option<&str>,
+    ) -> Result<Self, ModelError> {
         let bad = |what: String| ModelError::Config {
             file: file.to_owned(),
             what,
@@ -91,7 +95,7 @@ impl Config {
 
     /// A copy in which absent fields have these numbers.
     #[must_use]
-    pub fn with_defaults(&self, defaults: &[(&str, u64)]) -> Self {
+    pub(crate) fn with_defaults(&self, defaults: &[(&str, u64)]) -> Self {
         let mut full = self.clone();
         for (name, value) in defaults
             .iter()
@@ -112,7 +116,7 @@ impl Config {
     }
 
     /// An error about this configuration.
-    pub fn error(&self, what: impl Into<String>) -> ModelError {
+    pub(crate) fn error(&self, what: impl Into<String>) -> ModelError {
         ModelError::Config {
             file: self.file.clone(),
             what: what.into(),
@@ -123,7 +127,7 @@ impl Config {
     ///
     /// # Errors
     /// If it is present but of another type.
-    pub fn get<T: DeserializeOwned>(&self, names: &str) -> Result<Option<T>, ModelError> {
+    pub(crate) fn get<T: DeserializeOwned>(&self, names: &str) -> Result<Option<T>, ModelError> {
         let Some((name, value)) = self.value(names) else {
             return Ok(None);
         };
@@ -138,7 +142,7 @@ impl Config {
     ///
     /// # Errors
     /// As for [`Config::get`].
-    pub fn or<T: DeserializeOwned>(&self, names: &str, default: T) -> Result<T, ModelError> {
+    pub(crate) fn or<T: DeserializeOwned>(&self, names: &str, default: T) -> Result<T, ModelError> {
         Ok(self.get(names)?.unwrap_or(default))
     }
 
@@ -146,7 +150,7 @@ impl Config {
     ///
     /// # Errors
     /// As for [`Config::get`].
-    pub fn or_null<T: DeserializeOwned>(
+    pub(crate) fn or_null<T: DeserializeOwned>(
         &self,
         name: &str,
         default: T,
@@ -162,7 +166,7 @@ impl Config {
     ///
     /// # Errors
     /// If it is absent or of another type.
-    pub fn need<T: DeserializeOwned>(&self, names: &str) -> Result<T, ModelError> {
+    pub(crate) fn need<T: DeserializeOwned>(&self, names: &str) -> Result<T, ModelError> {
         let name = names.split('|').next().unwrap_or(names);
         self.get(names)?
             .ok_or_else(|| self.error(format!("missing field \"{name}\"; fetch the file again")))
@@ -172,7 +176,7 @@ impl Config {
     ///
     /// # Errors
     /// If it is absent, 0 or not a number.
-    pub fn count(&self, names: &str) -> Result<usize, ModelError> {
+    pub(crate) fn count(&self, names: &str) -> Result<usize, ModelError> {
         self.positive(names, self.need(names)?)
     }
 
@@ -180,7 +184,7 @@ impl Config {
     ///
     /// # Errors
     /// If it is 0 or not a number.
-    pub fn count_or(&self, names: &str, default: usize) -> Result<usize, ModelError> {
+    pub(crate) fn count_or(&self, names: &str, default: usize) -> Result<usize, ModelError> {
         self.positive(names, self.or(names, default)?)
     }
 
@@ -189,7 +193,7 @@ impl Config {
     /// # Errors
     /// Also if the number is absurdly large, so that a damaged file can't make byrote allocate all
     /// memory.
-    pub fn few(&self, names: &str) -> Result<usize, ModelError> {
+    pub(crate) fn few(&self, names: &str) -> Result<usize, ModelError> {
         let n = self.count(names)?;
         if n > MOST_OF_FEW {
             Err(self.error(format!("\"{names}\" is {n}, which can't be")))
@@ -213,7 +217,12 @@ impl Config {
     ///
     /// # Errors
     /// If a field is missing or the scaling is unknown.
-    pub fn rope(&self, dims: usize, base: f32, pairing: Pairing) -> Result<Rope, ModelError> {
+    pub(crate) fn rope(
+        &self,
+        dims: usize,
+        base: f32,
+        pairing: Pairing,
+    ) -> Result<Rope, ModelError> {
         let raw = match self.get::<RopeByLayer>(ROPE_BY_LAYER)? {
             Some(RopeByLayer {
                 full_attention: Some(full),
@@ -236,7 +245,7 @@ impl Config {
     ///
     /// # Errors
     /// As for [`Config::rope`].
-    pub fn ropes_by_layer(
+    pub(crate) fn ropes_by_layer(
         &self,
         dims: usize,
         bases: [f32; 2],
@@ -265,7 +274,7 @@ impl Config {
     ///
     /// # Errors
     /// As for [`Config::rope`].
-    pub fn rope_of(
+    pub(crate) fn rope_of(
         &self,
         raw: Option<&RawScaling>,
         theta: Option<f32>,
@@ -296,7 +305,7 @@ impl Config {
     ///
     /// # Errors
     /// If it isn't a number.
-    pub fn rotated_share(&self, default: f32) -> Result<f32, ModelError> {
+    pub(crate) fn rotated_share(&self, default: f32) -> Result<f32, ModelError> {
         let raw: Option<RawScaling> = self.get("rope_parameters|rope_scaling")?;
         let newer = raw.and_then(|raw| raw.partial_rotary_factor);
         Ok(self

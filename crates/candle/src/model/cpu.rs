@@ -4,9 +4,9 @@
 //! They are used on processors where [`available`] is true. The Candle versions of the same
 //! operations are in [`super::layers`]; they run on GPUs and on CPUs without AVX-512.
 
-pub mod activation;
-pub mod attention;
-pub mod norm;
+pub(crate) mod activation;
+pub(crate) mod attention;
+pub(crate) mod norm;
 pub mod packed;
 pub mod product;
 

@@ -15,25 +15,25 @@ use std::ops::Range;
 
 /// One block: attention and feed-forward, each with a norm before it, after it, or both.
 #[derive(Debug)]
-pub struct Block {
-    pub attention_norm: Option<Norm>,
-    pub attention: Attention,
+pub(crate) struct Block {
+    pub(crate) attention_norm: Option<Norm>,
+    pub(crate) attention: Attention,
     /// Norm of the attention output before it is added (Gemma, OLMo 2); with [`Residual::Normed`],
     /// norm of the sum.
-    pub attention_post_norm: Option<Norm>,
+    pub(crate) attention_post_norm: Option<Norm>,
     /// `None` under [`Residual::Parallel`] means that the attention's norm serves both halves.
-    pub mlp_norm: Option<Norm>,
-    pub mlp: Mlp,
+    pub(crate) mlp_norm: Option<Norm>,
+    pub(crate) mlp: Mlp,
     /// As for the attention.
-    pub mlp_post_norm: Option<Norm>,
-    pub residual: Residual,
+    pub(crate) mlp_post_norm: Option<Norm>,
+    pub(crate) residual: Residual,
     /// Factor on each half's output before it is added (Granite).
-    pub residual_scale: Option<f64>,
+    pub(crate) residual_scale: Option<f64>,
 }
 
 /// How a block adds its two halves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Residual {
+pub(crate) enum Residual {
     /// The feed-forward half reads the sum of the input and the attention's output.
     Sequential,
     /// Both halves read the block's input (GPT-NeoX, GPT-J, Falcon).
@@ -44,29 +44,29 @@ pub enum Residual {
 
 /// A decoder, joined from shared layers.
 #[derive(Debug)]
-pub struct Decoder {
-    pub info: ModelInfo,
-    pub device: Device,
-    pub embedding: Embedding,
+pub(crate) struct Decoder {
+    pub(crate) info: ModelInfo,
+    pub(crate) device: Device,
+    pub(crate) embedding: Embedding,
     /// Factor on token vectors (Gemma: the square root of the hidden size).
-    pub embedding_scale: Option<f64>,
+    pub(crate) embedding_scale: Option<f64>,
     /// Norm of token vectors (BLOOM).
-    pub embedding_norm: Option<Norm>,
+    pub(crate) embedding_norm: Option<Norm>,
     /// Projections between the width of token vectors and the width of the blocks, if they differ
     /// (OPT-350m).
-    pub projections: Option<(Linear, Linear)>,
+    pub(crate) projections: Option<(Linear, Linear)>,
     /// Learned position vectors, and the row of position 0 (GPT-2: 0, OPT: 2).
-    pub positions: Option<(Embedding, u32)>,
-    pub ropes: Vec<Rope>,
-    pub alibi: Option<Alibi>,
-    pub blocks: Vec<Block>,
-    pub final_norm: Option<Norm>,
+    pub(crate) positions: Option<(Embedding, u32)>,
+    pub(crate) ropes: Vec<Rope>,
+    pub(crate) alibi: Option<Alibi>,
+    pub(crate) blocks: Vec<Block>,
+    pub(crate) final_norm: Option<Norm>,
     /// The output matrix; `None` if the embedding serves as one (tied).
-    pub head: Option<Linear>,
+    pub(crate) head: Option<Linear>,
     /// Factor on logits (Cohere, Granite).
-    pub logit_scale: Option<f64>,
+    pub(crate) logit_scale: Option<f64>,
     /// Logits become `cap * tanh(logit / cap)`.
-    pub logit_softcap: Option<f64>,
+    pub(crate) logit_softcap: Option<f64>,
 }
 
 /// Keys and values of the sequences so far.
@@ -83,7 +83,7 @@ impl Cache {
     ///
     /// # Errors
     /// If the device is out of memory.
-    pub fn select(&mut self, sequences: &[u32], device: &Device) -> Result<()> {
+    pub(crate) fn select(&mut self, sequences: &[u32], device: &Device) -> Result<()> {
         super::sequential::select(&mut self.sequences, sequences);
         let index = Tensor::from_slice(sequences, sequences.len(), device)?;
         self.layers

@@ -255,7 +255,7 @@ const NATIVE: &[Native] = &[
 
 /// The family of a checkpoint, with its configuration.
 #[derive(Clone, Debug)]
-pub enum Family {
+pub(crate) enum Family {
     /// Built from byrote's layers.
     Native(Recognized),
     /// Runs one token at a time.
@@ -264,7 +264,7 @@ pub enum Family {
 
 /// A family of `NATIVE` and the configuration of a checkpoint.
 #[derive(Clone, Debug)]
-pub struct Recognized {
+pub(crate) struct Recognized {
     native: &'static Native,
     config: Config,
 }
@@ -275,7 +275,11 @@ impl Family {
     ///
     /// # Errors
     /// If it isn't JSON, or its architecture is unknown.
-    pub fn from_config(json: &[u8], file: &str, named: Option<&str>) -> Result<Self, ModelError> {
+    pub(crate) fn from_config(
+        json: &[u8],
+        file: &str,
+        named: Option<&str>,
+    ) -> Result<Self, ModelError> {
         let json = &*sequential::fields::finite(json);
         let config = Config::from_json(json, file, named)?;
         if sequential::ARCHITECTURES.contains(&config.kind.as_str()) {
@@ -292,7 +296,7 @@ impl Family {
     ///
     /// # Errors
     /// As for [`Family::from_config`].
-    pub fn from_gguf(gguf: &Gguf) -> Result<Self, ModelError> {
+    pub(crate) fn from_gguf(gguf: &Gguf) -> Result<Self, ModelError> {
         Self::recognize(Config::from_gguf(gguf)?, |native| native.gguf)
     }
 
@@ -314,7 +318,7 @@ impl Family {
     }
 
     /// The names of the family's tensors.
-    pub fn names(&self) -> Names {
+    pub(crate) fn names(&self) -> Names {
         match self {
             Self::Native(Recognized { native, config }) => (native.names)(config),
             Self::Sequential(_) => Names::AS_STORED,
@@ -322,7 +326,7 @@ impl Family {
     }
 
     /// True if activations have the precision of the weights, which must then be f32.
-    pub fn f32_only(&self) -> bool {
+    pub(crate) fn f32_only(&self) -> bool {
         matches!(self, Self::Sequential(config) if config.f32_only())
     }
 
@@ -330,7 +334,7 @@ impl Family {
     ///
     /// # Errors
     /// If a field is missing or wrong.
-    pub fn check(&self) -> Result<(), ModelError> {
+    pub(crate) fn check(&self) -> Result<(), ModelError> {
         match self {
             Self::Native(recognized) => recognized.spec().map(drop),
             Self::Sequential(_) => Ok(()),
@@ -341,7 +345,7 @@ impl Family {
     ///
     /// # Errors
     /// If the configuration is unusable, or a tensor is missing, unexpected, or of another shape.
-    pub fn load(&self, weights: &Weights) -> Result<Box<dyn CausalLm>, ModelError> {
+    pub(crate) fn load(&self, weights: &Weights) -> Result<Box<dyn CausalLm>, ModelError> {
         match self {
             Self::Native(recognized) => Ok(Box::new(build::decoder(&recognized.spec()?, weights)?)),
             Self::Sequential(config) => Ok(Box::new(config.load(weights)?)),
@@ -363,7 +367,7 @@ impl Recognized {
     ///
     /// # Errors
     /// If a field is missing or wrong.
-    pub fn spec(&self) -> Result<ModelSpec, ModelError> {
+    pub(crate) fn spec(&self) -> Result<ModelSpec, ModelError> {
         (self.native.spec)(&self.config)
     }
 }

@@ -1,9 +1,9 @@
 //! The layers that all families are built from. Each is written once.
 
-pub mod alibi;
-pub mod attention;
-pub mod experts;
-pub mod linear;
-pub mod mlp;
-pub mod norm;
-pub mod rope;
+pub(crate) mod alibi;
+pub(crate) mod attention;
+pub(crate) mod experts;
+pub(crate) mod linear;
+pub(crate) mod mlp;
+pub(crate) mod norm;
+pub(crate) mod rope;

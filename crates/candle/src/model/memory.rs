@@ -62,9 +62,9 @@ pub struct MemoryBudget {
     pub limit: Option<u64>,
     /// True if the user set the limit. If the limit is just the free memory, `auto` uses at most
     /// half of it for f32.
-    pub asked: bool,
+    pub limit_by_user: bool,
     /// Bytes in use already.
-    pub held: u64,
+    pub in_use: u64,
     /// Maximum number of windows per batch.
     pub batch: usize,
     /// Maximum number of batches at a time.
@@ -73,24 +73,24 @@ pub struct MemoryBudget {
     pub window: usize,
     /// True if keys and values remain in memory because suffixes are fed piece by piece or
     /// continued. Whole rows of logits are needed then.
-    pub keeps: bool,
+    pub keeps_cache: bool,
 }
 
 impl MemoryBudget {
     /// The memory that the machine and its control groups allow this program.
     pub fn of_machine(batch: usize, threads: usize, window: usize) -> Self {
-        let held = byrote_core::system::resident().unwrap_or(0);
+        let in_use = byrote_core::system::resident().unwrap_or(0);
         let limit = byrote_core::system::memory()
             .usable()
-            .map(|usable| usable.saturating_add(held));
+            .map(|usable| usable.saturating_add(in_use));
         Self {
             limit,
-            asked: false,
-            held,
+            limit_by_user: false,
+            in_use,
             batch,
             threads,
             window,
-            keeps: true,
+            keeps_cache: true,
         }
     }
 
@@ -99,7 +99,7 @@ impl MemoryBudget {
     pub fn within(self, limit: Option<u64>) -> Self {
         Self {
             limit: limit.or(self.limit),
-            asked: limit.is_some(),
+            limit_by_user: limit.is_some(),
             ..self
         }
     }
@@ -386,7 +386,7 @@ pub(super) fn weights(headers: &[Header], precision: Precision, packing: Packing
 
 impl Widths {
     /// The widths of a decoder.
-    pub fn from_spec(spec: &ModelSpec) -> Self {
+    pub(crate) fn from_spec(spec: &ModelSpec) -> Self {
         let attention = spec.layers.iter().map(|layer| &layer.attention);
         let kv = |a: &super::spec::AttentionSpec| 2 * (a.kv_heads * a.head_dim) as u64;
         let feed = spec.layers.iter().map(|layer| match layer.feed {
@@ -433,7 +433,7 @@ impl Widths {
         let (batch, window) = (batch as u64, budget.window as u64);
         let attention = 4 * self.hidden + 4 * self.qkv;
         let feed = 5 * self.hidden + self.inner;
-        let kept = if budget.keeps { 2 * self.kept } else { 0 };
+        let kept = if budget.keeps_cache { 2 * self.kept } else { 0 };
         let tokens = batch * window * (attention.max(feed) + kept);
         let scores = 4 * batch * self.heads * window * window;
         4 * (tokens + scores)
@@ -452,7 +452,7 @@ impl Widths {
         let all = (batch * budget.window).max(1) as u64;
         let packed =
             packing == Packing::Panels && matches!(precision, Precision::F32 | Precision::Bf16);
-        if packed && !self.warped && !budget.keeps {
+        if packed && !self.warped && !budget.keeps_cache {
             return 4 * all * self.vocab.min(LOGIT_COLUMNS as u64);
         }
         let rows = (LOGIT_ELEMENTS as u64 / self.vocab.max(1)).clamp(1, all);
@@ -557,7 +557,7 @@ impl MemoryEstimate {
             precision,
             batch,
             threads,
-            program: budget.held.max(PROGRAM) + TOKENIZER_ENTRY * self.widths.vocab,
+            program: budget.in_use.max(PROGRAM) + TOKENIZER_ENTRY * self.widths.vocab,
             weights: weights(&self.headers, precision, packing),
             loading,
             activations: self.widths.activations(batch, budget),
@@ -592,14 +592,14 @@ impl MemoryEstimate {
         }
     }
 
-    /// Chooses the number of windows and threads, and the precision if none is `asked` for.
+    /// Chooses the number of windows and threads, and the precision if none is `requested`.
     ///
     /// # Errors
     /// If the model doesn't fit. The error says what it needs, how much memory there is, and which
     /// precision would fit.
     pub fn choose(
         &self,
-        asked: Option<Precision>,
+        requested: Option<Precision>,
         packing: Packing,
         budget: &MemoryBudget,
     ) -> Result<MemoryPlan, ModelError> {
@@ -609,19 +609,19 @@ impl MemoryEstimate {
             Precision::Bf16
         };
         let Some(limit) = budget.limit else {
-            return Ok(self.plan(asked.unwrap_or(Precision::F32), packing, budget));
+            return Ok(self.plan(requested.unwrap_or(Precision::F32), packing, budget));
         };
         let fits = |precision, limit| self.fitting(precision, packing, budget, limit);
-        let found = match asked {
+        let found = match requested {
             Some(precision) => fits(precision, limit),
             None if self.f32_only => fits(Precision::F32, limit),
             None => {
-                let for_f32 = if budget.asked {
+                let for_f32 = if budget.limit_by_user {
                     limit
                 } else {
                     budget
-                        .held
-                        .saturating_add(limit.saturating_sub(budget.held) / 2)
+                        .in_use
+                        .saturating_add(limit.saturating_sub(budget.in_use) / 2)
                 };
                 // Wide weights aren't worth batches of one.
                 let wide =
@@ -632,7 +632,7 @@ impl MemoryEstimate {
         };
         found.ok_or_else(|| {
             self.too_large(
-                asked.unwrap_or(if self.f32_only {
+                requested.unwrap_or(if self.f32_only {
                     Precision::F32
                 } else {
                     narrow
@@ -689,7 +689,7 @@ impl MemoryEstimate {
                 }
             },
         };
-        let whose = if budget.asked {
+        let whose = if budget.limit_by_user {
             "--memory allows"
         } else {
             "the machine has"

@@ -6,15 +6,15 @@
 //! byrote's layers, but equally correct: each architecture is tested against its reference, and
 //! configurations that candle-transformers computes differently are refused.
 
-pub mod deepseek;
-pub mod fields;
-pub mod glm;
-pub mod lfm2;
-pub mod mamba;
-pub mod recurrent_gemma;
-pub mod rwkv;
-pub mod rwkv7;
-pub mod source;
+pub(crate) mod deepseek;
+pub(crate) mod fields;
+pub(crate) mod glm;
+pub(crate) mod lfm2;
+pub(crate) mod mamba;
+pub(crate) mod recurrent_gemma;
+pub(crate) mod rwkv;
+pub(crate) mod rwkv7;
+pub(crate) mod source;
 
 use super::decoder::Cache;
 use super::weights::{Precision, Weights};
@@ -24,7 +24,7 @@ use fields::Fields;
 use std::ops::Range;
 
 /// The supported `model_type`s of config.json.
-pub const ARCHITECTURES: &[&str] = &[
+pub(crate) const ARCHITECTURES: &[&str] = &[
     "mamba",
     "mamba2",
     "falcon_mamba",
@@ -41,7 +41,7 @@ pub const ARCHITECTURES: &[&str] = &[
 
 /// A checked config.json.
 #[derive(Clone, Debug)]
-pub enum Config {
+pub(crate) enum Config {
     Mamba(mamba::Config),
     RecurrentGemma(recurrent_gemma::Config),
     DeepSeek(deepseek::Config),
@@ -56,7 +56,11 @@ impl Config {
     ///
     /// # Errors
     /// If a field is missing or wrong, or asks for something that can't be computed correctly.
-    pub fn from_json(json: &[u8], file: &str, kind: &str) -> std::result::Result<Self, ModelError> {
+    pub(crate) fn from_json(
+        json: &[u8],
+        file: &str,
+        kind: &str,
+    ) -> std::result::Result<Self, ModelError> {
         let fields = Fields::read(json, file)?;
         Ok(match kind {
             "recurrent_gemma" => Self::RecurrentGemma(recurrent_gemma::Config::read(fields)?),
@@ -71,7 +75,7 @@ impl Config {
 
     /// True if candle-transformers implements the model. Its activations have the precision of the
     /// weights, so these must be f32.
-    pub fn f32_only(&self) -> bool {
+    pub(crate) fn f32_only(&self) -> bool {
         !matches!(self, Self::Mamba(_))
     }
 
@@ -79,7 +83,11 @@ impl Config {
     ///
     /// # Errors
     /// The error says what to do instead.
-    pub fn check(&self, precision: Precision, file: &str) -> std::result::Result<(), ModelError> {
+    pub(crate) fn check(
+        &self,
+        precision: Precision,
+        file: &str,
+    ) -> std::result::Result<(), ModelError> {
         if precision == Precision::F32 || !self.f32_only() {
             return Ok(());
         }
@@ -97,7 +105,7 @@ impl Config {
     ///
     /// # Errors
     /// If a tensor is missing, unexpected, or of another shape.
-    pub fn load(&self, weights: &Weights) -> std::result::Result<Sequential, ModelError> {
+    pub(crate) fn load(&self, weights: &Weights) -> std::result::Result<Sequential, ModelError> {
         let (model, info) = match self {
             Self::Mamba(config) => {
                 mamba::Mamba::load(config, weights).map(|(m, f)| (Model::Mamba(m), f))?
@@ -124,7 +132,7 @@ impl Config {
 }
 
 /// A model that runs one token at a time.
-pub struct Sequential {
+pub(crate) struct Sequential {
     info: ModelInfo,
     device: Device,
     model: Model,
@@ -143,7 +151,7 @@ enum Model {
 
 /// The state of one sequence.
 #[derive(Default)]
-pub struct State {
+pub(crate) struct State {
     /// The tokens so far.
     seen: Vec<u32>,
     live: Option<Live>,

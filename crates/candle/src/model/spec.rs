@@ -15,28 +15,28 @@ use super::weights::scope::Layout;
 
 /// A model without its weights.
 #[derive(Clone, Debug)]
-pub struct ModelSpec {
-    pub architecture: String,
-    pub vocab_size: usize,
-    pub hidden_size: usize,
+pub(crate) struct ModelSpec {
+    pub(crate) architecture: String,
+    pub(crate) vocab_size: usize,
+    pub(crate) hidden_size: usize,
     /// Longest sequence in tokens.
-    pub context_length: usize,
-    pub norm: NormSpec,
-    pub embedding: EmbeddingSpec,
+    pub(crate) context_length: usize,
+    pub(crate) norm: NormSpec,
+    pub(crate) embedding: EmbeddingSpec,
     /// Rotary embeddings, which layers refer to by index.
-    pub ropes: Vec<Rope>,
-    pub alibi: Option<Alibi>,
-    pub layers: Vec<LayerSpec>,
+    pub(crate) ropes: Vec<Rope>,
+    pub(crate) alibi: Option<Alibi>,
+    pub(crate) layers: Vec<LayerSpec>,
     /// A norm after the last layer.
-    pub final_norm: bool,
+    pub(crate) final_norm: bool,
     /// True if the token table is also the output matrix.
-    pub tied: bool,
-    pub head_bias: bool,
-    pub logit_scale: Option<f64>,
-    pub logit_softcap: Option<f64>,
+    pub(crate) tied: bool,
+    pub(crate) head_bias: bool,
+    pub(crate) logit_scale: Option<f64>,
+    pub(crate) logit_softcap: Option<f64>,
     /// Parts of the names of tensors that may remain unread: buffers, and the vision parts of
     /// multimodal models.
-    pub ignorable: &'static [&'static str],
+    pub(crate) ignorable: &'static [&'static str],
 }
 
 impl ModelSpec {
@@ -45,7 +45,7 @@ impl ModelSpec {
     ///
     /// # Errors
     /// If a size is missing.
-    pub fn new(
+    pub(crate) fn new(
         c: &Config,
         norm: NormSpec,
         layers: Vec<LayerSpec>,
@@ -77,7 +77,7 @@ impl ModelSpec {
     ///
     /// # Errors
     /// The first error of `change`.
-    pub fn each(
+    pub(crate) fn each(
         mut self,
         mut change: impl FnMut(usize, &mut LayerSpec) -> Result<(), ModelError>,
     ) -> Result<Self, ModelError> {
@@ -90,18 +90,18 @@ impl ModelSpec {
 }
 
 /// The hidden size, under its several names.
-pub const HIDDEN: &str = "hidden_size|n_embd|d_model";
+pub(crate) const HIDDEN: &str = "hidden_size|n_embd|d_model";
 /// The number of layers, under its several names.
-pub const LAYERS: &str = "num_hidden_layers|n_layer|n_layers|num_layers";
+pub(crate) const LAYERS: &str = "num_hidden_layers|n_layer|n_layers|num_layers";
 /// The number of heads, under its several names.
-pub const HEADS: &str = "num_attention_heads|n_head|n_heads|num_heads";
+pub(crate) const HEADS: &str = "num_attention_heads|n_head|n_heads|num_heads";
 
 /// The number of heads and of components per head: from the configuration, or the hidden size
 /// divided by the heads.
 ///
 /// # Errors
 /// If a size is missing, or the heads don't divide the hidden size.
-pub fn heads(c: &Config) -> Result<(usize, usize), ModelError> {
+pub(crate) fn heads(c: &Config) -> Result<(usize, usize), ModelError> {
     let (hidden, heads) = (c.count(HIDDEN)?, c.few(HEADS)?);
     match c.get::<usize>("head_dim")? {
         Some(_) => Ok((heads, c.count("head_dim")?)),
@@ -114,14 +114,14 @@ pub fn heads(c: &Config) -> Result<(usize, usize), ModelError> {
 
 /// The norms of a model.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct NormSpec {
-    pub kind: NormKind,
-    pub eps: f64,
+pub(crate) struct NormSpec {
+    pub(crate) kind: NormKind,
+    pub(crate) eps: f64,
 }
 
 /// Kinds of norms.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub enum NormKind {
+pub(crate) enum NormKind {
     /// Root mean square; `offset` is added to the stored weights (Gemma stores them minus one; its
     /// GGUF files don't).
     Rms { offset: f64 },
@@ -133,37 +133,37 @@ pub enum NormKind {
 
 /// Token vectors and their transformations.
 #[derive(Clone, Debug, Default)]
-pub struct EmbeddingSpec {
-    pub scale: Option<f64>,
-    pub norm: bool,
+pub(crate) struct EmbeddingSpec {
+    pub(crate) scale: Option<f64>,
+    pub(crate) norm: bool,
     /// Rows of the table of positions, and the row of position 0.
-    pub positions: Option<(usize, u32)>,
+    pub(crate) positions: Option<(usize, u32)>,
     /// Width of the token vectors, if it isn't the hidden size.
-    pub width: Option<usize>,
+    pub(crate) width: Option<usize>,
 }
 
 /// One layer.
 #[derive(Clone, Debug)]
-pub struct LayerSpec {
-    pub attention: AttentionSpec,
-    pub feed: FeedForwardSpec,
-    pub norms: NormsSpec,
-    pub residual: Residual,
-    pub residual_scale: Option<f64>,
+pub(crate) struct LayerSpec {
+    pub(crate) attention: AttentionSpec,
+    pub(crate) feed: FeedForwardSpec,
+    pub(crate) norms: NormsSpec,
+    pub(crate) residual: Residual,
+    pub(crate) residual_scale: Option<f64>,
 }
 
 /// The norms that a layer has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct NormsSpec {
-    pub attention: bool,
-    pub attention_post: bool,
-    pub mlp: bool,
-    pub mlp_post: bool,
+pub(crate) struct NormsSpec {
+    pub(crate) attention: bool,
+    pub(crate) attention_post: bool,
+    pub(crate) mlp: bool,
+    pub(crate) mlp_post: bool,
 }
 
 impl LayerSpec {
     /// A layer whose feed-forward half follows the attention, each with a norm before it.
-    pub fn new(attention: AttentionSpec, feed: FeedForwardSpec) -> Self {
+    pub(crate) fn new(attention: AttentionSpec, feed: FeedForwardSpec) -> Self {
         let (norms, residual) = (NormsSpec::BEFORE, Residual::Sequential);
         Self {
             attention,
@@ -177,28 +177,28 @@ impl LayerSpec {
 
 impl NormsSpec {
     /// One before each half.
-    pub const BEFORE: Self = Self {
+    pub(crate) const BEFORE: Self = Self {
         attention: true,
         attention_post: false,
         mlp: true,
         mlp_post: false,
     };
     /// One before and one after each half (Gemma 2).
-    pub const AROUND: Self = Self {
+    pub(crate) const AROUND: Self = Self {
         attention: true,
         attention_post: true,
         mlp: true,
         mlp_post: true,
     };
     /// One after each half (OLMo 2).
-    pub const AFTER: Self = Self {
+    pub(crate) const AFTER: Self = Self {
         attention: false,
         attention_post: true,
         mlp: false,
         mlp_post: true,
     };
     /// One for both halves, which are parallel (GPT-J).
-    pub const SHARED: Self = Self {
+    pub(crate) const SHARED: Self = Self {
         attention: true,
         attention_post: false,
         mlp: false,
@@ -208,31 +208,31 @@ impl NormsSpec {
 
 /// The attention of a layer.
 #[derive(Clone, Debug)]
-pub struct AttentionSpec {
-    pub heads: usize,
-    pub kv_heads: usize,
-    pub head_dim: usize,
+pub(crate) struct AttentionSpec {
+    pub(crate) heads: usize,
+    pub(crate) kv_heads: usize,
+    pub(crate) head_dim: usize,
     /// Bias of queries, keys and values, in safetensors. In GGUF files, a bias is optional.
-    pub qkv_bias: bool,
-    pub out_bias: bool,
+    pub(crate) qkv_bias: bool,
+    pub(crate) out_bias: bool,
     /// The layout of a fused matrix of queries, keys and values in safetensors.
-    pub qkv_layout: Layout,
-    pub out_layout: Layout,
+    pub(crate) qkv_layout: Layout,
+    pub(crate) out_layout: Layout,
     /// Factor on scores.
-    pub scale: f64,
-    pub softcap: Option<f64>,
-    pub window: Option<usize>,
+    pub(crate) scale: f64,
+    pub(crate) softcap: Option<f64>,
+    pub(crate) window: Option<usize>,
     /// Index of one of the spec's rotary embeddings.
-    pub rope: Option<usize>,
-    pub qk_norm: Option<(QkNormSpec, NormSpec)>,
-    pub clip: Option<f64>,
-    pub alibi: bool,
-    pub sinks: bool,
+    pub(crate) rope: Option<usize>,
+    pub(crate) qk_norm: Option<(QkNormSpec, NormSpec)>,
+    pub(crate) clip: Option<f64>,
+    pub(crate) alibi: bool,
+    pub(crate) sinks: bool,
 }
 
 /// The extent of the norms of queries and keys.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum QkNormSpec {
+pub(crate) enum QkNormSpec {
     /// Each head, with the same weights for all heads.
     Head,
     /// Each head with its own weights, stored as one tensor `[heads, head_dim]` (Cohere).
@@ -245,7 +245,7 @@ pub enum QkNormSpec {
 
 impl AttentionSpec {
     /// Full causal attention without biases, rotated by the first rotary embedding.
-    pub fn new(heads: usize, kv_heads: usize, head_dim: usize) -> Self {
+    pub(crate) fn new(heads: usize, kv_heads: usize, head_dim: usize) -> Self {
         Self {
             heads,
             kv_heads,
@@ -268,7 +268,7 @@ impl AttentionSpec {
 
 /// The feed-forward block of a layer.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub enum FeedForwardSpec {
+pub(crate) enum FeedForwardSpec {
     /// Gate and up may be stored as one module, `ffn_up`.
     Gated {
         inner: usize,
@@ -286,19 +286,19 @@ pub enum FeedForwardSpec {
 
 /// A mixture of experts.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct ExpertsSpec {
-    pub count: usize,
+pub(crate) struct ExpertsSpec {
+    pub(crate) count: usize,
     /// Number of experts per token.
-    pub chosen: usize,
-    pub inner: usize,
-    pub router_weights: RouterWeights,
-    pub gating: Gating,
+    pub(crate) chosen: usize,
+    pub(crate) inner: usize,
+    pub(crate) router_weights: RouterWeights,
+    pub(crate) gating: Gating,
     /// Biases of router and experts (gpt-oss).
-    pub bias: bool,
+    pub(crate) bias: bool,
     /// The layouts in safetensors of the tensors that contain a matrix per expert; gate and up,
     /// then down.
-    pub layouts: (Layout, Layout),
+    pub(crate) layouts: (Layout, Layout),
     /// Inner width of the shared expert, which every token passes, and whether it has a gate (Qwen
     /// 2).
-    pub shared: Option<(usize, bool)>,
+    pub(crate) shared: Option<(usize, bool)>,
 }

@@ -3,9 +3,9 @@
 //! Tensors are read from the file and converted one by one, so that loading never holds more than
 //! the weights themselves and one tensor.
 
-pub mod mxfp4;
-pub mod names;
-pub mod scope;
+pub(crate) mod mxfp4;
+pub(crate) mod names;
+pub(crate) mod scope;
 
 use super::ModelError;
 use super::adapter::Adapter;
@@ -60,7 +60,7 @@ impl Precision {
 
 /// An open checkpoint.
 #[derive(Debug)]
-pub struct Weights {
+pub(crate) struct Weights {
     source: Source,
     label: String,
     names: Names,
@@ -98,7 +98,7 @@ impl Weights {
     ///
     /// # Errors
     /// If a file is truncated, its header is damaged, or two shards contain the same tensor.
-    pub fn safetensors(
+    pub(crate) fn safetensors(
         files: &[WeightSource],
         names: Names,
         precision: Precision,
@@ -132,7 +132,7 @@ impl Weights {
     }
 
     /// Uses the tensors of an open GGUF file, under a family's names.
-    pub fn gguf(gguf: Gguf, names: Names, precision: Precision, device: &Device) -> Self {
+    pub(crate) fn gguf(gguf: Gguf, names: Names, precision: Precision, device: &Device) -> Self {
         let label = gguf.path().display().to_string();
         Self::new(Source::Gguf(gguf), label, names, precision, device)
     }
@@ -179,7 +179,7 @@ impl Weights {
     ///
     /// # Errors
     /// If it changes a tensor that doesn't exist, or the weights are GGUF.
-    pub fn with_adapter(mut self, mut adapter: Adapter) -> Result<Self, ModelError> {
+    pub(crate) fn with_adapter(mut self, mut adapter: Adapter) -> Result<Self, ModelError> {
         match &self.source {
             Source::Safetensors(locations) => adapter.bind(locations.keys().map(String::as_str))?,
             Source::Gguf(_) => return Err(adapter.not_for_gguf(&self.label)),
@@ -189,17 +189,17 @@ impl Weights {
     }
 
     /// The root of the names.
-    pub fn root(&self) -> TensorScope<'_> {
+    pub(crate) fn root(&self) -> TensorScope<'_> {
         TensorScope::root(self)
     }
 
     /// The device of the weights.
-    pub fn device(&self) -> &Device {
+    pub(crate) fn device(&self) -> &Device {
         &self.device
     }
 
     /// True if the weights are from a GGUF file, whose layout differs in some tensors.
-    pub fn is_gguf(&self) -> bool {
+    pub(crate) fn is_gguf(&self) -> bool {
         matches!(self.source, Source::Gguf(_))
     }
 
@@ -208,7 +208,7 @@ impl Weights {
     ///
     /// # Errors
     /// Names the first unused tensor: without it, byrote would score another model.
-    pub fn finish(&self, ignorable: &[&str]) -> Result<u64, ModelError> {
+    pub(crate) fn finish(&self, ignorable: &[&str]) -> Result<u64, ModelError> {
         let used = self
             .used
             .lock()
@@ -240,7 +240,7 @@ impl Weights {
     ///
     /// # Errors
     /// If no matrix could be quantized as requested.
-    pub fn mixture(&self) -> Result<Option<String>, ModelError> {
+    pub(crate) fn mixture(&self) -> Result<Option<String>, ModelError> {
         let Precision::AtLoad(quant) = self.precision else {
             return Ok(None);
         };
@@ -354,7 +354,7 @@ impl Weights {
     }
 
     /// An error about this checkpoint.
-    pub fn error(&self, what: impl Into<String>) -> ModelError {
+    pub(crate) fn error(&self, what: impl Into<String>) -> ModelError {
         ModelError::Config {
             file: self.label.clone(),
             what: what.into(),

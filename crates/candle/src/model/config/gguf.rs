@@ -56,7 +56,7 @@ impl Config {
     ///
     /// # Errors
     /// If it doesn't name an architecture, or a small tensor that is part of it can't be read.
-    pub fn from_gguf(gguf: &Gguf) -> Result<Self, ModelError> {
+    pub(crate) fn from_gguf(gguf: &Gguf) -> Result<Self, ModelError> {
         let file = gguf.path().display().to_string();
         let kind = gguf
             .text("general.architecture")

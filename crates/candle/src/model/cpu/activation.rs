@@ -72,7 +72,7 @@ vectorized! {
 
 /// Joins gate and up, `[rows, 2 * inner]`, to `[rows, inner]`. False if this gating isn't supported
 /// here.
-pub fn join(gating: Gating, rows: &[f32], inner: usize, out: &mut [f32]) -> bool {
+pub(crate) fn join(gating: Gating, rows: &[f32], inner: usize, out: &mut [f32]) -> bool {
     match gating {
         Gating::Product(Activation::Silu) => silu_gated(rows, inner, out),
         Gating::Product(Activation::GeluTanh) => gelu_gated(rows, inner, out),
@@ -83,7 +83,7 @@ pub fn join(gating: Gating, rows: &[f32], inner: usize, out: &mut [f32]) -> bool
 }
 
 /// Applies an activation in place. False if it isn't supported here.
-pub fn apply(activation: Activation, rows: &mut [f32]) -> bool {
+pub(crate) fn apply(activation: Activation, rows: &mut [f32]) -> bool {
     match activation {
         Activation::Silu => silus(rows),
         Activation::GeluTanh => gelus(rows),

@@ -10,14 +10,14 @@ const TILE: usize = 12;
 
 /// The vectors of heads in memory. Each head's vectors are `step` numbers apart.
 #[derive(Clone, Copy, Debug)]
-pub struct Heads<'a> {
-    pub values: &'a [f32],
+pub(crate) struct Heads<'a> {
+    pub(crate) values: &'a [f32],
     /// Distance between consecutive sequences of the batch.
-    pub sequence: usize,
+    pub(crate) sequence: usize,
     /// Distance between consecutive heads.
-    pub head: usize,
+    pub(crate) head: usize,
     /// Distance between consecutive positions.
-    pub step: usize,
+    pub(crate) step: usize,
 }
 
 impl<'a> Heads<'a> {
@@ -28,30 +28,30 @@ impl<'a> Heads<'a> {
 
 /// The attention of one layer over a batch.
 #[derive(Clone, Copy, Debug)]
-pub struct Attend<'a> {
-    pub batch: usize,
-    pub heads: usize,
+pub(crate) struct Attend<'a> {
+    pub(crate) batch: usize,
+    pub(crate) heads: usize,
     /// Number of heads of keys and values; each serves `heads / kv_heads` query heads.
-    pub kv_heads: usize,
-    pub head_dim: usize,
+    pub(crate) kv_heads: usize,
+    pub(crate) head_dim: usize,
     /// Queries per sequence. The first is at position `first` and may see the keys up to this
     /// position.
-    pub rows: usize,
-    pub first: usize,
+    pub(crate) rows: usize,
+    pub(crate) first: usize,
     /// Keys per sequence.
-    pub keys: usize,
+    pub(crate) keys: usize,
     /// Queries, already scaled.
-    pub q: Heads<'a>,
-    pub k: Heads<'a>,
-    pub v: Heads<'a>,
+    pub(crate) q: Heads<'a>,
+    pub(crate) k: Heads<'a>,
+    pub(crate) v: Heads<'a>,
     /// Scores become `cap * tanh(score / cap)`.
-    pub softcap: Option<f32>,
+    pub(crate) softcap: Option<f32>,
     /// The number of positions that a position sees, including itself.
-    pub window: Option<usize>,
+    pub(crate) window: Option<usize>,
     /// Added to the scores, `[heads, keys]`.
-    pub bias: Option<&'a [f32]>,
+    pub(crate) bias: Option<&'a [f32]>,
     /// One score per head that takes part in the softmax without a value.
-    pub sinks: Option<&'a [f32]>,
+    pub(crate) sinks: Option<&'a [f32]>,
 }
 
 #[derive(Default)]
@@ -69,7 +69,7 @@ thread_local! {
 ///
 /// # Panics
 /// If a slice is shorter than its description says.
-pub fn attend(plan: &Attend<'_>, out: &mut [f32]) {
+pub(crate) fn attend(plan: &Attend<'_>, out: &mut [f32]) {
     let &Attend {
         batch,
         heads,

@@ -20,7 +20,7 @@ fn sum(x: &[f32], f: impl Fn(f32) -> f32) -> f32 {
 
 vectorized! {
     /// `x / sqrt(mean(x^2) + eps) * weight` (arXiv 1910.07467).
-    pub fn rms(x: &mut [f32], weight: &[f32], eps: f32) {
+    pub(crate) fn rms(x: &mut [f32], weight: &[f32], eps: f32) {
         let scale = 1.0 / (sum(x, |x| x * x) / x.len() as f32 + eps).sqrt();
         for (x, weight) in x.iter_mut().zip(weight) {
             *x = *x * scale * weight;
@@ -30,7 +30,7 @@ vectorized! {
 
 vectorized! {
     /// `(x - mean) / sqrt(var + eps) * weight + bias` (arXiv 1607.06450).
-    pub fn layer(x: &mut [f32], weight: &[f32], bias: &[f32], eps: f32) {
+    pub(crate) fn layer(x: &mut [f32], weight: &[f32], bias: &[f32], eps: f32) {
         let count = x.len() as f32;
         let mean = sum(x, |x| x) / count;
         let scale = 1.0 / (sum(x, |x| (x - mean) * (x - mean)) / count + eps).sqrt();

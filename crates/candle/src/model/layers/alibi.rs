@@ -4,19 +4,19 @@ use candle_core::{DType, Device, Result, Tensor};
 
 /// A bias that grows with the position of the key, with a different slope per head.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Alibi {
+pub(crate) struct Alibi {
     /// One slope per head.
-    pub slopes: Vec<f32>,
+    pub(crate) slopes: Vec<f32>,
     /// Factor on the bias. If present, slopes and biases are rounded to bf16, as in Falcon's
     /// reference code.
-    pub rounded: Option<f64>,
+    pub(crate) rounded: Option<f64>,
 }
 
 impl Alibi {
     /// The published slopes: a geometric sequence from `2^(-max/heads)`. If the number of heads
     /// isn't a power of two, the slopes of the next smaller power of two, followed by every other
     /// slope of the next larger one. `max` is 8 in the paper.
-    pub fn slopes(heads: usize, max: f64) -> Vec<f32> {
+    pub(crate) fn slopes(heads: usize, max: f64) -> Vec<f32> {
         let shorter = 1usize << heads.max(1).ilog2();
         let sequence =
             |n: usize| (1..=n).map(move |i| (2f64.powf(-max * i as f64 / n as f64)) as f32);
@@ -27,7 +27,7 @@ impl Alibi {
     }
 
     /// The same slopes in MPT's order: every other slope of the next larger power of two first.
-    pub fn slopes_of_mpt(heads: usize, max: f64) -> Vec<f32> {
+    pub(crate) fn slopes_of_mpt(heads: usize, max: f64) -> Vec<f32> {
         let longer = heads.next_power_of_two();
         let all: Vec<f32> = (1..=longer)
             .map(|i| (2f64.powf(-max * i as f64 / longer as f64)) as f32)
@@ -49,7 +49,7 @@ impl Alibi {
     ///
     /// # Errors
     /// If the device is out of memory.
-    pub fn bias(&self, keys: usize, device: &Device) -> Result<Tensor> {
+    pub(crate) fn bias(&self, keys: usize, device: &Device) -> Result<Tensor> {
         let slopes =
             Tensor::new(self.slopes.as_slice(), device)?.reshape((self.slopes.len(), 1, 1))?;
         let positions = Tensor::arange(0f32, keys as f32, device)?.reshape((1, 1, keys))?;

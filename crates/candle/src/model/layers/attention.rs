@@ -12,57 +12,57 @@ use std::ops::Range;
 
 /// The attention of one layer.
 #[derive(Debug)]
-pub struct Attention {
+pub(crate) struct Attention {
     /// Queries, keys and values in one product: the queries of all heads, then keys, then values.
-    pub qkv: Linear,
-    pub out: Linear,
-    pub heads: usize,
+    pub(crate) qkv: Linear,
+    pub(crate) out: Linear,
+    pub(crate) heads: usize,
     /// Number of heads of keys and values; each serves `heads / kv_heads` query heads.
-    pub kv_heads: usize,
-    pub head_dim: usize,
+    pub(crate) kv_heads: usize,
+    pub(crate) head_dim: usize,
     /// Factor on the scores, usually `head_dim^-0.5`.
-    pub scale: f64,
+    pub(crate) scale: f64,
     /// Scores become `cap * tanh(score / cap)`.
-    pub softcap: Option<f64>,
+    pub(crate) softcap: Option<f64>,
     /// The number of positions that a position sees, including itself; all earlier ones if absent.
-    pub window: Option<usize>,
+    pub(crate) window: Option<usize>,
     /// Index of one of the decoder's rotary embeddings; `None` if positions are learned.
-    pub rope: Option<usize>,
-    pub qk_norm: Option<QkNorm>,
+    pub(crate) rope: Option<usize>,
+    pub(crate) qk_norm: Option<QkNorm>,
     /// Clamps queries, keys and values to plus or minus this value, after any norm (OLMo, MPT).
-    pub clip: Option<f64>,
+    pub(crate) clip: Option<f64>,
     /// Adds the decoder's linear biases to the scores.
-    pub alibi: bool,
+    pub(crate) alibi: bool,
     /// One score per head that takes part in the softmax without a value, `[heads]` (gpt-oss).
-    pub sinks: Option<Tensor>,
+    pub(crate) sinks: Option<Tensor>,
 }
 
 /// Norms of queries and keys.
 #[derive(Debug)]
-pub struct QkNorm {
-    pub q: Norm,
-    pub k: Norm,
+pub(crate) struct QkNorm {
+    pub(crate) q: Norm,
+    pub(crate) k: Norm,
     /// Over all heads at once (OLMo 2) instead of each head (Qwen 3).
-    pub whole: bool,
+    pub(crate) whole: bool,
 }
 
 /// Values that all layers of a forward pass share.
 #[derive(Debug)]
-pub struct Surroundings {
+pub(crate) struct Surroundings {
     /// Position of the first token that is fed.
-    pub start: usize,
+    pub(crate) start: usize,
     /// One set of tables for each of the decoder's rotary embeddings.
-    pub tables: Vec<Tables>,
+    pub(crate) tables: Vec<Tables>,
     /// Masks by window, `[len, keys]`.
-    pub masks: Vec<(Option<usize>, Tensor)>,
+    pub(crate) masks: Vec<(Option<usize>, Tensor)>,
     /// Linear biases, `[heads, 1, keys]`.
-    pub alibi: Option<Tensor>,
-    pub arithmetic: Arithmetic,
+    pub(crate) alibi: Option<Tensor>,
+    pub(crate) arithmetic: Arithmetic,
 }
 
 /// Keys and values of the tokens so far, `[batch, kv_heads, tokens, head_dim]`.
 #[derive(Clone, Debug, Default)]
-pub struct LayerCache(Option<(Tensor, Tensor)>);
+pub(crate) struct LayerCache(Option<(Tensor, Tensor)>);
 
 impl LayerCache {
     /// Appends keys and values, and returns all of them.
@@ -79,7 +79,7 @@ impl LayerCache {
     ///
     /// # Errors
     /// If the device is out of memory.
-    pub fn select(&mut self, sequences: &Tensor) -> Result<()> {
+    pub(crate) fn select(&mut self, sequences: &Tensor) -> Result<()> {
         if let Some((keys, values)) = &mut self.0 {
             *keys = keys.index_select(sequences, 0)?;
             *values = values.index_select(sequences, 0)?;
@@ -93,7 +93,7 @@ impl Attention {
     ///
     /// # Errors
     /// On a shape mismatch, or if memory runs out.
-    pub fn forward(
+    pub(crate) fn forward(
         &self,
         x: &Tensor,
         rows: &Range<usize>,
@@ -357,7 +357,12 @@ impl Surroundings {
 ///
 /// # Errors
 /// If the device is out of memory.
-pub fn mask(start: usize, len: usize, window: Option<usize>, device: &Device) -> Result<Tensor> {
+pub(crate) fn mask(
+    start: usize,
+    len: usize,
+    window: Option<usize>,
+    device: &Device,
+) -> Result<Tensor> {
     let keys = start + len;
     let sees =
         |at: usize, key: usize| key <= at && window.is_none_or(|w| key.saturating_add(w) > at);

@@ -8,7 +8,7 @@ use candle_core::{D, Result, Tensor};
 
 /// How the outputs of the chosen experts are weighted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum RouterWeights {
+pub(crate) enum RouterWeights {
     /// By their share of the softmax over all experts.
     Share,
     /// By these shares, renormalized to a sum of one over the chosen experts.
@@ -17,14 +17,14 @@ pub enum RouterWeights {
 
 /// A mixture of experts.
 #[derive(Debug)]
-pub struct Experts {
-    pub router: Linear,
-    pub experts: Vec<Mlp>,
+pub(crate) struct Experts {
+    pub(crate) router: Linear,
+    pub(crate) experts: Vec<Mlp>,
     /// Number of experts per token.
-    pub chosen: usize,
-    pub router_weights: RouterWeights,
+    pub(crate) chosen: usize,
+    pub(crate) router_weights: RouterWeights,
     /// An expert that every token passes, and the gate whose sigmoid is its weight.
-    pub shared: Option<(Mlp, Option<Linear>)>,
+    pub(crate) shared: Option<(Mlp, Option<Linear>)>,
 }
 
 impl Experts {
@@ -32,7 +32,7 @@ impl Experts {
     ///
     /// # Errors
     /// On a shape mismatch, or if memory runs out.
-    pub fn forward(&self, x: &Tensor, arithmetic: Arithmetic) -> Result<Tensor> {
+    pub(crate) fn forward(&self, x: &Tensor, arithmetic: Arithmetic) -> Result<Tensor> {
         let width = x.dim(D::Minus1)?;
         let rows = x.reshape(((), width))?;
         let shares =

@@ -17,14 +17,14 @@ const PACKED_ELEMENTS: usize = 1 << 20;
 
 /// `y = x W^T + b`, f32 in and out.
 #[derive(Debug)]
-pub struct Linear {
+pub(crate) struct Linear {
     weight: Matrix,
     bias: Option<Tensor>,
 }
 
 /// A matrix of shape `[out, in]`.
 #[derive(Debug)]
-pub enum Matrix {
+pub(crate) enum Matrix {
     /// In f32 or bf16, in panels for the CPU's own products.
     Packed(Packed),
     /// In f32, bf16 or f16.
@@ -35,7 +35,7 @@ pub enum Matrix {
 
 impl Linear {
     /// `bias` is f32, of shape `[out]`.
-    pub fn new(weight: Matrix, bias: Option<Tensor>) -> Self {
+    pub(crate) fn new(weight: Matrix, bias: Option<Tensor>) -> Self {
         Self { weight, bias }
     }
 
@@ -43,7 +43,7 @@ impl Linear {
     ///
     /// # Errors
     /// On a shape mismatch, or if memory runs out.
-    pub fn forward(&self, x: &Tensor, arithmetic: Arithmetic) -> Result<Tensor> {
+    pub(crate) fn forward(&self, x: &Tensor, arithmetic: Arithmetic) -> Result<Tensor> {
         let dims = x.dims();
         let (lead, width) = dims.split_at(dims.len() - 1);
         let rows = lead.iter().product::<usize>();
@@ -71,7 +71,7 @@ impl Linear {
     ///
     /// # Errors
     /// If the weight isn't a matrix.
-    pub fn outputs(&self) -> Result<usize> {
+    pub(crate) fn outputs(&self) -> Result<usize> {
         self.weight.outputs()
     }
 
@@ -217,7 +217,7 @@ impl Matrix {
     ///
     /// # Errors
     /// If it isn't a matrix.
-    pub fn dense(weight: Tensor) -> Result<Self> {
+    pub(crate) fn dense(weight: Tensor) -> Result<Self> {
         let (_, inputs) = weight.dims2()?;
         if !cpu::available() || !weight.device().is_cpu() {
             return Ok(Self::Dense(weight));
@@ -246,7 +246,11 @@ impl Matrix {
     ///
     /// # Errors
     /// If they differ in width.
-    pub fn written_out(parts: &[QTensor], dtype: DType, device: &Device) -> Result<Option<Self>> {
+    pub(crate) fn written_out(
+        parts: &[QTensor],
+        dtype: DType,
+        device: &Device,
+    ) -> Result<Option<Self>> {
         let kept = match dtype {
             DType::F32 => Arithmetic::F32,
             DType::BF16 => Arithmetic::Bf16,
@@ -368,13 +372,13 @@ fn panels(matrix: &QTensor, elements: usize) -> Result<impl Iterator<Item = Resu
 
 /// A table of token vectors, which may also serve as the output matrix.
 #[derive(Debug)]
-pub struct Embedding {
+pub(crate) struct Embedding {
     table: Linear,
 }
 
 impl Embedding {
     /// `table` is `[vocab, hidden]`.
-    pub fn new(table: Matrix) -> Self {
+    pub(crate) fn new(table: Matrix) -> Self {
         Self {
             table: Linear::new(table, None),
         }
@@ -384,7 +388,7 @@ impl Embedding {
     ///
     /// # Errors
     /// If an id is outside the vocabulary.
-    pub fn vectors(&self, ids: &Tensor) -> Result<Tensor> {
+    pub(crate) fn vectors(&self, ids: &Tensor) -> Result<Tensor> {
         self.table.weight.rows(ids)
     }
 
@@ -397,7 +401,7 @@ impl Embedding {
     ///
     /// # Errors
     /// As for [`Linear::forward`].
-    pub fn logits(&self, hidden: &Tensor, arithmetic: Arithmetic) -> Result<Tensor> {
+    pub(crate) fn logits(&self, hidden: &Tensor, arithmetic: Arithmetic) -> Result<Tensor> {
         self.table.forward(hidden, arithmetic)
     }
 }

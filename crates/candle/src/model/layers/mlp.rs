@@ -9,7 +9,7 @@ use serde::Deserialize;
 
 /// The activation, by its names in config.json.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-pub enum Activation {
+pub(crate) enum Activation {
     #[serde(rename = "silu", alias = "swish")]
     Silu,
     /// The exact function, with the error function.
@@ -35,7 +35,7 @@ pub enum Activation {
 
 /// How a gated block joins its two halves.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Gating {
+pub(crate) enum Gating {
     /// `act(gate) * up` (arXiv 2002.05202).
     Product(Activation),
     /// gpt-oss: `gate * sigmoid(1.702 gate) * (up + 1)`, with the gate clamped to at most `limit`
@@ -73,7 +73,7 @@ const BLOCK_ROWS: usize = 192;
 
 /// A feed-forward block.
 #[derive(Debug)]
-pub enum Mlp {
+pub(crate) enum Mlp {
     /// `down(gating(gate(x), up(x)))`; gate and up are one matrix, gate first.
     Gated {
         gate_up: Linear,
@@ -95,7 +95,7 @@ impl Mlp {
     ///
     /// # Errors
     /// On a shape mismatch, or if memory runs out.
-    pub fn forward(&self, x: &Tensor, arithmetic: Arithmetic) -> Result<Tensor> {
+    pub(crate) fn forward(&self, x: &Tensor, arithmetic: Arithmetic) -> Result<Tensor> {
         if cpu::available()
             && x.device().is_cpu()
             && let Some(y) = self.on_cpu(x, arithmetic)?

@@ -5,7 +5,7 @@ use candle_core::{Result, Tensor};
 
 /// A norm over the last dimension.
 #[derive(Debug)]
-pub enum Norm {
+pub(crate) enum Norm {
     /// `x / sqrt(mean(x^2) + eps) * weight` (arXiv 1910.07467).
     Rms { weight: Tensor, eps: f32 },
     /// `(x - mean) / sqrt(var + eps) * weight + bias` (arXiv 1607.06450).
@@ -29,7 +29,7 @@ impl Norm {
     ///
     /// # Errors
     /// If the last dimension differs from the weight's.
-    pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
+    pub(crate) fn forward(&self, x: &Tensor) -> Result<Tensor> {
         let x = x.contiguous()?;
         if cpu::available() && x.device().is_cpu() {
             let normed = cpu::with_slice(&x, |x| {

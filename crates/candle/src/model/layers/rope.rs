@@ -12,7 +12,7 @@ use std::ops::Range;
 
 /// The components of a head that are rotated together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Pairing {
+pub(crate) enum Pairing {
     /// Component i with i + d/2, as in Hugging Face checkpoints.
     Halves,
     /// Component 2i with 2i + 1, as llama.cpp arranges Llama's queries and keys.
@@ -21,7 +21,7 @@ pub enum Pairing {
 
 /// How rotary frequencies are scaled for longer contexts.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Scaling {
+pub(crate) enum Scaling {
     None,
     /// Positions divided by `factor` (arXiv 2306.15595).
     Linear {
@@ -66,17 +66,17 @@ pub enum Scaling {
 
 /// A rotary embedding.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Rope {
-    pub base: f32,
+pub(crate) struct Rope {
+    pub(crate) base: f32,
     /// The number of rotated components per head: all of them, or the first few.
-    pub dims: usize,
-    pub scaling: Scaling,
-    pub pairing: Pairing,
+    pub(crate) dims: usize,
+    pub(crate) scaling: Scaling,
+    pub(crate) pairing: Pairing,
 }
 
 /// Cosines and sines for the positions of one pass, each `[len, dims / 2]`, f32.
 #[derive(Clone, Debug)]
-pub struct Tables {
+pub(crate) struct Tables {
     cos: Tensor,
     sin: Tensor,
     dims: usize,
@@ -88,7 +88,7 @@ impl Rope {
     ///
     /// # Errors
     /// If the device is out of memory.
-    pub fn tables(
+    pub(crate) fn tables(
         &self,
         start: usize,
         len: usize,
@@ -223,7 +223,7 @@ impl Tables {
     ///
     /// # Errors
     /// If `rows` aren't positions of the pass.
-    pub fn at(&self, rows: &Range<usize>) -> Result<Self> {
+    pub(crate) fn at(&self, rows: &Range<usize>) -> Result<Self> {
         let cut = |table: &Tensor| table.narrow(0, rows.start, rows.len());
         Ok(Self {
             cos: cut(&self.cos)?,
@@ -262,7 +262,7 @@ impl Tables {
     ///
     /// # Errors
     /// On a shape mismatch, or if memory runs out.
-    pub fn rotate(&self, x: &Tensor) -> Result<Tensor> {
+    pub(crate) fn rotate(&self, x: &Tensor) -> Result<Tensor> {
         let rotate = match self.pairing {
             Pairing::Halves => candle_nn::rotary_emb::rope,
             Pairing::Neighbours => candle_nn::rotary_emb::rope_i,
@@ -302,13 +302,13 @@ vectorized! {
 
 /// `rope_scaling` (or the newer `rope_parameters`) of a config.json, as written.
 #[derive(Clone, Debug, Default, Deserialize)]
-pub struct RawScaling {
+pub(crate) struct RawScaling {
     #[serde(alias = "type")]
     rope_type: Option<String>,
     /// Newer configs contain the base here.
-    pub rope_theta: Option<f32>,
+    pub(crate) rope_theta: Option<f32>,
     /// Newer configs of partly rotated heads contain the share here.
-    pub partial_rotary_factor: Option<f32>,
+    pub(crate) partial_rotary_factor: Option<f32>,
     factor: Option<f32>,
     low_freq_factor: Option<f32>,
     high_freq_factor: Option<f32>,
@@ -332,7 +332,7 @@ impl RawScaling {
     ///
     /// # Errors
     /// The error says which field is missing or which type is unknown.
-    pub fn check(
+    pub(crate) fn check(
         &self,
         context: usize,
         original: Option<usize>,

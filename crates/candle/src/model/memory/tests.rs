@@ -58,12 +58,12 @@ fn model() -> MemoryEstimate {
 fn budget(limit: u64) -> MemoryBudget {
     MemoryBudget {
         limit: Some(limit),
-        asked: true,
-        held: 0,
+        limit_by_user: true,
+        in_use: 0,
         batch: 16,
         threads: 4,
         window: 100,
-        keeps: true,
+        keeps_cache: true,
     }
 }
 
@@ -164,7 +164,7 @@ fn batches_shrink_first_then_threads_then_weights() {
 #[test]
 fn f32_takes_at_most_half_of_the_free_memory() {
     let (model, free) = (model(), |limit| MemoryBudget {
-        asked: false,
+        limit_by_user: false,
         ..budget(limit)
     });
     let whole = model
@@ -193,9 +193,9 @@ fn f32_takes_at_most_half_of_the_free_memory() {
 #[test]
 fn the_error_says_which_precision_would_fit() {
     let model = model();
-    let refused = |asked, limit| {
+    let refused = |requested, limit| {
         model
-            .choose(asked, Packing::None, &budget(limit))
+            .choose(requested, Packing::None, &budget(limit))
             .unwrap_err()
             .to_string()
     };
@@ -240,8 +240,15 @@ fn packed_matrices_are_not_widened() {
 
 #[test]
 fn without_continuation_there_are_no_caches_and_no_whole_rows_of_logits() {
-    let plan_with = |keeps, precision, packing| {
-        model().plan(precision, packing, &MemoryBudget { keeps, ..budget(0) })
+    let plan_with = |keeps_cache, precision, packing| {
+        model().plan(
+            precision,
+            packing,
+            &MemoryBudget {
+                keeps_cache,
+                ..budget(0)
+            },
+        )
     };
     let once = plan_with(false, Precision::Bf16, Packing::Panels);
     let kept = plan_with(true, Precision::Bf16, Packing::Panels);
@@ -314,7 +321,7 @@ fn sizes_are_read_in_common_units() {
         "", "GiB", "-1GB", "0", "6XB", "nan", "inf", "1e300GB", "6 G i B",
     ] {
         assert!(
-            parse_size(text).unwrap_err().contains("write such as 6GiB"),
+            parse_size(text).unwrap_err().contains("examples: 6GiB"),
             "{text}"
         );
     }

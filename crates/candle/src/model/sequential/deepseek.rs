@@ -17,7 +17,7 @@ const INNER_EPS: f64 = 1e-6;
 
 /// The checked config.json.
 #[derive(Clone, Debug)]
-pub struct Config {
+pub(crate) struct Config {
     theirs: DeepSeekV2Config,
     vocab_size: usize,
     positions: usize,
@@ -29,7 +29,7 @@ impl Config {
     ///
     /// # Errors
     /// If a field is missing or asks for something that candle-transformers doesn't support.
-    pub fn read(mut fields: Fields) -> std::result::Result<Self, ModelError> {
+    pub(crate) fn read(mut fields: Fields) -> std::result::Result<Self, ModelError> {
         let text = |t: &str| t.to_owned();
         fields.only(
             "topk_method",
@@ -88,7 +88,10 @@ impl Config {
     ///
     /// # Errors
     /// If a tensor is missing, unexpected, or of another shape.
-    pub fn load(&self, weights: &Weights) -> std::result::Result<(Models, ModelInfo), ModelError> {
+    pub(crate) fn load(
+        &self,
+        weights: &Weights,
+    ) -> std::result::Result<(Models, ModelInfo), ModelError> {
         let taken: Mutex<HashMap<String, Tensor>> = Mutex::default();
         let keep = |name: &str, tensor: Tensor| {
             taken
@@ -123,7 +126,7 @@ impl Config {
 
 /// Models over the same weights. candle-transformers' model can't be copied and contains its
 /// sequence, so each sequence gets its own model.
-pub struct Models {
+pub(crate) struct Models {
     config: DeepSeekV2Config,
     tensors: HashMap<String, Tensor>,
     device: Device,
@@ -149,7 +152,7 @@ impl Models {
     ///
     /// # Errors
     /// If the device is out of memory.
-    pub fn one(&self) -> Result<Model> {
+    pub(crate) fn one(&self) -> Result<Model> {
         let idle = self
             .idle
             .lock()
@@ -171,7 +174,7 @@ impl Models {
 }
 
 /// A model with one sequence. It becomes idle again when it is dropped.
-pub struct Model {
+pub(crate) struct Model {
     model: Option<DeepSeekV2>,
     home: Arc<Mutex<Vec<DeepSeekV2>>>,
 }
@@ -181,7 +184,7 @@ impl Model {
     ///
     /// # Errors
     /// If a tensor operation fails.
-    pub fn forward(&mut self, ids: &Tensor, seen: usize) -> Result<Tensor> {
+    pub(crate) fn forward(&mut self, ids: &Tensor, seen: usize) -> Result<Tensor> {
         match &mut self.model {
             Some(model) => model.forward(ids, seen),
             None => candle_core::bail!("the model was given back"),

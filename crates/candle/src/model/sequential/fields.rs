@@ -19,7 +19,7 @@ const MOST_OF_A_HEAD: usize = 4_096;
 
 /// A config.json.
 #[derive(Clone, Debug)]
-pub struct Fields {
+pub(crate) struct Fields {
     file: String,
     map: Map<String, Value>,
 }
@@ -30,7 +30,7 @@ impl Fields {
     ///
     /// # Errors
     /// If it isn't an object.
-    pub fn read(json: &[u8], file: &str) -> Result<Self, ModelError> {
+    pub(crate) fn read(json: &[u8], file: &str) -> Result<Self, ModelError> {
         let mut map: Map<String, Value> =
             serde_json::from_slice(json).map_err(|e| ModelError::Config {
                 file: file.to_owned(),
@@ -56,7 +56,7 @@ impl Fields {
     }
 
     /// An error about this config.
-    pub fn wrong(&self, what: impl Into<String>) -> ModelError {
+    pub(crate) fn wrong(&self, what: impl Into<String>) -> ModelError {
         ModelError::Config {
             file: self.file.clone(),
             what: what.into(),
@@ -67,7 +67,7 @@ impl Fields {
     ///
     /// # Errors
     /// If it is of another type.
-    pub fn get<T: DeserializeOwned>(&self, key: &str) -> Result<Option<T>, ModelError> {
+    pub(crate) fn get<T: DeserializeOwned>(&self, key: &str) -> Result<Option<T>, ModelError> {
         match self.map.get(key) {
             None | Some(Value::Null) => Ok(None),
             Some(value) => T::deserialize(value)
@@ -80,7 +80,7 @@ impl Fields {
     ///
     /// # Errors
     /// As for [`Fields::get`].
-    pub fn or<T: DeserializeOwned>(&self, key: &str, default: T) -> Result<T, ModelError> {
+    pub(crate) fn or<T: DeserializeOwned>(&self, key: &str, default: T) -> Result<T, ModelError> {
         Ok(self.get(key)?.unwrap_or(default))
     }
 
@@ -88,7 +88,7 @@ impl Fields {
     ///
     /// # Errors
     /// If it is missing.
-    pub fn need<T: DeserializeOwned>(&self, key: &str) -> Result<T, ModelError> {
+    pub(crate) fn need<T: DeserializeOwned>(&self, key: &str) -> Result<T, ModelError> {
         self.get(key)?
             .ok_or_else(|| self.wrong(format!("\"{key}\" is missing")))
     }
@@ -97,7 +97,7 @@ impl Fields {
     ///
     /// # Errors
     /// If it is missing or 0.
-    pub fn size(&self, key: &str) -> Result<usize, ModelError> {
+    pub(crate) fn size(&self, key: &str) -> Result<usize, ModelError> {
         self.positive(key, self.need(key)?)
     }
 
@@ -105,7 +105,7 @@ impl Fields {
     ///
     /// # Errors
     /// If it is 0.
-    pub fn size_or(&self, key: &str, default: usize) -> Result<usize, ModelError> {
+    pub(crate) fn size_or(&self, key: &str, default: usize) -> Result<usize, ModelError> {
         self.positive(key, self.or(key, default)?)
     }
 
@@ -121,7 +121,7 @@ impl Fields {
     ///
     /// # Errors
     /// If it is missing or implausible.
-    pub fn layers(&self, key: &str) -> Result<usize, ModelError> {
+    pub(crate) fn layers(&self, key: &str) -> Result<usize, ModelError> {
         match self.size(key)? {
             n if n > MOST_LAYERS => Err(self.wrong(format!("\"{key}\" is {n}"))),
             n => Ok(n),
@@ -132,7 +132,7 @@ impl Fields {
     ///
     /// # Errors
     /// If it is missing or implausible.
-    pub fn head(&self, key: &str) -> Result<usize, ModelError> {
+    pub(crate) fn head(&self, key: &str) -> Result<usize, ModelError> {
         match self.size(key)? {
             n if n > MOST_OF_A_HEAD => Err(self.wrong(format!("\"{key}\" is {n}"))),
             n => Ok(n),
@@ -143,7 +143,7 @@ impl Fields {
     ///
     /// # Errors
     /// If it is missing or implausible.
-    pub fn positions(&self, key: &str) -> Result<usize, ModelError> {
+    pub(crate) fn positions(&self, key: &str) -> Result<usize, ModelError> {
         match self.size(key)? {
             n if n > MOST_POSITIONS => Err(self.wrong(format!("\"{key}\" is {n}"))),
             n => Ok(n),
@@ -154,7 +154,7 @@ impl Fields {
     ///
     /// # Errors
     /// The error names the supported values and the reason.
-    pub fn only<T: DeserializeOwned + PartialEq + Debug>(
+    pub(crate) fn only<T: DeserializeOwned + PartialEq + Debug>(
         &self,
         key: &str,
         allowed: &[T],
@@ -172,7 +172,7 @@ impl Fields {
     ///
     /// # Errors
     /// If there is a scaling.
-    pub fn no_rope_scaling(&self) -> Result<(), ModelError> {
+    pub(crate) fn no_rope_scaling(&self) -> Result<(), ModelError> {
         match self.map.get("rope_scaling") {
             None | Some(Value::Null) => Ok(()),
             Some(scaling) => Err(self.wrong(format!(
@@ -182,7 +182,7 @@ impl Fields {
     }
 
     /// Sets a field if it is missing or null.
-    pub fn default(&mut self, key: &str, value: impl Into<Value>) {
+    pub(crate) fn default(&mut self, key: &str, value: impl Into<Value>) {
         let at = self.map.entry(key).or_insert(Value::Null);
         if at.is_null() {
             *at = value.into();
@@ -193,14 +193,14 @@ impl Fields {
     ///
     /// # Errors
     /// If a field is missing or wrong.
-    pub fn parsed<T: DeserializeOwned>(&self) -> Result<T, ModelError> {
+    pub(crate) fn parsed<T: DeserializeOwned>(&self) -> Result<T, ModelError> {
         T::deserialize(Value::Object(self.map.clone())).map_err(|e| self.wrong(e.to_string()))
     }
 }
 
 /// Python writes `Infinity` into JSON (every config of Mamba 2 contains it). A number beyond the
 /// range of floats replaces it.
-pub fn finite(json: &[u8]) -> Cow<'_, [u8]> {
+pub(crate) fn finite(json: &[u8]) -> Cow<'_, [u8]> {
     const WORD: &[u8] = b"Infinity";
     if !json.windows(WORD.len()).any(|at| at == WORD) {
         return Cow::Borrowed(json);
@@ -242,10 +242,10 @@ mod tests {
     fn implausible_fields_are_refused_by_name() {
         let json = br#"{"a": 0, "b": "x", "n": 99999999, "act": "relu", "rope_parameters": {"rope_type": "yarn", "rope_theta": 5.0}}"#;
         let fields = Fields::read(json, "m/config.json").unwrap();
-        for (error, said) in [
+        for (error, expected) in [
             (fields.size("a").unwrap_err(), "\"a\" is 0"),
             (fields.size("b").unwrap_err(), "\"b\": invalid type"),
-            (fields.size("none").unwrap_err(), "no \"none\""),
+            (fields.size("none").unwrap_err(), "\"none\" is missing"),
             (fields.layers("n").unwrap_err(), "99999999"),
             (
                 fields.only("act", &["silu".to_owned()], "why").unwrap_err(),
@@ -255,7 +255,7 @@ mod tests {
         ] {
             let error = error.to_string();
             assert!(
-                error.contains(said) && error.contains("m/config.json"),
+                error.contains(expected) && error.contains("m/config.json"),
                 "{error}"
             );
         }

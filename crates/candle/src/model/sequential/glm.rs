@@ -13,7 +13,7 @@ const EARLY_VOCABULARY: usize = 65_024;
 
 /// The checked config.json.
 #[derive(Clone, Debug)]
-pub struct Config {
+pub(crate) struct Config {
     kind: String,
     theirs: Theirs,
     vocab_size: usize,
@@ -29,7 +29,7 @@ enum Theirs {
 
 /// A GLM and its sequence.
 #[derive(Clone, Debug)]
-pub enum Model {
+pub(crate) enum Model {
     First(first::Model),
     Second(second::ModelForCausalLM),
 }
@@ -39,7 +39,7 @@ impl Model {
     ///
     /// # Errors
     /// If a tensor operation fails.
-    pub fn forward(&mut self, ids: &Tensor, seen: usize) -> Result<Tensor> {
+    pub(crate) fn forward(&mut self, ids: &Tensor, seen: usize) -> Result<Tensor> {
         match self {
             Self::First(model) => model.forward(ids),
             Self::Second(model) => model.forward(ids, seen),
@@ -47,7 +47,7 @@ impl Model {
     }
 
     /// True if a copy has its own sequence; the newer model writes keys and values in place.
-    pub fn copies(&self) -> bool {
+    pub(crate) fn copies(&self) -> bool {
         matches!(self, Self::First(_))
     }
 }
@@ -57,7 +57,7 @@ impl Config {
     ///
     /// # Errors
     /// If a field is missing or asks for something that candle-transformers doesn't support.
-    pub fn read(mut fields: Fields, kind: &str) -> std::result::Result<Self, ModelError> {
+    pub(crate) fn read(mut fields: Fields, kind: &str) -> std::result::Result<Self, ModelError> {
         if kind == "chatglm" {
             return Self::chatglm(&fields);
         }
@@ -193,7 +193,10 @@ impl Config {
     ///
     /// # Errors
     /// If a tensor is missing, unexpected, or of another shape.
-    pub fn load(&self, weights: &Weights) -> std::result::Result<(Model, ModelInfo), ModelError> {
+    pub(crate) fn load(
+        &self,
+        weights: &Weights,
+    ) -> std::result::Result<(Model, ModelInfo), ModelError> {
         let model = match &self.theirs {
             Theirs::First(c) if self.kind == "chatglm" => Model::First(source::build(
                 weights,

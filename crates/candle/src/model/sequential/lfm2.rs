@@ -5,18 +5,18 @@ use super::source;
 use crate::model::weights::Weights;
 use crate::model::{ModelError, ModelInfo};
 use candle_core::DType;
-pub use candle_transformers::models::lfm2::Cache;
+pub(crate) use candle_transformers::models::lfm2::Cache;
 use candle_transformers::models::lfm2::{Config as Theirs, LayerType, Model as TheirModel};
 
 /// The checked config.json.
 #[derive(Clone, Debug)]
-pub struct Config {
+pub(crate) struct Config {
     theirs: Theirs,
 }
 
 /// The model, and a cache before the first token.
 #[derive(Debug)]
-pub struct Model {
+pub(crate) struct Model {
     pub(super) model: TheirModel,
     pub(super) cache: Cache,
 }
@@ -27,7 +27,7 @@ impl Config {
     ///
     /// # Errors
     /// If a field is missing or asks for something that candle-transformers doesn't support.
-    pub fn read(fields: &Fields) -> Result<Self, ModelError> {
+    pub(crate) fn read(fields: &Fields) -> Result<Self, ModelError> {
         fields.no_rope_scaling()?;
         fields.only(
             "conv_bias",
@@ -102,7 +102,7 @@ impl Config {
     ///
     /// # Errors
     /// If a tensor is missing, unexpected, or of another shape.
-    pub fn load(&self, weights: &Weights) -> Result<(Model, ModelInfo), ModelError> {
+    pub(crate) fn load(&self, weights: &Weights) -> Result<(Model, ModelInfo), ModelError> {
         let c = &self.theirs;
         let model = source::build(weights, source::same, source::unchanged, |vb| {
             TheirModel::new(c, vb)

@@ -22,7 +22,7 @@ const CHUNK: usize = 32;
 
 /// The checked config.json.
 #[derive(Clone, Debug)]
-pub struct Config {
+pub(crate) struct Config {
     kind: String,
     vocab_size: usize,
     hidden: usize,
@@ -57,7 +57,7 @@ impl Config {
     ///
     /// # Errors
     /// If a field is missing or asks for something that isn't supported here.
-    pub fn read(fields: &Fields, kind: &str) -> std::result::Result<Self, ModelError> {
+    pub(crate) fn read(fields: &Fields, kind: &str) -> std::result::Result<Self, ModelError> {
         let second = kind == "mamba2";
         fields.only(
             "hidden_act",
@@ -119,7 +119,7 @@ impl Config {
 
 /// A Mamba.
 #[derive(Debug)]
-pub struct Mamba {
+pub(crate) struct Mamba {
     embedding: Embedding,
     layers: Vec<(Norm, Mixer)>,
     norm: Norm,
@@ -134,7 +134,7 @@ enum Mixer {
 
 /// The state of a sequence in one layer.
 #[derive(Clone, Debug)]
-pub struct Layer {
+pub(crate) struct Layer {
     /// The last inputs of the convolution, `[kernel - 1, channels]`.
     inputs: Tensor,
     /// The state of the recurrence.
@@ -146,7 +146,7 @@ impl Mamba {
     ///
     /// # Errors
     /// If a tensor is missing, unexpected, or of another shape.
-    pub fn load(
+    pub(crate) fn load(
         c: &Config,
         weights: &Weights,
     ) -> std::result::Result<(Self, ModelInfo), ModelError> {
@@ -221,7 +221,7 @@ impl Mamba {
     ///
     /// # Errors
     /// If the device is out of memory.
-    pub fn start(&self) -> Result<Vec<Layer>> {
+    pub(crate) fn start(&self) -> Result<Vec<Layer>> {
         let start = |(_, mixer): &(Norm, Mixer)| match mixer {
             Mixer::Selective(mixer) => mixer.start(),
             Mixer::Heads(mixer) => mixer.start(),
@@ -233,7 +233,7 @@ impl Mamba {
     ///
     /// # Errors
     /// If a tensor operation fails.
-    pub fn forward(&self, ids: &Tensor, layers: &mut [Layer]) -> Result<Tensor> {
+    pub(crate) fn forward(&self, ids: &Tensor, layers: &mut [Layer]) -> Result<Tensor> {
         let mut x = self.embedding.vectors(ids)?;
         for ((norm, mixer), layer) in self.layers.iter().zip(layers) {
             let normed = norm.forward(&x)?;
@@ -250,7 +250,7 @@ impl Mamba {
     ///
     /// # Errors
     /// As for [`Mamba::forward`].
-    pub fn logits(&self, hidden: &Tensor) -> Result<Tensor> {
+    pub(crate) fn logits(&self, hidden: &Tensor) -> Result<Tensor> {
         match &self.head {
             Some(head) => head.forward(hidden, Arithmetic::F32),
             None => self.embedding.logits(hidden, Arithmetic::F32),

@@ -9,7 +9,7 @@ use super::source;
 use crate::model::weights::Weights;
 use crate::model::{ModelError, ModelInfo};
 use candle_core::{DType, Tensor};
-pub use candle_transformers::models::recurrent_gemma::Model;
+pub(crate) use candle_transformers::models::recurrent_gemma::Model;
 use candle_transformers::models::recurrent_gemma::{Config as Theirs, TemporalBlockType};
 
 /// The last position of candle-transformers' rotary tables.
@@ -17,7 +17,7 @@ const POSITIONS: usize = 8192;
 
 /// The checked config.json.
 #[derive(Clone, Debug)]
-pub struct Config {
+pub(crate) struct Config {
     theirs: Theirs,
 }
 
@@ -26,7 +26,7 @@ impl Config {
     ///
     /// # Errors
     /// If a field is missing or asks for something that candle-transformers doesn't support.
-    pub fn read(mut fields: Fields) -> Result<Self, ModelError> {
+    pub(crate) fn read(mut fields: Fields) -> Result<Self, ModelError> {
         let (hidden, heads) = (
             fields.size("hidden_size")?,
             fields.size("num_attention_heads")?,
@@ -95,7 +95,7 @@ impl Config {
     ///
     /// # Errors
     /// If a tensor is missing, unexpected, or of another shape.
-    pub fn load(&self, weights: &Weights) -> Result<(Model, ModelInfo), ModelError> {
+    pub(crate) fn load(&self, weights: &Weights) -> Result<(Model, ModelInfo), ModelError> {
         let c = &self.theirs;
         let root = (c.hidden_size as f64).sqrt();
         let rounded = Tensor::new(root, &candle_core::Device::Cpu)?

@@ -16,7 +16,7 @@ use candle_transformers::models::rwkv_v6::Model as Sixth;
 
 /// The checked config.json.
 #[derive(Clone, Debug)]
-pub struct Config {
+pub(crate) struct Config {
     kind: String,
     theirs: Theirs,
     divisor: f64,
@@ -24,7 +24,7 @@ pub struct Config {
 
 /// A model, and the sizes of its state.
 #[derive(Debug)]
-pub struct Model {
+pub(crate) struct Model {
     model: Version,
     config: Theirs,
     device: Device,
@@ -41,7 +41,7 @@ impl Config {
     ///
     /// # Errors
     /// If a field is missing or asks for something that candle-transformers doesn't support.
-    pub fn read(fields: &Fields, kind: &str) -> std::result::Result<Self, ModelError> {
+    pub(crate) fn read(fields: &Fields, kind: &str) -> std::result::Result<Self, ModelError> {
         let (hidden, head_size) = (
             fields.size("hidden_size")?,
             fields.size_or("head_size", 64)?,
@@ -90,7 +90,10 @@ impl Config {
     ///
     /// # Errors
     /// If a tensor is missing, unexpected, or of another shape.
-    pub fn load(&self, weights: &Weights) -> std::result::Result<(Model, ModelInfo), ModelError> {
+    pub(crate) fn load(
+        &self,
+        weights: &Weights,
+    ) -> std::result::Result<(Model, ModelInfo), ModelError> {
         let (c, sixth) = (&self.theirs, self.kind == "rwkv6");
         if sixth {
             self.check_ranks(weights)?;
@@ -148,7 +151,7 @@ impl Config {
 }
 
 /// The state of a sequence.
-pub struct State(TheirState);
+pub(crate) struct State(TheirState);
 
 impl Clone for State {
     fn clone(&self) -> Self {
@@ -177,7 +180,7 @@ impl Model {
     ///
     /// # Errors
     /// If the device is out of memory.
-    pub fn start(&self) -> Result<State> {
+    pub(crate) fn start(&self) -> Result<State> {
         let (hidden, size) = (self.config.hidden_size, self.config.head_size);
         let zeros = |shape: &[usize]| Tensor::zeros(shape, DType::F32, &self.device);
         let layer = |_| {
@@ -199,7 +202,7 @@ impl Model {
     ///
     /// # Errors
     /// If a tensor operation fails.
-    pub fn forward(&self, ids: &Tensor, state: &mut State) -> Result<Tensor> {
+    pub(crate) fn forward(&self, ids: &Tensor, state: &mut State) -> Result<Tensor> {
         let mut logits = None;
         for i in 0..ids.dim(1)? {
             let id = ids.narrow(1, i, 1)?;

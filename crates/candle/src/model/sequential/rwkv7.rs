@@ -13,13 +13,13 @@ use candle_transformers::models::rwkv_v7::{
 
 /// The checked config.json.
 #[derive(Clone, Debug)]
-pub struct Config {
+pub(crate) struct Config {
     theirs: Theirs,
 }
 
 /// A model, and the sizes of its state.
 #[derive(Debug)]
-pub struct Model {
+pub(crate) struct Model {
     model: TheirModel,
     config: Theirs,
     device: Device,
@@ -30,7 +30,7 @@ impl Config {
     ///
     /// # Errors
     /// If a field is missing or asks for something that candle-transformers doesn't support.
-    pub fn read(fields: &Fields) -> std::result::Result<Self, ModelError> {
+    pub(crate) fn read(fields: &Fields) -> std::result::Result<Self, ModelError> {
         let hidden = fields.size("hidden_size")?;
         let text = |t: &str| t.to_owned();
         fields.only(
@@ -94,7 +94,10 @@ impl Config {
     ///
     /// # Errors
     /// If a tensor is missing, unexpected, or of another shape.
-    pub fn load(&self, weights: &Weights) -> std::result::Result<(Model, ModelInfo), ModelError> {
+    pub(crate) fn load(
+        &self,
+        weights: &Weights,
+    ) -> std::result::Result<(Model, ModelInfo), ModelError> {
         let c = &self.theirs;
         let model = source::build(weights, stored, shaped, |vb| TheirModel::new(c, vb))?;
         let info = ModelInfo {
@@ -170,7 +173,7 @@ fn shaped(name: &str, tensor: Tensor) -> Result<Tensor> {
 }
 
 /// The state of a sequence.
-pub struct State(TheirState);
+pub(crate) struct State(TheirState);
 
 impl Clone for State {
     fn clone(&self) -> Self {
@@ -200,7 +203,7 @@ impl Model {
     ///
     /// # Errors
     /// If the device is out of memory.
-    pub fn start(&self) -> Result<State> {
+    pub(crate) fn start(&self) -> Result<State> {
         TheirState::new(&self.config, &self.device).map(State)
     }
 
@@ -208,7 +211,7 @@ impl Model {
     ///
     /// # Errors
     /// If a tensor operation fails.
-    pub fn forward(&self, ids: &[u32], state: &mut State) -> Result<Tensor> {
+    pub(crate) fn forward(&self, ids: &[u32], state: &mut State) -> Result<Tensor> {
         self.model.forward_seq(ids, &mut state.0)
     }
 }

@@ -10,7 +10,7 @@ use std::sync::{Mutex, PoisonError};
 
 /// The tensors of the checkpoint that make up one tensor of candle-transformers: one name, or
 /// several to stack along the first dimension.
-pub type Stored = Vec<String>;
+pub(crate) type Stored = Vec<String>;
 
 struct Source<'a, N, C> {
     weights: &'a Weights,
@@ -24,7 +24,7 @@ struct Source<'a, N, C> {
 ///
 /// # Errors
 /// If a tensor is missing, of another shape, or in a damaged file.
-pub fn build<M>(
+pub(crate) fn build<M>(
     weights: &Weights,
     names: impl Fn(&str) -> Stored + Send + Sync,
     change: impl Fn(&str, Tensor) -> Result<Tensor> + Send + Sync,
@@ -113,11 +113,11 @@ impl<N: Fn(&str) -> Stored + Send + Sync, C: Fn(&str, Tensor) -> Result<Tensor> 
 }
 
 /// The checkpoint's own names.
-pub fn same(name: &str) -> Stored {
+pub(crate) fn same(name: &str) -> Stored {
     vec![name.to_owned()]
 }
 
 /// The checkpoint's own values.
-pub fn unchanged(_: &str, tensor: Tensor) -> Result<Tensor> {
+pub(crate) fn unchanged(_: &str, tensor: Tensor) -> Result<Tensor> {
     Ok(tensor)
 }

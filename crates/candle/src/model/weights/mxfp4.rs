@@ -15,8 +15,8 @@ use std::borrow::Cow;
 use std::sync::PoisonError;
 
 /// Number of elements per block, and bytes in a GGUF file: the power of two, then the codes.
-pub const ELEMENTS: usize = 32;
-pub const BYTES: usize = 17;
+pub(crate) const ELEMENTS: usize = 32;
+pub(crate) const BYTES: usize = 17;
 
 /// The values of the 16 codes, doubled.
 const DOUBLED: [i8; 16] = [0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12];

@@ -5,23 +5,23 @@
 
 /// A family's names.
 #[derive(Clone, Copy, Debug)]
-pub struct Names {
+pub(crate) struct Names {
     /// Possible prefixes of the body's names in safetensors. The first one under which the token
     /// table is found applies.
-    pub bodies: &'static [&'static str],
+    pub(crate) bodies: &'static [&'static str],
     /// Tables of (GGUF's name, Hugging Face's name below the body), with `{}` for the number of a
     /// layer or an expert. A later table overrides an earlier one. A Hugging Face name that begins
     /// with `/` is outside of the body. A name with `.weight` or `.bias` refers to that tensor
     /// only, and then both names are complete.
-    pub modules: &'static [&'static [(&'static str, &'static str)]],
+    pub(crate) modules: &'static [&'static [(&'static str, &'static str)]],
     /// Modules with an unusual name in llama.cpp's files of this family: (the usual name, the
     /// unusual one).
-    pub gguf: &'static [(&'static str, &'static str)],
+    pub(crate) gguf: &'static [(&'static str, &'static str)],
 }
 
 impl Names {
     /// Tensors have the names under which they are stored.
-    pub const AS_STORED: Self = Self {
+    pub(crate) const AS_STORED: Self = Self {
         bodies: &[],
         modules: &[],
         gguf: &[],

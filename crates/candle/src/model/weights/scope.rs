@@ -8,7 +8,7 @@ use candle_core::{DType, Tensor};
 
 /// A position in the tree of tensor names.
 #[derive(Clone, Debug)]
-pub struct TensorScope<'a> {
+pub(crate) struct TensorScope<'a> {
     pub(super) weights: &'a Weights,
     prefix: String,
     /// If set, only this entry of each tensor's first dimension: one expert of several in one
@@ -18,15 +18,15 @@ pub struct TensorScope<'a> {
 
 /// The layout of a stored matrix in relation to `[out, in]`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Layout {
+pub(crate) struct Layout {
     /// Stored as `[in, out]`, as in GPT-2's safetensors.
-    pub transposed: bool,
-    pub rows: Rows,
+    pub(crate) transposed: bool,
+    pub(crate) rows: Rows,
 }
 
 /// The order of the outputs of a fused matrix.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Rows {
+pub(crate) enum Rows {
     /// All queries, then keys, then values; or all gates, then the ups.
     Parts,
     /// By key heads: for each one, its `per` query heads, its key, its value (GPT-NeoX and BLOOM
@@ -38,12 +38,12 @@ pub enum Rows {
 
 impl Layout {
     /// The layout that Candle uses.
-    pub const OUT_IN: Self = Self {
+    pub(crate) const OUT_IN: Self = Self {
         transposed: false,
         rows: Rows::Parts,
     };
     /// Transposed.
-    pub const IN_OUT: Self = Self {
+    pub(crate) const IN_OUT: Self = Self {
         transposed: true,
         rows: Rows::Parts,
     };
@@ -60,7 +60,7 @@ impl<'a> TensorScope<'a> {
 
     /// The scope `child` below this one.
     #[must_use]
-    pub fn at(&self, child: impl std::fmt::Display) -> Self {
+    pub(crate) fn at(&self, child: impl std::fmt::Display) -> Self {
         Self {
             prefix: self.name(&child.to_string()),
             ..self.clone()
@@ -69,7 +69,7 @@ impl<'a> TensorScope<'a> {
 
     /// One entry of the first dimension of every tensor in this scope.
     #[must_use]
-    pub fn expert_index(&self, entry: usize) -> Self {
+    pub(crate) fn expert_index(&self, entry: usize) -> Self {
         Self {
             expert_index: Some(entry),
             ..self.clone()
@@ -85,7 +85,7 @@ impl<'a> TensorScope<'a> {
     }
 
     /// True if the checkpoint has the tensor `leaf` in this scope.
-    pub fn has(&self, leaf: &str) -> bool {
+    pub(crate) fn has(&self, leaf: &str) -> bool {
         self.weights.stored_name(&self.name(leaf)).is_some()
     }
 
@@ -93,7 +93,7 @@ impl<'a> TensorScope<'a> {
     ///
     /// # Errors
     /// If it is missing.
-    pub fn any(&self, leaf: &str) -> Result<Tensor, ModelError> {
+    pub(crate) fn any(&self, leaf: &str) -> Result<Tensor, ModelError> {
         Ok(self
             .weights
             .read(&self.name(leaf), self.expert_index)?
@@ -104,7 +104,7 @@ impl<'a> TensorScope<'a> {
     ///
     /// # Errors
     /// If it is missing or of another shape.
-    pub fn tensor(&self, leaf: &str, shape: &[usize]) -> Result<Tensor, ModelError> {
+    pub(crate) fn tensor(&self, leaf: &str, shape: &[usize]) -> Result<Tensor, ModelError> {
         let name = self.name(leaf);
         let stored = self.weights.read(&name, self.expert_index)?;
         self.weights.check(&name, stored.shape(), shape)?;
@@ -115,7 +115,12 @@ impl<'a> TensorScope<'a> {
     ///
     /// # Errors
     /// If it is missing or of another shape.
-    pub fn matrix(&self, module: &str, rows: usize, width: usize) -> Result<Matrix, ModelError> {
+    pub(crate) fn matrix(
+        &self,
+        module: &str,
+        rows: usize,
+        width: usize,
+    ) -> Result<Matrix, ModelError> {
         self.stacked(&[(module, rows)], width, Layout::OUT_IN)
     }
 
@@ -123,7 +128,7 @@ impl<'a> TensorScope<'a> {
     ///
     /// # Errors
     /// If a tensor is missing or of another shape.
-    pub fn linear(
+    pub(crate) fn linear(
         &self,
         modules: &[(&str, usize)],
         width: usize,
