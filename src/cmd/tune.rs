@@ -13,8 +13,7 @@ use byrote_candle::model::memory::MemoryBudget;
 use byrote_candle::model::source::{Format, Located};
 use byrote_candle::model::weights::Precision;
 use byrote_candle::native::{Native, NativeConfig};
-use byrote_core::backend::Scheme;
-use byrote_core::system;
+use byrote_core::{backend::Scheme, system};
 
 pub(crate) fn run(model: &str, format: OutputFormat) -> Result<Outcome> {
     let located = locate(model, &super::models::open(None)?, false, None)?;

@@ -6,7 +6,7 @@ use crate::items::Kind;
 use crate::metric::{probability, samples};
 use crate::policy::Level;
 use crate::report::svg::{Frame, Label, Svg};
-use crate::report::{Report, ReportItem, order, words};
+use crate::report::{Report, ReportItem, words};
 use crate::verdict::Validity;
 use std::collections::BTreeMap;
 use std::f64::consts::LN_10;
