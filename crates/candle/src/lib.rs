@@ -4,8 +4,9 @@
 //! [`native::Native`] is the backend that byrote scores with. This crate doesn't depend on items,
 //! metrics or reports.
 
-#[cfg(feature = "hub")]
-pub mod hub;
 pub mod model;
 pub mod native;
 pub mod tokens;
+
+#[cfg(feature = "hub")]
+pub use model::source::hub;

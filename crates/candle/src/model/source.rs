@@ -5,6 +5,8 @@
 //! determines which files they are.
 
 mod folder;
+#[cfg(feature = "hub")]
+pub mod hub;
 pub mod identity;
 pub mod signing;
 
@@ -251,7 +253,7 @@ pub enum SourceError {
     NoHub { repo: String },
     #[cfg(feature = "hub")]
     #[error(transparent)]
-    Hub(#[from] crate::hub::HubError),
+    Hub(#[from] hub::HubError),
 }
 
 impl SourceError {
@@ -434,7 +436,7 @@ fn from_hub(
     file: Option<&str>,
     options: &LocateOptions,
 ) -> Result<Located, SourceError> {
-    let snapshot = crate::hub::fetch(repo, revision, file, options)?;
+    let snapshot = hub::fetch(repo, revision, file, options)?;
     let mut located = folder::read(&snapshot.folder, file)?;
     located.source = format!("hub:{repo}");
     located.revision = Some(snapshot.commit);
