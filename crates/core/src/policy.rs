@@ -16,6 +16,7 @@ pub use waiver::Waiver;
 
 use crate::backend::Scheme;
 use crate::digest::Digest;
+use crate::float_serde::Real;
 use crate::items::ItemId;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -55,13 +56,14 @@ pub const READY: &[(&str, &str)] = &[
 ];
 
 /// A validated policy.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Policy {
     /// The file it was read from, or `built-in`.
     pub source: String,
     /// SHA-256 of that file.
     pub digest: Digest,
     /// Minimum probability of a single sample that is within the sample budget.
+    #[serde(with = "Real")]
     pub tau: f64,
     /// Sampling schemes whose `p_z` is compared with `tau`: one scheme within the budget is enough.
     /// Never empty.
@@ -71,8 +73,10 @@ pub struct Policy {
     /// The statistic that compares items with controls.
     pub statistic: Statistic,
     /// Probabilities (`p_z` under `full`) below this count as equal; 0 = none. At most `tau`.
+    #[serde(default, with = "Real")]
     pub floor: f64,
     /// Accepted false discovery rate.
+    #[serde(with = "Real")]
     pub q: f64,
     /// With fewer controls than this, items are inconclusive.
     pub min_controls: u64,
@@ -85,6 +89,7 @@ pub struct Policy {
     /// Levels that block: findings.
     pub deny: Vec<Level>,
     /// How many findings block.
+    #[serde(default)]
     pub gate: GateRules,
     /// Levels that are reported but don't block.
     pub warn: Vec<Level>,
@@ -119,24 +124,28 @@ pub enum Tail {
 }
 
 /// Which windows are followed up, and how.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct FollowUpPolicy {
     /// Number of the likeliest windows of each item (not of controls) that are followed up; 0 =
     /// none.
     pub windows: u32,
     /// Windows whose teacher-forced share of first choices is at least this are continued as well.
+    #[serde(with = "Real")]
     pub near_miss: f64,
     /// Continue every window of every item from the end of the prefix, without drafts.
     pub everything: bool,
     /// Beam width of the near-verbatim bound; 0 = no bound.
     pub beam: u32,
     /// Maximum share of the suffix's tokens that may be edited in near-verbatim text.
+    #[serde(with = "Real")]
     pub edits: f64,
     /// Number of prefixes from other texts to compare the true one with; 0 = none.
     pub foreign_prefixes: u32,
     /// A window whose margin at the top is smaller than this (nats) is scored again alone, in f32.
+    #[serde(with = "Real")]
     pub margin: f64,
     /// A window whose `ln p_z` is within this (nats) of `ln tau` is scored again as well.
+    #[serde(with = "Real")]
     pub epsilon: f64,
 }
 

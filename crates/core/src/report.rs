@@ -36,6 +36,7 @@ pub use crate::verdict::power::Power;
 pub use assemble::{Assembly, Evidence, Judged, assemble, rejudge};
 
 use crate::digest::Digest;
+use crate::float_serde::Real;
 use crate::items::{InputManifest, ItemId, Kind, OptOut, Origin};
 use crate::metric::follow_up::Numerics;
 use crate::metric::item::ItemEvidence;
@@ -47,9 +48,11 @@ use crate::policy::decision::Decision;
 use crate::run::{ModelIdentity, Settings};
 use crate::verdict::Verdict;
 use crate::window::{Form, WindowId};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 /// One run's findings.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Report {
     /// `byrote 0.1.0`.
     pub tool: String,
@@ -77,7 +80,8 @@ pub struct Report {
 }
 
 /// One item's verdict and the evidence for it.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(from = "json_v1::ItemV1", into = "json_v1::ItemV1")]
 pub struct ReportItem {
     pub id: ItemId,
     pub kind: Kind,
@@ -103,31 +107,39 @@ pub struct ReportItem {
 }
 
 /// What a report says of an item only with `--reveal`.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Revealed {
     pub title: Option<String>,
     pub author: Option<String>,
     pub source_url: Option<String>,
     pub license: Option<String>,
     /// The text in each form in which it was probed; the byte and char ranges of spans index into it.
-    pub texts: Vec<(Form, String)>,
+    pub texts: Vec<RevealedText>,
     /// The tokens of the likeliest window; absent where their spellings aren't known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub spelled: Option<Spelled>,
+}
+
+/// The text of an item in one form.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct RevealedText {
+    pub form: Form,
+    pub text: String,
 }
 
 /// A window's tokens in letters. What isn't UTF-8 by itself, as where a token ends inside a character, is spelled byte by
 /// byte: `\xe2\x82`.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Spelled {
     pub window: WindowId,
     /// BOS and template included.
     pub prefix: Vec<String>,
-    /// One a suffix token, as in [`WindowEvidence::tokens`].
+    /// One entry a suffix token.
     pub suffix: Vec<String>,
 }
 
 /// Counts over the whole run.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Summary {
     /// Items by kind and level, only pairs that occur, opt-outs first, the gravest level first.
     pub counts: Vec<LevelCount>,
@@ -146,13 +158,14 @@ pub struct Summary {
     /// How far rounding could have decided anything.
     pub numerics: Numerics,
     /// What a screen left, and how many hits it missed; absent unless one was used.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub screened: Option<Screened>,
     /// Things a reader must know to read the numbers: BOS, layouts, stride, warnings.
     pub notes: Vec<String>,
 }
 
 /// Items of one kind at one level.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct LevelCount {
     pub kind: Kind,
     pub level: Level,
@@ -160,7 +173,7 @@ pub struct LevelCount {
 }
 
 /// Canaries planted equally often.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Recall {
     /// Copies in the training data; absent where it isn't known.
     pub repetitions: Option<u32>,
@@ -172,12 +185,14 @@ pub struct Recall {
     /// Came out `inconclusive`: neither found nor missed.
     pub inconclusive: u64,
     /// Ends of the Clopper-Pearson interval of `found / items` at confidence .95.
+    #[serde(with = "Real")]
     pub lower: f64,
+    #[serde(with = "Real")]
     pub upper: f64,
 }
 
 /// The controls of a run.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ControlSummary {
     /// Control texts in the run.
     pub items: u64,
@@ -192,7 +207,7 @@ pub struct ControlSummary {
 }
 
 /// A rate over items, with its Clopper-Pearson interval.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Rate {
     /// What is counted, such as `extractable or memorized`.
     pub name: String,
@@ -200,39 +215,46 @@ pub struct Rate {
     pub hits: u64,
     pub of: u64,
     /// Ends of the two-sided interval at confidence .95.
+    #[serde(with = "Real")]
     pub lower: f64,
+    #[serde(with = "Real")]
     pub upper: f64,
 }
 
 /// A mean over items (windows of one text aren't independent), with its bootstrap interval.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct MeanOverItems {
     /// What is averaged, such as `coverage`.
     pub name: String,
     pub kind: Kind,
     pub items: u64,
+    #[serde(with = "Real")]
     pub mean: f64,
     /// Ends of the percentile interval at confidence .95, items resampled.
+    #[serde(with = "Real")]
     pub lower: f64,
+    #[serde(with = "Real")]
     pub upper: f64,
 }
 
 /// A positive control of the policy.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct PositiveControl {
     pub item: ItemId,
     pub found: bool,
 }
 
 /// Windows of the whole run, all kinds and forms.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct WindowCounts {
     /// Windows that were cut.
     pub planned: u64,
     pub scored: u64,
     /// Left before their end: they can't matter, or were passed over (`--find-runs`, `--screen`).
+    #[serde(default)]
     pub left: u64,
     /// Scored, or left before their end, as an identical window was, whose scores they took over.
+    #[serde(default)]
     pub shared: u64,
     /// Given to the model, but without scores.
     pub unscored: u64,
@@ -247,17 +269,22 @@ pub struct WindowCounts {
 }
 
 /// How long it took.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Timings {
     /// Seconds from start to report.
+    #[serde(with = "Real")]
     pub total_s: f64,
     /// Seconds to load the model.
+    #[serde(with = "Real")]
     pub load_s: f64,
     /// Seconds of scoring, this call only (a resumed run scores less).
+    #[serde(with = "Real")]
     pub scoring_s: f64,
     /// Windows given to the model in this call: those that took scores over aren't counted.
     pub windows_scored: u64,
     /// Scored windows a second; absent if none was scored in this call.
+    #[serde(default, with = "Real")]
+    #[schemars(with = "Option<Real>")]
     pub windows_per_second: Option<f64>,
 }
 

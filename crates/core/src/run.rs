@@ -26,11 +26,13 @@ pub mod rows;
 use crate::backend::exit::Exit;
 use crate::backend::{BackendInfo, TokenScores};
 use crate::digest::{Digest, FileDigest};
+use crate::float_serde::Real;
 use crate::items::{InputManifest, Item, ItemId};
 use crate::run::follow_up::FollowUp;
 use crate::template::TemplateInfo;
 use crate::tokens::BosChoice;
 use crate::window::{Placement, ProbedForm, WindowConfig, WindowId};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// [`RunManifest::schema`] of the runs this version writes and reads.
@@ -151,13 +153,15 @@ impl WindowSelection {
 }
 
 /// Text statistics of one window's suffix. They need the text, so they are taken while it is at hand.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct TextStats {
     /// Unicode characters in the suffix.
     pub suffix_chars: u32,
     /// Bits a character of the suffix under zlib, level 9.
+    #[serde(with = "Real")]
     pub zlib_bits_per_char: f64,
     /// Share of the suffix's token n-grams that already stand in the prefix: copying, not memory.
+    #[serde(with = "Real")]
     pub copied_from_prefix: f64,
 }
 

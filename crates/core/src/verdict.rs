@@ -18,6 +18,7 @@ mod unseen;
 pub use judge::judge;
 pub use matching::Labels;
 
+use crate::float_serde::Real;
 use crate::items::{ItemId, Kind};
 use crate::metric::exposure::Exposure;
 use crate::metric::item::{Budget, ItemEvidence};
@@ -25,6 +26,8 @@ use crate::policy::{Level, Policy, Statistic};
 use crate::run::follow_up::NearProbability;
 use power::Power;
 pub use reason::{REASONS, Reason, ReasonCode, ReasonInfo};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 /// One item's verdict.
 #[derive(Clone, Debug, PartialEq)]
@@ -38,10 +41,11 @@ pub struct Verdict {
 }
 
 /// An item's comparison with the controls of its run.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Validity {
     pub statistic: Statistic,
     /// The item's value of the statistic.
+    #[serde(with = "Real")]
     pub value: f64,
     /// Controls it was compared with (texts, not windows).
     pub controls: u64,
@@ -50,8 +54,10 @@ pub struct Validity {
     /// Factor that pays for the item's having more windows than the controls; 1 = none.
     pub window_factor: u64,
     /// Conformal p-value, 0 to 1.
+    #[serde(with = "Real")]
     pub p_value: f64,
     /// The smallest p-value this comparison could have given.
+    #[serde(with = "Real")]
     pub smallest_p: f64,
     /// Whether it stands after Benjamini-Hochberg at the policy's q.
     pub significant: bool,
@@ -71,15 +77,19 @@ impl Validity {
 }
 
 /// A p-value extrapolated by a generalized Pareto tail: model-based.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct TailFit {
     /// At least 0, below what conformal p-values can say.
+    #[serde(with = "Real")]
     pub p_value: f64,
     /// Shape (xi), held at 0 or above, so that no value is impossible.
+    #[serde(with = "Real")]
     pub shape: f64,
     /// Scale (sigma), in units of the statistic.
+    #[serde(with = "Real")]
     pub scale: f64,
     /// Value above which controls count as the tail.
+    #[serde(with = "Real")]
     pub threshold: f64,
     /// Controls above it.
     pub exceedances: u64,

@@ -1,15 +1,21 @@
 //! Canary exposure: how far up among texts that could have been planted a planted one stands (arXiv 1802.08232).
 
+use crate::float_serde::Real;
 use crate::metric::interval::clopper_pearson;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 /// Exposure with a sample of controls in place of the space of candidates: `-log2` of the share of controls that reach the
 /// canary's value (arXiv 1802.08232, section 4.4, by sampling).
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Exposure {
     /// `-log2((1 + at least) / (n + 1))`, in bits; at most `log2(n + 1)`.
+    #[serde(with = "Real")]
     pub bits: f64,
     /// From the Clopper-Pearson interval of that share at confidence .95; `upper` is infinite if no control reaches it.
+    #[serde(with = "Real")]
     pub lower: f64,
+    #[serde(with = "Real")]
     pub upper: f64,
 }
 

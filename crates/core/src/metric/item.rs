@@ -3,6 +3,7 @@
 pub mod templates;
 
 use crate::backend::Scheme;
+use crate::float_serde::Real;
 use crate::metric::follow_up::{FollowUpEvidence, Numerics};
 use crate::metric::left::{LeftWindow, LeftWindows};
 use crate::metric::membership::Membership;
@@ -10,10 +11,12 @@ use crate::metric::samples::Cost;
 use crate::metric::window::{UnscoredWindow, WindowEvidence};
 use crate::window::TemplateId;
 use crate::window::{Form, WindowId};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 use templates::TemplateEvidence;
 
 /// All that was measured of an item. Nothing in it depends on text.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct ItemEvidence {
     /// Why no window could be cut, if none could.
     pub unprobed: Option<String>,
@@ -23,6 +26,7 @@ pub struct ItemEvidence {
     /// if no window of the item was scored.
     pub worst_form: Option<Form>,
     /// The template that counts in that form, by the same measure. Absent where only the bare prefix was used.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub worst_template: Option<TemplateId>,
     /// What a few of its windows were put to beyond scoring; absent if none was.
     pub follow_up: Option<FollowUpEvidence>,
@@ -31,7 +35,7 @@ pub struct ItemEvidence {
 }
 
 /// One layout of an item.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct FormEvidence {
     pub form: Form,
     /// Size of the text in this layout.
@@ -44,15 +48,17 @@ pub struct FormEvidence {
     /// Windows that were given to the model and have no scores.
     pub unscored: Vec<UnscoredWindow>,
     /// Windows that were left before their end. No value rests on them.
+    #[serde(default, skip_serializing_if = "LeftWindows::is_none")]
     pub left: LeftWindows,
     /// The worst over its templates. Absent if no window of this form was scored.
     pub values: Option<FormValues>,
     /// Each template by itself; empty where only the bare prefix was used.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub templates: Vec<TemplateEvidence>,
 }
 
 /// Metrics over the scored windows of one form.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct FormValues {
     /// One entry a scheme, in the backend's order.
     pub schemes: Vec<SchemeEvidence>,
@@ -60,10 +66,16 @@ pub struct FormValues {
     /// windows were left before their end.
     pub max_verbatim_run: Option<u32>,
     /// Mean over windows of the teacher-forced share of first choices, 0 to 1.
+    #[serde(default, with = "Real")]
+    #[schemars(with = "Option<Real>")]
     pub mean_em: Option<f64>,
     /// Mean log-probability a suffix token at T = 1, over all windows' tokens, in nats.
+    #[serde(default, with = "Real")]
+    #[schemars(with = "Option<Real>")]
     pub mean_logprob: Option<f64>,
     /// Smallest distance to a tie at the top over all windows, in nats.
+    #[serde(default, with = "Real")]
+    #[schemars(with = "Option<Real>")]
     pub min_margin: Option<f64>,
     /// Windows that greedy decoding extracts.
     pub greedily_extracted: u64,
@@ -73,51 +85,61 @@ pub struct FormValues {
     pub min_suffix_len: u32,
     pub max_suffix_len: u32,
     /// Greatest extraction strength of any window, 0 to 1.
+    #[serde(default, with = "Real")]
+    #[schemars(with = "Option<Real>")]
     pub extraction_strength: Option<f64>,
     /// Means over windows of the membership baselines; supporting evidence only.
     pub membership: Option<Membership>,
     /// `ln p_z` under `full` of every window, in order of place; kept only where a policy's statistic needs it.
+    #[serde(default, with = "Real")]
+    #[schemars(with = "Option<Vec<Real>>")]
     pub window_log_p_z: Option<Vec<f64>>,
     /// What can be extracted within the sample budget. Absent if one of the budget's schemes wasn't scored.
     pub extraction: Option<Extraction>,
 }
 
 /// `ln p_z` over the windows of a form, under one scheme.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct SchemeEvidence {
     /// The scheme's id, such as `top_k40`.
     pub scheme: String,
     /// The window with the greatest `ln p_z`; the first of them in a tie.
     pub best_window: WindowId,
     /// The template of that window.
+    #[serde(default, skip_serializing_if = "TemplateId::is_none")]
     pub template: TemplateId,
     /// What that window costs.
     pub best: Cost,
     /// A bound, not a value: what a window that was left may have, where that is more than the best of those scored.
+    #[serde(default, with = "Real", skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<Real>")]
     pub at_most: Option<f64>,
     /// Median over windows of `ln p_z`; `-inf` possible. The greatest of the templates' medians.
+    #[serde(default, with = "Real")]
+    #[schemars(with = "Option<Real>")]
     pub median_log_p_z: Option<f64>,
 }
 
 /// The part of a form that can be extracted at `p_z >= tau` under one of `schemes`.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Extraction {
     /// Ids of the schemes.
     pub schemes: Vec<String>,
     /// The least probability that counts as extracted.
+    #[serde(with = "Real")]
     pub tau: f64,
     /// Windows with `p_z >= tau`.
     pub windows: u64,
     /// Characters in the union of their suffixes.
     pub covered_chars: u64,
     /// `covered_chars` by the characters of the text in this form, 0 to 1.
+    #[serde(with = "Real")]
     pub coverage: f64,
     /// That union, in order, touching suffixes merged.
     pub spans: Vec<Span>,
     /// Characters of the longest span; 0 if there is none.
     pub longest_span_chars: u64,
-    /// The greatest `ln p_z` of a suffix that covers a character, as stretches of equal heat in order; stretches colder
-    /// than [`COLDEST`] are left out.
+    /// Stretches of equal heat; colder than one in 10^12 is left out.
     pub heat: Vec<Heat>,
 }
 
@@ -125,16 +147,17 @@ pub struct Extraction {
 pub const COLDEST: f64 = -27.631_021_115_928_547;
 
 /// A stretch of text of equal heat, in characters, half-open.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Heat {
     pub start_char: u64,
     pub end_char: u64,
     /// The greatest `ln p_z` of the suffixes that cover it, under the best of the budget's schemes.
+    #[serde(with = "Real")]
     pub log_p_z: f64,
 }
 
 /// A stretch of an item's text, as half-open ranges.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Span {
     pub start_byte: u64,
     pub end_byte: u64,

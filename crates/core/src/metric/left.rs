@@ -11,6 +11,8 @@ use crate::run::follow_up::SchemeLogP;
 use crate::run::{Left, ScoredWindow};
 use crate::window::TemplateId;
 use crate::window::WindowId;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 
 /// One window that was left.
@@ -31,15 +33,15 @@ pub struct LeftWindow {
 }
 
 /// The windows of one form that were left.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct LeftWindows {
-    /// Left by [`Left::Floor`].
+    /// Left because their probability is below the policy's floor, whatever follows.
     pub floor: u64,
-    /// Left by [`Left::Coarse`].
+    /// Left because they lie between two windows of a first pass that were no hits; they have no bound.
     pub coarse: u64,
-    /// Left by [`Left::Screen`].
+    /// Left because a long pass over the whole text had no reason to ask for them; they have no bound.
     pub screen: u64,
-    /// Greatest upper bound on `ln p_z` under each scheme among those left by [`Left::Floor`]; empty if there are none.
+    /// Upper bounds, not values: the greatest ln p_z that a window left by the floor may have.
     pub bounds: Vec<SchemeLogP>,
     /// Longest verbatim run among them, in tokens; absent if it isn't known of every left window.
     pub verbatim_run: Option<u32>,
@@ -98,6 +100,11 @@ fn known(scored: &ScoredWindow, reason: Left, schemes: &[Scheme]) -> Result<Left
 }
 
 impl LeftWindows {
+    /// Whether no window was left.
+    pub(crate) fn is_none(&self) -> bool {
+        self.total() == 0
+    }
+
     /// Brings left windows together; `scored` are the templates of the windows that were scored.
     pub fn of<'a>(left: &'a [LeftWindow], scored: impl Iterator<Item = &'a TemplateId>) -> Self {
         if left.is_empty() {

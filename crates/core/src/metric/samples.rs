@@ -1,19 +1,26 @@
 //! How many samples it takes to see a text: (n, p)-discoverable extraction (arXiv 2410.19482).
 
+use crate::float_serde::Real;
 use crate::metric::probability;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 use std::f64::consts::{LN_2, LN_10};
 
 /// What it costs to extract one suffix under one scheme.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Cost {
     /// Natural log of the probability of one sample; at most 0, `-inf` = never.
+    #[serde(with = "Real")]
     pub log_p_z: f64,
     /// `-log2 p_z`; may be infinite.
+    #[serde(with = "Real")]
     pub bits: f64,
     /// Samples needed to see it with probability .5: a whole number, at least 1; `inf` = more than
     /// an f64 holds, or never.
+    #[serde(with = "Real")]
     pub samples_p50: f64,
     /// The same with probability .9.
+    #[serde(with = "Real")]
     pub samples_p90: f64,
 }
 

@@ -1,15 +1,22 @@
 //! A window token by token: what a heat map shows.
 
 use crate::backend::TokenScores;
+use crate::float_serde::Real;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 /// The scores of every suffix token of one window, in order; all lists are of one length. Holds no text and no token ids.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct TokenEvidence {
     /// Natural log of the true token's probability, plain sampling at T = 1; at most 0 but for rounding.
+    #[serde(with = "Real")]
+    #[schemars(with = "Vec<Real>")]
     pub logprob: Vec<f32>,
     /// How many tokens of the vocabulary are likelier than the true one; 0 = the model's first choice.
     pub rank: Vec<u32>,
     /// Log-probability of the true token less that of the best other one, in nats; negative where it isn't the first choice.
+    #[serde(with = "Real")]
+    #[schemars(with = "Vec<Real>")]
     pub margin: Vec<f32>,
 }
 

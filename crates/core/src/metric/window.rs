@@ -1,6 +1,7 @@
 //! What is known of one window: all its metrics, or why there are none.
 
 use crate::backend::{Scheme, TokenScores};
+use crate::float_serde::Real;
 use crate::metric::membership::{self, Membership};
 use crate::metric::tokens::TokenEvidence;
 use crate::metric::{greedy, probability};
@@ -8,12 +9,15 @@ use crate::run::follow_up::FollowUp;
 use crate::run::follow_up::SchemeLogP;
 use crate::run::{ScoredWindow, TextStats};
 use crate::window::{Placement, WindowId};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 use std::cmp::Ordering;
 
 /// One scored window: its place in the item and its metrics. Holds no text and no token ids.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct WindowEvidence {
     pub window: WindowId,
+    #[serde(flatten)]
     pub placement: Placement,
     /// Statistics of the text alone.
     pub text: TextStats,
@@ -22,27 +26,31 @@ pub struct WindowEvidence {
     /// Suffix tokens before the first one that isn't the model's first choice.
     pub verbatim_run: u32,
     /// Share of suffix tokens that are the model's first choice under teacher forcing, 0 to 1.
+    #[serde(with = "Real")]
     pub em: f64,
     /// Natural log of the suffix's probability under plain sampling at T = 1.
+    #[serde(with = "Real")]
     pub sum_logprob: f64,
     /// Smallest distance to a tie at the top, in nats: how near a greedy verdict is to flipping.
+    #[serde(with = "Real")]
     pub min_margin: f64,
     /// Natural log of the suffix's probability under each scheme, in the backend's order; `-inf` where
     /// the scheme never samples it.
     pub schemes: Vec<SchemeLogP>,
     /// `1 - (1/L) min{m : all r_t = 0 for t >= m}`, 0 to 1.
+    #[serde(with = "Real")]
     pub extraction_strength: f64,
     /// Supporting evidence only.
     pub membership: Membership,
     /// What else was found out about it; absent for most windows.
     pub follow_up: Option<FollowUp>,
-    /// Its suffix token by token. Absent from [`measure`]'s hands, since a run has millions of tokens; the report has it for the
-    /// likeliest window of each item that isn't a control.
+    /// Of the likeliest window of items that aren't controls; absent of others.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tokens: Option<TokenEvidence>,
 }
 
 /// A window that has no scores.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct UnscoredWindow {
     pub window: WindowId,
     /// Why, in words.

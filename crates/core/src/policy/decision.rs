@@ -3,6 +3,7 @@
 use super::Level;
 use crate::digest::Digest;
 use crate::items::ItemId;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// The policy's decision on a run.
@@ -18,7 +19,7 @@ pub enum Outcome {
 }
 
 /// A decision and its reasons.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Decision {
     pub outcome: Outcome,
     /// In words, the decisive ones first. Never empty.
@@ -28,16 +29,18 @@ pub struct Decision {
     /// Every item whose level the policy denies or warns about, in the report's order.
     pub findings: Vec<Finding>,
     /// The baseline that findings were compared with, if there was one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub baseline: Option<Baseline>,
 }
 
 /// An item that the policy denies or warns about.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Finding {
     pub item: ItemId,
     pub level: Level,
     pub action: Action,
     /// True if the baseline lacks it at that level or a worse one. Absent without a baseline.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub new: Option<bool>,
 }
 
@@ -58,7 +61,7 @@ pub enum Action {
 }
 
 /// The report that findings were compared with.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Baseline {
     /// The model, as the user named it.
     pub model: String,

@@ -1,26 +1,32 @@
 //! The section `[gate]`: how many denied findings block.
 
 use super::{Problem, schema, share};
+use crate::float_serde::Real;
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use toml::Spanned;
 
 /// How many findings at a level in `deny` block a run: exceeding any of these limits blocks.
 ///
 /// Denied findings without a waiver count, among opted-out texts and canaries. Controls and
 /// positive controls are never findings, and count in no rate.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct GateRules {
     /// More findings than this block, both kinds together; absent = unlimited. Always present if no
     /// other limit is.
     pub max_findings: Option<u64>,
     /// A larger share than this blocks, 0 to 1: findings among the decided items of a kind,
     /// opted-out texts and canaries separately.
+    #[serde(default, with = "Real")]
+    #[schemars(with = "Option<Real>")]
     pub max_rate: Option<f64>,
     /// An interval of that share (Clopper-Pearson, two-sided) that ends above this blocks as well,
     /// 0 to 1.
+    #[serde(default, with = "Real")]
+    #[schemars(with = "Option<Real>")]
     pub max_rate_upper: Option<f64>,
     /// Confidence of that interval, such as .95.
+    #[serde(with = "Real")]
     pub confidence: f64,
     /// Count only findings that a baseline lacks. Without a baseline the run is undecided.
     pub new_only: bool,

@@ -4,15 +4,33 @@ use super::{Problem, filled, schema};
 use crate::items::ItemId;
 use jiff::civil::Date;
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use toml::Spanned;
 
+/// A calendar day in JSON, `2027-01-31`.
+struct Day;
+
+impl Day {
+    fn serialize<S: Serializer>(day: &Date, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(day)
+    }
+
+    fn deserialize<'de, D: Deserializer<'de>>(reader: D) -> Result<Date, D::Error> {
+        let text = String::deserialize(reader)?;
+        text.parse().map_err(|_| {
+            serde::de::Error::custom(format!("{text:?} isn't a date such as \"2027-01-31\""))
+        })
+    }
+}
+
 /// An accepted finding.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Waiver {
     pub item: ItemId,
     pub reason: String,
     /// The last day of its validity.
+    #[serde(with = "Day")]
+    #[schemars(with = "String")]
     pub expires: Date,
     pub approver: Option<String>,
 }

@@ -5,8 +5,8 @@ mod provenance;
 
 use self::gathered::Gathered;
 use super::{
-    ControlSummary, LevelCount, PositiveControl, Report, ReportItem, Revealed, Spelled, Summary,
-    Timings, WindowCounts, rates,
+    ControlSummary, LevelCount, PositiveControl, Report, ReportItem, Revealed, RevealedText,
+    Spelled, Summary, Timings, WindowCounts, rates,
 };
 use crate::follow::evidence;
 use crate::items::{Content, InputManifest, Kind};
@@ -415,19 +415,22 @@ impl MeasuredItem<'_> {
 
 fn revealed(probed: &ProbedItem, spelled: Option<Spelled>) -> Revealed {
     let item = &probed.item;
-    let mut texts: Vec<(Form, String)> = probed
+    let mut texts: Vec<RevealedText> = probed
         .forms
         .iter()
-        .map(|form| (form.form, form.text.clone()))
+        .map(|form| RevealedText {
+            form: form.form,
+            text: form.text.clone(),
+        })
         .collect();
     if texts.is_empty() {
-        texts.push((
-            Form::AsGiven,
-            match &item.content {
+        texts.push(RevealedText {
+            form: Form::AsGiven,
+            text: match &item.content {
                 Content::Text(text) => text.clone(),
                 Content::Split { prefix, suffix } => format!("{prefix}{suffix}"),
             },
-        ));
+        });
     }
     Revealed {
         title: item.title.clone(),

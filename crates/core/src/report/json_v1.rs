@@ -1,28 +1,32 @@
-//! `report.json`, version 1: its own types, so that the program may change and the file doesn't.
+//! `report.json`, version 1: the report itself as serde writes it.
 //!
-//! What identifies a run (model, probe set, settings) is written as in `run.json`; everything else has a
-//! struct in `json_v1/shape.rs` or beside it. The JSON Schema is `docs/schema/report.v1.json`; a test keeps it current. Fields may be
-//! added within version 1, so a reader must ignore those it doesn't know.
+//! An item has a struct of its own in `json_v1/item.rs`; everything else derives its form. The JSON Schema is
+//! `docs/schema/report.v1.json`; a test keeps it current. Fields may be added within version 1, so a reader must ignore those it
+//! doesn't know.
 //!
 //! JSON has no infinity: where a number may be infinite it is written as `"-inf"` or `"inf"`, and a number that isn't one as
 //! `"nan"`. `null` always means "not measured".
 
-mod decision;
 pub mod inspect;
-mod left;
-mod mirror;
-mod policy;
-mod shape;
-mod tokens;
+mod item;
 
 use crate::report::{Report, escape};
-use mirror::Mirror as _;
-use serde::Deserialize;
+pub(super) use item::ItemV1;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use shape::ReportV1;
 
 /// The `schema` of these reports.
 pub const SCHEMA: &str = "byrote.report/v1";
+
+/// What one run of byrote found out. Natural logarithms throughout. Null means not measured.
+#[derive(Serialize, JsonSchema)]
+struct ReportV1<'a> {
+    #[schemars(extend("const" = SCHEMA))]
+    schema: &'static str,
+    #[serde(flatten)]
+    report: &'a Report,
+}
 
 /// Why a file can't be read as a report.
 #[derive(Debug, thiserror::Error)]
@@ -37,7 +41,10 @@ pub enum ParseError {
 
 /// The report as JSON, indented, with a line feed at the end.
 pub fn render(report: &Report) -> Vec<u8> {
-    let written = escape::json::pretty(&ReportV1::mirror(report));
+    let written = escape::json::pretty(&ReportV1 {
+        schema: SCHEMA,
+        report,
+    });
     // Can't happen with string keys and checked numbers; if it does, the outcome is no report.
     written.unwrap_or_else(|error| {
         format!("{}\n", serde_json::json!({ "error": error.to_string() })).into()
@@ -57,7 +64,7 @@ pub fn parse(bytes: &[u8]) -> Result<Report, ParseError> {
     if head.schema != SCHEMA {
         return Err(ParseError::Schema { found: head.schema });
     }
-    Ok(serde_json::from_slice::<ReportV1>(bytes)?.back())
+    Ok(serde_json::from_slice(bytes)?)
 }
 
 /// The JSON Schema of these reports, made from the types that write them.

@@ -2,17 +2,22 @@
 
 use super::conformal::{at_most, controls_needed};
 use super::matching::{Labels, Pools};
+use crate::float_serde::Real;
 use crate::items::{ItemId, Kind};
 use crate::policy::{Policy, Tail};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 use std::fmt;
 
 /// What a run could have detected: its items of one kind are judged together.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Power {
     pub kind: Kind,
     /// Items judged together.
     pub items: u64,
     /// The smallest p-value any of them could have had; absent where none could be compared, 0 where a tail was fitted.
+    #[serde(default, with = "Real")]
+    #[schemars(with = "Option<Real>")]
     pub smallest_p: Option<f64>,
     /// So many of them must be at their smallest p-value before any can stand at the policy's q; absent where even all
     /// of them couldn't.

@@ -4,13 +4,16 @@
 //! compared with the worst of each control is still a fair comparison.
 
 use super::{Budget, Extraction, FormValues, SchemeEvidence, severity};
+use crate::float_serde::Real;
 use crate::metric::left::{LeftWindow, LeftWindows};
 use crate::metric::window::{UnscoredWindow, WindowEvidence};
 use crate::window::TemplateId;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 /// What was measured of one layout under one template.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct TemplateEvidence {
     pub template: TemplateId,
     /// Windows scored.
@@ -20,16 +23,24 @@ pub struct TemplateEvidence {
     /// Longest verbatim run of any window, in tokens.
     pub max_verbatim_run: Option<u32>,
     /// Mean over windows of the teacher-forced share of first choices, 0 to 1.
+    #[serde(default, with = "Real")]
+    #[schemars(with = "Option<Real>")]
     pub mean_em: Option<f64>,
     /// Mean log-probability a suffix token at T = 1, in nats.
+    #[serde(default, with = "Real")]
+    #[schemars(with = "Option<Real>")]
     pub mean_logprob: Option<f64>,
     /// Windows that greedy decoding extracts.
     pub greedily_extracted: u64,
     /// Windows within the sample budget. Absent if one of its schemes wasn't scored.
     pub extracted: Option<u64>,
     /// Share of the text that they cover, 0 to 1.
+    #[serde(default, with = "Real")]
+    #[schemars(with = "Option<Real>")]
     pub coverage: Option<f64>,
     /// `ln p_z` under `full` of every window, in order of place; kept only where a policy's statistic needs it.
+    #[serde(default, with = "Real")]
+    #[schemars(with = "Option<Vec<Real>>")]
     pub window_log_p_z: Option<Vec<f64>>,
 }
 

@@ -139,13 +139,15 @@ pub(super) fn continuations(report: &Report, item: &ReportItem) -> Vec<Value> {
 
 /// A piece of the item's text in the window's layout. `None` where the ends fall inside a character or beyond the text.
 fn slice<'a>(item: &'a ReportItem, window: &WindowEvidence, from: u64, to: u64) -> Option<&'a str> {
-    let (_, text) = item
+    let revealed = item
         .revealed
         .as_ref()?
         .texts
         .iter()
-        .find(|(form, _)| *form == window.placement.form)?;
-    text.get(usize::try_from(from).ok()?..usize::try_from(to).ok()?)
+        .find(|revealed| revealed.form == window.placement.form)?;
+    revealed
+        .text
+        .get(usize::try_from(from).ok()?..usize::try_from(to).ok()?)
 }
 
 /// What else a window was put to, a list a window.

@@ -6,7 +6,7 @@ use crate::metric::item::{FormEvidence, Heat, Span};
 use crate::metric::window::WindowEvidence;
 use crate::metric::{probability, samples};
 use crate::report::order::{self, Figures};
-use crate::report::{Report, ReportItem, Revealed, command, words};
+use crate::report::{Report, ReportItem, Revealed, RevealedText, command, words};
 use minijinja::{Value, context};
 
 /// Windows without scores that are listed for one item.
@@ -250,7 +250,7 @@ fn revealed(item: &ReportItem, revealed: &Revealed) -> Value {
         ("Source", &revealed.source_url),
         ("Licence", &revealed.license),
     ];
-    let texts = revealed.texts.iter().map(|(form, text)| {
+    let texts = revealed.texts.iter().map(|RevealedText { form, text }| {
         let evidence = item.evidence.forms.iter().find(|evidence| evidence.form == *form);
         let extraction = evidence.and_then(|form| form.values.as_ref()).and_then(|values| values.extraction.as_ref());
         let heat: &[Heat] = extraction.map_or(&[], |extraction| &extraction.heat);

@@ -1,7 +1,5 @@
 //! One item as JSON, its structs those of `report.json`.
 
-use super::mirror::Mirror as _;
-use super::shape::{ItemV1, WindowV1};
 use crate::digest::Digest;
 use crate::metric::window::WindowEvidence;
 use crate::report::{Report, ReportItem};
@@ -19,9 +17,9 @@ struct InspectV1<'a> {
     model: &'a str,
     model_digest: &'a Digest,
     /// As in `report.json`.
-    item: ItemV1,
+    item: &'a ReportItem,
     /// The window that was asked for, or the likeliest; with its tokens where they are at hand. Null where none was scored.
-    window: Option<WindowV1>,
+    window: Option<&'a WindowEvidence>,
     /// What isn't at hand, what wasn't scored.
     notes: &'a [String],
 }
@@ -39,8 +37,8 @@ pub fn render(
         created_at: &report.created_at,
         model: &report.model.reference,
         model_digest: &report.model.digest,
-        item: ItemV1::mirror(item),
-        window: window.map(WindowV1::mirror),
+        item,
+        window,
         notes,
     });
     // Can't happen with string keys and checked numbers; if it does, the outcome is no item.
