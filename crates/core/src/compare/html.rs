@@ -17,7 +17,7 @@ const TEMPLATES: [(&str, &str); 1] = [("comparison.html", include_str!("html/tem
 /// Behind that of the report.
 const STYLE: &str = include_str!("html/style.css");
 
-/// Items that have a row; the rest is counted.
+/// Maximum number of items with a row; the rest is counted.
 const SHOWN_ITEMS: usize = 1_000;
 
 /// One HTML file in UTF-8. Pure: the same comparison gives the same bytes.

@@ -2,7 +2,7 @@
 //! sheet and its one script by their hashes.
 //!
 //! The templates are `html/*.html`, the style sheet `html/style.css`, the script `html/script.js`. The page is whole without the
-//! script, which adds sorting, filters, search and arrow keys to what stands there. Every string that isn't marked safe goes
+//! script, which adds sorting, filters, search and arrow keys to the page. Every string that isn't marked safe goes
 //! through `escape`, in `page`. Text is shown only if the run was made with `--reveal`.
 
 mod aligned;
@@ -25,14 +25,14 @@ use crate::report::order;
 use crate::report::words::Tally;
 use minijinja::{Value, context};
 
-/// The page, and what it includes.
+/// The page and its includes.
 const TEMPLATES: [(&str, &str); 2] = [
     ("report.html", include_str!("html/template.html")),
     ("item.html", include_str!("html/item.html")),
 ];
 const SCRIPT: &str = include_str!("html/script.js");
 
-/// Items that are shown one by one, the gravest; the rest is counted.
+/// Number of items with a row, the worst first; the rest is counted.
 pub const SHOWN_ITEMS: usize = 500;
 /// Dropped and unmeasured items, files and warnings that are listed.
 const LISTED: usize = 200;
@@ -111,7 +111,7 @@ fn page(report: &Report) -> Value {
     }
 }
 
-/// What is folded below the first reason: `2 more reasons, 1 warning`.
+/// Counts the lines folded below the first reason: `2 more reasons, 1 warning`.
 fn beyond(reasons: usize, warnings: usize) -> String {
     let parts = [(reasons, "more reason"), (warnings, "warning")]
         .into_iter()
@@ -135,7 +135,7 @@ fn code(name: &str, value: impl Into<String>) -> Value {
     context! { name, value => value.into(), code => true, mark => "" }
 }
 
-/// The items by kind, the gravest first, until [`SHOWN_ITEMS`] are shown.
+/// The items by kind, the worst first, until [`SHOWN_ITEMS`] are shown.
 fn groups(report: &Report) -> Vec<Value> {
     let (mut room, mut number) = (SHOWN_ITEMS, 0);
     let opt_outs = Tally::of(report, Kind::OptOut).items;

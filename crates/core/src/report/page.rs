@@ -1,4 +1,4 @@
-//! What all pages of byrote share: how a template becomes HTML, what the browser is allowed, and the pieces in `html/`.
+//! Shared by all pages of byrote: rendering of templates, the content security policy, and the pieces in `html/`.
 //!
 //! Every string that isn't marked safe goes through `escape`.
 
@@ -17,7 +17,7 @@ const PIECES: [(&str, &str); 3] = [
     ("macros.html", include_str!("html/macros.html")),
 ];
 
-/// A template didn't render: a defect of byrote, never of what it shows.
+/// A template didn't render: a defect of byrote, never of the data.
 #[derive(Debug, thiserror::Error)]
 #[error("{page} can't be rendered; please report this as a defect of byrote")]
 pub struct RenderError {
@@ -25,7 +25,7 @@ pub struct RenderError {
     source: minijinja::Error,
 }
 
-/// The first of `templates`, which may include the others and [`PIECES`], with its values. `page` says in an error what it was.
+/// The first of `templates`, which may include the others and [`PIECES`], with its values. Errors name the `page`.
 pub(crate) fn render(
     page: &'static str,
     templates: &'static [(&'static str, &'static str)],

@@ -225,6 +225,15 @@ pub(crate) struct Frame {
 }
 
 impl Frame {
+    pub(crate) const fn new((left, right): (f64, f64), (top, bottom): (f64, f64)) -> Self {
+        Self {
+            left,
+            right,
+            top,
+            bottom,
+        }
+    }
+
     pub(crate) fn width(&self) -> f64 {
         self.right - self.left
     }

@@ -21,11 +21,11 @@ const TEMPLATES: [(&str, &str); 1] = [("sweep.html", include_str!("html/template
 /// Behind that of the report.
 const STYLE: &str = include_str!("html/style.css");
 
-/// Items that have a row; the rest is counted.
+/// Maximum number of items with a row; the rest is counted.
 const SHOWN_ITEMS: usize = 500;
-/// Items whose changes are told in words.
+/// Maximum number of items whose changes are described.
 const TOLD_ITEMS: usize = 100;
-/// Changes told of one item; the rest follows from the matrix.
+/// Changes described per item; the matrix shows the rest.
 const FLIPS: usize = 3;
 
 /// One HTML file in UTF-8, to lie beside the runs' folders. Pure: the same sweep gives the same bytes.
@@ -159,7 +159,7 @@ fn flips(sweep: &Sweep, standing: Standing, title: &str) -> Value {
     }
 }
 
-/// A column of the matrix: its name, and the runs whose gravest level it shows.
+/// A column of the matrix: its name, and the runs whose worst level it shows.
 type Column<'a> = (&'a str, Vec<usize>);
 
 fn by_run_columns(sweep: &Sweep) -> Vec<Column<'_>> {
@@ -185,10 +185,10 @@ fn by_model_columns(sweep: &Sweep) -> Vec<Column<'_>> {
     columns
 }
 
-/// Items by the gravest level of their row, the unstable first within it, until [`SHOWN_ITEMS`] have a row. Controls come last:
-/// what is found of them is chance.
+/// Items by the worst level of their row, the unstable first within it, until [`SHOWN_ITEMS`] have a row. Controls come last:
+/// they are found by chance only.
 fn matrix(sweep: &Sweep, columns: Vec<Column<'_>>) -> Value {
-    let gravest = |item: &SweptItem| {
+    let worst = |item: &SweptItem| {
         item.levels
             .iter()
             .flatten()
@@ -200,7 +200,7 @@ fn matrix(sweep: &Sweep, columns: Vec<Column<'_>>) -> Value {
     items.sort_by_key(|item| {
         (
             item.kind == Kind::Control,
-            gravest(item).unwrap_or(u8::MAX),
+            worst(item).unwrap_or(u8::MAX),
             item.standing,
             super::kind_order(item.kind),
         )

@@ -7,13 +7,8 @@ use crate::report::svg::{Frame, Label, Svg};
 use std::f64::consts::LN_10;
 
 const SIZE: f64 = 460.0;
-const FRAME: Frame = Frame {
-    left: 58.0,
-    right: 438.0,
-    top: 12.0,
-    bottom: 392.0,
-};
-/// Marks that are drawn of a kind; more are one dark patch.
+const FRAME: Frame = Frame::new((58.0, 438.0), (12.0, 392.0));
+/// Maximum number of marks per kind; more would be one dark patch.
 const MARKS: usize = 2_000;
 
 /// One mark per item whose likelihood is known in both; `None` where there are none.

@@ -1,9 +1,9 @@
-//! What a model wrote beside what it was to write, word by word. Only for reports that may hold text.
+//! Compares the model's text with the true text, word by word. Only for reports that may hold text.
 
 use crate::report::escape;
 use std::fmt::Write as _;
 
-/// Words of either side that are compared; longer texts stand one below the other.
+/// Words of either side that are compared; longer texts are shown one below the other.
 const LONGEST: usize = 2_000;
 
 /// A stretch of both texts.
@@ -11,7 +11,7 @@ const LONGEST: usize = 2_000;
 enum Piece<'a> {
     /// One word of both.
     Same(&'a str),
-    /// Words of the first and the second that stand in each other's place; either may be empty.
+    /// Words of the first and the second that replace each other; either may be empty.
     Differs(Vec<&'a str>, Vec<&'a str>),
 }
 

@@ -16,12 +16,7 @@ pub(super) fn recall(entries: &[Recall]) -> Option<String> {
     }
     let (left, top, bottom) = (46.0, 26.0, 176.0);
     let right = left + STEP * entries.len() as f64;
-    let frame = Frame {
-        left,
-        right,
-        top,
-        bottom,
-    };
+    let frame = Frame::new((left, right), (top, bottom));
     let size = (right + 6.0, bottom + 44.0);
     let mut svg = Svg::chart("recall", size, "Canaries found by copies in training", None);
     let y = |percent: i32| bottom - frame.height() * f64::from(percent) / 100.0;
@@ -88,12 +83,7 @@ pub(super) fn distribution(report: &Report) -> Option<String> {
     let layout = rows.iter().map(|(_, items)| Row::new(items, &axis));
     let layout: Vec<Row<'_>> = layout.collect();
     let bottom = 38.0 + layout.iter().map(Row::height).sum::<f64>();
-    let frame = Frame {
-        left: STRIP_LEFT,
-        right: STRIP_RIGHT,
-        top: 22.0,
-        bottom,
-    };
+    let frame = Frame::new((STRIP_LEFT, STRIP_RIGHT), (22.0, bottom));
     let mut svg = Svg::chart(
         "strip",
         (STRIP_RIGHT + 14.0, bottom + 46.0),

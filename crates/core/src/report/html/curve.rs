@@ -1,4 +1,4 @@
-//! How many samples it takes to see an item with which probability, as inline SVG.
+//! Samples needed to see an item, by probability.
 
 use crate::backend::Scheme;
 use crate::items::Kind;
@@ -20,7 +20,7 @@ const LETTERS: usize = 30;
 /// From one chance in a hundred to all but one.
 const FROM: f64 = 0.01;
 const TO: f64 = 0.99;
-/// The dearest curve that is drawn begins below so many powers of ten.
+/// Curves that begin above this power of ten aren't drawn.
 const DEAREST: f64 = 15.0;
 
 struct Curve<'a> {
@@ -67,17 +67,12 @@ pub(super) fn samples_by_probability(report: &Report) -> Option<String> {
         curves = of_kind(Kind::Canary).collect();
     }
     curves.sort_by(|a, b| b.log_p_z.total_cmp(&a.log_p_z));
-    // Many are alike: six of them spread over all costs tell more than the six cheapest.
+    // Many are alike: six curves spread over all costs show more than the six cheapest.
     let curves = spread(curves);
     let dearest = curves.last()?.log_p_z.min(report.policy.tau.ln());
     let decades = (samples::ln_samples(dearest, TO) / LN_10).ceil().max(1.0);
 
-    let frame = Frame {
-        left: LEFT,
-        right: LEFT + WIDTH,
-        top: TOP,
-        bottom: TOP + HEIGHT,
-    };
+    let frame = Frame::new((LEFT, LEFT + WIDTH), (TOP, TOP + HEIGHT));
     let (right, bottom) = (frame.right, frame.bottom);
     let x = |p: f64| LEFT + WIDTH * (p - FROM) / (TO - FROM);
     let y = |ln_n: f64| bottom - HEIGHT * (ln_n / LN_10 / decades).clamp(0.0, 1.0);

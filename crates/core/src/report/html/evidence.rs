@@ -11,7 +11,7 @@ use crate::report::words::run::number;
 use crate::report::{Report, ReportItem, escape, words};
 use minijinja::{Value, context};
 
-/// The comparison with controls, the tail marked as what it is.
+/// The comparison with controls, with the tail marked as model-based.
 pub(super) fn validity(item: &ReportItem) -> Vec<Value> {
     let Some(validity) = &item.verdict.validity else {
         return Vec::new();
@@ -33,7 +33,7 @@ pub(super) fn validity(item: &ReportItem) -> Vec<Value> {
     facts
 }
 
-/// A row a scheme under which it was scored: what its best window costs.
+/// One row per scheme: the cost of the best window.
 pub(super) fn costs(report: &Report, item: &ReportItem) -> Vec<Value> {
     let policy = &report.policy;
     let row = |scheme: &crate::backend::Scheme| {
@@ -61,7 +61,7 @@ pub(super) fn costs(report: &Report, item: &ReportItem) -> Vec<Value> {
         .collect()
 }
 
-/// Samples without their unit, which stands above them.
+/// Samples without their unit, which the column's head has.
 fn of_samples(log_p_z: f64, p: f64) -> String {
     match samples::in_words(log_p_z, p).as_str() {
         "no number of samples" => "never".to_owned(),
@@ -72,7 +72,7 @@ fn of_samples(log_p_z: f64, p: f64) -> String {
     }
 }
 
-/// What was found out about its followed-up windows, together.
+/// A summary of the item's follow-up results.
 pub(super) fn follow_up(item: &ReportItem) -> Vec<Value> {
     let mut facts = Vec::new();
     let mut tell =
@@ -81,7 +81,7 @@ pub(super) fn follow_up(item: &ReportItem) -> Vec<Value> {
         let windows = item.evidence.windows();
         tell("Continuations", says::continued(found, windows));
         tell("Near-verbatim recall", says::nv_recall(found, windows));
-        // The best window's own p_z stands with that window below.
+        // The best window's own p_z is with that window below.
         tell(
             "Near-verbatim bound",
             found
@@ -102,7 +102,7 @@ pub(super) fn follow_up(item: &ReportItem) -> Vec<Value> {
     facts
 }
 
-/// What was asked for and failed.
+/// Requested follow-ups that failed.
 pub(super) fn errors(item: &ReportItem) -> Vec<&String> {
     item.evidence
         .follow_up
@@ -111,7 +111,7 @@ pub(super) fn errors(item: &ReportItem) -> Vec<&String> {
         .collect()
 }
 
-/// A row a window that was continued.
+/// One row per continued window.
 pub(super) fn continuations(report: &Report, item: &ReportItem) -> Vec<Value> {
     let row = |window: &WindowEvidence| {
         let found = window.follow_up.as_ref()?.continuation.as_ref()?;
@@ -150,7 +150,7 @@ fn slice<'a>(item: &'a ReportItem, window: &WindowEvidence, from: u64, to: u64) 
         .get(usize::try_from(from).ok()?..usize::try_from(to).ok()?)
 }
 
-/// What else a window was put to, a list a window.
+/// Other follow-up results, one list per window.
 pub(super) fn further(item: &ReportItem) -> Vec<Value> {
     let entry = |window: &WindowEvidence| {
         let lines = says::further(window, window.follow_up.as_ref()?);
@@ -187,7 +187,7 @@ pub(super) fn supporting(scores: &Membership) -> Vec<Value> {
     ]
 }
 
-/// Windows of a layout that were left before their end, and what is known of them.
+/// Windows of a layout that weren't scored to their end, with their bounds.
 pub(super) fn left(left: &LeftWindows) -> Option<String> {
     let parts = says::left(left);
     (!parts.is_empty()).then(|| parts.join("; "))

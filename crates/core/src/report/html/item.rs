@@ -11,7 +11,7 @@ use minijinja::{Value, context};
 
 /// Windows without scores that are listed for one item.
 const LISTED: usize = 10;
-/// Schemes that have a column in the table of windows; the others stand in that of costs.
+/// Schemes that have a column in the table of windows; the others are in the table of costs.
 const COLUMNS: usize = 4;
 
 /// Everything the template shows of an item; `number` tells it from the others of the page.
@@ -159,7 +159,7 @@ fn facts(report: &Report, item: &ReportItem) -> Vec<Value> {
     facts
 }
 
-/// One layout of the text as a bar, with the same in words.
+/// One layout of the text as a bar with a description.
 fn layout(item: &ReportItem, form: &FormEvidence) -> Value {
     let extraction = form
         .values

@@ -1,5 +1,5 @@
-//! Validity by cost: every item by the probability of its best window and by its p-value, as inline SVG. A mark's shape
-//! says the verdict; where it stands says why.
+//! Validity by cost: every item by the probability of its best window and by its p-value. A mark's shape
+//! shows the verdict, its position shows why.
 
 use super::chart::{Axis, DOT, STRIP_LEFT, STRIP_RIGHT, best_windows, budget_line, within_budget};
 use crate::items::Kind;
@@ -16,9 +16,9 @@ const HEIGHT: f64 = 270.0;
 const BOTTOM: f64 = TOP + HEIGHT;
 /// Height of the band of controls below.
 const BAND: f64 = 34.0;
-/// Marks of one verdict that would stand in one square of this size are drawn once.
+/// Marks of one verdict within one square of this size are drawn once.
 const CELL: f64 = 5.0;
-/// From so many texts on their number stands beside their mark.
+/// Marks of at least this many texts have their number beside them.
 const COUNTED: usize = 10;
 /// Ids that a mark names.
 const NAMED: usize = 5;
@@ -32,7 +32,7 @@ struct Point<'a> {
 /// `None` where no item has a p-value: then there is only one axis.
 pub(super) fn scatter(report: &Report) -> Option<String> {
     let policy = &report.policy;
-    // Opted-out texts come last and so stand on top.
+    // Opted-out texts come last and so are on top.
     let points: Vec<Point<'_>> = best_windows(report, Kind::Canary)
         .chain(best_windows(report, Kind::OptOut))
         .filter_map(|(item, log_p_z)| {
@@ -57,12 +57,7 @@ pub(super) fn scatter(report: &Report) -> Option<String> {
     );
     let scale = Scale::over(&points);
     let end = BOTTOM + if controls.is_empty() { 0.0 } else { BAND };
-    let frame = Frame {
-        left: STRIP_LEFT,
-        right: STRIP_RIGHT,
-        top: TOP,
-        bottom: end,
-    };
+    let frame = Frame::new((STRIP_LEFT, STRIP_RIGHT), (TOP, end));
     let mut svg = Svg::chart(
         "scatter",
         (frame.right + 14.0, end + 46.0),
@@ -115,7 +110,7 @@ fn described(report: &Report, points: &[Point<'_>]) -> String {
         .map(|level| format!("{} {level}", count(level)))
         .into();
     format!(
-        "{} with a p-value: {}. The table of items holds the same in numbers. {} stand as a band below.",
+        "{} with a p-value: {}. The table of items holds the same in numbers. {} are a band below.",
         words::count(points.len() as u64, "text"),
         levels.join(", "),
         words::run::of_kind(report.summary.controls.items, Kind::Control)
@@ -243,10 +238,10 @@ impl Scale {
         TOP + HEIGHT * (1.0 - (ln / self.floor).clamp(0.0, 1.0))
     }
 
-    /// Where the greatest p-value that stands is, with room for its marks; `None` if none stands.
+    /// The height of the greatest significant p-value, with room for its marks; `None` if none is significant.
     fn cut(&self, points: &[Point<'_>]) -> Option<f64> {
-        let standing = points.iter().filter(|point| point.validity.significant);
-        let greatest = standing
+        let significant = points.iter().filter(|point| point.validity.significant);
+        let greatest = significant
             .map(|point| point.validity.effective_p())
             .reduce(f64::max)?;
         Some((self.y(greatest) + 9.0).min(TOP + HEIGHT))

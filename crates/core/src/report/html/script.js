@@ -1,5 +1,5 @@
 'use strict';
-// Sorting, filters, search and arrow keys over what stands in the page. Nothing is fetched, stored or sent.
+// Sorting, filters, search and arrow keys for the page. Nothing is fetched, stored or sent.
 (() => {
   const $ = (id) => document.getElementById(id);
   const tools = $('tools');
@@ -16,7 +16,7 @@
     return { group, table, items, total: group.querySelector('.total'), none: group.querySelector('.none'), all: group.querySelector('.total').textContent };
   });
 
-  // What isn't known comes last, whichever way the rest is sorted; what is alike stays as it was.
+  // Unknown values come last in either direction; equal rows keep their order.
   const compare = (key, direction) => (a, b) => {
     if (key === 'id') return direction * (a.id < b.id ? -1 : a.id > b.id ? 1 : 0) || a.place - b.place;
     const [x, y] = [a.keys[key], b.keys[key]];
@@ -89,7 +89,7 @@
     }
   });
 
-  // One stop a map; arrow keys go from cell to cell.
+  // One tab stop per map; arrow keys move between cells.
   document.addEventListener('keydown', (event) => {
     const cell = event.target.closest?.('.cells > li');
     if (!cell || event.ctrlKey || event.altKey || event.metaKey) return;
@@ -116,7 +116,7 @@
     next.focus();
   });
 
-  // Browsers that can't open details by style alone print items unfolded all the same.
+  // Unfolds items for printing in browsers that can't do so by style alone.
   if (!CSS.supports('selector(::details-content)')) {
     let opened = [];
     addEventListener('beforeprint', () => {

@@ -1,4 +1,4 @@
-//! What stands above the items: which model, how many were found and how sure that is, controls, waivers, settings, files.
+//! The part above the items: which model, how many were found and how sure that is, controls, waivers, settings, files.
 
 use super::{chart, code, fact};
 use crate::digest::FileDigest;
@@ -60,7 +60,7 @@ pub(super) fn model(report: &Report) -> Vec<Value> {
     facts
 }
 
-/// What controls say, and whether anything shows that the probe can find what is there.
+/// Results of the controls, and whether a positive control shows that the probe finds memorized text.
 pub(super) fn controls(report: &Report) -> Vec<String> {
     let mut lines = words::controls(report);
     if report.summary.positive_controls.is_empty() {

@@ -1,4 +1,4 @@
-//! The heat map of one window: a cell a token, and the same in numbers.
+//! The heat map of one window: one cell per token, and a table of the numbers.
 
 use super::evidence;
 use crate::metric::probability;
@@ -7,12 +7,12 @@ use crate::report::{Report, ReportItem, Spelled, escape, words};
 use minijinja::{Value, context};
 use std::fmt::Write as _;
 
-/// Suffix tokens that are shown of a window; a window may have a million.
+/// Suffix tokens shown per window; a window may have a million.
 const SHOWN: usize = 400;
 /// Prefix tokens that are shown: those next to the suffix.
 const PREFIX: usize = 400;
 
-/// What a colour stands for, the coldest first.
+/// The meaning of each colour, the coldest first.
 pub(super) fn legend() -> Vec<String> {
     let mut steps: Vec<String> = vec![format!("below {}", STEPS[0])];
     steps.extend(
@@ -52,7 +52,7 @@ pub(super) fn map(report: &Report, item: &ReportItem, number: usize) -> Option<V
     })
 }
 
-/// One `li` a token, all of one width unless their letters may be seen. What hovering and focus show is the text of each, so it
+/// One `li` per token, all of one width unless their letters may be seen. What hovering and focus show is the text of each, so it
 /// needs no script and a screen reader reads it.
 fn cells(tokens: &[Token], spelled: Option<&Spelled>) -> String {
     let mut out = String::with_capacity(tokens.len() * 120);
@@ -86,7 +86,7 @@ pub(crate) fn tip(position: usize, token: &Token) -> String {
     )
 }
 
-/// With two digits and a real minus sign; what isn't finite in words.
+/// With two digits and a real minus sign; infinite numbers and NaN in words.
 fn signed(value: f64) -> String {
     if value.is_nan() {
         return "unknown".to_owned();

@@ -4,12 +4,7 @@ use crate::report::page;
 use crate::report::svg::{Frame, Label, Svg, n};
 
 const SIZE: (f64, f64) = (380.0, 258.0);
-const FRAME: Frame = Frame {
-    left: 50.0,
-    right: 364.0,
-    top: 14.0,
-    bottom: 214.0,
-};
+const FRAME: Frame = Frame::new((50.0, 364.0), (14.0, 214.0));
 /// Room between two labels below the axis.
 const APART: f64 = 38.0;
 /// Lines in one chart: as many as there are colours and marks.
@@ -20,7 +15,7 @@ pub(super) const LINES: usize = 6;
 pub(super) enum Upwards {
     /// From 0 to 1.
     Share,
-    /// `ln p`, from what is there up to 0.
+    /// `ln p`, from the least value up to 0.
     Nats,
 }
 
@@ -37,7 +32,7 @@ impl Upwards {
 /// A position on the axis with its label, and a height with its number in words.
 pub(super) type Point = (f64, String, Option<(f64, String)>);
 
-/// One line. What is infinite isn't drawn.
+/// One line. Infinite values aren't drawn.
 pub(super) struct Line {
     pub(super) name: String,
     pub(super) points: Vec<Point>,

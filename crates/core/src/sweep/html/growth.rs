@@ -90,7 +90,7 @@ fn by_size(growth: &SizeGrowth) -> Curve<'_> {
     }
 }
 
-/// One group of all kinds where nothing else varies, else one a kind; of at most [`LINES`] lines each.
+/// One group of all kinds if nothing else varies, else one per kind; with at most [`LINES`] lines each.
 fn groups(curves: &[Curve<'_>], below: &str) -> Vec<Value> {
     let alone = curves.iter().all(|curve| curve.at.is_empty());
     let named = |curve: &Curve<'_>| {
@@ -114,14 +114,14 @@ fn groups(curves: &[Curve<'_>], below: &str) -> Vec<Value> {
         for drawn in of_kind.chunks(LINES) {
             let line = |value: fn(u64, &GrowthPoint) -> Option<(f64, String)>| -> Vec<Line> {
                 let points = |curve: &Curve<'_>| {
-                    let told = |point: &Point<'_>| {
+                    let drawn_point = |point: &Point<'_>| {
                         (
                             point.at as f64,
                             point.label.clone(),
                             value(curve.items, point.measured),
                         )
                     };
-                    curve.points.iter().map(told).collect()
+                    curve.points.iter().map(drawn_point).collect()
                 };
                 drawn
                     .iter()
