@@ -12,7 +12,7 @@ use crate::model::memory::{BATCH_TOKENS, LOGIT_COLUMNS, LOGIT_ELEMENTS};
 use crate::model::{Arithmetic, CausalLm, ForwardInput, cpu};
 use byrote_core::backend::exit::{CHUNKS, Exit};
 use byrote_core::backend::logits::{RowScore, score_row};
-use byrote_core::backend::tally::Tally;
+use byrote_core::backend::softmax::OnlineSoftmax;
 use byrote_core::backend::{
     Backend, BackendInfo, Choose, Scheme, ScoreError, ScoreInput, TokenScores,
 };
@@ -315,7 +315,7 @@ impl Native {
         hidden: &Tensor,
         targets: &[u32],
     ) -> candle_core::Result<Vec<Option<RowScore>>> {
-        if Tally::suits(&self.info.schemes)
+        if OnlineSoftmax::suits(&self.info.schemes)
             && let Some(Some(scores)) =
                 cpu::with_slice(hidden, |hidden| self.score_columns(hidden, targets))?
         {
@@ -364,7 +364,7 @@ impl Native {
             return Ok(Some(Vec::new()));
         }
         let width = hidden.len() / rows;
-        let mut tallies = Vec::with_capacity(rows);
+        let mut softmaxes = Vec::with_capacity(rows);
         for (hidden, &target) in hidden.chunks_exact(width).zip(targets) {
             // The logit of the target, to which all others are compared.
             let (target, start) = (target as usize, target as usize / PANEL * PANEL);
@@ -376,19 +376,25 @@ impl Native {
             {
                 return Ok(None);
             }
-            tallies.push(Tally::new(target, few[target - start], &self.info.schemes));
+            softmaxes.push(OnlineSoftmax::new(
+                target,
+                few[target - start],
+                &self.info.schemes,
+            ));
         }
         for start in (0..vocab).step_by(LOGIT_COLUMNS) {
             let count = LOGIT_COLUMNS.min(vocab - start);
             cpu::with_scratch(rows * count, |logits| {
                 self.model
                     .logits_of(hidden, start..start + count, self.arithmetic, logits)?;
-                let pieces = logits.chunks_exact(count).zip(&mut tallies);
-                pieces.for_each(|(piece, tally)| tally.add(start, piece));
+                let pieces = logits.chunks_exact(count).zip(&mut softmaxes);
+                pieces.for_each(|(piece, softmax)| softmax.add(start, piece));
                 candle_core::Result::Ok(())
             })?;
         }
-        Ok(Some(tallies.into_iter().map(Tally::score).collect()))
+        Ok(Some(
+            softmaxes.into_iter().map(OnlineSoftmax::score).collect(),
+        ))
     }
 }
 

@@ -7,7 +7,7 @@ pub mod generate;
 pub mod logits;
 pub mod scripted;
 pub mod self_test;
-pub mod tally;
+pub mod softmax;
 
 use exit::Exit;
 use serde::{Deserialize, Serialize};

@@ -1,7 +1,7 @@
 //! Computes scores on the GPU, so that a batch returns a few numbers per token instead of rows of
 //! logits.
 //!
-//! The quantities equal those in [`byrote_core::backend::tally`], computed by tensor operations
+//! The quantities equal those in [`byrote_core::backend::softmax`], computed by tensor operations
 //! over whole blocks of rows. Sums are f32, in the order in which the device adds.
 
 use byrote_core::backend::Scheme;

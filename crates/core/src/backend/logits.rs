@@ -1,7 +1,7 @@
 //! From one row of logits to the scores of its true token: the only home of softmax statistics.
 
 use super::Scheme;
-use super::tally::Tally;
+use super::softmax::OnlineSoftmax;
 use crate::simd::{exp, vectorized};
 
 /// Scores of the true token in one row of logits.
@@ -24,9 +24,9 @@ pub struct RowScore {
 /// Scores token `target` in a row of logits over the vocabulary. `None` if the result isn't a
 /// number: NaN or infinite logits.
 pub fn score_row(row: &[f32], target: usize, schemes: &[Scheme]) -> Option<RowScore> {
-    let mut tally = Tally::new(target, *row.get(target)?, schemes);
-    tally.add(0, row);
-    let mut score = tally.score()?;
+    let mut softmax = OnlineSoftmax::new(target, *row.get(target)?, schemes);
+    softmax.add(0, row);
+    let mut score = softmax.score()?;
     for (value, scheme) in score.schemes.iter_mut().zip(schemes) {
         // Top-p over the whole vocabulary.
         if value.is_nan() {

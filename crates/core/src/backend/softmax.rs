@@ -7,7 +7,7 @@ use crate::simd::{LEAST, at_least, exp, vectorized};
 
 /// Running statistics of a row.
 #[derive(Debug)]
-pub struct Tally<'a> {
+pub struct OnlineSoftmax<'a> {
     schemes: &'a [Scheme],
     target: usize,
     own: f32,
@@ -34,7 +34,7 @@ enum Part {
     Warm(f64),
 }
 
-impl<'a> Tally<'a> {
+impl<'a> OnlineSoftmax<'a> {
     /// Whether every scheme can be scored in pieces: top-p over the whole vocabulary needs a sort.
     pub fn suits(schemes: &[Scheme]) -> bool {
         schemes.iter().all(|scheme| {
@@ -244,11 +244,11 @@ mod tests {
     }
 
     fn in_pieces(row: &[f32], target: usize, schemes: &[Scheme], size: usize) -> Option<RowScore> {
-        let mut tally = Tally::new(target, row[target], schemes);
+        let mut softmax = OnlineSoftmax::new(target, row[target], schemes);
         row.chunks(size)
             .enumerate()
-            .for_each(|(i, piece)| tally.add(i * size, piece));
-        tally.score()
+            .for_each(|(i, piece)| softmax.add(i * size, piece));
+        softmax.score()
     }
 
     #[test]
@@ -264,7 +264,10 @@ mod tests {
         ]
         .map(|id| Scheme::parse(id).unwrap())
         .to_vec();
-        assert!(Tally::suits(&schemes) && !Tally::suits(&[Scheme::parse("top_p0.9").unwrap()]));
+        assert!(
+            OnlineSoftmax::suits(&schemes)
+                && !OnlineSoftmax::suits(&[Scheme::parse("top_p0.9").unwrap()])
+        );
         for n in [1, 39, 1_000, 20_011] {
             let row = wavy(n);
             for target in [0, n / 2, n - 1] {
