@@ -43,7 +43,7 @@ fn hits(
     let mut live = vec![(Row::start(suffix.len()), samples)];
     let (mut step, mut hits) = (0, 0);
     backend
-        .unroll(&[prefix], &mut |rows| {
+        .decode(&[prefix], &mut |rows| {
             step += 1;
             let (mut branches, mut next) = (Vec::new(), Vec::new());
             for (parent, (row, (edits, count))) in rows.iter().zip(&live).enumerate() {

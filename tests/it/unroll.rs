@@ -48,7 +48,7 @@ fn logits(backend: &Native, ids: &[u32], whole: usize) -> Vec<f32> {
     let mut rest = ids[whole..].iter();
     let mut last = Vec::new();
     backend
-        .unroll(&[&ids[..whole]], &mut |rows| {
+        .decode(&[&ids[..whole]], &mut |rows| {
             last = rows[0].to_vec();
             rest.next()
                 .map(|token| Branch {
@@ -116,7 +116,7 @@ fn shuffled(backend: &Native, prompts: &[&[u32]], steps: usize) -> Vec<(Vec<u32>
     let mut seen = Vec::new();
     let mut step = 0;
     backend
-        .unroll(prompts, &mut |rows| {
+        .decode(prompts, &mut |rows| {
             assert_eq!(rows.len(), live.len());
             seen.extend(
                 live.iter()
@@ -247,7 +247,7 @@ fn what_cannot_be_run_is_an_error() {
     let (context, vocab) = (info.context_length as usize, info.vocab_size);
     let once = |prompts: &[&[u32]], parent: usize, token: u32| {
         let mut asked = false;
-        backend.unroll(prompts, &mut |_| {
+        backend.decode(prompts, &mut |_| {
             asked = !asked;
             if asked {
                 vec![

@@ -14,7 +14,7 @@ use byrote_core::backend::exit::{CHUNKS, Exit};
 use byrote_core::backend::logits::{RowScore, score_row};
 use byrote_core::backend::softmax::OnlineSoftmax;
 use byrote_core::backend::{
-    Backend, BackendInfo, Choose, Scheme, ScoreError, ScoreInput, TokenScores,
+    Backend, BackendInfo, NextTokens, Scheme, ScoreError, ScoreInput, TokenScores,
 };
 use byrote_core::pool::{Pools, shares};
 use candle_core::Tensor;
@@ -444,7 +444,7 @@ impl Backend for Native {
         self.score_all(inputs, first, |batch| self.score_chunks(batch, exit))
     }
 
-    fn unroll(&self, prompts: &[&[u32]], choose: &mut Choose<'_>) -> Result<(), ScoreError> {
+    fn decode(&self, prompts: &[&[u32]], choose: &mut NextTokens<'_>) -> Result<(), ScoreError> {
         self.run_branches(prompts, choose)
     }
 

@@ -267,9 +267,9 @@ pub struct Branch {
     pub token: u32,
 }
 
-/// Called by [`Backend::unroll`] at every step with one row of logits per live sequence (the scores
+/// Called by [`Backend::decode`] at every step with one row of logits per live sequence (the scores
 /// of its next token); returns the sequences to continue. Returning none ends the run.
-pub type Choose<'a> = dyn FnMut(&[&[f32]]) -> Vec<Branch> + 'a;
+pub type NextTokens<'a> = dyn FnMut(&[&[f32]]) -> Vec<Branch> + 'a;
 
 /// Something that scores windows.
 pub trait Backend: Sync {
@@ -301,14 +301,14 @@ pub trait Backend: Sync {
     /// # Errors
     /// When the prompts are empty or differ in length, a sequence exceeds the context, or logits
     /// aren't finite.
-    fn unroll(&self, prompts: &[&[u32]], choose: &mut Choose<'_>) -> Result<(), ScoreError>;
+    fn decode(&self, prompts: &[&[u32]], choose: &mut NextTokens<'_>) -> Result<(), ScoreError>;
 
     /// `ln p(s | p)` at T = 1 for every suffix after every prefix, in nats: one list per suffix,
     /// one entry per prefix. All prefixes have the same length and run once; the suffixes share
     /// their keys and values. Runs on the calling thread.
     ///
     /// # Errors
-    /// As for [`Backend::unroll`].
+    /// As for [`Backend::decode`].
     fn sum_logprobs(
         &self,
         prefixes: &[&[u32]],

@@ -4,17 +4,17 @@ use super::{BATCH_TOKENS, LOGIT_ELEMENTS, Native, broken, predicting};
 use crate::model::ForwardInput;
 use crate::model::decoder::Cache;
 use byrote_core::backend::logits::{Warped, largest_finite};
-use byrote_core::backend::{Branch, Choose, Scheme, ScoreError};
+use byrote_core::backend::{Branch, NextTokens, Scheme, ScoreError};
 use candle_core::Tensor;
 use std::collections::BTreeMap;
 
 impl Native {
-    /// See [`byrote_core::backend::Backend::unroll`]. Length-dependent rotary scaling uses the
+    /// See [`byrote_core::backend::Backend::decode`]. Length-dependent rotary scaling uses the
     /// length so far, as in any real generation.
     pub(super) fn run_branches(
         &self,
         prompts: &[&[u32]],
-        choose: &mut Choose<'_>,
+        choose: &mut NextTokens<'_>,
     ) -> Result<(), ScoreError> {
         let prompt_len = self.one_length(prompts)?;
         let (context, vocab) = (
@@ -328,7 +328,7 @@ mod tests {
                     .filter_map(|parent| token.map(|token| Branch { parent, token }))
                     .collect()
             };
-            assert_eq!(backend.unroll(&[&[1, 2], &[3, 4]], choose), expected);
+            assert_eq!(backend.decode(&[&[1, 2], &[3, 4]], choose), expected);
         }
         let ten = 10f64.ln();
         let sums = |suffix: &[u32]| backend.sum_logprobs(&[&[1, 2], &[3, 4]], &[&[5], suffix]);

@@ -1,4 +1,4 @@
-//! Generates the model's own text, token by token, with [`Backend::unroll`].
+//! Generates the model's own text, token by token, with [`Backend::decode`].
 
 use super::logits::top;
 use super::{Backend, Branch, GreedyToken, ScoreError};
@@ -7,7 +7,7 @@ use super::{Backend, Branch, GreedyToken, ScoreError};
 /// likeliest token, the first of equals.
 ///
 /// # Errors
-/// As for [`Backend::unroll`].
+/// As for [`Backend::decode`].
 pub fn greedy(
     backend: &dyn Backend,
     prompts: &[&[u32]],
@@ -19,7 +19,7 @@ pub fn greedy(
         return Ok(out);
     }
     let mut broken = None;
-    backend.unroll(prompts, &mut |rows| {
+    backend.decode(prompts, &mut |rows| {
         let mut next = Vec::with_capacity(rows.len());
         for (parent, (row, continuation)) in rows.iter().zip(&mut out).enumerate() {
             match top(row) {

@@ -6,7 +6,9 @@
 //! continuation use the same logits, as in a real model.
 
 use crate::backend::exit::Exit;
-use crate::backend::{Backend, BackendInfo, Choose, Scheme, ScoreError, ScoreInput, TokenScores};
+use crate::backend::{
+    Backend, BackendInfo, NextTokens, Scheme, ScoreError, ScoreInput, TokenScores,
+};
 use crate::random::SplitMix64;
 use std::collections::HashMap;
 
@@ -177,7 +179,7 @@ impl Backend for Scripted {
         self.score(inputs).into_iter().map(cut).collect()
     }
 
-    fn unroll(&self, prompts: &[&[u32]], choose: &mut Choose<'_>) -> Result<(), ScoreError> {
+    fn decode(&self, prompts: &[&[u32]], choose: &mut NextTokens<'_>) -> Result<(), ScoreError> {
         let len = prompts.first().map_or(0, |first| first.len());
         if len == 0 {
             return Err(ScoreError::EmptyPrefix);

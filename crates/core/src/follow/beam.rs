@@ -44,7 +44,7 @@ struct Search<'a> {
 /// as any other.
 ///
 /// # Errors
-/// When the window can't be scored, or as for [`Backend::unroll`].
+/// When the window can't be scored, or as for [`Backend::decode`].
 pub fn near_probability(
     backend: &dyn Backend,
     window_ids: &[u32],
@@ -109,7 +109,7 @@ impl Search<'_> {
         }];
         let mut step = 0;
         let mut broken = None;
-        backend.unroll(&[prefix], &mut |rows| {
+        backend.decode(&[prefix], &mut |rows| {
             let mut children = Vec::new();
             for (parent, (row, hypothesis)) in rows.iter().zip(&live).enumerate() {
                 match Warped::new(row, self.scheme) {
@@ -219,7 +219,7 @@ mod tests {
         let mut paths = vec![(Vec::new(), 0.0)];
         let mut sequences = Vec::new();
         backend
-            .unroll(&[prefix], &mut |rows| {
+            .decode(&[prefix], &mut |rows| {
                 let mut branches = Vec::new();
                 let mut next = Vec::new();
                 for (parent, (row, (path, log_p))) in rows.iter().zip(&paths).enumerate() {
@@ -301,7 +301,7 @@ mod tests {
                 let mut truth = 0.0;
                 let suffix = &ids[10..];
                 backend
-                    .unroll(&[&ids[..10]], &mut |rows| {
+                    .decode(&[&ids[..10]], &mut |rows| {
                         let warped = Warped::new(rows[0], &scheme).unwrap();
                         let token = suffix[whole as usize];
                         truth += f64::from(warped.logprob(token));

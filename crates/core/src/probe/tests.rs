@@ -3,7 +3,9 @@
 use super::*;
 use crate::backend::exit::Exit;
 use crate::backend::scripted::Scripted;
-use crate::backend::{Backend, BackendInfo, Choose, Scheme, ScoreError, ScoreInput, TokenScores};
+use crate::backend::{
+    Backend, BackendInfo, NextTokens, Scheme, ScoreError, ScoreInput, TokenScores,
+};
 use crate::digest::Digest;
 use crate::items::{Content, InputManifest, Item, ItemId, Kind, Origin, ProbeSet};
 use crate::policy::Policy;
@@ -80,8 +82,8 @@ impl Backend for Recording {
         self.model.score_until(inputs, exit)
     }
 
-    fn unroll(&self, prompts: &[&[u32]], choose: &mut Choose<'_>) -> Result<(), ScoreError> {
-        self.model.unroll(prompts, choose)
+    fn decode(&self, prompts: &[&[u32]], choose: &mut NextTokens<'_>) -> Result<(), ScoreError> {
+        self.model.decode(prompts, choose)
     }
 
     fn sum_logprobs(
