@@ -539,7 +539,7 @@ fn quick_says_of_the_built_in_set_what_it_says_with_every_window_scored() {
             Some(left) => {
                 assert_eq!(left, Left::Floor);
                 assert!(!row.item.0.starts_with("control"), "{}", row.window);
-                assert!(rule.may_leave(own, row.placement.suffix_len as usize, &schemes));
+                assert!(rule.may_stop(own, row.placement.suffix_len as usize, &schemes));
             }
         }
         (tokens, fed) = (

@@ -49,13 +49,13 @@ impl Native {
                 .copied()
                 .collect();
             let scored = self.score_rows(&hidden, &targets)?;
-            let mut stay = Vec::with_capacity(live.len());
+            let mut keep = Vec::with_capacity(live.len());
             for ((index, &i), rows) in (0u32..).zip(&live).zip(scored.chunks(end - done)) {
                 match (&mut out[i], collect(rows, schemes.len())) {
                     (Ok(scores), Ok(chunk)) => {
                         scores.extend(chunk);
-                        if end < suffix_len && !exit.may_leave(scores, suffix_len, schemes) {
-                            stay.push((index, i));
+                        if end < suffix_len && !exit.may_stop(scores, suffix_len, schemes) {
+                            keep.push((index, i));
                         }
                     }
                     (out, Err(ScoreError::NonFinite { position })) => {
@@ -67,14 +67,14 @@ impl Native {
                     (Err(_), Ok(_)) => {}
                 }
             }
-            if stay.is_empty() {
+            if keep.is_empty() {
                 break;
             }
-            if stay.len() < live.len() {
-                let indices: Vec<u32> = stay.iter().map(|(index, _)| *index).collect();
+            if keep.len() < live.len() {
+                let indices: Vec<u32> = keep.iter().map(|(index, _)| *index).collect();
                 cache.select(&indices, self.model.device())?;
             }
-            live = stay.into_iter().map(|(_, i)| i).collect();
+            live = keep.into_iter().map(|(_, i)| i).collect();
             (fed, done) = (prefix_len + end - 1, end);
         }
         Ok(out)

@@ -20,12 +20,12 @@ pub struct Exit {
     /// Further conditions, so that no verdict can depend on the window; absent if there are no
     /// verdicts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub stakes: Option<Stakes>,
+    pub stakes: Option<StopGuards>,
 }
 
 /// Conditions on everything besides the probability at T = 1 that a verdict can depend on.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
-pub struct Stakes {
+pub struct StopGuards {
     /// Under each of `schemes`, `ln p_z` so far is below this, in nats.
     pub edge: f64,
     /// Ids of the sampling schemes that count.
@@ -40,7 +40,7 @@ pub struct Stakes {
 impl Exit {
     /// Stops once a token misses the first choice by more than `margin` nats.
     pub fn at_miss(margin: f64) -> Self {
-        let stakes = Stakes {
+        let stakes = StopGuards {
             edge: 0.0,
             schemes: Vec::new(),
             margin,
@@ -55,7 +55,7 @@ impl Exit {
     /// Whether a window may stop, given the scores of its first tokens, for a suffix of
     /// `suffix_len`. `schemes` are the backend's, in its order. Never at the end of the suffix, and
     /// never if a score is NaN.
-    pub fn may_leave(&self, scores: &TokenScores, suffix_len: usize, schemes: &[Scheme]) -> bool {
+    pub fn may_stop(&self, scores: &TokenScores, suffix_len: usize, schemes: &[Scheme]) -> bool {
         let sum = |list: &[f32]| list.iter().map(|&value| f64::from(value)).sum::<f64>();
         // Comparisons with NaN are false.
         let below = sum(&scores.logprob) < self.below;
@@ -101,7 +101,7 @@ impl Exit {
         let suffix_len = scores.logprob.len();
         let mut parts = Self::ends(suffix_len).map(|end| scores.first(end));
         parts
-            .find(|part| self.may_leave(part, suffix_len, schemes))
+            .find(|part| self.may_stop(part, suffix_len, schemes))
             .unwrap_or(scores)
     }
 }
@@ -173,9 +173,9 @@ mod tests {
         }
     }
 
-    fn exit(change: fn(&mut Stakes)) -> Exit {
+    fn exit(change: fn(&mut StopGuards)) -> Exit {
         let schemes = vec!["top_k40".to_owned()];
-        let mut stakes = Stakes {
+        let mut stakes = StopGuards {
             edge: -7.0,
             schemes,
             margin: 0.001,
@@ -197,7 +197,7 @@ mod tests {
         nan.logprob[2] = f32::NAN;
         let mut nan_of_scheme = two_misses();
         nan_of_scheme.scheme_logprob[1][0] = f32::NAN;
-        type Case = (&'static str, TokenScores, usize, fn(&mut Stakes), bool);
+        type Case = (&'static str, TokenScores, usize, fn(&mut StopGuards), bool);
         let cases: Vec<Case> = vec![
             (
                 "two misses of ten give a share of .8",
@@ -263,20 +263,20 @@ mod tests {
         ];
         for (what, scores, suffix_len, change, expected) in cases {
             assert_eq!(
-                exit(change).may_leave(&scores, suffix_len, &Scheme::defaults()),
+                exit(change).may_stop(&scores, suffix_len, &Scheme::defaults()),
                 expected,
                 "{what}"
             );
         }
         for (margin, expected) in [(0.0, true), (0.9, true), (1.1, false)] {
-            let missed = Exit::at_miss(margin).may_leave(
+            let missed = Exit::at_miss(margin).may_stop(
                 &scores(&[0, 1], &[-0.1; 2], &[-0.1; 2]),
                 3,
                 &Scheme::defaults(),
             );
             assert_eq!(missed, expected, "a miss by a nat, {margin}");
         }
-        assert!(!Exit::at_miss(0.0).may_leave(
+        assert!(!Exit::at_miss(0.0).may_stop(
             &scores(&[0, 0], &[-9.0; 2], &[-9.0; 2]),
             3,
             &Scheme::defaults()
@@ -285,8 +285,8 @@ mod tests {
             below: -14.0,
             stakes: None,
         };
-        assert!(plain.may_leave(&scores(&[0, 0], &[-8.0; 2], &[-8.0; 2]), 3, &[]));
-        assert!(!plain.may_leave(&scores(&[0, 0], &[-7.0; 2], &[-7.0; 2]), 3, &[]));
+        assert!(plain.may_stop(&scores(&[0, 0], &[-8.0; 2], &[-8.0; 2]), 3, &[]));
+        assert!(!plain.may_stop(&scores(&[0, 0], &[-7.0; 2], &[-7.0; 2]), 3, &[]));
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! When a policy lets windows be left, and whose.
 
-use crate::backend::exit::{Exit, Stakes};
+use crate::backend::exit::{Exit, StopGuards};
 use crate::follow::select::errors;
 use crate::items::{ItemId, Kind};
 use crate::policy::Policy;
@@ -23,7 +23,7 @@ pub fn exit(policy: &Policy, arithmetic: &str) -> Option<Exit> {
     }
     Some(Exit {
         below: policy.ln_floor() - of_window,
-        stakes: Some(Stakes {
+        stakes: Some(StopGuards {
             edge: policy.tau.ln() - wanted.epsilon - of_window,
             schemes: policy
                 .schemes
