@@ -16,7 +16,7 @@ const TOLD: usize = 5;
 ///
 /// # Errors
 /// When its scores were to be made sure and couldn't be: such a window counts as not measured.
-pub fn settle(window: WindowEvidence) -> Result<WindowEvidence, UnscoredWindow> {
+pub fn apply_follow_up(window: WindowEvidence) -> Result<WindowEvidence, UnscoredWindow> {
     let Some(found) = &window.follow_up else {
         return Ok(window);
     };
@@ -32,7 +32,7 @@ pub fn settle(window: WindowEvidence) -> Result<WindowEvidence, UnscoredWindow> 
         replace_scores(&mut window, rescored);
     }
     if let Some(continuation) = &continuation {
-        overrule(&mut window, continuation);
+        prefer_generation(&mut window, continuation);
     }
     Ok(window)
 }
@@ -52,7 +52,7 @@ pub fn replace_scores(window: &mut WindowEvidence, rescored: &Rescored) {
 
 /// What greedy decoding yields is what it yields: where the whole suffix was generated and teacher forcing says something
 /// else, the generation counts. A draft shows nothing of the tokens that were drafted.
-fn overrule(window: &mut WindowEvidence, generated: &Continuation) {
+fn prefer_generation(window: &mut WindowEvidence, generated: &Continuation) {
     if generated.agrees || generated.drafted > 0 {
         return;
     }
@@ -302,7 +302,7 @@ mod tests {
             (&EXACT, continued(2, 3, false, false), true, 4, 0.0),
         ];
         for (rank, found, exact, run, greedy) in cases {
-            let evidence = settle(window(0, rank, found.clone())).unwrap();
+            let evidence = apply_follow_up(window(0, rank, found.clone())).unwrap();
             let values = (
                 evidence.greedy_exact,
                 evidence.verbatim_run,
@@ -319,7 +319,7 @@ mod tests {
 
     #[test]
     fn values_scored_again_take_the_place_of_the_first_ones_before_a_generation_is_looked_at() {
-        let evidence = settle(window(0, &EXACT, rescored(3, -3.5))).unwrap();
+        let evidence = apply_follow_up(window(0, &EXACT, rescored(3, -3.5))).unwrap();
         assert_eq!((evidence.greedy_exact, evidence.verbatim_run), (false, 3));
         assert_eq!(
             (
@@ -333,7 +333,11 @@ mod tests {
             continuation: continued(0, 4, false, true).continuation,
             ..rescored(3, -3.5)
         };
-        assert!(settle(window(0, &EXACT, both)).unwrap().greedy_exact);
+        assert!(
+            apply_follow_up(window(0, &EXACT, both))
+                .unwrap()
+                .greedy_exact
+        );
     }
 
     #[test]
@@ -343,14 +347,16 @@ mod tests {
             ..FollowUp::default()
         };
         assert_eq!(
-            settle(window(0, &EXACT, failed)).unwrap_err().reason,
+            apply_follow_up(window(0, &EXACT, failed))
+                .unwrap_err()
+                .reason,
             "no memory"
         );
         let told = FollowUp {
             errors: vec!["the beam broke".to_owned()],
             ..FollowUp::default()
         };
-        assert!(settle(window(0, &EXACT, told)).is_ok());
+        assert!(apply_follow_up(window(0, &EXACT, told)).is_ok());
     }
 
     #[test]

@@ -1,6 +1,6 @@
 use super::*;
 use crate::backend::scripted::Scripted;
-use crate::follow::evidence::settle;
+use crate::follow::evidence::apply_follow_up;
 use crate::items::ItemId;
 use crate::run::TextStats;
 use crate::window::{Form, Placement};
@@ -174,7 +174,7 @@ fn a_generation_that_disagrees_is_made_in_full_and_counts() {
         let found = continued(vec![task], drafted, &model).remove(0);
         let own = found.continuation.clone().unwrap();
         assert_eq!((own.drafted, own.verbatim_run, own.agrees), (0, 10, false));
-        let settled = settle(WindowEvidence {
+        let settled = apply_follow_up(WindowEvidence {
             follow_up: Some(found),
             ..claimed.clone()
         })
@@ -287,7 +287,7 @@ fn what_fails_fails_alone_and_only_what_a_verdict_hangs_on_unsettles_the_window(
         "a near tie that could not be scored again alone in f32: the model's logits"
     ));
     assert!(
-        settle(WindowEvidence {
+        apply_follow_up(WindowEvidence {
             follow_up: Some(found),
             ..sound.clone()
         })

@@ -79,7 +79,7 @@ impl Gathered {
                         self.followed.push(first.clone());
                     }
                     // What was found out about a window counts from here on, or the window doesn't.
-                    evidence::settle(first)
+                    evidence::apply_follow_up(first)
                 });
                 if let Ok(window) = &measured {
                     show(&mut self.shown, window, scored, policy, probed.item.kind);
