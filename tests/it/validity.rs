@@ -10,7 +10,7 @@ use byrote_core::metric::item::ItemEvidence;
 use byrote_core::policy::{Level, Statistic};
 use byrote_core::policy::{Policy, READY, Tail};
 use byrote_core::report::{Report, json_v1};
-use byrote_core::verdict::{Judgement, Subject, Verdict, judge, within_budget};
+use byrote_core::verdict::{JudgedItem, Judgement, Verdict, judge, within_budget};
 use std::collections::BTreeMap;
 use std::sync::OnceLock;
 
@@ -59,7 +59,7 @@ fn texts() -> Vec<Text> {
 }
 
 fn judged<'a>(policy: &Policy, texts: impl IntoIterator<Item = (&'a Text, Kind)>) -> Judgement {
-    let subject = |(text, kind): (&'a Text, Kind)| Subject {
+    let subject = |(text, kind): (&'a Text, Kind)| JudgedItem {
         id: &text.id,
         kind,
         tags: &text.tags,

@@ -103,7 +103,7 @@ pub fn controls_needed(items: u64, q: f64) -> u64 {
 
 /// An item to be judged: no text, only evidence.
 #[derive(Clone, Copy, Debug)]
-pub struct Subject<'a> {
+pub struct JudgedItem<'a> {
     pub id: &'a ItemId,
     pub kind: Kind,
     /// The item's tags.
@@ -113,7 +113,7 @@ pub struct Subject<'a> {
     pub evidence: &'a ItemEvidence,
 }
 
-impl<'a> Subject<'a> {
+impl<'a> JudgedItem<'a> {
     /// What it is called by.
     pub fn labels(&self) -> Labels<'a> {
         Labels {

@@ -22,7 +22,7 @@ use crate::policy::{Policy, TAG};
 use crate::run::follow_up::FollowUp;
 use crate::run::{FollowUpRow, ProbedItem, RunManifest, ScoredWindow, Settings, WindowSelection};
 use crate::tokens::BosChoice;
-use crate::verdict::{self, Judgement, Subject, Verdict};
+use crate::verdict::{self, JudgedItem, Judgement, Verdict};
 use crate::window::TemplateId;
 use crate::window::{Form, ProbedForm, Stride, Window, WindowId};
 use std::collections::{HashMap, HashSet};
@@ -206,13 +206,13 @@ impl Evidence<'_> {
     /// Judges every item by the run's policy.
     pub fn judge(self) -> Judged {
         let (manifest, policy) = (self.manifest, self.policy);
-        let judged: Vec<Subject<'_>> = self
+        let judged: Vec<JudgedItem<'_>> = self
             .items
             .iter()
             .map(
                 |MeasuredItem {
                      probed, evidence, ..
-                 }| Subject {
+                 }| JudgedItem {
                     id: &probed.item.id,
                     kind: probed.item.kind,
                     tags: &probed.item.tags,
@@ -281,10 +281,10 @@ impl Judged {
 /// The same report with verdicts and counts under `policy`, from its evidence, and without a decision. Coverage, spans
 /// and the count of extracted windows stay as measured, under the tau and scheme that stand beside them.
 pub fn rejudge(report: &Report, policy: &Policy) -> Report {
-    let subjects: Vec<Subject<'_>> = report
+    let subjects: Vec<JudgedItem<'_>> = report
         .items
         .iter()
-        .map(|item| Subject {
+        .map(|item| JudgedItem {
             id: &item.id,
             kind: item.kind,
             tags: &item.tags,
@@ -309,7 +309,7 @@ pub fn rejudge(report: &Report, policy: &Policy) -> Report {
 /// Judges items of a run that selected its windows in this way and bounded near-verbatim samples by a beam of this width.
 fn judge(
     policy: &Policy,
-    subjects: &[Subject<'_>],
+    subjects: &[JudgedItem<'_>],
     selection: Option<&WindowSelection>,
     beam: u32,
 ) -> Judgement {

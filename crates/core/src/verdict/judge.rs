@@ -4,7 +4,7 @@ use super::conformal::{self, Comparison, at_most, benjamini_hochberg, controls_n
 use super::matching::{Labels, Pool, Pools};
 use super::power::{self, FAMILIES, Power};
 use super::sample::{Sample, measured};
-use super::{Judgement, Reason, Subject, TailFit, Validity, Verdict, reasons, within_budget};
+use super::{JudgedItem, Judgement, Reason, TailFit, Validity, Verdict, reasons, within_budget};
 use crate::items::{ItemId, Kind};
 use crate::metric::{exposure, tail};
 use crate::policy::Level;
@@ -29,12 +29,12 @@ use crate::policy::{Policy, Tail};
 ///
 /// A control is `predictable` within the budget and `clear` outside it. If a positive control of the policy isn't found,
 /// the probe is broken and every verdict becomes `inconclusive`.
-pub fn judge(policy: &Policy, subjects: &[Subject<'_>]) -> Judgement {
+pub fn judge(policy: &Policy, subjects: &[JudgedItem<'_>]) -> Judgement {
     let samples: Vec<Result<Sample, Reason>> = subjects
         .iter()
         .map(|subject| measured(policy, subject.evidence))
         .collect();
-    let labels: Vec<Labels<'_>> = subjects.iter().map(Subject::labels).collect();
+    let labels: Vec<Labels<'_>> = subjects.iter().map(JudgedItem::labels).collect();
     let pools = Pools::of(policy.matching, &labels);
     let enough = power::enough(policy);
     let comparisons: Vec<Option<ItemComparison>> = labels
@@ -260,7 +260,7 @@ fn families(policy: &Policy, labels: &[Labels<'_>]) -> Vec<Family> {
 
 /// An item with all that its verdict depends on, but for the rest of its family.
 struct Member<'a> {
-    subject: &'a Subject<'a>,
+    subject: &'a JudgedItem<'a>,
     sample: &'a Result<Sample, Reason>,
     compared: &'a ItemComparison,
 }
@@ -372,7 +372,7 @@ impl Member<'_> {
     }
 }
 
-fn control(policy: &Policy, subject: &Subject<'_>, sample: &Result<Sample, Reason>) -> Verdict {
+fn control(policy: &Policy, subject: &JudgedItem<'_>, sample: &Result<Sample, Reason>) -> Verdict {
     let within = within_budget(policy, subject.evidence);
     let (level, reasons) = match sample {
         Err(problem) => (Level::Inconclusive, vec![problem.clone()]),

@@ -93,9 +93,9 @@ fn controls(n: u64) -> Vec<Row> {
 }
 
 fn judged(policy: &Policy, rows: &[Row]) -> Judgement {
-    let subjects: Vec<Subject<'_>> = rows
+    let subjects: Vec<JudgedItem<'_>> = rows
         .iter()
-        .map(|row| Subject {
+        .map(|row| JudgedItem {
             id: &row.id,
             kind: row.kind,
             tags: &row.tags,
