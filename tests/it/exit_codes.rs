@@ -178,12 +178,12 @@ fn the_same_scores_pass_block_or_stay_undecided_by_the_policy() {
     for (ready, code) in [("default", 1), ("strict", 1), ("research", 0)] {
         run(dir, &["gate", "alone", "--policy", ready]).exits(code);
     }
-    // The census needs what only a run under its policy keeps.
-    let census = run(dir, &["gate", "alone", "--policy", "book-protocol"]).exits(2);
+    // The mean rank needs what only a run under its policy keeps.
+    let mean_rank = run(dir, &["gate", "alone", "--policy", "book-protocol"]).exits(2);
     assert!(
-        census.stdout.contains("probe again with"),
+        mean_rank.stdout.contains("probe again with"),
         "{}",
-        census.stdout
+        mean_rank.stdout
     );
     // A positive control by tag, in the run that it was asked of: found, and no finding.
     policy(dir, "positive_controls = [\"tag:repetitions:64\"]");

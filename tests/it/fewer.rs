@@ -507,8 +507,8 @@ fn what_cannot_be_proven_is_refused_with_what_to_do() {
     let dir = dir.path();
     probe_set(dir, &strange(1)[0]);
     let chars = ["--prompts", "set.jsonl", "--stride-chars", "10"];
-    let census = "schema = \"byrote.policy/v1\"\nstatistic = \"census\"\n";
-    std::fs::write(dir.join("census.toml"), census).unwrap();
+    let mean_rank = "schema = \"byrote.policy/v1\"\nstatistic = \"mean_rank\"\n";
+    std::fs::write(dir.join("mean_rank.toml"), mean_rank).unwrap();
     std::fs::write(
         dir.join("near.toml"),
         "schema = \"byrote.policy/v1\"\nnear_verbatim = true\n",
@@ -527,11 +527,11 @@ fn what_cannot_be_proven_is_refused_with_what_to_do() {
         ),
         (&[&chars[..], &["--screen"]].concat(), "cannot be used with"),
         (
-            &["--find-runs", "200", "--gate", "census.toml"],
+            &["--find-runs", "200", "--gate", "mean_rank.toml"],
             "use statistic = \"max_log_p_z\"",
         ),
         (
-            &["--screen", "--gate", "census.toml"],
+            &["--screen", "--gate", "mean_rank.toml"],
             "use statistic = \"max_log_p_z\"",
         ),
         (

@@ -491,11 +491,11 @@ fn every_ready_policy_ends_in_a_clear_decision_on_the_built_in_model() {
         .exits(code);
         println!("{name}: {}", ran.stderr.lines().last().unwrap());
     }
-    // The last was the census: all windows of a text against those of its controls.
-    let census =
+    // The last was the mean rank: all windows of a text against those of its controls.
+    let mean_rank =
         json_v1::parse(&std::fs::read(dir.path().join("book-protocol/report.json")).unwrap())
             .unwrap();
-    let most = census
+    let most = mean_rank
         .items
         .iter()
         .filter(|item| item.id.0.starts_with("canary-r64-"));
@@ -505,7 +505,7 @@ fn every_ready_policy_ends_in_a_clear_decision_on_the_built_in_model() {
                 .clone()
                 .all(|item| item.verdict.level == Level::Extractable)
     );
-    let fresh = census
+    let fresh = mean_rank
         .items
         .iter()
         .filter(|item| item.id.0.contains("-twin") && item.kind == Kind::OptOut);
@@ -516,6 +516,6 @@ fn every_ready_policy_ends_in_a_clear_decision_on_the_built_in_model() {
         .map(|item| item.verdict.validity.unwrap())
         .next()
         .unwrap();
-    assert_eq!(validity.statistic, Statistic::Census);
+    assert_eq!(validity.statistic, Statistic::MeanRank);
     assert!(validity.value > 0.9 && validity.value < 1.0, "{validity:?}");
 }

@@ -248,7 +248,7 @@ pub const METRICS: &[Metric] = &[
         citation: "arXiv 2505.12546",
     },
     Metric {
-        id: "census",
+        id: "mean_rank",
         summary: "how often a matched document would score as high over all of its windows",
         unit: "0 to 1",
         formula: "(1 + #{d : T_d >= T}) / (D + 1), whole documents permuted",

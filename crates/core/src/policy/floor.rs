@@ -28,7 +28,7 @@ pub(super) fn check(
         Statistic::VerbatimRun => {
             "verbatim_run compares runs of first choices, however unlikely the rest is"
         }
-        Statistic::Census => "census ranks every window, unlikely ones included",
+        Statistic::MeanRank => "mean_rank ranks every window, unlikely ones included",
     };
     Err((
         start,
@@ -72,7 +72,9 @@ mod tests {
             assert_eq!(read(text).unwrap().floor, floor);
         }
         assert_eq!(
-            read("statistic = \"census\"\nfloor = 0.0").unwrap().floor,
+            read("statistic = \"mean_rank\"\nfloor = 0.0")
+                .unwrap()
+                .floor,
             0.0
         );
         for (text, expected) in [
@@ -83,8 +85,8 @@ mod tests {
             ("floor = -1", "p.toml:2: floor = -1 is not"),
             ("floor = nan", "p.toml:2: floor = NaN is not"),
             (
-                "statistic = \"census\"\nfloor = 0.0001",
-                "p.toml:3: a floor works only with statistic = \"max_log_p_z\": census",
+                "statistic = \"mean_rank\"\nfloor = 0.0001",
+                "p.toml:3: a floor works only with statistic = \"max_log_p_z\": mean_rank",
             ),
             (
                 "statistic = \"mean_log_prob\"\nfloor = 0.0001",

@@ -15,5 +15,5 @@ pub enum Statistic {
     /// Mean mid-rank, 0 to 1, of all windows' `ln p_z` under `full` among the windows of the item
     /// and its controls, in the form that counts: for long documents. Permutes documents, because
     /// windows of one text aren't independent.
-    Census,
+    MeanRank,
 }

@@ -356,7 +356,7 @@ fn measured<'a>(
             windows: cut,
             text: _,
         } = form;
-        let kept = (policy.statistic == Statistic::Census).then(|| window_log_p_z(&windows));
+        let kept = (policy.statistic == Statistic::MeanRank).then(|| window_log_p_z(&windows));
         let size = FormSize {
             form,
             bytes,

@@ -37,7 +37,7 @@ impl Comparison {
 ///   multiplied by B (Bonferroni). A control's value is the best of all its windows, which only raises it.
 ///   m is chosen to make `B / (n + 1)` least while n stays at `enough` if it can; it depends on window counts alone,
 ///   never on scores, so the choice costs nothing.
-/// - For a mean (the census is one), controls with more windows than the item are set aside, since means over fewer
+/// - For a mean (the mean rank is one), controls with more windows than the item are set aside, since means over fewer
 ///   windows spread wider; B is the item's number of forms.
 ///
 /// `None` if no control is comparable.
@@ -51,14 +51,14 @@ pub(super) fn compare(
         Statistic::MaxLogPZ => control.suffix_len.1 <= item.suffix_len.0,
         Statistic::VerbatimRun => control.suffix_len.0 >= item.suffix_len.1,
         Statistic::MeanLogProb => control.windows <= item.windows,
-        Statistic::Census => {
+        Statistic::MeanRank => {
             control.suffix_len.1 <= item.suffix_len.0
-                && census_windows(control) <= census_windows(item)
+                && ranked_windows(control) <= ranked_windows(item)
         }
     };
     let mut controls: Vec<&Sample> = controls.iter().copied().filter(comparable).collect();
     let factor = match statistic {
-        Statistic::MeanLogProb | Statistic::Census => item.forms.max(1),
+        Statistic::MeanLogProb | Statistic::MeanRank => item.forms.max(1),
         Statistic::MaxLogPZ | Statistic::VerbatimRun => {
             let (least_windows, factor) = block(item.windows, &controls, enough)?;
             controls.retain(|control| control.windows_of_a_form >= least_windows);
@@ -66,7 +66,7 @@ pub(super) fn compare(
         }
     };
     let (value, others) = match statistic {
-        Statistic::Census => census(item, &controls),
+        Statistic::MeanRank => mean_rank(item, &controls),
         _ => (
             item.value,
             controls.iter().map(|control| control.value).collect(),
@@ -85,15 +85,15 @@ pub(super) fn compare(
     })
 }
 
-fn census_windows(text: &Sample) -> usize {
+fn ranked_windows(text: &Sample) -> usize {
     text.window_log_p_z.first().map_or(0, Vec::len)
 }
 
-/// The census statistic of an item and of each control: the mean, over a text's windows, of their mid-rank among all
+/// The mean rank statistic of an item and of each control: the mean, over a text's windows, of their mid-rank among all
 /// windows of these texts, as a share of all. Each text gets the same function of the same pool, so under
 /// exchangeable texts its rank among them is uniform, however its windows depend on each other. Under several templates
 /// each has its own pool, and the greatest of a text's means counts, which is such a function, too.
-fn census(item: &Sample, controls: &[&Sample]) -> (f64, Vec<f64>) {
+fn mean_rank(item: &Sample, controls: &[&Sample]) -> (f64, Vec<f64>) {
     let texts: Vec<&Sample> = std::iter::once(item)
         .chain(controls.iter().copied())
         .collect();
@@ -293,7 +293,7 @@ mod tests {
     }
 
     #[test]
-    fn the_census_ranks_windows_and_permutes_documents() {
+    fn the_mean_rank_ranks_windows_and_permutes_documents() {
         let document = |values: &[f64]| Sample {
             window_log_p_z: vec![values.to_vec()],
             ..text(0.0, values.len() as u64)
@@ -302,7 +302,7 @@ mod tests {
         let controls = [document(&[-10.0, -20.0, -40.0]), document(&[-10.0, -50.0])];
         // scipy.stats.rankdata of the eight values: -1: 8, -2: 7, -10: 5.5 twice, -20: 4, -30: 3, -40: 2, -50: 1;
         // mid-rank share = (rank - .5) / 8.
-        let compared = against(Statistic::Census, &item, &controls, 0).unwrap();
+        let compared = against(Statistic::MeanRank, &item, &controls, 0).unwrap();
         assert_eq!(compared.value, (7.5 + 6.5 + 2.5) / 24.0);
         assert_eq!(
             compared.others,
@@ -315,7 +315,7 @@ mod tests {
         // A thousand windows of one document are still one document: p can't fall below 1/(n + 1).
         let long = document(&vec![-1.0; 1000]);
         assert_eq!(
-            against(Statistic::Census, &long, &controls, 0).unwrap().p,
+            against(Statistic::MeanRank, &long, &controls, 0).unwrap().p,
             1.0 / 3.0
         );
         // A control of more windows has a narrower mean, one with longer suffixes less probable windows.
@@ -329,12 +329,12 @@ mod tests {
         assert!(
             cases
                 .into_iter()
-                .all(|control| against(Statistic::Census, &item, &[control], 0).is_none())
+                .all(|control| against(Statistic::MeanRank, &item, &[control], 0).is_none())
         );
         // Two layouts of the item are two chances.
         let reflowed = Sample { forms: 2, ..item };
         assert_eq!(
-            against(Statistic::Census, &reflowed, &controls, 0)
+            against(Statistic::MeanRank, &reflowed, &controls, 0)
                 .unwrap()
                 .p,
             2.0 / 3.0

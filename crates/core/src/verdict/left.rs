@@ -56,7 +56,7 @@ pub(super) fn undetermined(policy: &Policy, evidence: &ItemEvidence) -> Option<R
                 return because("some before their first miss".to_owned());
             }
         }
-        Statistic::MeanLogProb | Statistic::Census => {
+        Statistic::MeanLogProb | Statistic::MeanRank => {
             return because("but this policy's statistic needs every window".to_owned());
         }
     }
@@ -152,7 +152,7 @@ mod tests {
             (
                 high,
                 low,
-                |p| p.statistic = Statistic::Census,
+                |p| p.statistic = Statistic::MeanRank,
                 Some("needs every window"),
             ),
             (

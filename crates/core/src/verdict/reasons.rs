@@ -104,7 +104,7 @@ pub(super) fn standing(policy: &Policy, validity: &Validity, among: &Among) -> R
         Statistic::MaxLogPZ => "likelier",
         Statistic::MeanLogProb => "likelier on average",
         Statistic::VerbatimRun => "recited further",
-        Statistic::Census => "likelier over all its windows",
+        Statistic::MeanRank => "likelier over all its windows",
     };
     let controls = if validity.matched {
         "controls matched to it"
@@ -125,7 +125,7 @@ pub(super) fn standing(policy: &Policy, validity: &Validity, among: &Among) -> R
     };
     let factor = match (validity.window_factor, validity.statistic) {
         (1, _) => String::new(),
-        (factor, Statistic::MeanLogProb | Statistic::Census) => {
+        (factor, Statistic::MeanLogProb | Statistic::MeanRank) => {
             format!(", its {factor} layouts counted in")
         }
         (factor, _) => format!(", {factor} times as many windows as theirs counted in"),

@@ -8,7 +8,7 @@ use crate::verdict::{Reason, ReasonCode, left, not_measured};
 /// One text's value of a statistic, and the layout it was taken over.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Sample {
-    /// For the census 0: its value depends on what the text is compared with.
+    /// For the mean rank 0: its value depends on what the text is compared with.
     pub(super) value: f64,
     /// Places scored or left, over all forms. A place under several templates is one: the worst of them is its value, and a
     /// control's places have the same templates.
@@ -19,7 +19,7 @@ pub(super) struct Sample {
     pub(super) forms: u64,
     /// Shortest and longest suffix, in tokens.
     pub(super) suffix_len: (u32, u32),
-    /// For the census, every window's `ln p_z` under `full` in the form that counts, a list a template; otherwise empty.
+    /// For the mean rank, every window's `ln p_z` under `full` in the form that counts, a list a template; otherwise empty.
     pub(super) window_log_p_z: Vec<Vec<f64>>,
 }
 
@@ -70,7 +70,7 @@ pub(super) fn measured(policy: &Policy, evidence: &ItemEvidence) -> Result<Sampl
                 .map(f64::from);
             over_forms(run).or(left).unwrap_or(f64::NAN)
         }
-        Statistic::Census => {
+        Statistic::MeanRank => {
             window_log_p_z = every_window(evidence)?;
             0.0
         }
@@ -135,7 +135,7 @@ fn every_window(evidence: &ItemEvidence) -> Result<Vec<Vec<f64>>, Reason> {
     let whole = |(scored, kept): (u64, Option<&Vec<f64>>)| match kept {
         Some(kept) if kept.len() as u64 == scored => Ok(kept.clone()),
         Some(kept) => missing(format!(
-            "the census needs all of its {scored} windows, {} were kept",
+            "the mean rank needs all of its {scored} windows, {} were kept",
             kept.len()
         )),
         None => missing(NOT_KEPT.to_owned()),
@@ -143,5 +143,5 @@ fn every_window(evidence: &ItemEvidence) -> Result<Vec<Vec<f64>>, Reason> {
     lists.into_iter().map(whole).collect()
 }
 
-const NOT_KEPT: &str = "the census needs the value of every window, which this report doesn't hold: probe again with \
+const NOT_KEPT: &str = "the mean rank needs the value of every window, which this report doesn't hold: probe again with \
     --gate and this policy";

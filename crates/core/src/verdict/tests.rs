@@ -510,9 +510,9 @@ fn canaries_say_how_far_they_stand_out() {
 }
 
 #[test]
-fn the_census_needs_every_window_and_counts_documents() {
+fn the_mean_rank_needs_every_window_and_counts_documents() {
     let policy = Policy {
-        statistic: Statistic::Census,
+        statistic: Statistic::MeanRank,
         ..Policy::default()
     };
     let document = |base: f64, windows: u64| {
@@ -574,7 +574,9 @@ fn the_census_needs_every_window_and_counts_documents() {
             (Level::Inconclusive, None)
         );
         assert!(
-            verdict.reasons[0].message.starts_with("the census needs"),
+            verdict.reasons[0]
+                .message
+                .starts_with("the mean rank needs"),
             "{:?}",
             verdict.reasons
         );

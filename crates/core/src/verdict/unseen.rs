@@ -249,7 +249,7 @@ mod tests {
             (Statistic::MaxLogPZ, false),
             (Statistic::MeanLogProb, true),
             (Statistic::VerbatimRun, true),
-            (Statistic::Census, true),
+            (Statistic::MeanRank, true),
         ] {
             let policy = Policy {
                 statistic,

@@ -225,7 +225,7 @@ pub(super) fn worst<'a>(
     )
 }
 
-/// `ln p_z` under `full` of every scored window, in order of place, by template: what a census needs of a form.
+/// `ln p_z` under `full` of every scored window, in order of place, by template: what a mean rank needs of a form.
 pub fn window_log_p_z(
     windows: &[Result<WindowEvidence, UnscoredWindow>],
 ) -> BTreeMap<TemplateId, Vec<f64>> {

@@ -21,7 +21,7 @@ pub(crate) fn comparison(validity: &Validity) -> String {
         Statistic::MaxLogPZ => "ln p_z of the best window under full",
         Statistic::MeanLogProb => "mean ln p a token",
         Statistic::VerbatimRun => "longest verbatim run",
-        Statistic::Census => "mean rank of all windows by ln p_z under full, as a share",
+        Statistic::MeanRank => "mean rank of all windows by ln p_z under full, as a share",
     };
     let chosen = if validity.matched {
         "controls chosen for it by id or tag"
