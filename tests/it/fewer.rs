@@ -517,9 +517,9 @@ fn what_cannot_be_proven_is_refused_with_what_to_do() {
     for (args, expected) in [
         (
             &["--find-runs", "58", "--stride", "10"][..],
-            "ask for runs of 59 tokens or more",
+            "look for runs of 59 tokens or more",
         ),
-        (&["--find-runs", "98"], "ask for runs of 99 tokens or more"),
+        (&["--find-runs", "98"], "look for runs of 99 tokens or more"),
         (&["--find-runs", "200", "--screen"], "cannot be used with"),
         (
             &[&chars[..], &["--find-runs", "200"]].concat(),
