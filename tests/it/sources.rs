@@ -149,7 +149,7 @@ fn parts_that_dont_belong_together_are_refused() {
         ),
         (
             [Some(&parts[0]), Some(&parts[0])],
-            "say part 0 (from 0) of 2, but its name says part 1 of 2",
+            "says part 0 (from 0) of 2, but its name says part 1 of 2",
         ),
         ([Some(&parts[1]), Some(&parts[0])], "says part 1"),
         (

@@ -354,7 +354,7 @@ fn items_too_short_for_the_longest_prefix_say_which_sweep_would_fit() {
             .unwrap()
             .clone();
         assert_eq!(short["verdict"], "inconclusive");
-        let why = short["reasons"][0].as_str().unwrap();
+        let why = short["reasons"][0]["message"].as_str().unwrap();
         assert!(
             why.contains("it fits a sweep whose longest prefix is at most"),
             "{why}"

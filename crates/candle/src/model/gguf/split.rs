@@ -71,7 +71,7 @@ pub(super) fn join(path: &Path, one: Gguf) -> Result<Gguf, ModelError> {
         if found != (Some(number as u64), Some(count)) {
             let shown = |n: Option<u64>| n.map_or("none".to_owned(), |n| n.to_string());
             let what = format!(
-                "its metadata say part {} (from 0) of {}, but its name says part {number} of {count}; fetch all parts again",
+                "its metadata says part {} (from 0) of {}, but its name says part {number} of {count}; fetch all parts again",
                 shown(found.0),
                 shown(found.1)
             );
@@ -97,7 +97,7 @@ pub(super) fn join(path: &Path, one: Gguf) -> Result<Gguf, ModelError> {
         Some(found) if found != whole.tensors.len() as u64 => Err(bad(
             whole.path(),
             format!(
-                "its metadata say {found} tensors, but all parts together have {}; fetch them again",
+                "its metadata says {found} tensors, but all parts together have {}; fetch them again",
                 whole.tensors.len()
             ),
         )),
