@@ -2,9 +2,9 @@
 //! items or metrics.
 //!
 //! [`source`] finds a checkpoint, and [`weights`] and [`gguf`] open its files. The checkpoint's
-//! family ([`families`]) turns the [`config`] into a [`spec`], from which [`build`] joins the
-//! shared [`layers`] to a [`decoder::Decoder`]. Architectures that aren't decoders, and those that
-//! candle-transformers implements, run one token at a time ([`sequential`]).
+//! family (`families`) turns the `config` into a `spec`, from which `build` joins the
+//! shared `layers` to a `decoder::Decoder`. Architectures that aren't decoders, and those that
+//! candle-transformers implements, run one token at a time (`sequential`).
 //!
 //! Activations are f32 everywhere; only matrices may be narrower in memory. On the CPU, byrote
 //! widens a narrower matrix for each product, so bf16 and quantized weights give exactly the

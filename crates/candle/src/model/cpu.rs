@@ -2,7 +2,7 @@
 //! weights, attention, norms and activations.
 //!
 //! They are used on processors where [`available`] is true. The Candle versions of the same
-//! operations are in [`super::layers`]; they run on GPUs and on CPUs without AVX-512.
+//! operations are in `layers`; they run on GPUs and on CPUs without AVX-512.
 
 pub(crate) mod activation;
 pub(crate) mod attention;

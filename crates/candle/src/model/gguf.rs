@@ -32,7 +32,7 @@ pub enum Value {
 pub enum BlockType {
     /// One of Candle's types.
     Candle(GgmlDType),
-    /// Candle doesn't support it; [`super::weights::mxfp4`] reads it.
+    /// Candle doesn't support it; `mxfp4` reads it.
     Mxfp4,
 }
 
