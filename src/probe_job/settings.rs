@@ -15,7 +15,6 @@ use byrote_core::system;
 use byrote_core::tokens::BosChoice;
 use byrote_core::window::{Reflow, Stride, WindowConfig};
 use clap::ValueEnum;
-use jiff::Zoned;
 
 impl TryFrom<&ProbeArgs> for ProbeConfig {
     type Error = anyhow::Error;
@@ -30,7 +29,7 @@ impl TryFrom<&ProbeArgs> for ProbeConfig {
             .screen
             .map(|piece| SelectionRequest::Screened { piece });
         Ok(Self {
-            decide_on: args.gate.is_some().then(|| Zoned::now().date()),
+            decide: args.gate.is_some(),
             window: WindowConfig {
                 prefix: args.prefix.first().copied().unwrap_or(50),
                 suffix: args.suffix,

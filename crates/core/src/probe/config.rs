@@ -7,7 +7,6 @@ use crate::run::{Hits, Settings, WindowSelection};
 use crate::window::coarse::Coarse;
 use crate::window::{Reflow, Stride, WindowConfig};
 use jiff::Timestamp;
-use jiff::civil::Date;
 use std::path::PathBuf;
 
 /// The folder of runs that have no folder of their own.
@@ -22,8 +21,8 @@ const SLACK: f64 = 2.0;
 pub struct ProbeConfig {
     /// What verdicts, follow-ups and the early end of hopeless windows go by.
     pub policy: Policy,
-    /// The day for which the gate decides on the report by the policy. `None` = no decision.
-    pub decide_on: Option<Date>,
+    /// Decide on the report by the policy, as of the day on which the run ends: a waiver may expire while it goes on.
+    pub decide: bool,
     pub window: WindowConfig,
     /// Score only some of the windows. `None` = all of them.
     pub selection: Option<SelectionRequest>,
@@ -57,7 +56,7 @@ impl ProbeConfig {
     pub fn new(policy: Policy) -> Self {
         Self {
             policy,
-            decide_on: None,
+            decide: false,
             window: WindowConfig {
                 prefix: 50,
                 suffix: 50,

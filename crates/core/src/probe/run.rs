@@ -12,6 +12,7 @@ use crate::run::directory::{RunDir, salt};
 use crate::run::{FollowUpRow, Plan, ProbedItem, RUN_SCHEMA, RunManifest, TOOL};
 use crate::verdict::{Labels, not_measured, power};
 use crate::window::Window;
+use jiff::Zoned;
 use std::mem::take;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -95,8 +96,8 @@ pub fn run(
     };
     let judged = judge(&dir, &items, &windows, &scored, &follow_ups, model, policy)?;
     let decision = config
-        .decide_on
-        .map(|day| decide(judged.report(), policy, day));
+        .decide
+        .then(|| decide(judged.report(), policy, Zoned::now().date()));
     let timings = Timings {
         total_s: model.load_s + started.elapsed().as_secs_f64(),
         load_s: model.load_s,
