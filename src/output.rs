@@ -3,6 +3,7 @@
 use crate::Outcome;
 use crate::cli::OutputFormat;
 use anyhow::{Context, Result, bail};
+use byrote_core::error_line::error_line;
 use serde::Serialize;
 use std::fs::{self, File};
 use std::io::{self, IsTerminal, Write};
@@ -116,16 +117,7 @@ pub(crate) fn error(error: &anyhow::Error) {
 
 /// An error with its causes, in one line.
 pub(crate) fn in_a_line(error: &anyhow::Error) -> String {
-    let mut line = String::new();
-    for cause in error.chain().map(ToString::to_string) {
-        // Errors often repeat their causes.
-        if line.is_empty() {
-            line = cause;
-        } else if !line.contains(&cause) {
-            line = format!("{line}: {cause}");
-        }
-    }
-    line
+    error_line(error.as_ref())
 }
 
 /// Whether the reader of the output went away, as `head` does.

@@ -9,6 +9,7 @@ pub mod backend;
 pub mod compare;
 pub mod controls;
 pub mod digest;
+pub mod error_line;
 pub mod float_serde;
 pub mod follow;
 pub mod gate;

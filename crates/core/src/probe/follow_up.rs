@@ -2,6 +2,7 @@
 
 use super::{Checkpoints, ProbeError, ProbeModel, Progress};
 use crate::backend::Backend;
+use crate::error_line::error_line;
 use crate::follow::evidence::replace_scores;
 use crate::follow::measure::{Job, Referred, Task, Tools, jobs, not_referred, not_rescored};
 use crate::follow::select::{
@@ -19,7 +20,6 @@ use crate::tokens::TextEncoder;
 use crate::window::cut::cut_split;
 use crate::window::{Form, ProbedForm, Window, WindowId};
 use std::collections::HashMap;
-use std::error::Error;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// A run whose windows are scored.
@@ -175,7 +175,7 @@ impl<'a> ScoredRun<'a> {
         let copy = match self.checkpoints.f32_copy() {
             Ok(copy) => copy,
             Err(error) => {
-                let why = one_line(&*error);
+                let why = error_line(&*error);
                 self.progress.note(&format!(
                     "warning: near ties can't be scored again in f32: {why}"
                 ));
@@ -226,7 +226,7 @@ impl<'a> ScoredRun<'a> {
         let reference = match self.checkpoints.load_reference() {
             Ok(reference) => reference,
             Err(error) => {
-                let why = one_line(&*error);
+                let why = error_line(&*error);
                 self.progress.note(&format!(
                     "warning: {}: the reference can't be loaded: {why}",
                     identity.reference
@@ -370,15 +370,4 @@ fn encode_again(
     let (prefix, suffix) = (text[start..suffix].to_owned(), text[suffix..end].to_owned());
     let window = cut_split(prefix, suffix, encoder, model.bos_token)?;
     Ok((window.token_ids, window.placement.prefix_len as usize))
-}
-
-/// An error and its causes in one line.
-fn one_line(error: &(dyn Error + 'static)) -> String {
-    let mut line = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        line = format!("{line}: {error}");
-        cause = error.source();
-    }
-    line
 }
