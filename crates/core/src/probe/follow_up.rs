@@ -1,5 +1,6 @@
 //! The stage between scores and report: some windows are looked at further, and the reference checkpoint is asked.
 
+use super::prepare::forms;
 use super::{Checkpoints, ProbeError, ProbeModel, Progress};
 use crate::backend::Backend;
 use crate::error_line::error_line;
@@ -18,7 +19,7 @@ use crate::run::journal::Journal;
 use crate::run::{FollowUpRow, ProbedItem};
 use crate::tokens::TextEncoder;
 use crate::window::cut::cut_split;
-use crate::window::{Form, ProbedForm, Window, WindowId};
+use crate::window::{ProbedForm, Window, WindowId};
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -237,7 +238,7 @@ impl<'a> ScoredRun<'a> {
                 return Ok(true);
             }
         };
-        let forms = self.forms();
+        let forms = forms(self.items);
         let mut jobs = Vec::new();
         for Task { window, evidence } in todo {
             let form = forms.get(&(&window.item, window.placement.form)).copied();
@@ -253,16 +254,6 @@ impl<'a> ScoredRun<'a> {
         }
         let (what, encoder) = ("windows under the reference", reference.encoder.as_deref());
         self.carry_out(what, &*reference.backend, encoder, &jobs, journal)
-    }
-
-    fn forms(&self) -> HashMap<(&'a ItemId, Form), &'a ProbedForm> {
-        let mut forms = HashMap::new();
-        for probed in self.items {
-            for form in &probed.forms {
-                forms.insert((&probed.item.id, form.form), form);
-            }
-        }
-        forms
     }
 
     /// A window's token ids and prefix length under the reference.

@@ -2,13 +2,14 @@
 
 use super::{ProbeError, ProbeModel};
 use crate::digest::Digest;
-use crate::items::{Item, ProbeSet, digest_salted};
+use crate::items::{Item, ItemId, ProbeSet, digest_salted};
 use crate::run::{ProbedItem, RunManifest};
 use crate::template::encode::Bos;
 use crate::tokens::TextEncoder;
 use crate::window::cut::{Cut, cut};
-use crate::window::{Window, WindowConfig};
+use crate::window::{Form, ProbedForm, Window, WindowConfig};
 use rayon::prelude::*;
+use std::collections::HashMap;
 
 /// Cuts every item, in order, and puts its windows into every template.
 pub(super) fn cut_all(
@@ -94,6 +95,20 @@ pub(super) fn probed_items(texts: &ProbeSet, cuts: Vec<Cut>, salt: &str) -> Vec<
         unprobed: cut.unprobed,
     };
     texts.items.iter().zip(cuts).map(probed).collect()
+}
+
+/// Every layout of every text, by item and form.
+pub(super) type Forms<'a> = HashMap<(&'a ItemId, Form), &'a ProbedForm>;
+
+/// The layouts in which the items are probed.
+pub(super) fn forms(items: &[ProbedItem]) -> Forms<'_> {
+    let mut forms = HashMap::new();
+    for probed in items {
+        for form in &probed.forms {
+            forms.insert((&probed.item.id, form.form), form);
+        }
+    }
+    forms
 }
 
 /// The folder's name of a run without one: the same for the same inputs, another for others.

@@ -1,5 +1,6 @@
 //! Scoring a run's windows: a coarse pass where there is one, then, part by part, what the run directory lacks.
 
+use super::prepare::{Forms, forms};
 use super::select::{CoarsePass, Screening, WindowAction};
 use super::{ProbeError, ProbeModel, Progress};
 use crate::backend::exit::Exit;
@@ -36,26 +37,20 @@ pub(super) struct ScoringSummary {
 
 /// What is known of the texts besides their windows.
 pub(super) struct Texts<'a> {
-    forms: HashMap<(&'a ItemId, Form), &'a ProbedForm>,
+    forms: Forms<'a>,
     always_complete: HashSet<&'a ItemId>,
 }
 
 impl<'a> Texts<'a> {
     pub(super) fn new(items: &'a [ProbedItem], policy: &Policy) -> Self {
-        let (mut forms, mut always_complete) = (HashMap::new(), HashSet::new());
-        for ProbedItem {
-            item, forms: own, ..
-        } in items
-        {
-            for form in own {
-                forms.insert((&item.id, form.form), form);
-            }
+        let mut always_complete = HashSet::new();
+        for ProbedItem { item, .. } in items {
             if in_full(item.kind, &item.id, &item.tags, policy) {
                 always_complete.insert(&item.id);
             }
         }
         Self {
-            forms,
+            forms: forms(items),
             always_complete,
         }
     }
