@@ -184,7 +184,7 @@ const CANDLE: &str = "crates/candle/src";
 
 /// The modules of byrote_core that byrote_candle may use.
 const CANDLE_USES: &[&str] = &[
-    "backend", "digest", "system", "pool", "registry", "simd", "tokens",
+    "backend", "digest", "percent", "pool", "registry", "simd", "system", "tokens",
 ];
 
 /// The only module that may ask the operating system about the machine, and how others would ask.

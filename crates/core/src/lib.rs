@@ -15,6 +15,7 @@ pub mod follow;
 pub mod gate;
 pub mod items;
 pub mod metric;
+pub mod percent;
 pub mod policy;
 #[cfg(feature = "threads")]
 pub mod pool;

@@ -13,8 +13,8 @@ use crate::run::dedup::{Duplicates, ScoreCache};
 use crate::run::directory::{Missing, RunDir};
 use crate::run::pass::PassScores;
 use crate::run::{Left, Plan, ProbedItem, ScoredWindow};
-use crate::window::{Form, ProbedForm, Window};
-use std::collections::{HashMap, HashSet};
+use crate::window::{ProbedForm, Window};
+use std::collections::HashSet;
 
 /// A run whose windows are to be scored.
 pub(super) struct Scoring<'a> {

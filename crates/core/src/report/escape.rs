@@ -3,6 +3,7 @@
 
 pub(crate) mod json;
 
+use crate::percent::percent_encoded;
 use std::fmt::Write as _;
 
 /// Writes out what a reader couldn't see or what would act on its surroundings: control characters (ANSI escapes
@@ -194,18 +195,7 @@ pub(crate) fn uri(path: &str) -> String {
         None if drive && path.as_bytes().get(2) == Some(&b'/') => ("file:///", path.as_str()),
         None => ("", path.trim_start_matches("./").trim_start_matches('/')),
     };
-    let mut out = start.to_owned();
-    for byte in rest.bytes() {
-        match byte {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' | b'/' => {
-                out.push(char::from(byte))
-            }
-            byte => {
-                let _ = write!(out, "%{byte:02X}");
-            }
-        }
-    }
-    out
+    start.to_owned() + &percent_encoded(rest)
 }
 
 fn push_html(out: &mut String, c: char) {

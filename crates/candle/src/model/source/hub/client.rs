@@ -8,6 +8,7 @@ use super::HubError;
 use super::cache::Announced;
 use crate::model::source::{LocateOptions, Token, is_commit};
 use byrote_core::digest::Digest;
+use byrote_core::percent::percent_encoded;
 use hf_hub::api::RepoInfo;
 use hf_hub::{Repo, RepoType};
 use serde::Deserialize;
@@ -177,13 +178,17 @@ impl<'a> Hub<'a> {
             "{}/{}/resolve/{commit}/{}",
             self.endpoint,
             repo.url(),
-            encoded(name)
+            percent_encoded(name)
         );
         self.send(&address, None, range)
     }
 
     fn at(&self, revision: &str) -> Repo {
-        Repo::with_revision(self.repo.to_owned(), RepoType::Model, encoded(revision))
+        Repo::with_revision(
+            self.repo.to_owned(),
+            RepoType::Model,
+            percent_encoded(revision),
+        )
     }
 
     /// Sends a request for JSON, with `question` as its body if given.
@@ -439,31 +444,9 @@ fn redirected(address: &str, location: &str) -> Option<String> {
     }
 }
 
-/// `text` encoded as a part of an address, with its slashes unchanged.
-fn encoded(text: &str) -> String {
-    let mut encoded = String::new();
-    for byte in text.bytes() {
-        if byte.is_ascii_alphanumeric() || b"-._~/".contains(&byte) {
-            encoded.push(char::from(byte));
-        } else {
-            encoded.push_str(&format!("%{byte:02X}"));
-        }
-    }
-    encoded
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn names_are_encoded_except_for_slashes() {
-        assert_eq!(
-            encoded("q4/file name #1.gguf"),
-            "q4/file%20name%20%231.gguf"
-        );
-        assert_eq!(encoded("v1.0+beta_~ü"), "v1.0%2Bbeta_~%C3%BC");
-    }
 
     #[test]
     fn redirects_resolve_to_absolute_addresses() {
