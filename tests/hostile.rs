@@ -12,8 +12,6 @@
 
 #[path = "it/support/files.rs"]
 mod files;
-#[path = "it/support/random.rs"]
-mod random;
 
 use byrote_candle::model::load::{self, Checkpoint, LoadConfig, Loaded};
 use byrote_candle::model::weights::{Precision, WeightSource};
@@ -21,9 +19,9 @@ use byrote_candle::native::{Native, NativeConfig};
 use byrote_candle::tokens::slow::SlowFiles;
 use byrote_candle::tokens::tokenizer::Tokenizer;
 use byrote_core::backend::{Backend, Scheme, ScoreInput};
+use byrote_core::random::SplitMix64;
 use byrote_core::template::chat::{ChatTemplate, Message};
 use files::files;
-use random::Random;
 use serde_json::Value;
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -55,7 +53,14 @@ unsafe impl GlobalAlloc for Watched {
 #[global_allocator]
 static ALLOCATOR: Watched = Watched;
 
+/// Choices of the same kind for the same seed.
+struct Random(SplitMix64);
+
 impl Random {
+    fn next(&mut self) -> u64 {
+        self.0.next_u64()
+    }
+
     fn below(&mut self, n: usize) -> usize {
         (self.next() % n.max(1) as u64) as usize
     }
@@ -411,7 +416,9 @@ fn no_file_makes_the_reader_panic_or_ask_for_all_memory() {
             break;
         }
         // Every case by its own number, so that one can be run again.
-        let mut random = Random(seed ^ case.wrapping_mul(0xd134_2543_de82_ef95));
+        let mut random = Random(SplitMix64::new(
+            seed ^ case.wrapping_mul(0xd134_2543_de82_ef95),
+        ));
         let (name, sample) = &samples[random.below(samples.len())];
         let damaged = sample.damaged(&mut random);
         LARGEST.store(0, Ordering::Relaxed);

@@ -1,7 +1,6 @@
 //! Early exit changes no verdict: on windows of every shape by rule, and on the built-in model by the real program.
 
 use crate::support::program::{self, builtin_lines, report, run, verdicts, write_lines};
-use crate::support::random::Random;
 use byrote_core::backend::exit::Exit;
 use byrote_core::backend::scripted::Scripted;
 use byrote_core::backend::{Backend, Scheme, ScoreInput, TokenScores};
@@ -10,6 +9,7 @@ use byrote_core::follow::exit::{exit, in_full};
 use byrote_core::items::{Content, Item, ItemId, Kind, Origin};
 use byrote_core::policy::Level;
 use byrote_core::policy::Policy;
+use byrote_core::random::SplitMix64;
 use byrote_core::report::{Report, assemble, rejudge};
 use byrote_core::run::directory::RunDir;
 use byrote_core::run::{
@@ -33,7 +33,12 @@ struct Text {
 
 /// Texts of one suffix length: memorized more or less, with a token wrong here and there, at the floor, at the budget, and
 /// random ones; one of them a positive control.
-fn texts(suffix: usize, random: &mut Random, backend: &mut Scripted, policy: &Policy) -> Vec<Text> {
+fn texts(
+    suffix: usize,
+    random: &mut SplitMix64,
+    backend: &mut Scripted,
+    policy: &Policy,
+) -> Vec<Text> {
     let mut texts = Vec::new();
     for n in 0..CONTROLS + 16 {
         let mut item = Item::new(
@@ -58,14 +63,14 @@ fn texts(suffix: usize, random: &mut Random, backend: &mut Scripted, policy: &Po
         let mut windows = Vec::new();
         for w in 0..count {
             let mut ids: Vec<u32> = (0..PREFIX + suffix)
-                .map(|_| (random.next() % u64::from(VOCAB)) as u32)
+                .map(|_| (random.next_u64() % u64::from(VOCAB)) as u32)
                 .collect();
             if item.kind != Kind::Control && w == 0 {
                 let logit = [0.0, 3.0, 5.0, 7.0, 9.0, 14.0][n % 6];
                 backend.memorize(&ids, logit);
                 // One token wrong, somewhere.
                 if n % 5 == 0 {
-                    let at = PREFIX + (random.next() % suffix as u64) as usize;
+                    let at = PREFIX + (random.next_u64() % suffix as u64) as usize;
                     ids[at] = (ids[at] + 1) % VOCAB;
                 }
             }
@@ -281,7 +286,7 @@ fn every_verdict_is_the_same_with_and_without_exits_whatever_the_windows() {
                 }
                 let mut backend =
                     Scripted::new(VOCAB, 64).scored_under(Scheme::with_defaults(&policy.schemes));
-                let mut random = Random((suffix * 31 + n * 7 + c) as u64);
+                let mut random = SplitMix64::new((suffix * 31 + n * 7 + c) as u64);
                 let texts = texts(suffix, &mut random, &mut backend, &policy);
                 let [full, cut] = both(&texts, &backend, &exit(&policy, "f32").unwrap(), &policy);
                 let (with, without) = (
@@ -335,7 +340,7 @@ fn every_verdict_is_the_same_with_and_without_exits_whatever_the_windows() {
 fn a_left_window_never_counts_as_a_score_and_a_broken_one_is_not_measured() {
     let policy = Policy::open("quick").unwrap();
     let mut backend = Scripted::new(VOCAB, 64).scored_under(Scheme::with_defaults(&policy.schemes));
-    let texts = texts(33, &mut Random(5), &mut backend, &policy);
+    let texts = texts(33, &mut SplitMix64::new(5), &mut backend, &policy);
     let [_, mut cut] = both(&texts, &backend, &exit(&policy, "f32").unwrap(), &policy);
     let report = judged(&texts, &cut, &backend, &policy);
     let whole = |report: &Report, id: &str| {

@@ -13,8 +13,6 @@ pub(crate) mod golden;
 pub(crate) mod ks;
 pub(crate) mod program;
 #[cfg(feature = "native")]
-pub(crate) mod random;
-#[cfg(feature = "native")]
 pub(crate) mod resource;
 #[cfg(feature = "hub")]
 pub(crate) mod stand_in;

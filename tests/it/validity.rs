@@ -3,12 +3,12 @@
 
 use crate::support::finished::built_in;
 use crate::support::program::{repository, run};
-use crate::support::random::Random;
 use byrote_candle::model::builtin::PROBE_SET;
 use byrote_core::items::{ItemId, Kind, ProbeSet, Source, read_sources};
 use byrote_core::metric::item::ItemEvidence;
 use byrote_core::policy::{Level, Statistic};
 use byrote_core::policy::{Policy, READY, Tail};
+use byrote_core::random::SplitMix64;
 use byrote_core::report::{Report, json_v1};
 use byrote_core::verdict::{JudgedItem, Judgement, Verdict, judge, within_budget};
 use std::collections::BTreeMap;
@@ -73,19 +73,12 @@ fn as_they_are(texts: &[Text]) -> impl Iterator<Item = (&Text, Kind)> {
     texts.iter().map(|text| (text, text.kind))
 }
 
-impl Random {
-    /// From 0 to 1.
-    fn uniform(&mut self) -> f64 {
-        (self.next() >> 11) as f64 / (1u64 << 53) as f64
+fn shuffled<'a, T>(random: &mut SplitMix64, list: &[&'a T]) -> Vec<&'a T> {
+    let mut list = list.to_vec();
+    for i in (1..list.len()).rev() {
+        list.swap(i, (random.next_u64() % (i as u64 + 1)) as usize);
     }
-
-    fn shuffled<'a, T>(&mut self, list: &[&'a T]) -> Vec<&'a T> {
-        let mut list = list.to_vec();
-        for i in (1..list.len()).rev() {
-            list.swap(i, (self.next() % (i as u64 + 1)) as usize);
-        }
-        list
-    }
+    list
 }
 
 /// Texts that were never trained on, of the canaries' kind.
@@ -113,8 +106,11 @@ fn false_discoveries(policy: &Policy, nulls: usize, positives: usize) -> (f64, f
     let (fresh, trained) = (never_trained(&texts), trained(&texts));
     let (mut proportion, mut recall) = (0.0, 0.0);
     for seed in 0..RESAMPLINGS {
-        let mut random = Random(seed);
-        let (fresh, trained) = (random.shuffled(&fresh), random.shuffled(&trained));
+        let mut random = SplitMix64::new(seed);
+        let (fresh, trained) = (
+            shuffled(&mut random, &fresh),
+            shuffled(&mut random, &trained),
+        );
         let items = fresh[..nulls]
             .iter()
             .chain(&trained[..positives])
@@ -189,7 +185,7 @@ fn kolmogorov_smirnov(mut values: Vec<f64>, n: f64) -> (f64, f64) {
 
 /// The p-value of a verdict, spread evenly down to the next smaller one that was possible: with it, under exchangeability,
 /// the discrete law becomes the uniform one.
-fn smoothed(verdict: &Verdict, random: &mut Random) -> f64 {
+fn smoothed(verdict: &Verdict, random: &mut SplitMix64) -> f64 {
     let validity = verdict.validity.unwrap();
     assert_eq!(validity.window_factor, 1);
     validity.p_value - random.uniform() / (validity.controls + 1) as f64
@@ -200,9 +196,9 @@ fn p_values_of_never_trained_texts_are_uniform() {
     let texts = texts();
     let fresh = never_trained(&texts);
     let policy = Policy::default();
-    let mut random = Random(7);
+    let mut random = SplitMix64::new(7);
     // One split in halves: 120 texts against the other 120, whose values they share, so that the law is that of two samples.
-    let halves = random.shuffled(&fresh);
+    let halves = shuffled(&mut random, &fresh);
     let kinds = |text: usize| {
         if text < 120 {
             Kind::Canary
@@ -224,8 +220,7 @@ fn p_values_of_never_trained_texts_are_uniform() {
         "120 never-trained texts against 120 others: KS distance {distance:.3}, p = {halves_p:.3}"
     );
     // Blocks of ten, each one text against its nine: 24 independent p-values.
-    let p: Vec<f64> = random
-        .shuffled(&fresh)
+    let p: Vec<f64> = shuffled(&mut random, &fresh)
         .chunks(10)
         .map(|block| {
             let kinds = |i: usize| if i == 0 { Kind::Canary } else { Kind::Control };
