@@ -45,25 +45,6 @@ static SMALL: LazyLock<Tokenizer> = LazyLock::new(|| {
     Tokenizer::from_gguf(vocab, "small").unwrap()
 });
 
-/// Texts that tokenizers get wrong.
-const NASTY: &[&str] = &[
-    "",
-    " ",
-    "\n\n \t\n",
-    "Hello  world\r\n",
-    "é e\u{301} ñ Å",
-    "😀👨‍👩‍👧‍👦🏳️‍🌈",
-    "שלום עולם",
-    "日本語のテキスト",
-    "\u{202e}rtl\u{202c}",
-    "  42 007 ½",
-    "<|endoftext|><bos><eos></s><pad>",
-    "a\u{a0}b\u{3000}c",
-    "\u{fffd}\u{feff}",
-    "zero\u{200b}width",
-    "don't WE'LL",
-];
-
 const BOS: u32 = 264;
 
 fn item(content: Content) -> Item {
@@ -436,10 +417,12 @@ fn windows_from_cursors_equal_the_encoding_of_the_rest_on_real_vocabularies() {
     let Some(folder) = models() else {
         return;
     };
+    let hard: Vec<String> =
+        serde_json::from_str(include_str!("../fixtures/texts/hard.json")).unwrap();
     let running = "It was a long way down to the harbour, and 1234567 lamps burned. ".repeat(20);
     let unbroken = "antidisestablishmentarianism".repeat(60);
     let parts = [
-        NASTY.concat().as_str(),
+        hard.concat().as_str(),
         &running,
         &unbroken,
         &" ".repeat(900),

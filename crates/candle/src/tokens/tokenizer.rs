@@ -381,23 +381,10 @@ pub(crate) mod tests {
     pub(crate) const SMOLLM2: &str = "SmolLM2-135M-Instruct.Q4_1.gguf";
     pub(crate) const GEMMA3: &str = "gemma-3-270m-q4_k_m.gguf";
 
-    pub(crate) const NASTY: &[&str] = &[
-        "",
-        " ",
-        "\n\n \t\n",
-        "Hello  world\r\n",
-        "é e\u{301} ñ Å",
-        "😀👨‍👩‍👧‍👦🏳️‍🌈",
-        "שלום עולם",
-        "日本語のテキスト",
-        "\u{202e}rtl\u{202c}",
-        "  42 007 ½",
-        "<|endoftext|><bos><eos></s><pad>",
-        "a\u{a0}b\u{3000}c",
-        "\u{fffd}\u{feff}",
-        "zero\u{200b}width",
-        "don't WE'LL",
-    ];
+    /// Texts that tokenizers get wrong.
+    fn hard_texts() -> Vec<String> {
+        serde_json::from_str(include_str!("../../../../tests/fixtures/texts/hard.json")).unwrap()
+    }
 
     /// The folder of the real checkpoints. A test that lacks them fails if `BYROTE_TEST_REQUIRED` names them, as in
     /// tests/it/support/resource.rs.
@@ -508,7 +495,7 @@ pub(crate) mod tests {
     #[test]
     fn byte_ranges_of_a_json_tokenizer_are_exact_on_any_text() {
         let tokenizer = Tokenizer::from_json(small_json("").as_bytes(), None, "t.json").unwrap();
-        for text in NASTY {
+        for text in &hard_texts() {
             assert_spells(&tokenizer, text);
         }
         assert_eq!(tokenizer.encode("the the").unwrap().ids, [257, 258]);
@@ -723,7 +710,7 @@ pub(crate) mod tests {
                 ..GgufVocab::default()
             };
             let tokenizer = Tokenizer::from_gguf(vocab, name).unwrap();
-            for text in NASTY.iter().filter(|text| !text.contains('\u{301}')) {
+            for text in hard_texts().iter().filter(|text| !text.contains('\u{301}')) {
                 assert_spells(&tokenizer, text);
             }
         }
@@ -768,7 +755,7 @@ pub(crate) mod tests {
             (GEMMA3, vec![0, 1, 2, 3, 105, 106], Some(2)),
         ] {
             let tokenizer = checkpoint(&folder, name);
-            for text in NASTY {
+            for text in &hard_texts() {
                 assert_spells(&tokenizer, text);
             }
             let text: String = specials.iter().map(|&id| tokenizer.decode(&[id])).collect();
