@@ -18,7 +18,8 @@ mod score_lines;
 use clap::Parser;
 use std::process::ExitCode;
 
-/// How a command ended, from the best to the worst: a block is final even if something else is undecided. The only place that turns an outcome into a number is [`main`].
+/// How a command ended, from the best to the worst: a block is final even if something else is
+/// undecided. The only place that turns an outcome into a number is [`main`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Outcome {
     /// It passed, or did what was asked.
@@ -36,7 +37,7 @@ enum Outcome {
 }
 
 fn main() -> ExitCode {
-    one_thread_a_batch();
+    one_thread_per_batch();
     // clap itself exits with 2 on wrong usage, and with 0 on --help and --version.
     let outcome = cmd::run(cli::Cli::parse());
     ExitCode::from(match outcome {
@@ -55,7 +56,7 @@ fn main() -> ExitCode {
 /// Turns off Candle's own threads for elementwise operations, which serialize whoever calls them: byrote scores one batch
 /// a thread instead, which is faster and gives the same numbers for any number of threads.
 #[cfg(feature = "native")]
-fn one_thread_a_batch() {
+fn one_thread_per_batch() {
     #[expect(
         unsafe_code,
         reason = "first statement of the program: no other thread can be reading the environment"
@@ -67,4 +68,4 @@ fn one_thread_a_batch() {
 }
 
 #[cfg(not(feature = "native"))]
-fn one_thread_a_batch() {}
+fn one_thread_per_batch() {}

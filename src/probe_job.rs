@@ -10,7 +10,7 @@ use crate::cmd::model::{announce, locate};
 use crate::cmd::{models, template};
 use crate::output;
 use crate::progress::Terminal;
-use anyhow::{Result, bail};
+use anyhow::{Error, Result, bail};
 use byrote::checkpoint::{FurtherCheckpoints, LoadOptions, LoadedModel, Reference};
 use byrote_candle::model::builtin;
 use byrote_candle::model::source::{Format, Located};
@@ -139,10 +139,9 @@ impl<'a> ProbeJob<'a> {
     /// Loads a located model in a precision by its name.
     pub(crate) fn load(&self, target: &Target, dtype: &str, bos: BosChoice) -> Result<LoadedModel> {
         let policy = &self.config.policy;
+        let precision = Dtype::from_str(dtype, false).map_err(Error::msg)?;
         let options = LoadOptions {
-            precision: Dtype::from_str(dtype, false)
-                .unwrap_or(Dtype::Auto)
-                .precision(),
+            precision: precision.precision(),
             bos,
             ..self.options.clone()
         };

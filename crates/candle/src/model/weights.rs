@@ -111,7 +111,7 @@ impl Weights {
                     return Err(ModelError::BadFile {
                         path: file.path(),
                         what: format!(
-                            "tensor \"{name}\" stands in {} too",
+                            "tensor \"{name}\" is also in {}",
                             other.file.path().display()
                         ),
                     });

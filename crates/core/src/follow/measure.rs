@@ -62,7 +62,7 @@ pub enum Job<'a> {
         window: &'a Window,
         scored: &'a ScoredWindow,
     },
-    /// Continue windows of equal prefix and suffix lengths, with so many tokens of their suffixes taken as given.
+    /// Continue windows of equal prefix and suffix lengths, with this many tokens of their suffixes taken as given.
     Continue { tasks: Vec<Task<'a>>, drafted: u32 },
     /// Bound the probability of a near-verbatim sample.
     Bound(Task<'a>),
@@ -75,8 +75,9 @@ pub enum Job<'a> {
     Refer(Referred),
 }
 
-/// Jobs for what is asked of windows and not found yet, but for the reference. `controls` are the windows of the run's
-/// controls, one list a text; `batch` = windows continued together at most.
+/// Jobs for the requests that have no result yet, except those for the reference. `controls` are the
+/// windows of the run's controls, one list per text; `batch` is the maximum number of windows that
+/// are continued together.
 pub fn jobs<'a>(
     asked: &[(Task<'a>, FollowUpRequest)],
     found: &HashMap<WindowId, FollowUp>,
